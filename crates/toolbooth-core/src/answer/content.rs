@@ -1,0 +1,109 @@
+use bytes::Bytes;
+use serde_json::Value;
+
+/// One piece of an answer.
+///
+/// ```
+/// use toolbooth_core::Content;
+///
+/// assert_eq!(Content::from("three lines"), Content::Text("three lines".to_owned()));
+/// assert_eq!(Content::from("three lines").as_text(), Some("three lines"));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Content {
+    /// Text, for a model or a person to read.
+    Text(String),
+    /// A JSON value.
+    Json(Value),
+    /// Bytes of a media type, such as an image.
+    Data {
+        /// What the bytes are: `image/png`.
+        media_type: String,
+        /// The bytes; a clone shares them.
+        bytes: Bytes,
+    },
+}
+
+// === impl Content ===
+
+impl Content {
+    /// Bytes of a media type.
+    #[must_use]
+    pub fn data(media_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+        Self::Data {
+            media_type: media_type.into(),
+            bytes: bytes.into(),
+        }
+    }
+
+    /// The text, if it is text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Json(_) | Self::Data { .. } => None,
+        }
+    }
+
+    /// About how many bytes it holds, which is what bounds count: the text, the data, of JSON its
+    /// texts and 8 bytes for every value in it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Json(value) => json_size(value),
+            Self::Data { media_type, bytes } => media_type.len() + bytes.len(),
+        }
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Value> for Content {
+    fn from(value: Value) -> Self {
+        Self::Json(value)
+    }
+}
+
+/// Counts without recursion, so that no depth of a value overflows the stack.
+fn json_size(value: &Value) -> usize {
+    let mut size = 0;
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        size += 8;
+        match value {
+            Value::String(text) => size += text.len(),
+            Value::Array(values) => open.extend(values),
+            Value::Object(fields) => {
+                size += fields.keys().map(String::len).sum::<usize>();
+                open.extend(fields.values());
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    size
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_counts_texts_keys_and_values() {
+        assert_eq!(Content::from("abc").size(), 3);
+        assert_eq!(Content::data("a/b", vec![0; 10]).size(), 13);
+        let value = serde_json::json!({ "ab": [1, "xyz"] });
+        assert_eq!(Content::from(value).size(), 4 * 8 + 2 + 3);
+    }
+}

@@ -1,0 +1,319 @@
+//! Keeping what calls produce, within bounds. Pure: no clock, no task, no lock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Content, Partial};
+
+/// How much of a call's partial results is kept, and which part when it does not all fit.
+///
+/// Set by the layer that keeps them; each attempt of a call has these bounds for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepPolicy {
+    max_items: usize,
+    max_bytes: usize,
+    drop_oldest: bool,
+}
+
+/// The partial results of one call, by attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Partials(Vec<Attempt>);
+
+#[derive(Debug)]
+struct Attempt {
+    number: u32,
+    ended: bool,
+    kept: Kept,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Open(Buffer),
+    Closed(Arc<Partial>),
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    contents: VecDeque<Content>,
+    bytes: usize,
+    snapshot: Option<Content>,
+    dropped: u64,
+    delivered: u64,
+}
+
+// === impl KeepPolicy ===
+
+impl KeepPolicy {
+    /// At most 1,024 items and 1 MiB; what comes after the first item that does not fit is not kept.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            max_items: 1_024,
+            max_bytes: 1 << 20,
+            drop_oldest: false,
+        }
+    }
+
+    /// At most this many items.
+    #[must_use]
+    pub const fn with_max_items(mut self, items: usize) -> Self {
+        self.max_items = items;
+        self
+    }
+
+    /// At most this many bytes, as [`Content::size`] counts them; a snapshot has as many for itself.
+    #[must_use]
+    pub const fn with_max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Keeps the newest items instead of the first ones.
+    #[must_use]
+    pub const fn with_drop_oldest(mut self) -> Self {
+        self.drop_oldest = true;
+        self
+    }
+}
+
+impl Default for KeepPolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl Partials ===
+
+impl Partials {
+    /// Appends a piece to what `attempt` produced.
+    pub(crate) fn append(&mut self, attempt: u32, policy: KeepPolicy, content: Content) {
+        if let Some(buffer) = self.buffer(attempt) {
+            buffer.append(policy, content);
+        }
+    }
+
+    /// Replaces the snapshot of `attempt`.
+    pub(crate) fn snapshot(&mut self, attempt: u32, policy: KeepPolicy, content: Content) {
+        if let Some(buffer) = self.buffer(attempt) {
+            buffer.set_snapshot(policy, content);
+        }
+    }
+
+    /// Counts a piece that goes to the consumer of a streamed answer.
+    pub(crate) fn count_delivered(&mut self, attempt: u32) {
+        if let Some(buffer) = self.buffer(attempt) {
+            buffer.delivered += 1;
+        }
+    }
+
+    /// Nothing more comes from `attempt`: of all ended ones, only the one worth attaching stays.
+    pub(crate) fn end(&mut self, attempt: u32) {
+        for entry in &mut self.0 {
+            entry.ended |= entry.number == attempt;
+        }
+        let best = self.best().map(|best| best.number);
+        self.0
+            .retain(|entry| !entry.ended || Some(entry.number) == best);
+    }
+
+    /// A copy of what `attempt` has kept so far, or else of the best that the call has.
+    pub(crate) fn copy(&self, attempt: u32) -> Option<Partial> {
+        let own = self.0.iter().find(|entry| entry.number == attempt);
+        let partial = own.or_else(|| self.best())?.kept.copy();
+        (partial != Partial::default()).then_some(partial)
+    }
+
+    /// What an error takes along: the longest, of equals the latest. Nothing more is added to it.
+    pub(crate) fn attach(&mut self) -> Option<Arc<Partial>> {
+        let number = self.best()?.number;
+        let best = self.0.iter_mut().find(|entry| entry.number == number)?;
+        let partial = best.kept.close();
+        (*partial != Partial::default()).then_some(partial)
+    }
+
+    fn best(&self) -> Option<&Attempt> {
+        self.0
+            .iter()
+            .max_by_key(|entry| (entry.kept.rank(), entry.number))
+    }
+
+    /// The open buffer of `attempt`, made when its first piece comes; `None` once it is closed.
+    fn buffer(&mut self, attempt: u32) -> Option<&mut Buffer> {
+        let at = match self.0.iter().position(|entry| entry.number == attempt) {
+            Some(at) => at,
+            None => {
+                self.0.push(Attempt {
+                    number: attempt,
+                    ended: false,
+                    kept: Kept::Open(Buffer::default()),
+                });
+                self.0.len() - 1
+            }
+        };
+        match &mut self.0[at].kept {
+            Kept::Open(buffer) => Some(buffer),
+            Kept::Closed(_) => None,
+        }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Longest first; with equally many contents, one that has anything else beats one that has not.
+    fn rank(&self) -> (usize, bool) {
+        match self {
+            Self::Open(buffer) => (buffer.contents.len(), buffer.snapshot.is_some()),
+            Self::Closed(partial) => (partial.contents.len(), partial.snapshot.is_some()),
+        }
+    }
+
+    fn copy(&self) -> Partial {
+        match self {
+            Self::Open(buffer) => Partial {
+                contents: buffer.contents.iter().cloned().collect(),
+                snapshot: buffer.snapshot.clone(),
+                dropped: buffer.dropped,
+                delivered: buffer.delivered,
+            },
+            Self::Closed(partial) => Partial::clone(partial),
+        }
+    }
+
+    fn close(&mut self) -> Arc<Partial> {
+        let partial = match self {
+            Self::Open(buffer) => {
+                let buffer = std::mem::take(buffer);
+                Arc::new(Partial {
+                    contents: buffer.contents.into(),
+                    snapshot: buffer.snapshot,
+                    dropped: buffer.dropped,
+                    delivered: buffer.delivered,
+                })
+            }
+            Self::Closed(partial) => return Arc::clone(partial),
+        };
+        *self = Self::Closed(Arc::clone(&partial));
+        partial
+    }
+}
+
+// === impl Buffer ===
+
+impl Buffer {
+    fn append(&mut self, policy: KeepPolicy, content: Content) {
+        let size = content.size();
+        let never_fits = size > policy.max_bytes || policy.max_items == 0;
+        if policy.drop_oldest && !never_fits {
+            while !self.fits(policy, size) {
+                let Some(oldest) = self.contents.pop_front() else {
+                    break;
+                };
+                self.bytes -= oldest.size();
+                self.dropped += 1;
+            }
+        }
+        // Without drop-oldest, one piece that did not fit ends the keeping: a prefix has no gaps.
+        let gap = self.dropped > 0 && !policy.drop_oldest;
+        if never_fits || gap || !self.fits(policy, size) {
+            self.dropped += 1;
+        } else {
+            self.bytes += size;
+            self.contents.push_back(content);
+        }
+    }
+
+    fn set_snapshot(&mut self, policy: KeepPolicy, content: Content) {
+        if content.size() <= policy.max_bytes {
+            self.snapshot = Some(content);
+        }
+    }
+
+    fn fits(&self, policy: KeepPolicy, size: usize) -> bool {
+        self.contents.len() < policy.max_items && self.bytes + size <= policy.max_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(partial: Option<Partial>) -> Vec<String> {
+        let contents = partial.unwrap_or_default().into_contents();
+        contents
+            .iter()
+            .filter_map(|content| content.as_text().map(str::to_owned))
+            .collect()
+    }
+
+    fn keep(policy: KeepPolicy, pieces: &[&str]) -> Partials {
+        let mut partials = Partials::default();
+        for piece in pieces {
+            partials.append(1, policy, Content::from(*piece));
+        }
+        partials
+    }
+
+    #[test]
+    fn a_prefix_stays_free_of_gaps() {
+        let policy = KeepPolicy::new().with_max_bytes(4);
+        let partials = keep(policy, &["ab", "toolong", "c"]);
+        assert_eq!(texts(partials.copy(1)), ["ab"]);
+        assert_eq!(partials.copy(1).unwrap().dropped(), 2);
+    }
+
+    #[test]
+    fn drop_oldest_keeps_the_newest() {
+        let policy = KeepPolicy::new().with_max_items(2).with_drop_oldest();
+        let partials = keep(policy, &["a", "b", "c"]);
+        assert_eq!(texts(partials.copy(1)), ["b", "c"]);
+        assert_eq!(partials.copy(1).unwrap().dropped(), 1);
+        let by_bytes = KeepPolicy::new().with_max_bytes(3).with_drop_oldest();
+        assert_eq!(
+            texts(keep(by_bytes, &["ab", "c", "de", "toolong"]).copy(1)),
+            ["c", "de"]
+        );
+    }
+
+    #[test]
+    fn the_longest_attempt_is_attached_and_of_equals_the_latest() {
+        let policy = KeepPolicy::new();
+        let mut partials = keep(policy, &["a", "b"]);
+        partials.end(1);
+        partials.append(2, policy, Content::from("c"));
+        partials.end(2);
+        assert_eq!(
+            texts(partials.attach().map(Arc::unwrap_or_clone)),
+            ["a", "b"]
+        );
+        partials.append(3, policy, Content::from("d"));
+        partials.append(3, policy, Content::from("e"));
+        assert_eq!(
+            texts(partials.attach().map(Arc::unwrap_or_clone)),
+            ["d", "e"]
+        );
+    }
+
+    #[test]
+    fn ended_attempts_leave_one_behind() {
+        let policy = KeepPolicy::new();
+        let mut partials = Partials::default();
+        for attempt in 1..100 {
+            partials.append(attempt, policy, Content::from("x"));
+            partials.end(attempt);
+        }
+        assert_eq!(partials.0.len(), 1);
+    }
+
+    #[test]
+    fn a_snapshot_alone_is_a_partial_and_nothing_is_none() {
+        let mut partials = Partials::default();
+        assert_eq!(partials.attach(), None);
+        partials.snapshot(1, KeepPolicy::new(), Content::from("half"));
+        partials.snapshot(1, KeepPolicy::new(), Content::from("most"));
+        assert_eq!(
+            partials.attach().unwrap().snapshot(),
+            Some(&Content::from("most"))
+        );
+    }
+}

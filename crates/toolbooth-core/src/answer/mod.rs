@@ -1,0 +1,15 @@
+//! What a tool answers, and what is kept of an answer that was cut short.
+
+mod content;
+mod kept;
+mod output;
+mod partial;
+mod stream;
+
+pub use content::Content;
+pub use kept::KeepPolicy;
+pub(crate) use kept::Partials;
+pub(crate) use output::Body;
+pub use output::{Collected, IntoToolOutput, ToolOutput};
+pub use partial::Partial;
+pub use stream::ContentStream;

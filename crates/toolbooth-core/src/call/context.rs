@@ -1,0 +1,308 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Name;
+use super::attempt::Attempt;
+use super::cleanup::{CleanupEnd, Hooks, Registered};
+use super::settings::{Bound, Settings};
+use crate::answer::{Content, KeepPolicy, Partial};
+use crate::outcome::{CancelReason, Outcome};
+
+/// What travels with a call: the tool's view of it, and what layers tell each other.
+///
+/// A clone is another handle to the same attempt. It may outlive the call: then what it publishes
+/// goes nowhere, and a hook that it registers runs at once.
+///
+/// ```
+/// use toolbooth_core::{Content, Outcome, ToolCall};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let call = ToolCall::new("search", serde_json::json!({ "pattern": "TODO" }));
+/// let context = call.context().clone();
+/// assert_eq!(context.tool(), "search");
+/// assert_eq!(context.remaining(), None);
+/// context.emit(Content::from("src/lib.rs:3")); // kept where a partial-result layer stands around
+/// context.on_cleanup(|outcome| async move { assert_eq!(outcome, Outcome::Cancelled) });
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CallContext {
+    attempt: Arc<Attempt>,
+}
+
+/// While it lives, a context answers [`CallContext::now`] without looking at the clock.
+#[must_use = "the reading is carried until this is dropped"]
+#[derive(Debug)]
+pub struct Reading<'a>(Option<&'a CallContext>);
+
+// === impl CallContext: the tool's side ===
+
+impl CallContext {
+    /// The context of a new call.
+    pub(crate) fn new(tool: Name) -> Self {
+        Self {
+            attempt: Arc::new(Attempt::first(Settings::new(tool))),
+        }
+    }
+
+    /// The id of the call: the caller's, or else `call-` and a number that no other call of this
+    /// process has. All attempts of a call have the same.
+    #[must_use]
+    pub fn id(&self) -> Name {
+        match &self.attempt.settings.id {
+            Some(id) => id.clone(),
+            None => Name::from(format_args!("call-{}", self.serial())),
+        }
+    }
+
+    /// Which attempt of the call this is, from 1, in the order in which they are called.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt.number()
+    }
+
+    /// The name of the tool.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        &self.attempt.settings.tool
+    }
+
+    /// On whose behalf the call is made.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.attempt.settings.tenant.as_deref()
+    }
+
+    /// The priority that the caller gave: higher goes first, 0 where none was given.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.attempt.settings.priority
+    }
+
+    /// Whether the caller said that running the call twice does no more than running it once.
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        self.attempt.settings.idempotent
+    }
+
+    /// A value that the caller sent along.
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.attempt.settings.get()
+    }
+
+    /// When the call is cut at the latest: the caller's deadline or the limit of a layer around, whichever comes first.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.bound().map(|bound| bound.at)
+    }
+
+    /// The time until the [`deadline`](Self::deadline), zero when it is past.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline()
+            .map(|deadline| deadline.saturating_duration_since(self.now()))
+    }
+
+    /// The time since the outermost layer was called; zero before.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        match self.attempt.started() {
+            Some(started) => self.now().saturating_duration_since(started),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Publishes one piece of the result, in order, in case the call is cut short. Never waits.
+    ///
+    /// It is kept where a partial-result layer stands around the tool, within that layer's bounds.
+    pub fn emit(&self, content: impl Into<Content>) {
+        self.attempt
+            .record(|partials, attempt, policy| partials.append(attempt, policy, content.into()));
+    }
+
+    /// Publishes the state of the result as a whole, in case the call is cut short: the last one wins. Never waits.
+    pub fn snapshot(&self, content: impl Into<Content>) {
+        self.attempt
+            .record(|partials, attempt, policy| partials.snapshot(attempt, policy, content.into()));
+    }
+
+    /// A copy of what is kept so far of this attempt, or else of the call; `None` if nothing.
+    #[must_use]
+    pub fn partial(&self) -> Option<Partial> {
+        self.attempt
+            .partials(|partials, attempt| partials.copy(attempt))
+    }
+
+    /// Whether the call was cut short from outside of the tool.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel_reason().is_some()
+    }
+
+    /// Why the call was cut short from outside of the tool.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        self.attempt.cancelled_outside(u32::MAX)
+    }
+
+    /// Waits until the call is cut short, or is over: until nobody waits for its work any more.
+    ///
+    /// # Cancel safety
+    /// Safe: dropping the future loses nothing.
+    pub async fn cancelled(&self) {
+        self.attempt.gone().await;
+    }
+
+    /// Registers work to be done when this attempt ends, however it ends: exactly once, the last
+    /// registered first, without making the caller wait, and for 5 s at most unless the cleanup layer says otherwise.
+    ///
+    /// The innermost cleanup layer that sees the end runs it. Where there is none, the outermost of
+    /// our layers does, and nobody waits for it; where there is no layer at all, the last handle of
+    /// this context does, with [`Outcome::Cancelled`], since nobody saw how it ended: then a hook
+    /// that captured its context keeps itself alive; [`on_cleanup_with`](Self::on_cleanup_with) avoids that.
+    pub fn on_cleanup<F, Fut>(&self, hook: F) -> Registered
+    where
+        F: FnOnce(Outcome) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.on_cleanup_with(|end| hook(end.outcome()))
+    }
+
+    /// As [`on_cleanup`](Self::on_cleanup), for a hook that wants the partial result as well.
+    pub fn on_cleanup_with<F, Fut>(&self, hook: F) -> Registered
+    where
+        F: FnOnce(CleanupEnd) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.attempt.register(Box::new(|end| Box::pin(hook(end))))
+    }
+}
+
+// === impl CallContext: the layers' side ===
+
+impl CallContext {
+    /// For layers: the reading of the clock that an outer layer carried here in this same
+    /// synchronous stretch, or else a new one.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.attempt.now()
+    }
+
+    /// For layers: carries a reading of the clock to the layers further in, until the guard is dropped.
+    pub fn carry(&self, now: Instant) -> Reading<'_> {
+        Reading(self.attempt.carry_reading(now).then_some(self))
+    }
+
+    /// For layers: the limit by which the call is cut at the latest.
+    #[must_use]
+    pub fn bound(&self) -> Option<Bound> {
+        self.attempt.bound()
+    }
+
+    /// For timeout layers: the limit that the caller gave this call.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.attempt.settings.timeout
+    }
+
+    /// For layers: whether a timeout layer stands around, which enforces [`bound`](Self::bound).
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.attempt.is_timed()
+    }
+
+    /// For timeout layers: takes note of one; true for the outermost.
+    #[must_use]
+    pub fn enter_timeout(&self) -> bool {
+        self.attempt.enter_timeout()
+    }
+
+    /// For timeout layers: what is further in ends by `bound`.
+    pub fn narrow(&self, bound: Bound) {
+        self.attempt.narrow(bound);
+    }
+
+    /// For layers that keep partial results: from here on what is published is kept. The outermost such layer decides how much.
+    pub fn keep(&self, policy: KeepPolicy) {
+        self.attempt.keep(policy);
+    }
+
+    /// For layers that keep partial results: a piece of a streamed answer, on its way to the consumer.
+    pub fn keep_streamed(&self, content: &Content) {
+        self.attempt.record(|partials, attempt, policy| {
+            partials.append(attempt, policy, content.clone());
+            partials.count_delivered(attempt);
+        });
+    }
+
+    /// For layers that keep partial results: a piece that is counted and not kept, such as a frame of an HTTP body.
+    pub fn count_streamed(&self) {
+        self.attempt
+            .record(|partials, attempt, _| partials.count_delivered(attempt));
+    }
+
+    /// For cleanup layers: the hooks registered so far, which are then theirs to run.
+    #[must_use]
+    pub fn take_hooks(&self) -> Hooks {
+        self.attempt.take_hooks()
+    }
+
+    /// For layers: what an error of this call takes along.
+    #[must_use]
+    pub fn kept(&self) -> Option<Arc<Partial>> {
+        self.attempt.partials(|partials, _| partials.attach())
+    }
+
+    /// Another attempt of the same call.
+    #[must_use]
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            attempt: Arc::new(self.attempt.fork()),
+        }
+    }
+
+    /// Changes what the caller says of the call; on a context that is in use elsewhere, of another attempt.
+    pub(super) fn configure(&mut self, change: impl FnOnce(&mut Settings)) {
+        if Arc::get_mut(&mut self.attempt).is_none() {
+            *self = self.fork();
+        }
+        if let Some(attempt) = Arc::get_mut(&mut self.attempt) {
+            change(&mut attempt.settings);
+        }
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.attempt.serial()
+    }
+
+    pub(crate) fn tool_name(&self) -> &Name {
+        &self.attempt.settings.tool
+    }
+
+    pub(crate) fn attempt_state(&self) -> &Attempt {
+        &self.attempt
+    }
+}
+
+impl fmt::Debug for CallContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallContext")
+            .field("id", &self.id())
+            .field("tool", &self.tool())
+            .field("cancelled", &self.cancel_reason())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if let Some(context) = self.0 {
+            context.attempt.forget_reading();
+        }
+    }
+}

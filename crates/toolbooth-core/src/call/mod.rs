@@ -1,0 +1,17 @@
+//! The call: what it asks for, and what travels with it.
+
+mod args;
+mod attempt;
+mod cleanup;
+mod context;
+mod name;
+mod settings;
+mod tool_call;
+
+pub(crate) use cleanup::panic_text;
+pub use cleanup::{CleanupEnd, MAX_HOOKS, Registered};
+pub use cleanup::{DEFAULT_HOOK_LIMIT, Hooks, Tally};
+pub use context::{CallContext, Reading};
+pub use name::Name;
+pub use settings::Bound;
+pub use tool_call::ToolCall;

@@ -1,0 +1,76 @@
+use std::any::{Any, TypeId};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{CallContext, Name};
+use crate::error::{TimeoutScope, ToolError};
+
+/// What the caller says of a call. A fork takes a copy, so that another attempt can be given other settings.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) tool: Name,
+    pub(super) id: Option<Name>,
+    pub(super) tenant: Option<Name>,
+    pub(super) priority: i32,
+    pub(super) idempotent: bool,
+    pub(super) timeout: Option<Duration>,
+    pub(super) deadline: Option<Instant>,
+    extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
+}
+
+/// When a call is cut at the latest, and by what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "three facts that make up one limit"
+)]
+pub struct Bound {
+    /// The instant.
+    pub at: Instant,
+    /// Which kind of limit it is.
+    pub scope: TimeoutScope,
+    /// How long that limit is.
+    pub limit: Duration,
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// The error of a call that this limit cuts now.
+    #[must_use]
+    pub fn error(&self, context: &CallContext) -> ToolError {
+        ToolError::timeout(self.scope, self.limit, context.elapsed())
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    pub(super) const fn new(tool: Name) -> Self {
+        Self {
+            tool,
+            id: None,
+            tenant: None,
+            priority: 0,
+            idempotent: false,
+            timeout: None,
+            deadline: None,
+            extensions: Vec::new(),
+        }
+    }
+
+    pub(super) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.extensions.retain(|(id, _)| *id != TypeId::of::<T>());
+        self.extensions.push((TypeId::of::<T>(), Arc::new(value)));
+    }
+
+    pub(super) fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        let (_, value) = self
+            .extensions
+            .iter()
+            .find(|(id, _)| *id == TypeId::of::<T>())?;
+        value.downcast_ref()
+    }
+}

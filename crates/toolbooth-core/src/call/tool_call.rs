@@ -1,0 +1,167 @@
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::args::Args;
+use super::{CallContext, Name};
+
+/// A call of a tool: its name, its arguments, and the context that travels with it.
+///
+/// A new call needs nothing but a name and arguments, and making it cannot fail. A clone is
+/// another attempt of the same call (a retry makes one): it shares the arguments and the call's
+/// identity, and has its own hooks, partial results and outcome.
+///
+/// ```
+/// use std::time::Duration;
+/// use serde_json::json;
+/// use toolbooth_core::ToolCall;
+///
+/// let call = ToolCall::new("search", json!({ "pattern": "TODO" }))
+///     .with_id("call_8fj2")
+///     .with_timeout(Duration::from_secs(5));
+/// assert_eq!(call.name(), "search");
+/// assert_eq!(call.args()["pattern"], "TODO");
+/// assert_eq!(call.clone().context().id(), "call_8fj2");
+/// ```
+///
+/// The context is one allocation, together with a name or an id of at most 24 bytes. The
+/// arguments are moved to a second one when they are first [looked at](Self::args) or the call is
+/// first cloned; from then on they are shared.
+pub struct ToolCall<A = Value> {
+    context: CallContext,
+    args: Args<A>,
+}
+
+// === impl ToolCall ===
+
+impl<A> ToolCall<A> {
+    /// A call of the tool `name` with these arguments.
+    #[must_use]
+    pub fn new(name: impl Into<Name>, args: A) -> Self {
+        Self {
+            context: CallContext::new(name.into()),
+            args: Args::new(args),
+        }
+    }
+
+    /// The id by which the caller knows the call, such as the one a model gave it.
+    ///
+    /// This and the other settings are meant for before the context is handed out: on a call
+    /// whose context is held elsewhere, they make another attempt of it.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Name>) -> Self {
+        let id = id.into();
+        self.context.configure(|settings| settings.id = Some(id));
+        self
+    }
+
+    /// How long the call may take, instead of the limit of the outermost timeout layer around it.
+    /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.context
+            .configure(|settings| settings.timeout = Some(timeout));
+        self
+    }
+
+    /// The instant from which on nobody wants the answer: a cap on every other limit.
+    ///
+    /// A timeout layer cuts the running tool there. Without one, only waiting lines obey it.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.context
+            .configure(|settings| settings.deadline = Some(deadline));
+        self
+    }
+
+    /// The priority: higher goes first; 0 where none is given.
+    #[must_use]
+    pub fn with_priority(mut self, priority: i32) -> Self {
+        self.context
+            .configure(|settings| settings.priority = priority);
+        self
+    }
+
+    /// On whose behalf the call is made.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: impl Into<Name>) -> Self {
+        let tenant = tenant.into();
+        self.context
+            .configure(|settings| settings.tenant = Some(tenant));
+        self
+    }
+
+    /// Whether running the call twice does no more than running it once.
+    #[must_use]
+    pub fn with_idempotent(mut self, idempotent: bool) -> Self {
+        self.context
+            .configure(|settings| settings.idempotent = idempotent);
+        self
+    }
+
+    /// A value for layers and tools to find with [`CallContext::extension`]; one of each type.
+    #[must_use]
+    pub fn with_extension<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.context.configure(|settings| settings.insert(value));
+        self
+    }
+
+    /// The name of the tool.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.context.tool()
+    }
+
+    /// The arguments.
+    #[must_use]
+    pub fn args(&self) -> &A {
+        self.args.get()
+    }
+
+    /// The context that travels with the call.
+    #[must_use]
+    pub const fn context(&self) -> &CallContext {
+        &self.context
+    }
+
+    /// Takes the call apart. The arguments are moved out, or cloned if a clone of the call shares them.
+    #[must_use]
+    pub fn into_parts(self) -> (CallContext, A)
+    where
+        A: Clone,
+    {
+        (self.context, self.args.into_inner())
+    }
+
+    /// The same call with other arguments, such as typed ones.
+    #[must_use]
+    pub fn map_args<B>(self, map: impl FnOnce(A) -> B) -> ToolCall<B>
+    where
+        A: Clone,
+    {
+        ToolCall {
+            context: self.context,
+            args: Args::new(map(self.args.into_inner())),
+        }
+    }
+}
+
+impl<A> Clone for ToolCall<A> {
+    fn clone(&self) -> Self {
+        Self {
+            context: self.context.fork(),
+            args: self.args.clone(),
+        }
+    }
+}
+
+/// Arguments are not shown: they may be secret, and long.
+impl<A> fmt::Debug for ToolCall<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolCall")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}

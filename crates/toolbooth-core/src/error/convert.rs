@@ -1,0 +1,42 @@
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BoxError, Origin, OverloadReason, TimeoutScope, ToolError};
+
+impl ToolError {
+    /// Turns the error of an inner service into ours: one of ours passes unboxed, any other goes
+    /// the way of [`From<BoxError>`](#impl-From<Box<dyn+Error+%2B+Send+%2B+Sync>>-for-ToolError).
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the one `expect` cannot fail")]
+    pub fn from_error<E: Into<BoxError> + 'static>(error: E) -> Self {
+        let mut slot = Some(error);
+        let ours = (&mut slot as &mut dyn Any).downcast_mut::<Option<Self>>();
+        match ours.and_then(Option::take) {
+            Some(ours) => ours,
+            None => Self::from(slot.expect("only a `ToolError` was taken out").into()),
+        }
+    }
+}
+
+impl From<BoxError> for ToolError {
+    /// Finds a `ToolError` in the box; tower's `Elapsed` is a timeout and its `Overloaded` an
+    /// overload; anything else, a tool's own timeout among it, is a failure of the tool.
+    fn from(error: BoxError) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(ours) => return *ours,
+            Err(error) => error,
+        };
+        if error.is::<tower::timeout::error::Elapsed>() {
+            return Self::timeout(TimeoutScope::Foreign, Duration::ZERO, Duration::ZERO);
+        }
+        if error.is::<tower::load_shed::error::Overloaded>() {
+            return Self::overloaded(OverloadReason::Foreign);
+        }
+        Self::Tool {
+            source: Arc::from(error),
+            retryable: false,
+            origin: Origin::default(),
+        }
+    }
+}

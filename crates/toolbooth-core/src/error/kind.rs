@@ -1,0 +1,137 @@
+use std::fmt;
+use std::time::Duration;
+
+/// The kind of a [`ToolError`](crate::ToolError): stable, few values, fit for a metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A time limit struck.
+    Timeout,
+    /// Cut short from outside.
+    Cancelled,
+    /// Refused by a rate limit.
+    RateLimited,
+    /// Refused by a full limit or waiting line.
+    Overloaded,
+    /// The tool panicked.
+    Panicked,
+    /// The arguments do not fit.
+    InvalidArguments,
+    /// No tool of that name.
+    UnknownTool,
+    /// The tool failed.
+    Tool,
+}
+
+/// Which time limit struck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimeoutScope {
+    /// The limit of a timeout layer on the whole call, waits and streamed answer included.
+    Total,
+    /// The deadline that the caller gave.
+    Deadline,
+    /// A layer that is not toolbooth's, such as tower's `Timeout`; it does not tell its length,
+    /// so the limit reads as the time that passed.
+    Foreign,
+}
+
+/// What refused a call as overloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OverloadReason {
+    /// The limit is 0: closed to every call.
+    Closed,
+    /// The waiting line is full.
+    #[non_exhaustive]
+    QueueFull {
+        /// How many may wait.
+        capacity: usize,
+    },
+    /// The call waited in line as long as a call may.
+    #[non_exhaustive]
+    WaitedTooLong {
+        /// How long a call may wait.
+        max_wait: Duration,
+    },
+    /// A layer that is not toolbooth's, such as tower's `LoadShed`.
+    Foreign,
+}
+
+// === impl ErrorKind ===
+
+impl ErrorKind {
+    /// The stable name: `timeout`, `cancelled`, `rate_limited`, `overloaded`, `panicked`,
+    /// `invalid_arguments`, `unknown_tool`, `tool_error`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Panicked => "panicked",
+            Self::InvalidArguments => "invalid_arguments",
+            Self::UnknownTool => "unknown_tool",
+            Self::Tool => "tool_error",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+// === impl TimeoutScope ===
+
+impl TimeoutScope {
+    /// The stable name: `total`, `deadline`, `foreign`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Deadline => "deadline",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+impl fmt::Display for TimeoutScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+// === impl OverloadReason ===
+
+impl OverloadReason {
+    /// A waiting line that holds `capacity` calls already.
+    #[must_use]
+    pub const fn queue_full(capacity: usize) -> Self {
+        Self::QueueFull { capacity }
+    }
+
+    /// A wait that came to its end.
+    #[must_use]
+    pub const fn waited_too_long(max_wait: Duration) -> Self {
+        Self::WaitedTooLong { max_wait }
+    }
+}
+
+impl fmt::Display for OverloadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the limit is 0, so that no call may run"),
+            Self::QueueFull { capacity: 0 } => {
+                f.write_str("the limit is reached, and no call may wait")
+            }
+            Self::QueueFull { capacity } => {
+                write!(f, "the limit is reached, and {capacity} calls are waiting")
+            }
+            Self::WaitedTooLong { max_wait } => write!(f, "no place was free within {max_wait:?}"),
+            Self::Foreign => f.write_str("the service shed the call"),
+        }
+    }
+}

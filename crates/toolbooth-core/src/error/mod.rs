@@ -1,0 +1,254 @@
+//! The one error of all layers, and what it answers: what happened, whether and when to try again,
+//! whose call it was, and what the call had produced by then.
+
+mod convert;
+mod kind;
+mod origin;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use kind::{ErrorKind, OverloadReason, TimeoutScope};
+pub use origin::Origin;
+
+use crate::call::Name;
+use crate::outcome::{CancelReason, Outcome};
+
+/// Any error, boxed: what tower's own layers return.
+pub type BoxError = tower::BoxError;
+
+/// Why a tool call did not complete. Every layer returns this one type, so that reordering layers
+/// changes no signature.
+///
+/// It is cheap to clone and small (sources and partial results are shared), and is found again by
+/// downcast wherever it was boxed. Match on the variants for their details, on [`kind`](Self::kind)
+/// for a stable, low-cardinality name.
+///
+/// ```
+/// use toolbooth_core::{BoxError, ErrorKind, ToolError};
+///
+/// let boxed: BoxError = ToolError::unknown_tool("serach").into();
+/// let error = ToolError::from(boxed);
+/// assert_eq!(error.kind(), ErrorKind::UnknownTool);
+/// assert_eq!(error.to_string(), "there is no tool named `serach`");
+/// assert!(!error.is_retryable());
+/// ```
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToolError {
+    /// A time limit struck.
+    #[error("timed out after {elapsed:?} ({scope} limit of {limit:?})")]
+    #[non_exhaustive]
+    Timeout {
+        /// Which limit it was.
+        scope: TimeoutScope,
+        /// The length of that limit: for a deadline, how much time it left when the call started.
+        limit: Duration,
+        /// How long the call had run, from the outermost layer on.
+        elapsed: Duration,
+        /// Whose call it was, and what it had produced.
+        origin: Origin,
+    },
+    /// The call was cut short from outside.
+    #[error("cancelled: {reason}")]
+    #[non_exhaustive]
+    Cancelled {
+        /// By what.
+        reason: CancelReason,
+        /// Whose call it was, and what it had produced.
+        origin: Origin,
+    },
+    /// A rate limit refused the call; it did not run, and took no token.
+    #[error("rate limited, a token is free in {retry_after:?}")]
+    #[non_exhaustive]
+    RateLimited {
+        /// After how long a token would be free for this call.
+        retry_after: Duration,
+        /// Whose call it was.
+        origin: Origin,
+    },
+    /// A concurrency limit or a waiting line refused the call; it did not run.
+    #[error("overloaded: {reason}")]
+    #[non_exhaustive]
+    Overloaded {
+        /// What was full.
+        reason: OverloadReason,
+        /// Whose call it was.
+        origin: Origin,
+    },
+    /// The tool panicked where its panic could not reach the caller.
+    #[error("the tool panicked: {message}")]
+    #[non_exhaustive]
+    Panicked {
+        /// What the panic said.
+        message: Arc<str>,
+        /// Whose call it was, and what it had produced.
+        origin: Origin,
+    },
+    /// The arguments do not fit the tool; it did not run.
+    #[error("invalid arguments at `{path}`: {message}")]
+    #[non_exhaustive]
+    InvalidArguments {
+        /// Where in the arguments: `filter.tags[2]`, or `.` for the whole.
+        path: Arc<str>,
+        /// What is wrong there.
+        message: Arc<str>,
+        /// Whose call it was.
+        origin: Origin,
+    },
+    /// Nobody knows a tool of this name; nothing ran.
+    #[error("there is no tool named `{name}`")]
+    #[non_exhaustive]
+    UnknownTool {
+        /// The name that was asked for.
+        name: Name,
+        /// Whose call it was.
+        origin: Origin,
+    },
+    /// The tool itself failed: its own error is the source.
+    #[error("the tool failed")]
+    #[non_exhaustive]
+    Tool {
+        /// What the tool returned.
+        source: Arc<dyn Error + Send + Sync>,
+        /// Whether the tool said that another try may help.
+        retryable: bool,
+        /// Whose call it was, and what it had produced.
+        origin: Origin,
+    },
+}
+
+// === impl ToolError ===
+
+impl ToolError {
+    /// A failure of the tool itself. An error that is a `ToolError` already stays what it is.
+    #[must_use]
+    pub fn failed(error: impl Into<BoxError>) -> Self {
+        Self::from(error.into())
+    }
+
+    /// A time limit that struck: for authors of layers.
+    #[must_use]
+    pub fn timeout(scope: TimeoutScope, limit: Duration, elapsed: Duration) -> Self {
+        Self::Timeout {
+            scope,
+            limit,
+            elapsed,
+            origin: Origin::default(),
+        }
+    }
+
+    /// A call cut short from outside: for a tool that sees its call cancelled and stops.
+    #[must_use]
+    pub fn cancelled(reason: CancelReason) -> Self {
+        Self::Cancelled {
+            reason,
+            origin: Origin::default(),
+        }
+    }
+
+    /// A refusal by a rate limit, with the time until it would not refuse.
+    #[must_use]
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        Self::RateLimited {
+            retry_after,
+            origin: Origin::default(),
+        }
+    }
+
+    /// A refusal by a limit that is full.
+    #[must_use]
+    pub fn overloaded(reason: OverloadReason) -> Self {
+        Self::Overloaded {
+            reason,
+            origin: Origin::default(),
+        }
+    }
+
+    /// A panic of the tool, with what it said.
+    #[must_use]
+    pub fn panicked(message: impl Into<Arc<str>>) -> Self {
+        Self::Panicked {
+            message: message.into(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// Arguments that do not fit: where, and why.
+    #[must_use]
+    pub fn invalid_arguments(path: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
+        Self::InvalidArguments {
+            path: path.into(),
+            message: message.into(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// A name that no tool has.
+    #[must_use]
+    pub fn unknown_tool(name: impl Into<Name>) -> Self {
+        Self::UnknownTool {
+            name: name.into(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// Says of a failure of the tool whether another try may help. Of the other kinds it is known,
+    /// and this changes nothing.
+    #[must_use]
+    pub fn with_retryable(mut self, may_help: bool) -> Self {
+        if let Self::Tool { retryable, .. } = &mut self {
+            *retryable = may_help;
+        }
+        self
+    }
+
+    /// What kind of error it is: stable, and of few values.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::Cancelled { .. } => ErrorKind::Cancelled,
+            Self::RateLimited { .. } => ErrorKind::RateLimited,
+            Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::Panicked { .. } => ErrorKind::Panicked,
+            Self::InvalidArguments { .. } => ErrorKind::InvalidArguments,
+            Self::UnknownTool { .. } => ErrorKind::UnknownTool,
+            Self::Tool { .. } => ErrorKind::Tool,
+        }
+    }
+
+    /// How a call that ends with this error ended.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Timeout { .. } => Outcome::TimedOut,
+            Self::Cancelled { reason, .. } => reason.outcome(),
+            Self::RateLimited { .. } | Self::Overloaded { .. } | Self::UnknownTool { .. } => {
+                Outcome::Rejected
+            }
+            Self::Panicked { .. } => Outcome::Panicked,
+            Self::InvalidArguments { .. } | Self::Tool { .. } => Outcome::Failed,
+        }
+    }
+
+    /// After how long to try again, where that is known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later: a timeout and the refusals of limits, and a failure of which the tool said so.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Timeout { .. } | Self::RateLimited { .. } | Self::Overloaded { .. } => true,
+            Self::Tool { retryable, .. } => *retryable,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The call, the answer and the seams of toolbooth: what authors of tools, layers and adapters depend on.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc(test(attr(deny(warnings))))]
+
+mod answer;
+mod call;
+mod error;
+mod outcome;
+mod seam;
+mod sync;
+
+pub use answer::{
+    Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, Partial, ToolOutput,
+};
+pub use call::{
+    Bound, CallContext, CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, MAX_HOOKS, Name, Reading,
+    Registered, Tally, ToolCall,
+};
+pub use error::{BoxError, ErrorKind, Origin, OverloadReason, TimeoutScope, ToolError};
+pub use outcome::{CancelReason, Outcome};
+pub use seam::{End, Part, Piece, ToolRequest, ToolResponse, Watch, checked};
+#[cfg(feature = "http")]
+pub use seam::{ToolName, WatchedBody};

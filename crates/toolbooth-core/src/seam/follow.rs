@@ -1,0 +1,373 @@
+//! Following a streamed answer, for every kind of stream: the one place where a streamed answer ends.
+//!
+//! 1. The watch is told the end exactly once, after the source is gone and before the consumer sees the end.
+//! 2. A piece that the source has ready is delivered before an interrupt is looked at.
+//! 3. Where a watch names an instant, a task cuts the answer then, whether or not the consumer
+//!    polls. It never waits for the consumer's lock: if the consumer is polling just then, the
+//!    consumer finds `struck` when it lets go of the lock, and cuts itself.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::task::{Context, Poll, Waker};
+
+use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::{End, Piece, Watch};
+use crate::error::ToolError;
+use crate::outcome::CancelReason;
+use crate::sync::lock;
+
+/// A source of pieces: a stream, a body.
+pub(super) trait Pieces {
+    type Piece: Send;
+
+    fn poll_piece(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Self::Piece, ToolError>>>;
+
+    /// What the watch is told of a piece.
+    fn told(piece: &Self::Piece) -> Piece<'_>;
+
+    /// Whether the answer is complete although the source has not said `None` yet; it stays to give what follows the answer.
+    fn is_complete(&self) -> bool {
+        false
+    }
+}
+
+pin_project! {
+    /// A source with a watch on it.
+    #[project = FollowedProj]
+    pub(super) enum Followed<P: Pieces, W: Watch> {
+        Alone { #[pin] pair: Pair<P, W> },
+        /// With a task beside it that cuts it.
+        Shared { shared: Cuttable<P, W> },
+    }
+}
+
+pin_project! {
+    pub(super) struct Pair<P: Pieces, W: Watch> {
+        #[pin]
+        source: Option<P>,
+        watch: Option<W>,
+        // What the consumer gets when the source is gone.
+        last: Option<ToolError>,
+    }
+
+    impl<P: Pieces, W: Watch> PinnedDrop for Pair<P, W> {
+        fn drop(this: Pin<&mut Self>) {
+            this.end(End::Dropped(CancelReason::CallerGone));
+        }
+    }
+}
+
+/// The consumer's end of a pair that a task may cut: dropping it ends the pair and the task.
+pub(super) struct Cuttable<P: Pieces, W: Watch> {
+    shared: Arc<Shared<P, W>>,
+    task: AbortHandle,
+}
+
+struct Shared<P: Pieces, W: Watch> {
+    state: Mutex<State<P, W>>,
+    struck: AtomicBool,
+}
+
+struct State<P: Pieces, W: Watch> {
+    pair: Option<Pin<Box<Pair<P, W>>>>,
+    /// A piece that was ready when the task cut the answer.
+    piece: Option<P::Piece>,
+    consumer: Option<Waker>,
+}
+
+// === impl Followed ===
+
+impl<P: Pieces, W: Watch> Followed<P, W>
+where
+    P: Send + 'static,
+{
+    pub(super) fn new(source: P, watch: W) -> Self {
+        let at = watch.cut_at();
+        let pair = Pair {
+            source: Some(source),
+            watch: Some(watch),
+            last: None,
+        };
+        match (at, Handle::try_current()) {
+            (Some(at), Ok(runtime)) => Self::Shared {
+                shared: Cuttable::new(pair, at, &runtime),
+            },
+            _ => Self::Alone { pair },
+        }
+    }
+
+    pub(super) fn poll_piece(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        match self.project() {
+            FollowedProj::Alone { pair } => pair.poll_piece(cx),
+            FollowedProj::Shared { shared } => shared.poll_piece(cx),
+        }
+    }
+}
+
+impl<P: Pieces, W: Watch> Followed<P, W> {
+    /// Looks at the source, which is `None` once the answer has ended.
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "only bodies are asked for more than pieces")
+    )]
+    pub(super) fn peek<T>(&self, look: impl FnOnce(Option<&P>) -> T) -> T {
+        match self {
+            Self::Alone { pair } => look(pair.source.as_ref()),
+            Self::Shared { shared } => {
+                let state = lock(&shared.shared.state);
+                look(state.pair.as_ref().and_then(|pair| pair.source.as_ref()))
+            }
+        }
+    }
+
+    /// Ends an answer that is complete before its first piece.
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "only bodies are complete from the start")
+    )]
+    pub(super) fn complete(watch: W, source: P) -> Self {
+        watch.on_end(End::Complete);
+        Self::Alone {
+            pair: Pair {
+                source: Some(source),
+                watch: None,
+                last: None,
+            },
+        }
+    }
+}
+
+// === impl Pair ===
+
+impl<P: Pieces, W: Watch> Pair<P, W> {
+    fn poll_piece(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        let polled = self.as_mut().poll_source(cx);
+        match polled {
+            Poll::Ready(Some(Ok(piece))) => {
+                self.as_mut().delivering(&piece);
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.as_mut().fail(error);
+                Poll::Ready(self.project().last.take().map(Err))
+            }
+            Poll::Ready(None) => {
+                self.as_mut().end(End::Complete);
+                Poll::Ready(self.project().last.take().map(Err))
+            }
+            Poll::Pending => {
+                let watch = self.as_mut().project().watch;
+                match watch.as_mut().map(|watch| watch.poll_interrupt(cx)) {
+                    Some(Poll::Ready(error)) => {
+                        self.as_mut().fail(error);
+                        Poll::Ready(self.project().last.take().map(Err))
+                    }
+                    _ => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    fn poll_source(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        let mut armed = Armed(Some(self));
+        let polled = match armed.source() {
+            Some(source) => source.poll_piece(cx),
+            None => Poll::Ready(None),
+        };
+        armed.0 = None;
+        polled
+    }
+
+    /// Tells the watch of a piece; its answer, or the source, may be at its end behind it.
+    fn delivering(mut self: Pin<&mut Self>, piece: &P::Piece) {
+        let this = self.as_mut().project();
+        let Some(watch) = this.watch else { return };
+        if let ControlFlow::Break(error) = watch.on_content(P::told(piece)) {
+            self.fail(error);
+        } else if this
+            .source
+            .as_ref()
+            .get_ref()
+            .as_ref()
+            .is_some_and(P::is_complete)
+        {
+            if let Some(watch) = this.watch.take() {
+                watch.on_end(End::Complete);
+            }
+        }
+    }
+
+    fn fail(mut self: Pin<&mut Self>, mut error: ToolError) {
+        self.as_mut().end(End::Failed(&mut error));
+        *self.project().last = Some(error);
+    }
+
+    /// Drops the source, then tells the watch; later calls do nothing.
+    fn end(self: Pin<&mut Self>, end: End<'_>) {
+        let mut this = self.project();
+        this.source.set(None);
+        if let Some(watch) = this.watch.take() {
+            watch.on_end(end);
+        }
+    }
+}
+
+/// Around a poll of the source: a panic ends the answer as one.
+struct Armed<'a, P: Pieces, W: Watch>(Option<Pin<&'a mut Pair<P, W>>>);
+
+impl<P: Pieces, W: Watch> Armed<'_, P, W> {
+    fn source(&mut self) -> Option<Pin<&mut P>> {
+        self.0.as_mut()?.as_mut().project().source.as_pin_mut()
+    }
+}
+
+impl<P: Pieces, W: Watch> Drop for Armed<'_, P, W> {
+    fn drop(&mut self) {
+        if let Some(mut pair) = self.0.take() {
+            pair.as_mut().end(End::Panicked);
+        }
+    }
+}
+
+// === impl Cuttable ===
+
+impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
+    fn new(pair: Pair<P, W>, at: Instant, runtime: &Handle) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                pair: Some(Box::pin(pair)),
+                piece: None,
+                consumer: None,
+            }),
+            struck: AtomicBool::new(false),
+        });
+        let cut = Arc::clone(&shared);
+        let task = runtime.spawn(async move {
+            tokio::time::sleep_until(at).await;
+            cut.strike();
+        });
+        Self {
+            shared,
+            task: task.abort_handle(),
+        }
+    }
+
+    fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        let polled = self.shared.poll_piece(&mut lock(&self.shared.state), cx);
+        // The lock is free again: had the task struck meanwhile, it left the cut to us.
+        if self.shared.struck.load(Ordering::SeqCst) {
+            let mut state = lock(&self.shared.state);
+            let cut = state.cut();
+            return match polled {
+                Poll::Pending if cut => self.shared.poll_piece(&mut state, cx),
+                polled => polled,
+            };
+        }
+        polled
+    }
+}
+
+impl<P: Pieces, W: Watch> Drop for Cuttable<P, W> {
+    fn drop(&mut self) {
+        self.task.abort();
+        let pair = lock(&self.shared.state).pair.take();
+        drop(pair);
+    }
+}
+
+impl<P: Pieces, W: Watch> Shared<P, W> {
+    fn poll_piece(
+        &self,
+        state: &mut MutexGuard<'_, State<P, W>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        if let Some(piece) = state.piece.take() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        let Some(pair) = &mut state.pair else {
+            return Poll::Ready(None);
+        };
+        let polled = pair.as_mut().poll_piece(cx);
+        if polled.is_pending()
+            && !state
+                .consumer
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            state.consumer = Some(cx.waker().clone());
+        }
+        polled
+    }
+
+    /// The instant has come.
+    fn strike(&self) {
+        self.struck.store(true, Ordering::SeqCst);
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        state.last_piece();
+        state.cut();
+        let consumer = state.consumer.take();
+        drop(state);
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+    }
+}
+
+impl<P: Pieces, W: Watch> State<P, W> {
+    /// A piece that is ready at the instant is still delivered.
+    fn last_piece(&mut self) {
+        let Some(pair) = &mut self.pair else { return };
+        let mut cx = Context::from_waker(Waker::noop());
+        match catch_unwind(AssertUnwindSafe(|| pair.as_mut().poll_piece(&mut cx))) {
+            Ok(Poll::Ready(Some(Ok(piece)))) => self.piece = Some(piece),
+            Ok(Poll::Ready(Some(Err(error)))) => *pair.as_mut().project().last = Some(error),
+            Ok(Poll::Ready(None) | Poll::Pending) => {}
+            Err(panic) => {
+                let text = crate::call::panic_text(&*panic);
+                *pair.as_mut().project().last = Some(ToolError::panicked(text));
+            }
+        }
+    }
+
+    /// Cuts what is not over yet; false if there was nothing to cut.
+    fn cut(&mut self) -> bool {
+        let Some(pair) = &mut self.pair else {
+            return false;
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let error = match pair.as_mut().project().watch {
+            Some(watch) => watch.poll_interrupt(&mut cx),
+            None => Poll::Pending,
+        };
+        match error {
+            Poll::Ready(error) => {
+                pair.as_mut().fail(error);
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+}

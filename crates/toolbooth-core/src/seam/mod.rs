@@ -1,0 +1,18 @@
+//! The seams: what a layer asks of a request and of an answer, and how it follows a call to its end.
+
+mod checked;
+mod follow;
+#[cfg(feature = "http")]
+mod http;
+mod part;
+mod request;
+mod response;
+mod watch;
+
+pub use checked::checked;
+#[cfg(feature = "http")]
+pub use http::{ToolName, WatchedBody};
+pub use part::Part;
+pub use request::ToolRequest;
+pub use response::ToolResponse;
+pub use watch::{End, Piece, Watch};

@@ -1,0 +1,79 @@
+use tokio::time::Instant;
+
+use super::End;
+use crate::call::CallContext;
+use crate::outcome::CancelReason;
+
+/// One layer's part of a call: from its `call` to the end of the answer.
+///
+/// A layer [enters](CallContext::enter) the context first thing in `call`, keeps the part in its
+/// [`Watch`](crate::Watch), and [ends](Self::end) it there.
+#[derive(Debug)]
+#[must_use = "a part is to be ended"]
+pub struct Part {
+    context: CallContext,
+    depth: u32,
+}
+
+impl CallContext {
+    /// For layers: enters one more layer, at the reading of the clock that [`now`](Self::now) gave.
+    /// The first one starts the call.
+    pub fn enter(&self, now: Instant) -> Part {
+        Part {
+            depth: self.attempt_state().enter(now),
+            context: self.clone(),
+        }
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// The context of the call.
+    #[must_use]
+    pub const fn context(&self) -> &CallContext {
+        &self.context
+    }
+
+    /// Tells everything further in that it is cut short.
+    pub fn cancel(&self, reason: CancelReason) {
+        self.context.attempt_state().cancel(self.depth, reason);
+    }
+
+    /// Tells everything further in that this part was dropped, unless something
+    /// further out cut it already; why it was, either way. Called before what is further in is dropped.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "called for its effect; the reason is there for who wants it"
+    )]
+    pub fn cancel_dropped(&self) -> CancelReason {
+        let outside = self.context.attempt_state().cancelled_outside(self.depth);
+        outside.unwrap_or_else(|| {
+            self.cancel(CancelReason::CallerGone);
+            CancelReason::CallerGone
+        })
+    }
+
+    /// Ends the part, in this order: whatever is further in is over; an error gets its origin and
+    /// what was kept; `settle` gives back what the layer took; the outermost layer runs the hooks that are left.
+    pub fn end(self, mut end: End<'_>, settle: impl FnOnce(&Self, &End<'_>)) {
+        if let End::Dropped(reason) = &mut end {
+            *reason = self.cancel_dropped();
+        }
+        if let End::Failed(error) = &mut end {
+            error.adopt(&self.context);
+        }
+        let outcome = end.outcome();
+        let attempt = self.context.attempt_state();
+        attempt.close(self.depth, outcome);
+        if let End::Failed(error) = &mut end {
+            if let Some(kept) = self.context.kept() {
+                error.set_partial(Some(kept));
+            }
+        }
+        settle(&self, &end);
+        if self.depth == 1 {
+            attempt.leave_hooks(outcome);
+        }
+    }
+}

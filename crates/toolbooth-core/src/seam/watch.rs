@@ -1,0 +1,73 @@
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use crate::answer::Content;
+use crate::error::ToolError;
+use crate::outcome::{CancelReason, Outcome};
+use std::ops::ControlFlow;
+
+/// How a layer follows an answer until its last byte is delivered.
+///
+/// [`ToolResponse::watch`](crate::ToolResponse::watch) puts it into the answer. It is told the end
+/// once, by value, however the answer ends; so what the layer took for the call can live in it.
+pub trait Watch: Send + Unpin + Sized + 'static {
+    /// Asked after the answer had nothing to give: an error cuts the answer.
+    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<ToolError> {
+        let _ = cx;
+        Poll::Pending
+    }
+
+    /// When the answer is to be cut even if nobody polls it; then [`poll_interrupt`](Self::poll_interrupt) gives the error.
+    fn cut_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// A piece of a streamed answer, on its way to the consumer: `Break` cuts the answer behind it.
+    fn on_content(&mut self, piece: Piece<'_>) -> ControlFlow<ToolError> {
+        let _ = piece;
+        ControlFlow::Continue(())
+    }
+
+    /// The end of the answer: its source is gone, its consumer has not seen the end yet.
+    fn on_end(self, end: End<'_>);
+}
+
+/// A piece of a streamed answer.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Piece<'a> {
+    /// A piece of a tool's answer.
+    Content(&'a Content),
+    /// A frame of an HTTP body, of so many bytes.
+    Frame(usize),
+}
+
+/// How an answer ended, told to the layers that watch it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum End<'a> {
+    /// Delivered to its last byte.
+    Complete,
+    /// With this error, which the consumer gets: a layer may add to it.
+    Failed(&'a mut ToolError),
+    /// The tool panicked.
+    Panicked,
+    /// Dropped before its end.
+    Dropped(CancelReason),
+}
+
+// === impl End ===
+
+impl End<'_> {
+    /// The outcome of a call that ends so.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Complete => Outcome::Completed,
+            Self::Failed(error) => error.outcome(),
+            Self::Panicked => Outcome::Panicked,
+            Self::Dropped(reason) => reason.outcome(),
+        }
+    }
+}

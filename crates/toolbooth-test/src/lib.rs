@@ -1,0 +1,1 @@
+//! Mock tools, probes, recorders and paused-clock helpers for testing stacks of toolbooth's layers.

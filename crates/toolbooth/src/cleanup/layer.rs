@@ -1,0 +1,88 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::Cleanup;
+use super::tracker::{DrainReport, Tracker};
+
+/// Runs what calls registered with [`on_cleanup`](crate::CallContext::on_cleanup). See the [module](super).
+#[derive(Debug, Clone)]
+pub struct CleanupLayer {
+    pub(super) tracker: Option<Arc<Tracker>>,
+    pub(super) hook_limit: Option<Duration>,
+    pub(super) wait: Option<Duration>,
+}
+
+// === impl CleanupLayer ===
+
+impl CleanupLayer {
+    /// Runs hooks on tasks of their own, each for 5 s at most.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            tracker: Some(Arc::new(Tracker::new())),
+            hook_limit: None,
+            wait: None,
+        }
+    }
+
+    /// Runs no hooks: the off value. They fall to the next layer further out.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self {
+            tracker: None,
+            hook_limit: None,
+            wait: None,
+        }
+    }
+
+    /// How long each hook may run; then it is stopped and counts as failed.
+    #[must_use]
+    pub const fn with_hook_limit(mut self, limit: Duration) -> Self {
+        self.hook_limit = Some(limit);
+        self
+    }
+
+    /// Lets the answer, and with it a retry outside, wait for the hooks, for so long at most. Past that they go on
+    /// without anybody waiting. A streamed answer is returned at once, and its end waits for no hook.
+    #[must_use]
+    pub const fn with_wait(mut self, limit: Duration) -> Self {
+        self.wait = Some(limit);
+        self
+    }
+
+    /// What became of the hooks so far.
+    #[must_use]
+    pub fn report(&self) -> DrainReport {
+        self.tracker
+            .as_ref()
+            .map_or_else(DrainReport::default, |tracker| tracker.report())
+    }
+
+    /// Waits until all hooks of calls that have ended are done, for `limit` at most; those that are
+    /// not are stopped and count as abandoned. For shutdown: after the calls have ended or were dropped, before the runtime is.
+    ///
+    /// # Cancel safety
+    /// Safe: dropping the future stops no hook.
+    pub async fn drain(&self, limit: Duration) -> DrainReport {
+        match &self.tracker {
+            Some(tracker) => tracker.drain(limit).await,
+            None => DrainReport::default(),
+        }
+    }
+}
+
+impl Default for CleanupLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for CleanupLayer {
+    type Service = Cleanup<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Cleanup::new(inner, self.clone())
+    }
+}

@@ -1,0 +1,65 @@
+use std::task::{Context, Poll};
+
+use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use tower_service::Service;
+
+use super::CleanupLayer;
+use super::future::{ResponseFuture, ResponseWatch};
+use crate::shell::Guarded;
+
+/// A tool whose cleanup hooks are run. Made by [`CleanupLayer`].
+#[derive(Debug, Clone)]
+pub struct Cleanup<S> {
+    inner: S,
+    layer: CleanupLayer,
+}
+
+// === impl Cleanup ===
+
+impl<S> Cleanup<S> {
+    pub(super) const fn new(inner: S, layer: CleanupLayer) -> Self {
+        Self { inner, layer }
+    }
+
+    /// The tool inside.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The tool inside, to change.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The tool inside, by value.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, R> Service<R> for Cleanup<S>
+where
+    R: ToolRequest,
+    S: Service<R> + Clone,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Error = ToolError;
+    type Future = ResponseFuture<S, R>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: R) -> Self::Future {
+        let context = request.context();
+        let now = context.now();
+        let watch = ResponseWatch::new(context.enter(now), &self.layer);
+        let waiting = watch.waiting();
+        ResponseFuture::new(
+            Guarded::start(&mut self.inner, request, watch, now),
+            waiting,
+        )
+    }
+}

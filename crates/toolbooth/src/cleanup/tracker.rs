@@ -1,0 +1,124 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use toolbooth_core::{CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, Tally};
+
+/// How long a hook that is told to stop may take to notice, before it counts as one that cannot be stopped.
+const STOP: Duration = Duration::from_millis(10);
+
+/// What became of the hooks of a cleanup layer, since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Ran to their end.
+    pub ran: u64,
+    /// Panicked, or were stopped at their limit.
+    pub failed: u64,
+    /// Did not run, or not to their end: the drain's limit came, or the runtime was shut down.
+    pub abandoned: u64,
+    /// Still run although they were told to stop, since they block their thread. Such a hook is not counted as abandoned until it ends.
+    pub orphaned: u64,
+}
+
+/// The tasks that run hooks, and the count of what became of them.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    count: Arc<Count>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    ran: AtomicU64,
+    failed: AtomicU64,
+    abandoned: AtomicU64,
+}
+
+/// Counts for a batch of hooks.
+struct Counting(Arc<Count>);
+
+// === impl Tracker ===
+
+impl Tracker {
+    pub(super) fn new() -> Self {
+        Self {
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            count: Arc::default(),
+        }
+    }
+
+    /// Runs the hooks on a task of their own; `None` where there is no runtime for it, and they are abandoned.
+    pub(super) fn run(
+        &self,
+        hooks: Hooks,
+        end: CleanupEnd,
+        limit: Option<Duration>,
+    ) -> Option<JoinHandle<()>> {
+        let runtime = hooks.runtime();
+        let run = hooks.run(
+            end,
+            limit.unwrap_or(DEFAULT_HOOK_LIMIT),
+            Counting(Arc::clone(&self.count)),
+        );
+        let stop = self.stop.clone();
+        let run = async move {
+            let _ = stop.run_until_cancelled_owned(run).await;
+        };
+        Some(self.tasks.spawn_on(run, &runtime?))
+    }
+
+    pub(super) fn report(&self) -> DrainReport {
+        DrainReport {
+            ran: self.count.ran.load(Ordering::Acquire),
+            failed: self.count.failed.load(Ordering::Acquire),
+            abandoned: self.count.abandoned.load(Ordering::Acquire),
+            orphaned: 0,
+        }
+    }
+
+    pub(super) async fn drain(&self, limit: Duration) -> DrainReport {
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.stop.cancel();
+            // The tasks that can stop do so when they are next polled; those that block are left behind.
+            let stopped = tokio::time::timeout(STOP, self.tasks.wait()).await;
+            if stopped.is_err() {
+                tracing::warn!(
+                    tasks = self.tasks.len(),
+                    "cleanup hooks block their threads and cannot be stopped"
+                );
+            }
+        }
+        DrainReport {
+            orphaned: u64::try_from(self.tasks.len()).unwrap_or(u64::MAX),
+            ..self.report()
+        }
+    }
+}
+
+// === impl Counting ===
+
+impl Tally for Counting {
+    fn ran(&self) {
+        self.0.ran.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn failed(&self) {
+        self.0.failed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn abandoned(&self, hooks: usize) {
+        self.0
+            .abandoned
+            .fetch_add(u64::try_from(hooks).unwrap_or(u64::MAX), Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,128 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use toolbooth_core::{BoxError, End, OverloadReason, Part, ToolError, ToolResponse, Watch};
+use tower_service::Service;
+
+use super::permits::Permits;
+use crate::line::{Line, Place, Refusal};
+use crate::shell::{Admit, Guarded, LayerWatch, trace_refusal};
+
+pin_project! {
+    /// A call under a concurrency limit. It holds its permit, or its place in line.
+    #[must_use = "dropping it ends the call"]
+    pub struct ResponseFuture<S, R>
+    where
+        S: Service<R>,
+    {
+        #[pin]
+        guarded: Guarded<S, R, ResponseWatch, Admission>,
+    }
+}
+
+/// Holds the permit until the answer's last byte is delivered.
+#[derive(Debug)]
+pub struct ResponseWatch {
+    part: Part,
+    permit: Option<Permit>,
+}
+
+/// One of so many; dropping it lets the next in line run.
+#[derive(Debug)]
+pub(super) struct Permit(Arc<Line<Permits>>);
+
+/// A place in line for a permit.
+#[derive(Debug)]
+pub(super) struct Admission(Place<Permits>);
+
+// === impl ResponseFuture ===
+
+impl<S: Service<R>, R> ResponseFuture<S, R> {
+    pub(super) const fn new(guarded: Guarded<S, R, ResponseWatch, Admission>) -> Self {
+        Self { guarded }
+    }
+}
+
+impl<S, R> Future for ResponseFuture<S, R>
+where
+    S: Service<R>,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().guarded.poll(cx)
+    }
+}
+
+impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+// === impl ResponseWatch ===
+
+impl ResponseWatch {
+    pub(super) const fn waiting(part: Part) -> Self {
+        Self { part, permit: None }
+    }
+
+    pub(super) fn admit(&mut self, line: &Arc<Line<Permits>>) {
+        self.permit = Some(Permit(Arc::clone(line)));
+    }
+}
+
+impl LayerWatch for ResponseWatch {
+    fn part(&self) -> &Part {
+        &self.part
+    }
+}
+
+impl Watch for ResponseWatch {
+    fn on_end(self, end: End<'_>) {
+        self.part.end(end, |_, _| drop(self.permit));
+    }
+}
+
+// === impl Permit ===
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.refund();
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    pub(super) const fn new(place: Place<Permits>) -> Self {
+        Self(place)
+    }
+}
+
+impl Admit<ResponseWatch> for Admission {
+    fn poll_admit(
+        &mut self,
+        watch: &mut ResponseWatch,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ToolError>> {
+        let context = watch.part.context();
+        let Err(refusal) = ready!(self.0.poll(context, cx)) else {
+            watch.admit(self.0.line());
+            return Poll::Ready(Ok(()));
+        };
+        trace_refusal("concurrency", context, &refusal, self.0.waited());
+        Poll::Ready(Err(match refusal {
+            Refusal::Full(capacity) => ToolError::overloaded(OverloadReason::queue_full(capacity)),
+            Refusal::WaitedTooLong(max_wait) | Refusal::TooLate(max_wait) => {
+                ToolError::overloaded(OverloadReason::waited_too_long(max_wait))
+            }
+            Refusal::Cut(bound) => bound.error(context),
+        }))
+    }
+}

@@ -1,0 +1,59 @@
+//! So many calls at once.
+//!
+//! Use it for what a tool's backend can take at the same time: connections, processes, memory. For how many calls may
+//! *start* in a time, use the [rate limit](crate::rate).
+//!
+//! ```
+//! use serde_json::json;
+//! use toolbooth::{ConcurrencyLimitLayer, ToolCall, ToolOutput, tool_fn};
+//! use tower::{Layer, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), toolbooth::ToolError> {
+//! let limit = ConcurrencyLimitLayer::new(10);
+//! let query = tool_fn("query", async |_: ()| {
+//!     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+//!     Ok::<_, std::io::Error>("42 rows")
+//! });
+//! let query = limit.layer(query);
+//!
+//! let first = query.clone().oneshot(ToolCall::new("query", json!(null)));
+//! let second = query.clone().oneshot(ToolCall::new("query", json!(null)));
+//! let (first, second) = tokio::join!(first, second);
+//! assert_eq!(first?.collect().await?.text(), "42 rows");
+//! assert_eq!(second?.collect().await?.text(), "42 rows");
+//! assert_eq!((limit.available(), limit.in_flight(), limit.queued()), (10, 0, 0));
+//! # let _: Option<ToolOutput> = None;
+//! # Ok(()) }
+//! ```
+//!
+//! # Readiness
+//! Always ready: `LoadShed`, `Balance` and `ready()` outside see nothing of the waiting line. A call that finds a permit
+//! takes it in `call`; else it waits inside its future, in the order of first polls, and holds nothing further in. An idle service
+//! holds no permit. A free permit goes to the call that waits longest; nobody is overtaken.
+//!
+//! # Cancellation
+//! Dropping the future gives up the place, or gives the permit back. The permit of a streamed answer is held until the stream ends,
+//! fails or is dropped.
+//!
+//! # Errors
+//! `Overloaded` where the line is full (1,024 calls, or
+//! [`with_queue_capacity`](ConcurrencyLimitLayer::with_queue_capacity)), where the call waited
+//! [as long as it may](ConcurrencyLimitLayer::with_max_wait), and where the limit is 0. `Timeout` where the call's deadline comes while
+//! it waits; a call that is admitted at or after its deadline is not started.
+//!
+//! # Clone
+//! Clones of the layer, and services made of one layer value, share one limit. A new value is a new limit.
+//!
+//! # Order
+//! A timeout outside bounds the wait, one inside begins when the tool does. A rate limit outside spends its token before the
+//! call waits for a permit; inside, the call holds a permit while it waits for a token.
+
+mod future;
+mod layer;
+mod permits;
+mod service;
+
+pub use future::{ResponseFuture, ResponseWatch};
+pub use layer::ConcurrencyLimitLayer;
+pub use service::ConcurrencyLimit;

@@ -1,0 +1,98 @@
+use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::{Map, Value};
+use toolbooth_core::ToolError;
+
+/// The arguments that a handler takes, out of those that a call brings: a JSON value, or the text
+/// of one, as models send it. An empty text and `null` are no arguments, which is what `()`, an
+/// `Option` and a struct with a default for each field take.
+pub(super) fn parse<T: DeserializeOwned>(args: Value) -> Result<T, ToolError> {
+    match args {
+        Value::Null => absent(),
+        Value::String(text) => match text.trim() {
+            "" | "null" => absent(),
+            // What is no JSON may still be a text that a handler takes as it is.
+            json => from_text(json)
+                .or_else(|error| from(Value::String(text)).map_err(|_later: ToolError| error)),
+        },
+        args => from(args),
+    }
+}
+
+fn absent<T: DeserializeOwned>() -> Result<T, ToolError> {
+    from(Value::Null).or_else(|_null: ToolError| from(Value::Object(Map::new())))
+}
+
+fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, ToolError> {
+    let mut text = serde_json::Deserializer::from_str(text);
+    let args = from(&mut text)?;
+    text.end()
+        .map_err(|error| ToolError::invalid_arguments(".", error.to_string()))?;
+    Ok(args)
+}
+
+fn from<'de, T: DeserializeOwned, D>(args: D) -> Result<T, ToolError>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    serde_path_to_error::deserialize(args).map_err(|error| {
+        ToolError::invalid_arguments(error.path().to_string(), error.inner().to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq, Default)]
+    struct Search {
+        #[serde(default)]
+        filter: Filter,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq, Default)]
+    struct Filter {
+        limit: u32,
+    }
+
+    #[test]
+    fn a_wrong_argument_names_its_path() {
+        for args in [
+            json!({ "filter": { "limit": "ten" } }),
+            json!(r#"{"filter":{"limit":"ten"}}"#),
+        ] {
+            let error = parse::<Search>(args).unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("invalid arguments at `filter.limit`: invalid type"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_arguments_are_what_defaults_and_unit_take() {
+        for none in [json!(null), json!(""), json!("null"), json!({})] {
+            assert_eq!(parse::<Search>(none).unwrap(), Search::default());
+        }
+        parse::<()>(json!("")).unwrap();
+        assert_eq!(parse::<Option<Filter>>(json!(null)).unwrap(), None);
+    }
+
+    #[test]
+    fn text_is_json_and_else_itself() {
+        assert_eq!(
+            parse::<Filter>(json!(r#"{"limit":3}"#)).unwrap(),
+            Filter { limit: 3 }
+        );
+        assert_eq!(
+            parse::<String>(json!("hello there")).unwrap(),
+            "hello there"
+        );
+        let error = parse::<Filter>(json!("{\"limit\":")).unwrap_err();
+        assert!(error.to_string().contains("EOF while parsing"), "{error}");
+    }
+}

@@ -1,0 +1,10 @@
+//! Handlers as tools.
+
+mod args;
+mod handle;
+mod stream_tool_fn;
+mod tool_fn;
+
+pub use handle::{Handler, StreamHandler};
+pub use stream_tool_fn::{StreamToolFn, stream_tool_fn};
+pub use tool_fn::{ResponseFuture, ToolFn, tool_fn};

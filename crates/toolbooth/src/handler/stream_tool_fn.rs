@@ -1,0 +1,89 @@
+use std::fmt;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+
+use toolbooth_core::{Name, ToolCall, ToolError, ToolOutput};
+use tower_service::Service;
+
+use super::args;
+use super::handle::StreamHandler;
+
+/// Makes a tool of a function whose answer comes piece by piece: `(Args)` or `(CallContext, Args)` to a
+/// stream of `Result<Content, E>`. Arguments are taken as [`tool_fn`](super::tool_fn) takes them.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth::{Content, ToolCall, stream_tool_fn};
+/// use tower::ServiceExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), toolbooth::ToolError> {
+/// let count = stream_tool_fn("count", |to: u32| {
+///     futures_util::stream::iter((1..=to).map(|n| Ok::<_, std::io::Error>(Content::from(n.to_string()))))
+/// });
+/// let counted = count.oneshot(ToolCall::new("count", json!(3))).await?;
+/// assert_eq!(counted.collect().await?.text(), "123");
+/// # Ok(()) }
+/// ```
+pub fn stream_tool_fn<M, F: StreamHandler<M>>(
+    name: impl Into<Name>,
+    handler: F,
+) -> StreamToolFn<F, M> {
+    StreamToolFn {
+        name: name.into(),
+        handler,
+        shape: PhantomData,
+    }
+}
+
+/// A tool made of a function to a stream. Made by [`stream_tool_fn`].
+pub struct StreamToolFn<F, M> {
+    name: Name,
+    handler: F,
+    shape: PhantomData<fn() -> M>,
+}
+
+// === impl StreamToolFn ===
+
+impl<F, M> StreamToolFn<F, M> {
+    /// The name that it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl<F: Clone, M> Clone for StreamToolFn<F, M> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            handler: self.handler.clone(),
+            shape: PhantomData,
+        }
+    }
+}
+
+impl<F, M> fmt::Debug for StreamToolFn<F, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamToolFn")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: StreamHandler<M>, M> Service<ToolCall> for StreamToolFn<F, M> {
+    type Response = ToolOutput;
+    type Error = ToolError;
+    type Future = Ready<Result<ToolOutput, ToolError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: ToolCall) -> Self::Future {
+        let (context, args) = call.into_parts();
+        let stream = args::parse(args).map(|args| self.handler.handle(context, args));
+        ready(stream.map(ToolOutput::stream))
+    }
+}

@@ -1,0 +1,183 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+use toolbooth_core::{Bound, CallContext};
+
+use super::state::{State, Ticket};
+use super::{Line, Rule, driver};
+
+/// A call's place in a line: taken at the first poll, given up when dropped.
+#[derive(Debug)]
+pub(crate) struct Place<R: Rule> {
+    line: Arc<Line<R>>,
+    ticket: Option<Ticket>,
+    since: Instant,
+    /// Only where the wait has an end of its own that neither the line nor a layer around knows.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a call does not get, or does not keep, its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// As many wait as may.
+    Full(usize),
+    /// Its turn would come after this long: too late for it.
+    TooLate(Duration),
+    /// It waited as long as a call may.
+    WaitedTooLong(Duration),
+    /// A limit around it struck.
+    Cut(Bound),
+}
+
+// === impl Place ===
+
+impl<R: Rule> Place<R> {
+    /// A place that is not taken yet, for a call that came at `since`.
+    pub(crate) const fn new(line: Arc<Line<R>>, since: Instant) -> Self {
+        Self {
+            line,
+            ticket: None,
+            since,
+            timer: None,
+        }
+    }
+
+    /// The line it is in.
+    pub(crate) const fn line(&self) -> &Arc<Line<R>> {
+        &self.line
+    }
+
+    /// How long the call has waited.
+    pub(crate) fn waited(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Waits in line. `Ok`: one was taken, which the caller now has.
+    pub(crate) fn poll(
+        &mut self,
+        context: &CallContext,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Refusal>> {
+        let line = Arc::clone(&self.line);
+        let mut state = line.lock();
+        let drive = match self.ticket {
+            None => match self.enter(&mut state, context, cx) {
+                Ok(admitted) if admitted => return Poll::Ready(Ok(())),
+                Ok(_) => state.claim_driver(),
+                Err(refusal) => return Poll::Ready(Err(refusal)),
+            },
+            Some(ticket) if state.take(ticket) => {
+                drop(state);
+                self.ticket = None;
+                return Poll::Ready(self.admitted(context));
+            }
+            Some(ticket) => {
+                if let Some(waker) = state.waiting.get_mut(&ticket) {
+                    waker.clone_from(cx.waker());
+                }
+                state.claim_driver()
+            }
+        };
+        drop(state);
+        if let Some(generation) = drive {
+            driver::start(&line, generation);
+        }
+        self.poll_timer(context, cx)
+    }
+
+    /// The first poll: one is free by now, or the line has a place, or there is no use in waiting.
+    fn enter(
+        &mut self,
+        state: &mut State<R>,
+        context: &CallContext,
+        cx: &Context<'_>,
+    ) -> Result<bool, Refusal> {
+        let now = Instant::now();
+        let bound = context.bound();
+        if let Some(bound) = bound.filter(|bound| bound.at <= now) {
+            return Err(Refusal::Cut(bound));
+        }
+        if state.try_admit(now) {
+            return Ok(true);
+        }
+        let ahead = state.waiting.len();
+        if ahead >= state.capacity {
+            return Err(Refusal::Full(state.capacity));
+        }
+        let until = state
+            .max_wait
+            .and_then(|max_wait| self.since.checked_add(max_wait));
+        if let Some(due) = state.rule.due(ahead) {
+            if bound.is_some_and(|bound| due >= bound.at) || until.is_some_and(|until| due > until)
+            {
+                return Err(Refusal::TooLate(due.saturating_duration_since(now)));
+            }
+        } else {
+            let deadline = bound.filter(|_| !context.is_timed()).map(|bound| bound.at);
+            let end = until.into_iter().chain(deadline).min();
+            self.timer = end.map(|end| Box::pin(tokio::time::sleep_until(end)));
+        }
+        self.ticket = Some(state.enqueue(cx.waker().clone()));
+        Ok(false)
+    }
+
+    /// An admission at or after the deadline does not start the tool.
+    fn admitted(&self, context: &CallContext) -> Result<(), Refusal> {
+        match context.bound().filter(|bound| bound.at <= Instant::now()) {
+            Some(bound) => {
+                self.line.refund();
+                Err(Refusal::Cut(bound))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn poll_timer(
+        &mut self,
+        context: &CallContext,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Refusal>> {
+        let Some(timer) = &mut self.timer else {
+            return Poll::Pending;
+        };
+        std::task::ready!(timer.as_mut().poll(cx));
+        self.leave();
+        let now = Instant::now();
+        Poll::Ready(Err(match context.bound().filter(|bound| bound.at <= now) {
+            Some(bound) => Refusal::Cut(bound),
+            None => {
+                Refusal::WaitedTooLong(self.line.lock().max_wait.unwrap_or_else(|| self.waited()))
+            }
+        }))
+    }
+
+    fn leave(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let next = self.line.lock().leave(ticket);
+            if let Some(next) = next {
+                next.wake();
+            }
+        }
+    }
+}
+
+impl<R: Rule> Drop for Place<R> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+// === impl State ===
+
+impl<R: Rule> State<R> {
+    /// A line that waits for a point in time is driven while anybody waits.
+    fn claim_driver(&mut self) -> Option<u64> {
+        if self.waiting.is_empty() || self.rule.due(0).is_none() {
+            return None;
+        }
+        self.driver.claim()
+    }
+}

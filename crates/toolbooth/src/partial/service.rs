@@ -1,0 +1,131 @@
+use std::fmt;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use toolbooth_core::{
+    BoxError, End, KeepPolicy, Part, Piece, ToolError, ToolRequest, ToolResponse, Watch,
+};
+use tower_service::Service;
+
+use crate::shell::{Guarded, LayerWatch};
+
+/// A tool whose partial results are kept. Made by [`PartialResultLayer`](super::PartialResultLayer).
+#[derive(Debug, Clone)]
+pub struct PartialResult<S> {
+    inner: S,
+    policy: Option<KeepPolicy>,
+}
+
+pin_project! {
+    /// A call whose partial results are kept.
+    #[must_use = "dropping it ends the call"]
+    pub struct ResponseFuture<S, R>
+    where
+        S: Service<R>,
+    {
+        #[pin]
+        guarded: Guarded<S, R, ResponseWatch>,
+    }
+}
+
+/// Keeps the pieces of a streamed answer.
+#[derive(Debug)]
+pub struct ResponseWatch {
+    part: Part,
+}
+
+// === impl PartialResult ===
+
+impl<S> PartialResult<S> {
+    pub(super) const fn new(inner: S, policy: Option<KeepPolicy>) -> Self {
+        Self { inner, policy }
+    }
+
+    /// The tool inside.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The tool inside, to change.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The tool inside, by value.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, R> Service<R> for PartialResult<S>
+where
+    R: ToolRequest,
+    S: Service<R> + Clone,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Error = ToolError;
+    type Future = ResponseFuture<S, R>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: R) -> Self::Future {
+        let context = request.context();
+        let now = context.now();
+        let part = context.enter(now);
+        if let Some(policy) = self.policy {
+            context.keep(policy);
+        }
+        ResponseFuture {
+            guarded: Guarded::start(&mut self.inner, request, ResponseWatch { part }, now),
+        }
+    }
+}
+
+// === impl ResponseFuture ===
+
+impl<S, R> Future for ResponseFuture<S, R>
+where
+    S: Service<R>,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().guarded.poll(cx)
+    }
+}
+
+impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+// === impl ResponseWatch ===
+
+impl LayerWatch for ResponseWatch {
+    fn part(&self) -> &Part {
+        &self.part
+    }
+}
+
+impl Watch for ResponseWatch {
+    fn on_content(&mut self, piece: Piece<'_>) -> ControlFlow<ToolError> {
+        match piece {
+            Piece::Content(content) => self.part.context().keep_streamed(content),
+            _ => self.part.context().count_streamed(),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_end(self, end: End<'_>) {
+        self.part.end(end, |_, _| ());
+    }
+}

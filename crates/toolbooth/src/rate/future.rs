@@ -1,0 +1,109 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use toolbooth_core::{BoxError, End, OverloadReason, Part, ToolError, ToolResponse, Watch};
+use tower_service::Service;
+
+use super::gcra::Gcra;
+use crate::line::{Place, Refusal};
+use crate::shell::{Admit, Guarded, LayerWatch, trace_refusal};
+
+pin_project! {
+    /// A call under a rate limit. It holds its place in line, if it must wait.
+    #[must_use = "dropping it ends the call"]
+    pub struct ResponseFuture<S, R>
+    where
+        S: Service<R>,
+    {
+        #[pin]
+        guarded: Guarded<S, R, ResponseWatch, Admission>,
+    }
+}
+
+/// Follows the call to its end; a token is spent when it is taken.
+#[derive(Debug)]
+pub struct ResponseWatch {
+    part: Part,
+}
+
+/// A place in line for a token.
+#[derive(Debug)]
+pub(super) struct Admission(Place<Gcra>);
+
+// === impl ResponseFuture ===
+
+impl<S: Service<R>, R> ResponseFuture<S, R> {
+    pub(super) const fn new(guarded: Guarded<S, R, ResponseWatch, Admission>) -> Self {
+        Self { guarded }
+    }
+}
+
+impl<S, R> Future for ResponseFuture<S, R>
+where
+    S: Service<R>,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().guarded.poll(cx)
+    }
+}
+
+impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+// === impl ResponseWatch ===
+
+impl ResponseWatch {
+    pub(super) const fn new(part: Part) -> Self {
+        Self { part }
+    }
+}
+
+impl LayerWatch for ResponseWatch {
+    fn part(&self) -> &Part {
+        &self.part
+    }
+}
+
+impl Watch for ResponseWatch {
+    fn on_end(self, end: End<'_>) {
+        self.part.end(end, |_, _| ());
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    pub(super) const fn new(place: Place<Gcra>) -> Self {
+        Self(place)
+    }
+}
+
+impl Admit<ResponseWatch> for Admission {
+    fn poll_admit(
+        &mut self,
+        watch: &mut ResponseWatch,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ToolError>> {
+        let context = watch.part.context();
+        let Err(refusal) = ready!(self.0.poll(context, cx)) else {
+            return Poll::Ready(Ok(()));
+        };
+        trace_refusal("rate", context, &refusal, self.0.waited());
+        Poll::Ready(Err(match refusal {
+            Refusal::Full(capacity) => ToolError::overloaded(OverloadReason::queue_full(capacity)),
+            Refusal::WaitedTooLong(after) | Refusal::TooLate(after) => {
+                ToolError::rate_limited(after)
+            }
+            Refusal::Cut(bound) => bound.error(context),
+        }))
+    }
+}

@@ -1,0 +1,63 @@
+//! So many calls in a time.
+//!
+//! Use it in front of an API that counts calls by the second or the minute. For how many calls may run at the same time, use the
+//! [concurrency limit](crate::concurrency).
+//!
+//! ```
+//! use std::num::NonZeroU32;
+//! use std::time::Duration;
+//! use governor::Quota;
+//! use serde_json::json;
+//! use toolbooth::{ErrorKind, RateLimitLayer, ToolCall, tool_fn};
+//! use tower::{Layer, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let quota = Quota::per_second(NonZeroU32::new(10).ok_or("not 0")?).allow_burst(NonZeroU32::MIN);
+//! let rate = RateLimitLayer::new(quota).reject();
+//! let search = rate.layer(tool_fn("search", async |_: ()| Ok::<_, std::io::Error>("found")));
+//!
+//! search.clone().oneshot(ToolCall::new("search", json!(null))).await?;
+//! let refused = search.oneshot(ToolCall::new("search", json!(null))).await;
+//! let refused = refused.err().ok_or("there is one token")?;
+//! assert_eq!(refused.kind(), ErrorKind::RateLimited);
+//! assert_eq!(refused.retry_after(), Some(Duration::from_millis(100)));
+//! # Ok(()) }
+//! ```
+//!
+//! The rule is [governor]'s, the generic cell rate algorithm of ITU-T I.371: a bucket of `burst` tokens into which one
+//! comes back every [`replenish_interval`](governor::Quota::replenish_interval). In any window `w`, at most
+//! `burst + rate * (w + 1 ms)` calls start: the millisecond is the tick of tokio's timers, and a call that waited is charged for
+//! when it was due within the last tick. So a limit of 5,000 a second lets 5,000 a second start.
+//!
+//! # Readiness
+//! Always ready: `LoadShed`, `Balance` and `ready()` outside see nothing of the waiting line. A call that finds a token takes it in
+//! `call`; else it waits inside its future, in the order of first polls, and holds nothing further in. Asking for readiness spends nothing.
+//!
+//! # Cancellation
+//! A call that is dropped in line has taken nothing, and all behind it move up. One that was granted a token and not yet polled
+//! gives it back. A token that a started call took is spent, however the call ends.
+//!
+//! # Errors
+//! `RateLimited`, with the time after which there is a token: in [`reject`](RateLimitLayer::reject) mode, and, when waiting, at once for
+//! a call whose token would come at or after its deadline, or after [`with_max_wait`](RateLimitLayer::with_max_wait).
+//! `Overloaded` where the line is full. `Timeout` where the call's deadline has passed already. A refusal spends nothing.
+//!
+//! # Clone
+//! Clones of the layer, and services made of one layer value, share one bucket. A new value is a new bucket.
+//!
+//! # Order
+//! Outside a concurrency limit, a call that waits for a token holds no permit; the price is a token spent on a call that then
+//! times out in the queue, or that the inner limit refuses. A timeout outside bounds the wait.
+//!
+//! # Panics
+//! A call that must wait does so on a tokio runtime; polled outside of one it panics, as tokio's timers do.
+
+mod future;
+mod gcra;
+mod layer;
+mod service;
+
+pub use future::{ResponseFuture, ResponseWatch};
+pub use layer::RateLimitLayer;
+pub use service::RateLimit;

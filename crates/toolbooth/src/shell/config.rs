@@ -1,0 +1,15 @@
+use std::time::Duration;
+
+/// A setting that cannot work, refused where it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A limit of no calls at all.
+    #[error("a concurrency limit of 0 lets no call run: give at least 1, or `None` for no limit")]
+    ZeroLimit,
+    /// A time limit that is no limit.
+    #[error(
+        "a time limit of {0:?} cannot be waited for: say `TimeoutLayer::unlimited()` for no limit"
+    )]
+    EndlessTimeout(Duration),
+}

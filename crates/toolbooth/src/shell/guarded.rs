@@ -1,0 +1,294 @@
+//! The one future of every layer: wait for what the layer needs, start what is inside, follow it to its end.
+//!
+//! 1. The layer is told the end once, by value, after everything inside is gone and before the caller sees it.
+//! 2. The inner service is polled for readiness only here. An instance that was not ready keeps
+//!    its place: it is the one that the future polls again, and a fresh clone stays behind.
+//! 3. While the layer waits for its own admission, nothing inside has been polled.
+//! 4. A future that is at its end is dropped in that very poll, before its result is looked at.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use toolbooth_core::{BoxError, CancelReason, End, Part, ToolError, ToolResponse, Watch};
+use tower_service::Service;
+
+/// A watch that holds its layer's part of the call.
+pub(crate) trait LayerWatch: Watch {
+    fn part(&self) -> &Part;
+}
+
+/// What a layer waits for before anything inside starts. What it takes goes into the watch.
+pub(crate) trait Admit<W>: Unpin {
+    fn poll_admit(&mut self, watch: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>>;
+}
+
+/// For layers that wait for nothing.
+#[derive(Debug)]
+pub(crate) enum Never {}
+
+pin_project! {
+    pub(crate) struct Guarded<S, R, W: LayerWatch, A = Never>
+    where
+        S: Service<R>,
+    {
+        #[pin]
+        stage: Stage<S, R, A>,
+        // Until the end is told.
+        watch: Option<W>,
+    }
+
+    impl<S: Service<R>, R, W: LayerWatch, A> PinnedDrop for Guarded<S, R, W, A> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(watch) = &this.watch {
+                // The tool is told why before it is dropped.
+                watch.part().cancel_dropped();
+            }
+            this.end(End::Dropped(CancelReason::CallerGone));
+        }
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<S, R, A>
+    where
+        S: Service<R>,
+    {
+        Waiting { admission: A, start: Option<(S, R)> },
+        Unready { start: Option<(S, R)> },
+        Running { #[pin] future: S::Future },
+        Refused { error: Option<ToolError> },
+        Done,
+    }
+}
+
+/// Around everything that runs foreign code: a panic ends the call as one.
+struct Armed<'a, S: Service<R>, R, W: LayerWatch, A>(Option<Pin<&'a mut Guarded<S, R, W, A>>>);
+
+/// The same while there is no future yet.
+struct Starting<W: Watch>(Option<W>);
+
+// === impl Guarded ===
+
+impl<S, R, W, A> Guarded<S, R, W, A>
+where
+    S: Service<R>,
+    S::Error: Into<BoxError> + 'static,
+    W: LayerWatch,
+{
+    /// Starts what is inside, at this reading of the clock.
+    pub(crate) fn start(inner: &mut S, request: R, watch: W, now: Instant) -> Self
+    where
+        S: Clone,
+    {
+        let mut starting = Starting(Some(watch));
+        let stage = {
+            let _reading = starting
+                .0
+                .as_ref()
+                .map(|watch| watch.part().context().carry(now));
+            match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => Stage::Running {
+                    future: inner.call(request),
+                },
+                Poll::Pending => {
+                    let fresh = inner.clone();
+                    Stage::Unready {
+                        start: Some((std::mem::replace(inner, fresh), request)),
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    *inner = inner.clone();
+                    Stage::refused(ToolError::from_error(error))
+                }
+            }
+        };
+        Self {
+            stage,
+            watch: starting.0.take(),
+        }
+    }
+
+    /// Waits for admission first.
+    pub(crate) fn wait(inner: &S, request: R, watch: W, admission: A) -> Self
+    where
+        S: Clone,
+    {
+        let mut starting = Starting(Some(watch));
+        let stage = Stage::Waiting {
+            admission,
+            start: Some((inner.clone(), request)),
+        };
+        Self {
+            stage,
+            watch: starting.0.take(),
+        }
+    }
+
+    /// Refuses the call; nothing inside is touched.
+    pub(crate) fn refuse(error: ToolError, watch: W) -> Self {
+        Self {
+            stage: Stage::refused(error),
+            watch: Some(watch),
+        }
+    }
+}
+
+impl<S: Service<R>, R, W: LayerWatch, A> Guarded<S, R, W, A> {
+    /// What the layer follows the call with, until the end.
+    #[cfg_attr(
+        not(feature = "timeout"),
+        expect(dead_code, reason = "only a timeout cuts from outside")
+    )]
+    pub(crate) fn watch(self: Pin<&mut Self>) -> Option<&mut W> {
+        self.project().watch.as_mut()
+    }
+
+    /// Cuts the call: what is inside is dropped, then the end is told; the error comes back complete.
+    pub(crate) fn fail(self: Pin<&mut Self>, mut error: ToolError) -> ToolError {
+        self.end(End::Failed(&mut error));
+        error
+    }
+
+    fn end(self: Pin<&mut Self>, end: End<'_>) {
+        let mut this = self.project();
+        this.stage.set(Stage::Done);
+        if let Some(watch) = this.watch.take() {
+            watch.on_end(end);
+        }
+    }
+}
+
+impl<S, R, W, A> Guarded<S, R, W, A>
+where
+    S: Service<R>,
+    S::Error: Into<BoxError> + 'static,
+    W: LayerWatch,
+    A: Admit<W>,
+{
+    /// The stages up to the answer. At the answer the inner future is gone.
+    fn poll_stage(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, ToolError>> {
+        let mut armed = Armed(Some(self));
+        let polled = match &mut armed.0 {
+            Some(guarded) => guarded.as_mut().poll_unarmed(cx),
+            None => Poll::Pending,
+        };
+        armed.0 = None;
+        polled
+    }
+
+    fn poll_unarmed(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, ToolError>> {
+        let mut this = self.project();
+        loop {
+            let (mut service, request) = match this.stage.as_mut().project() {
+                StageProj::Running { future } => {
+                    let answer = ready!(future.poll(cx));
+                    this.stage.set(Stage::Done);
+                    return Poll::Ready(answer.map_err(ToolError::from_error));
+                }
+                StageProj::Waiting { admission, start } => {
+                    if let Some(watch) = this.watch.as_mut() {
+                        if let Err(error) = ready!(admission.poll_admit(watch, cx)) {
+                            return Poll::Ready(Err(error));
+                        }
+                    }
+                    start.take().expect("it is put back, or the stage is left")
+                }
+                StageProj::Unready { start } => {
+                    start.take().expect("it is put back, or the stage is left")
+                }
+                StageProj::Refused { error } => {
+                    let error = error.take().expect("polled after it was done");
+                    return Poll::Ready(Err(error));
+                }
+                StageProj::Done => return Poll::Pending,
+            };
+            let ready = service.poll_ready(cx);
+            let stage = match ready {
+                Poll::Ready(Ok(())) => {
+                    // Whoever waited reads the clock anew, once for all layers further in.
+                    let context = this.watch.as_ref().map(|watch| watch.part().context());
+                    let _reading = context.map(|context| context.carry(Instant::now()));
+                    Stage::Running {
+                        future: service.call(request),
+                    }
+                }
+                Poll::Ready(Err(error)) => Stage::refused(ToolError::from_error(error)),
+                Poll::Pending => {
+                    this.stage.set(Stage::Unready {
+                        start: Some((service, request)),
+                    });
+                    return Poll::Pending;
+                }
+            };
+            this.stage.set(stage);
+        }
+    }
+}
+
+impl<S, R, W, A> Future for Guarded<S, R, W, A>
+where
+    S: Service<R>,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+    W: LayerWatch,
+    A: Admit<W>,
+{
+    type Output = Result<<S::Response as ToolResponse>::Watched<W>, ToolError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(self.as_mut().poll_stage(cx)) {
+            Ok(answer) => {
+                let watch = self
+                    .project()
+                    .watch
+                    .take()
+                    .expect("polled after it was done");
+                Poll::Ready(Ok(answer.watch(watch)))
+            }
+            Err(error) => Poll::Ready(Err(self.fail(error))),
+        }
+    }
+}
+
+// === impl Stage ===
+
+impl<S: Service<R>, R, A> Stage<S, R, A> {
+    const fn refused(error: ToolError) -> Self {
+        Self::Refused { error: Some(error) }
+    }
+}
+
+// === impl Armed, Starting ===
+
+impl<S: Service<R>, R, W: LayerWatch, A> Drop for Armed<'_, S, R, W, A> {
+    fn drop(&mut self) {
+        if let Some(guarded) = self.0.take() {
+            guarded.end(End::Panicked);
+        }
+    }
+}
+
+impl<W: Watch> Drop for Starting<W> {
+    fn drop(&mut self) {
+        if let Some(watch) = self.0.take() {
+            watch.on_end(End::Panicked);
+        }
+    }
+}
+
+// === impl Never ===
+
+impl<W> Admit<W> for Never {
+    fn poll_admit(&mut self, _: &mut W, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        match *self {}
+    }
+}
