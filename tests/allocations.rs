@@ -1,1 +1,224 @@
-//! To come.
+//! What a call costs in allocations, and what the fast path never touches.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::num::NonZeroU32;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use allocation_counter::measure;
+use governor::Quota;
+use serde_json::Value;
+use toolbooth::{
+    CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, RateLimitLayer, TimeoutLayer,
+    ToolCall, ToolError, ToolRequest,
+};
+use tower::{Layer, Service};
+
+/// A tool that is ready at once, with a future of 16 bytes, for any request.
+#[derive(Debug, Default)]
+struct Tool {
+    clones: Arc<AtomicUsize>,
+}
+
+impl Clone for Tool {
+    fn clone(&self) -> Self {
+        self.clones.fetch_add(1, Ordering::Relaxed);
+        Self {
+            clones: Arc::clone(&self.clones),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Sixteen([u64; 2]);
+
+impl Future for Sixteen {
+    type Output = Result<String, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(format!("the answer is {}", self.0[0])))
+    }
+}
+
+impl<R> Service<R> for Tool {
+    type Response = String;
+    type Error = Infallible;
+    type Future = Sixteen;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: R) -> Sixteen {
+        Sixteen([42, 0])
+    }
+}
+
+fn quota() -> Quota {
+    Quota::per_second(NonZeroU32::new(1_000_000).expect("not 0"))
+}
+
+/// All five layers around `tool`.
+macro_rules! five {
+    ($tool:expr) => {
+        TimeoutLayer::new(Duration::from_secs(5)).layer(
+            ConcurrencyLimitLayer::new(100).layer(
+                RateLimitLayer::new(quota())
+                    .layer(CleanupLayer::new().layer(PartialResultLayer::new().layer($tool))),
+            ),
+        )
+    };
+}
+
+/// The answer of a call that need not wait: asked for without a runtime, so without any timer.
+fn answer<R, S: Service<R>>(service: &mut S, request: R) -> Result<S::Response, S::Error> {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let call = pin!(service.call(request));
+    match call.poll(&mut cx) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("the tool is ready"),
+    }
+}
+
+#[test]
+fn five_layers_cost_one_allocation() {
+    let mut bare = Tool::default();
+    let mut stack = five!(Tool::default());
+    let bare = measure(|| {
+        let answer = answer(&mut bare, ());
+        assert_eq!(answer.ok().as_deref(), Some("the answer is 42"));
+    });
+    let ours = measure(|| {
+        let answer = answer(&mut stack, ToolCall::new("tool", Value::Null));
+        assert_eq!(answer.ok().as_deref(), Some("the answer is 42"));
+    });
+    assert_eq!(ours.count_total, bare.count_total + 1);
+    assert_eq!((ours.count_current, bare.count_current), (0, 0));
+}
+
+#[test]
+fn the_fast_path_needs_no_timer_and_clones_no_service() {
+    let tool = Tool::default();
+    let clones = Arc::clone(&tool.clones);
+    let mut stack = five!(tool);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for _ in 0..100 {
+            stack
+                .call(ToolCall::new("tool", Value::Null))
+                .await
+                .unwrap();
+        }
+    });
+    assert_eq!(clones.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn the_future_of_five_layers_is_small() {
+    fn size<R: ToolRequest, S: Service<R>>(_: &S) -> usize {
+        size_of::<S::Future>()
+    }
+    assert_eq!(size_of::<Sixteen>(), 16);
+    let stack = five!(Tool::default());
+    let size = size::<ToolCall, _>(&stack);
+    assert!(size <= 512, "{size} bytes");
+}
+
+#[test]
+fn an_error_is_small() {
+    assert!(
+        size_of::<ToolError>() <= 64,
+        "{} bytes",
+        size_of::<ToolError>()
+    );
+}
+
+#[test]
+fn arguments_are_moved_until_somebody_looks_at_them() {
+    let handed_through = measure(|| {
+        let (_context, args) = ToolCall::new("tool", [0_u8; 64]).into_parts();
+        assert_eq!(args, [0; 64]);
+    });
+    assert_eq!(handed_through.count_total, 1);
+    let call = ToolCall::new("tool", [0_u8; 64]);
+    assert_eq!(measure(|| assert_eq!(call.args(), &[0; 64])).count_total, 1);
+    assert_eq!(measure(|| assert_eq!(call.args(), &[0; 64])).count_total, 0);
+    // Another attempt, and no copy of the arguments.
+    assert_eq!(measure(|| drop(call.clone())).count_total, 1);
+}
+
+/// Polls once; true when it is ready.
+fn poll<F: Future>(future: &mut Pin<Box<F>>) -> bool {
+    future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .is_ready()
+}
+
+#[test]
+fn waiting_for_a_permit_costs_two_allocations() {
+    let limit = ConcurrencyLimitLayer::new(1);
+    let mut tool = limit.layer(tower::service_fn(|call: ToolCall<u8>| {
+        never_or(call.into_parts().1)
+    }));
+    let mut first = Box::pin(tool.call(ToolCall::new("tool", 0)));
+    assert!(!poll(&mut first));
+    let mut second = Box::pin(tool.call(ToolCall::new("tool", 1)));
+    // A place in line, and a place among those whose turn has come: a tree's node each, if the tree has no room.
+    let waits = measure(|| assert!(!poll(&mut second)));
+    let granted = measure(|| drop(first));
+    assert_eq!((waits.count_total, granted.count_total), (1, 1));
+    let runs = measure(|| assert!(poll(&mut second)));
+    assert_eq!(runs.count_total, 0);
+}
+
+type Never = futures_util::future::Either<
+    std::future::Pending<Result<(), Infallible>>,
+    Ready<Result<(), Infallible>>,
+>;
+
+fn never_or(now: u8) -> Never {
+    match now {
+        0 => Never::Left(std::future::pending()),
+        _ => Never::Right(ready(Ok(()))),
+    }
+}
+
+/// A tool that yields once.
+#[derive(Debug, Default)]
+struct Once(bool);
+
+impl Future for Once {
+    type Output = Result<(), Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        match std::mem::replace(&mut self.0, true) {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+}
+
+#[test]
+fn a_pending_tool_costs_no_allocation_in_any_layer() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let mut stack = five!(tower::service_fn(|_: ToolCall| Once::default()));
+    let mut cx = Context::from_waker(Waker::noop());
+    let once = measure(|| {
+        let mut call = pin!(stack.call(ToolCall::new("tool", Value::Null)));
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        assert!(call.as_mut().poll(&mut cx).is_ready());
+    });
+    assert_eq!(once.count_total, 1);
+}
