@@ -1,1 +1,1 @@
-//! What several example programs share.
+//! The programs of this package are in the folders beside this one, one for each question that a user asks.

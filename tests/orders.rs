@@ -2,6 +2,8 @@
 //!
 //! The stacks are built as static types and boxed at once, so that the harness is compiled once.
 
+#![expect(clippy::panic, reason = "a tool panics here, and a test fails")]
+
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -63,6 +65,7 @@ macro_rules! orders {
     };
 }
 
+#[expect(clippy::vec_init_then_push, reason = "a macro pushes them one by one")]
 fn orders() -> Vec<Order> {
     let mut orders = Vec::new();
     orders!(orders; []; timeout concurrency rate cleanup partial);
@@ -84,7 +87,9 @@ fn register(context: &CallContext, told: &Told, who: &'static str) {
     let told = Arc::clone(told);
     context.on_cleanup_with(move |end| async move {
         let contents = end.partial().map_or(0, |partial| partial.contents().len());
-        told.lock().expect("no panic under it").push((who, end.outcome(), contents));
+        told.lock()
+            .expect("no panic under it")
+            .push((who, end.outcome(), contents));
     });
 }
 
@@ -136,12 +141,17 @@ fn stream(chunks: usize) -> ToolOutput {
         if chunk > 0 {
             sleep(Duration::from_millis(200)).await;
         }
-        Some((Ok::<_, ToolError>(Content::from(format!("chunk_{chunk}"))), chunk + 1))
+        Some((
+            Ok::<_, ToolError>(Content::from(format!("chunk_{chunk}"))),
+            chunk + 1,
+        ))
     }))
 }
 
 fn chunks(count: usize) -> Vec<Content> {
-    (0..count).map(|chunk| Content::from(format!("chunk_{chunk}"))).collect()
+    (0..count)
+        .map(|chunk| Content::from(format!("chunk_{chunk}")))
+        .collect()
 }
 
 /// What one call came to: after how many milliseconds, and how.
@@ -195,17 +205,28 @@ async fn run(order: Order, limit: usize, ending: &str, caller: Caller) -> Run {
     let mut ended = Vec::new();
     while let Some(call) = calls.join_next().await {
         ended.push(match call {
-            Ok((at, result)) => Ended { at, result: Ok(result) },
+            Ok((at, result)) => Ended {
+                at,
+                result: Ok(result),
+            },
             Err(error) => Ended {
                 at: started.elapsed().as_millis(),
                 result: Err(error),
             },
         });
     }
-    Run { order, layers, told, ended }
+    Run {
+        order,
+        layers,
+        told,
+        ended,
+    }
 }
 
-async fn read(answer: Result<ToolOutput, ToolError>, caller: Caller) -> Result<Vec<Content>, ToolError> {
+async fn read(
+    answer: Result<ToolOutput, ToolError>,
+    caller: Caller,
+) -> Result<Vec<Content>, ToolError> {
     let mut stream = answer?.into_stream();
     let mut contents = Vec::new();
     while let Some(content) = stream.next().await {
@@ -221,16 +242,34 @@ impl Run {
     /// Everything is back, and each hook was told once how its call ended.
     async fn settle(&self, started: usize, outcome: Outcome, tokens: u32) {
         let order = self.order.layers;
-        let Layers { concurrency, rate, cleanup, .. } = &self.layers;
+        let Layers {
+            concurrency,
+            rate,
+            cleanup,
+            ..
+        } = &self.layers;
         let report = cleanup.drain(Duration::from_secs(1)).await;
-        assert_eq!((report.failed, report.abandoned, report.orphaned), (0, 0, 0), "{order:?}");
+        assert_eq!(
+            (report.failed, report.abandoned, report.orphaned),
+            (0, 0, 0),
+            "{order:?}"
+        );
         // Hooks of calls that never came to the cleanup layer run on tasks that nobody waits for.
         sleep(Duration::from_millis(1)).await;
         let told = self.told.lock().expect("no panic under it");
-        let of = |who| told.iter().filter(|hook| hook.0 == who).map(|hook| hook.1).collect::<Vec<_>>();
+        let of = |who| {
+            told.iter()
+                .filter(|hook| hook.0 == who)
+                .map(|hook| hook.1)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(of("caller"), vec![outcome; CALLS], "{order:?}");
         assert_eq!(of("tool"), vec![outcome; started], "{order:?}");
-        assert_eq!((concurrency.in_flight(), concurrency.queued(), rate.queued()), (0, 0, 0), "{order:?}");
+        assert_eq!(
+            (concurrency.in_flight(), concurrency.queued(), rate.queued()),
+            (0, 0, 0),
+            "{order:?}"
+        );
         assert_eq!(rate.remaining(), BURST - tokens, "{order:?}");
     }
 
@@ -243,12 +282,22 @@ impl Run {
 }
 
 /// In setting *free*, where every call starts at once.
-async fn free(ending: &str, caller: Caller, outcome: Outcome, check: impl Fn(&Ended, [&'static str; 5])) {
+async fn free(
+    ending: &str,
+    caller: Caller,
+    outcome: Outcome,
+    check: impl Fn(&Ended, [&'static str; 5]),
+) {
     let orders = orders();
     assert_eq!(orders.len(), 120);
     for order in orders {
         let run = run(order, CALLS, ending, caller).await;
-        assert_eq!(run.layers.concurrency.available(), CALLS, "{:?}", run.order.layers);
+        assert_eq!(
+            run.layers.concurrency.available(),
+            CALLS,
+            "{:?}",
+            run.order.layers
+        );
         run.each(&check);
         run.settle(CALLS, outcome, 30).await;
     }
@@ -263,79 +312,143 @@ fn error(ended: &Ended) -> &ToolError {
 
 #[tokio::test(start_paused = true)]
 async fn completes() {
-    free("completes", Caller::Waits, Outcome::Completed, |ended, order| {
-        let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
-        assert_eq!((ended.at, contents), (100, &vec![Content::from("done")]), "{order:?}");
-    })
+    free(
+        "completes",
+        Caller::Waits,
+        Outcome::Completed,
+        |ended, order| {
+            let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
+            assert_eq!(
+                (ended.at, contents),
+                (100, &vec![Content::from("done")]),
+                "{order:?}"
+            );
+        },
+    )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn times_out() {
-    free("emits for ever", Caller::Waits, Outcome::TimedOut, |ended, order| {
-        let error = error(ended);
-        assert_eq!((ended.at, error.kind()), (1_999, ErrorKind::Timeout), "{order:?}");
-        let partial = error.partial().unwrap();
-        assert_eq!(partial.contents(), chunks(10), "{order:?}");
-        assert_eq!((partial.dropped(), partial.delivered()), (0, 0), "{order:?}");
-    })
+    free(
+        "emits for ever",
+        Caller::Waits,
+        Outcome::TimedOut,
+        |ended, order| {
+            let error = error(ended);
+            assert_eq!(
+                (ended.at, error.kind()),
+                (1_999, ErrorKind::Timeout),
+                "{order:?}"
+            );
+            let partial = error.partial().unwrap();
+            assert_eq!(partial.contents(), chunks(10), "{order:?}");
+            assert_eq!(
+                (partial.dropped(), partial.delivered()),
+                (0, 0),
+                "{order:?}"
+            );
+        },
+    )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn fails() {
-    free("fails after 3", Caller::Waits, Outcome::Failed, |ended, order| {
-        let error = error(ended);
-        assert_eq!((ended.at, error.kind()), (600, ErrorKind::Tool), "{order:?}");
-        assert_eq!(error.partial().unwrap().contents(), chunks(3), "{order:?}");
-    })
+    free(
+        "fails after 3",
+        Caller::Waits,
+        Outcome::Failed,
+        |ended, order| {
+            let error = error(ended);
+            assert_eq!(
+                (ended.at, error.kind()),
+                (600, ErrorKind::Tool),
+                "{order:?}"
+            );
+            assert_eq!(error.partial().unwrap().contents(), chunks(3), "{order:?}");
+        },
+    )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn panics() {
-    free("panics", Caller::Waits, Outcome::Panicked, |ended, order| {
-        let error = ended.result.as_ref().unwrap_err();
-        assert!(error.is_panic(), "{order:?}");
-    })
+    free(
+        "panics",
+        Caller::Waits,
+        Outcome::Panicked,
+        |ended, order| {
+            let error = ended.result.as_ref().unwrap_err();
+            assert!(error.is_panic(), "{order:?}");
+        },
+    )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn is_dropped_by_the_caller() {
-    free("emits for ever", Caller::DropsAt(499), Outcome::Cancelled, |ended, order| {
-        let error = ended.result.as_ref().unwrap_err();
-        assert!(error.is_cancelled(), "{order:?}");
-    })
+    free(
+        "emits for ever",
+        Caller::DropsAt(499),
+        Outcome::Cancelled,
+        |ended, order| {
+            let error = ended.result.as_ref().unwrap_err();
+            assert!(error.is_cancelled(), "{order:?}");
+        },
+    )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn streams_and_completes() {
-    free("streams 5", Caller::Waits, Outcome::Completed, |ended, order| {
-        let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
-        assert_eq!((ended.at, contents), (800, &chunks(5)), "{order:?}");
-    })
+    free(
+        "streams 5",
+        Caller::Waits,
+        Outcome::Completed,
+        |ended, order| {
+            let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
+            assert_eq!((ended.at, contents), (800, &chunks(5)), "{order:?}");
+        },
+    )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn streams_and_is_cut() {
-    free("streams for ever", Caller::Waits, Outcome::TimedOut, |ended, order| {
-        let error = error(ended);
-        assert_eq!((ended.at, error.kind()), (1_999, ErrorKind::Timeout), "{order:?}");
-        let partial = error.partial().unwrap();
-        assert_eq!((partial.contents(), partial.delivered()), (&chunks(10)[..], 10), "{order:?}");
-    })
+    free(
+        "streams for ever",
+        Caller::Waits,
+        Outcome::TimedOut,
+        |ended, order| {
+            let error = error(ended);
+            assert_eq!(
+                (ended.at, error.kind()),
+                (1_999, ErrorKind::Timeout),
+                "{order:?}"
+            );
+            let partial = error.partial().unwrap();
+            assert_eq!(
+                (partial.contents(), partial.delivered()),
+                (&chunks(10)[..], 10),
+                "{order:?}"
+            );
+        },
+    )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn streams_and_is_dropped_by_its_consumer() {
-    free("streams for ever", Caller::DropsStreamAfter(3), Outcome::Cancelled, |ended, order| {
-        let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
-        assert_eq!((ended.at, contents), (400, &chunks(3)), "{order:?}");
-    })
+    free(
+        "streams for ever",
+        Caller::DropsStreamAfter(3),
+        Outcome::Cancelled,
+        |ended, order| {
+            let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
+            assert_eq!((ended.at, contents), (400, &chunks(3)), "{order:?}");
+        },
+    )
     .await;
 }
 
@@ -350,19 +463,31 @@ async fn tight_times_out_as_the_order_says() {
         run.each(|ended, _| assert_eq!(error(ended).kind(), ErrorKind::Timeout));
         for ended in &run.ended {
             let partial = error(ended).partial();
-            ends.push((ended.at, partial.map_or(0, |partial| partial.contents().len())));
+            ends.push((
+                ended.at,
+                partial.map_or(0, |partial| partial.contents().len()),
+            ));
         }
         ends.sort_unstable();
         let batch = |at, chunks| std::iter::repeat_n((at, chunks), 10);
         let (expected, started, tokens): (Vec<_>, _, _) = if waits_count {
-            let cut = batch(1_999, 0).chain(batch(1_999, 0)).chain(batch(1_999, 10));
+            let cut = batch(1_999, 0)
+                .chain(batch(1_999, 0))
+                .chain(batch(1_999, 10));
             (cut.collect(), 10, if token_first { 30 } else { 10 })
         } else {
-            let cut = batch(1_999, 10).chain(batch(3_998, 10)).chain(batch(5_997, 10));
+            let cut = batch(1_999, 10)
+                .chain(batch(3_998, 10))
+                .chain(batch(5_997, 10));
             (cut.collect(), 30, 30)
         };
         assert_eq!(ends, expected, "{:?}", run.order.layers);
-        assert_eq!(run.layers.concurrency.available(), 10, "{:?}", run.order.layers);
+        assert_eq!(
+            run.layers.concurrency.available(),
+            10,
+            "{:?}",
+            run.order.layers
+        );
         run.settle(started, Outcome::TimedOut, tokens).await;
     }
 }
@@ -373,13 +498,22 @@ async fn tight_is_dropped_as_the_order_says() {
         let token_first = order.outside("rate", "concurrency");
         let keeps = order.layers;
         let run = run(order, 10, "emits for ever", Caller::DropsAt(499)).await;
-        run.each(|ended, order| assert!(ended.result.as_ref().unwrap_err().is_cancelled(), "{order:?}"));
-        run.settle(10, Outcome::Cancelled, if token_first { 30 } else { 10 }).await;
+        run.each(|ended, order| {
+            assert!(
+                ended.result.as_ref().unwrap_err().is_cancelled(),
+                "{order:?}"
+            );
+        });
+        run.settle(10, Outcome::Cancelled, if token_first { 30 } else { 10 })
+            .await;
         let told = run.told.lock().unwrap().clone();
-        let mut kept: Vec<usize> = told.iter().filter(|hook| hook.0 == "caller").map(|hook| hook.2).collect();
+        let mut kept: Vec<usize> = told
+            .iter()
+            .filter(|hook| hook.0 == "caller")
+            .map(|hook| hook.2)
+            .collect();
         kept.sort_unstable();
         let expected: Vec<usize> = [0; 20].into_iter().chain([3; 10]).collect();
         assert_eq!(kept, expected, "{keeps:?}");
     }
 }
-

@@ -17,7 +17,7 @@ pub use call::{
     Bound, CallContext, CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, MAX_HOOKS, Name, Reading,
     Registered, Tally, ToolCall,
 };
-pub use error::{BoxError, ErrorKind, Origin, OverloadReason, TimeoutScope, ToolError};
+pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};
 pub use outcome::{CancelReason, Outcome};
 pub use seam::{End, Part, Piece, ToolRequest, ToolResponse, Watch, checked};
 #[cfg(feature = "http")]

@@ -1,1 +1,60 @@
 //! Mock tools, probes, recorders and paused-clock helpers for testing stacks of toolbooth's layers.
+//!
+//! A test says what a stack does with equalities, on a clock that stands still until everybody waits:
+//!
+//! ```
+//! use toolbooth::{CleanupLayer, Outcome, TimeoutLayer, ToolCall};
+//! use toolbooth_test::{ResourceCleanupTool, call_all, ms};
+//! use tower::ServiceBuilder;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let tool = ResourceCleanupTool::new(ms(60_000));
+//! let cleanup = CleanupLayer::new();
+//! let stack = ServiceBuilder::new()
+//!     .layer(TimeoutLayer::new(ms(2_000)))
+//!     .layer(cleanup.clone())
+//!     .service(tool.clone());
+//!
+//! let calls = (0..30).map(|_| ToolCall::new("resource", serde_json::json!(null)));
+//! let finished = call_all(stack, calls).await;
+//!
+//! assert!(finished.iter().all(|call| call.at == ms(2_000) && call.result.is_err()));
+//! assert_eq!((tool.resources().started(), tool.resources().finished()), (30, 30));
+//! cleanup.drain(ms(5_000)).await;
+//! assert_eq!(tool.hooks().values(), [Outcome::TimedOut; 30]);
+//! # }
+//! ```
+//!
+//! | for | there is |
+//! |---|---|
+//! | tools that behave badly in known ways | [`SlowTool`], [`FastTool`], [`PartialResultTool`], [`StreamingTool`], [`GeneratorTool`], [`FailingTool`], [`ErrorInjectionTool`], [`ResourceCleanupTool`], [`ResourceIntensiveTool`], [`RateLimitedTool`] |
+//! | how many calls are inside a tool | [`Probe`] |
+//! | what happened, and when; what hooks were told | [`Recorder`] |
+//! | many calls at once, each with its time | [`call_all`] |
+//! | a clock to compare with | [`Stopwatch`], [`ms`] |
+//!
+//! Every tool is a `Service<ToolCall>`; its clones share their counts, so that one stays with the test
+//! while another goes into the stack.
+//!
+//! The times are exact on a paused clock (`#[tokio::test(start_paused = true)]`, tokio's feature `test-util`).
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc(test(attr(deny(warnings))))]
+
+mod calls;
+mod clock;
+mod probe;
+mod recorder;
+mod sync;
+mod tools;
+
+pub use calls::{Finished, call_all};
+pub use clock::{Stopwatch, ms};
+pub use probe::{Inside, Probe};
+pub use recorder::Recorder;
+pub use tools::{
+    ErrorInjectionTool, FailingTool, FastTool, GeneratorTool, InjectedError, PartialResultTool,
+    RateLimitedTool, ResourceCleanupTool, ResourceIntensiveTool, SlowTool, StreamingTool,
+    ToolFuture,
+};

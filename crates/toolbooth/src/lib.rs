@@ -1,6 +1,121 @@
+//! tower middleware for tool calls: time limits, concurrency and rate limits, cleanup, partial results.
+//!
+//! A tool is a [`Service`](tower_service::Service), and each concern is a layer of its own. A layer turns
+//!
+//! ```text
+//! Service<R, Response: ToolResponse, Error: Into<BoxError> + 'static>     where R: ToolRequest
+//! ```
+//!
+//! into
+//!
+//! ```text
+//! Service<R, Response: ToolResponse, Error = ToolError>
+//! ```
+//!
+//! which is what a layer takes. So the layers stack in any order, around one tool, a whole toolbox or an HTTP service, with
+//! tower's own layers in between. What one layer must know of a call that another layer did travels with the call, in its
+//! [`CallContext`].
+//!
+//! ```
+//! use std::num::NonZeroU32;
+//! use std::time::Duration;
+//!
+//! use governor::Quota;
+//! use serde::Deserialize;
+//! use serde_json::json;
+//! use toolbooth::{
+//!     BoxError, CallContext, CleanupLayer, ConcurrencyLimitLayer, ErrorKind, PartialResultLayer,
+//!     RateLimitLayer, TimeoutLayer, ToolCall, tool_fn,
+//! };
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! #[derive(Deserialize)]
+//! struct Crawl {
+//!     pages: u32,
+//! }
+//!
+//! async fn crawl(call: CallContext, args: Crawl) -> Result<String, BoxError> {
+//!     call.on_cleanup(|_outcome| async { /* close the session */ });
+//!     for page in 1..=args.pages {
+//!         call.emit(format!("page {page}"));
+//!         tokio::time::sleep(Duration::from_millis(400)).await;
+//!     }
+//!     Ok(format!("{} pages", args.pages))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! let ten = NonZeroU32::new(10).ok_or("10 is not 0")?;
+//! let cleanup = CleanupLayer::new();
+//! let tool = ServiceBuilder::new() // the first layer is the outermost
+//!     .layer(TimeoutLayer::new(Duration::from_secs(1)))
+//!     .layer(RateLimitLayer::new(Quota::per_second(ten)))
+//!     .layer(ConcurrencyLimitLayer::new(4))
+//!     .layer(cleanup.clone())
+//!     .layer(PartialResultLayer::new())
+//!     .service(tool_fn("crawl", crawl));
+//!
+//! let short = ToolCall::new("crawl", json!({ "pages": 2 }));
+//! let answer = tool.clone().oneshot(short).await?.collect().await?;
+//! assert_eq!(answer.text(), "2 pages");
+//!
+//! let long = ToolCall::new("crawl", json!({ "pages": 1_000 }));
+//! let error = tool.oneshot(long).await.err().ok_or("1,000 pages take longer")?;
+//! assert_eq!(error.kind(), ErrorKind::Timeout);
+//! let partial = error.partial().ok_or("pages were emitted")?;
+//! assert_eq!(partial.contents(), ["page 1".into(), "page 2".into(), "page 3".into()]);
+//!
+//! let report = cleanup.drain(Duration::from_secs(1)).await;
+//! assert_eq!((report.ran, report.failed, report.abandoned), (2, 0, 0));
+//! # Ok(()) }
+//! ```
+//!
+//! # Layers
+//!
+//! | Layer | What it guarantees | Feature | Default |
+//! |---|---|---|---|
+//! | [`TimeoutLayer`] | A call is over when its limit is, waits and streamed answer included | `timeout` | on; the limit is given, for all tools or by tool |
+//! | [`ConcurrencyLimitLayer`] | No more than so many calls run at once, each until its last byte is delivered | `concurrency` | on; 1,024 calls may wait |
+//! | [`RateLimitLayer`] | No more than so many calls start in a time | `rate` | on; calls wait, 1,024 of them at most |
+//! | [`CleanupLayer`] | Hooks run once, however the call ends, and nobody waits for them | `cleanup` | on; 5 s for a hook, 64 hooks |
+//! | [`PartialResultLayer`] | What was produced is in the error that cuts the call short | `partial` | on; 1,024 items and 1 MiB |
+//!
+//! [`tool_fn`] and [`stream_tool_fn`] make tools of functions: feature `handler`, on. The feature `http` puts the same layers around
+//! services of `http::Request`: off. `full` is everything.
+//!
+//! # Order
+//!
+//! Recommended, outside to inside: timeout, rate limit, concurrency limit, cleanup, partial results, tool. Every other order works, too, and means something else:
+//!
+//! | A | B | A outside B | B outside A |
+//! |---|---|---|---|
+//! | timeout | rate limit | the wait for a token counts, and one that would be too long is refused at once | the limit begins with the token |
+//! | timeout | concurrency limit | the wait for a permit counts | the limit begins with the permit |
+//! | timeout | cleanup | waiting for hooks ([`with_wait`](CleanupLayer::with_wait)) uses up the limit; a call that was cut waits for none | the limit is for the tool alone; a call that was cut waits for its hooks, too |
+//! | rate limit | concurrency limit | who waits for a token holds no permit; a token is spent on a call that then finds no permit in time | a permit is held while waiting for a token |
+//! | rate limit, concurrency limit | cleanup | a call that is refused or cut in line does not reach the cleanup layer: hooks that its caller registered run uncounted | the cleanup layer runs the hooks of every call |
+//! | partial results | any of them | no difference | no difference |
+//!
+//! Outside of a retry a layer is for the call as a whole, inside for each attempt: a timeout, a permit, a token, and cleanup that runs between attempts.
+//!
+//! # Cancel safety
+//!
+//! Dropping a call's future, or its streamed answer, ends the call: permits and places in line are given back at once, hooks run, what the tool's future owns
+//! is dropped. A token that was taken is spent. So a call may stand in a `select!`, under anybody's timeout, or on a task that is aborted. Two things
+//! outlive it: cleanup hooks, which [`CleanupLayer::drain`] waits for, and whatever a tool has spawned on its own. A tool that blocks its thread is cut when it next returns to the runtime, not before.
+//!
+//! # What clones share
+//!
+//! A clone of a layer value, and every service that one value was applied to, share one limit, one line, one count. A new value is a new limit. The
+//! layer value is also the handle by which it is read: [`ConcurrencyLimitLayer::in_flight`], [`RateLimitLayer::remaining`], [`CleanupLayer::report`].
+//! A clone of a [`ToolCall`] is another attempt of the same call.
+//!
+//! # Requirements
+//!
+//! A tokio runtime with time enabled: where there is none, a call that must wait panics, as tokio's timers do. Rust 1.85.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
-//! placeholder
 
 #[cfg(feature = "cleanup")]
 pub mod cleanup;
@@ -27,8 +142,21 @@ pub use handler::{stream_tool_fn, tool_fn};
 #[cfg(feature = "partial")]
 pub use partial::PartialResultLayer;
 #[cfg(feature = "rate")]
-pub use rate::RateLimitLayer;
+pub use rate::{Quota, RateLimitLayer};
 pub use shell::{ConfigError, PerTool};
 #[cfg(feature = "timeout")]
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::*;
+
+/// Runs the README's example as a test.
+#[cfg(all(
+    doctest,
+    feature = "timeout",
+    feature = "concurrency",
+    feature = "rate",
+    feature = "cleanup",
+    feature = "partial",
+    feature = "handler"
+))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -76,6 +76,20 @@ impl KeepPolicy {
     }
 }
 
+impl KeepPolicy {
+    pub(crate) const fn max_items(self) -> usize {
+        self.max_items
+    }
+
+    pub(crate) const fn max_bytes(self) -> usize {
+        self.max_bytes
+    }
+
+    pub(crate) const fn drops_oldest(self) -> bool {
+        self.drop_oldest
+    }
+}
+
 impl Default for KeepPolicy {
     fn default() -> Self {
         Self::new()

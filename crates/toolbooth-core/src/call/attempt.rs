@@ -1,45 +1,53 @@
 //! The state behind a context: one attempt of a call, and what all attempts share.
 //!
 //! Layers that an attempt enters are counted. Invariants:
-//! 1. `cancelled` and `closed` hold the outermost depth from which inwards the attempt is cut or over; they only move outwards.
+//! 1. `cancelled` holds the outermost depth from which inwards the attempt is cut, `ended` and
+//!    `closed` those from which it is over; they only move outwards.
 //! 2. A fork is cut and closed with its parent where that happens at a depth that the parent had
 //!    entered when it was forked, and is untouched by what happens further in.
-//! 3. A hook is pushed under the lock under which the end takes the hooks, after looking whether
+//! 3. Layers enter and end one after the other, so `depth`, `closed` and the settings of layers
+//!    have one writer at a time and need no read-modify-write. Only the outermost end may race with
+//!    another thread that registers a hook or waits: both sides change `ended`, and the second sees the first.
+//! 4. A hook is pushed under the lock under which the end takes the hooks, after looking whether
 //!    the attempt is over: so it is either taken by the end or runs at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::cleanup::{self, CleanupEnd, Hook, Hooks};
+use super::clock;
 use super::settings::{Bound, Settings};
 use crate::answer::{KeepPolicy, Partials};
 use crate::error::TimeoutScope;
 use crate::outcome::{CancelReason, Outcome};
 use crate::sync::lock;
 
-const OPEN: u64 = u64::MAX;
-
-/// One attempt of a call.
+/// One attempt of a call. A time is as [`clock`] counts, 0 where there is none.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(super) settings: Settings,
     call: CallRef,
     parent: Option<Link>,
-    number: OnceLock<u32>,
+    number: AtomicU32,
     depth: AtomicU32,
-    /// Depth and outcome of the outermost part that has ended.
+    /// Whether a timeout layer stands around what the attempt enters next.
+    timed: AtomicBool,
+    /// Outcome of the outermost part, once it has ended; and whether there is a `rare`.
+    ended: AtomicU32,
+    /// Depth and outcome of the outermost other part that has ended.
     closed: AtomicU64,
     /// Depth and reason of the outermost cut.
     cancelled: AtomicU64,
-    /// Nanoseconds since the start of the call, plus one; 0 where no reading is carried.
+    /// The reading of the clock that is carried in this synchronous stretch.
     reading: AtomicU64,
-    bound: Mutex<Option<Bound>>,
-    /// Whether a timeout layer stands around what the attempt enters next.
-    timed: AtomicBool,
-    keep: OnceLock<KeepPolicy>,
+    bound_at: AtomicU64,
+    /// Length, and as the lowest bit the scope.
+    bound_limit: AtomicU64,
+    keep: Keep,
     rare: OnceLock<Box<Rare>>,
 }
 
@@ -53,9 +61,9 @@ enum CallRef {
 #[derive(Debug)]
 struct Call {
     serial: u64,
-    started: OnceLock<Instant>,
+    started: AtomicU64,
     attempts: AtomicU32,
-    partials: Mutex<Partials>,
+    partials: OnceLock<Box<Mutex<Partials>>>,
 }
 
 /// From a fork to what it was forked from: it is inside the layers up to `depth`.
@@ -75,6 +83,10 @@ struct Rare {
     forks: Mutex<Vec<Weak<Attempt>>>,
 }
 
+/// A [`KeepPolicy`] that is set by the outermost layer that keeps partial results.
+#[derive(Debug, Default)]
+struct Keep(AtomicU64, AtomicU64);
+
 // === impl Attempt ===
 
 impl Attempt {
@@ -82,9 +94,9 @@ impl Attempt {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let call = Call {
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
-            started: OnceLock::new(),
+            started: AtomicU64::new(0),
             attempts: AtomicU32::new(0),
-            partials: Mutex::default(),
+            partials: OnceLock::new(),
         };
         Self::new(settings, CallRef::First(call))
     }
@@ -104,25 +116,28 @@ impl Attempt {
                 depth,
             }),
         };
-        fork.bound = Mutex::new(*lock(&self.bound));
-        fork.timed = AtomicBool::new(self.timed.load(Ordering::Acquire));
-        fork.keep.clone_from(&self.keep);
+        fork.timed = AtomicBool::new(self.is_timed());
+        fork.bound_at = AtomicU64::new(self.bound_at.load(Ordering::Acquire));
+        fork.bound_limit = AtomicU64::new(self.bound_limit.load(Ordering::Acquire));
+        fork.keep = self.keep.copy();
         fork
     }
 
-    fn new(settings: Settings, call: CallRef) -> Self {
+    const fn new(settings: Settings, call: CallRef) -> Self {
         Self {
             settings,
             call,
             parent: None,
-            number: OnceLock::new(),
+            number: AtomicU32::new(0),
             depth: AtomicU32::new(0),
+            timed: AtomicBool::new(false),
+            ended: AtomicU32::new(0),
             closed: AtomicU64::new(OPEN),
             cancelled: AtomicU64::new(OPEN),
             reading: AtomicU64::new(0),
-            bound: Mutex::new(None),
-            timed: AtomicBool::new(false),
-            keep: OnceLock::new(),
+            bound_at: AtomicU64::new(0),
+            bound_limit: AtomicU64::new(0),
+            keep: Keep(AtomicU64::new(0), AtomicU64::new(0)),
             rare: OnceLock::new(),
         }
     }
@@ -136,7 +151,8 @@ impl Attempt {
 
     fn rare(&self) -> &Rare {
         let rare = self.rare.get_or_init(Box::default);
-        // With the fence in `tell`: either this side sees the cut, or that side sees the waiter.
+        self.ended.fetch_or(RARE, Ordering::AcqRel);
+        // With the fence in `tell`: either this side sees a cut, or that side sees the waiter.
         fence(Ordering::SeqCst);
         rare
     }
@@ -146,35 +162,31 @@ impl Attempt {
     }
 
     pub(super) fn number(&self) -> u32 {
-        let attempts = &self.call().attempts;
-        *self
-            .number
-            .get_or_init(|| attempts.fetch_add(1, Ordering::Relaxed) + 1)
+        match self.number.load(Ordering::Acquire) {
+            0 => {
+                let next = self.call().attempts.fetch_add(1, Ordering::Relaxed) + 1;
+                let raced =
+                    self.number
+                        .compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire);
+                raced.err().unwrap_or(next)
+            }
+            number => number,
+        }
     }
 
     // --- time
 
     pub(super) fn started(&self) -> Option<Instant> {
-        self.call().started.get().copied()
+        present(&self.call().started).map(clock::instant)
     }
 
     pub(super) fn now(&self) -> Instant {
-        match (self.reading.load(Ordering::Acquire), self.started()) {
-            (nanos @ 1.., Some(started)) => started + std::time::Duration::from_nanos(nanos - 1),
-            _ => Instant::now(),
-        }
+        present(&self.reading).map_or_else(Instant::now, clock::instant)
     }
 
-    /// Carries a reading until [`forget_reading`](Self::forget_reading); false if one is carried already.
-    pub(super) fn carry_reading(&self, now: Instant) -> bool {
-        let Some(started) = self.started() else {
-            return false;
-        };
-        let nanos = u64::try_from(now.saturating_duration_since(started).as_nanos())
-            .unwrap_or(u64::MAX - 1);
-        self.reading
-            .compare_exchange(0, nanos + 1, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+    /// Carries a reading until [`forget_reading`](Self::forget_reading).
+    pub(super) fn carry_reading(&self, now: Instant) {
+        self.reading.store(clock::nanos(now), Ordering::Release);
     }
 
     pub(super) fn forget_reading(&self) {
@@ -183,16 +195,27 @@ impl Attempt {
 
     // --- layers
 
-    /// Counts one more layer; the first of a call starts its clock.
-    pub(crate) fn enter(&self, now: Instant) -> u32 {
-        self.call().started.get_or_init(|| now);
+    /// Counts one more layer; gives its depth, and whether it is the first of the call and started its clock.
+    pub(crate) fn enter(&self) -> (u32, bool) {
+        let depth = self.depth.load(Ordering::Relaxed) + 1;
+        self.depth.store(depth, Ordering::Release);
+        if depth > 1 {
+            return (depth, false);
+        }
         self.number();
-        self.depth.fetch_add(1, Ordering::AcqRel) + 1
+        let started = &self.call().started;
+        if present(started).is_some() {
+            return (depth, false);
+        }
+        started.store(clock::nanos(Instant::now()), Ordering::Release);
+        (depth, true)
     }
 
     /// Whether no timeout layer had been entered yet.
     pub(super) fn enter_timeout(&self) -> bool {
-        !self.timed.swap(true, Ordering::AcqRel)
+        let outermost = !self.is_timed();
+        self.timed.store(true, Ordering::Release);
+        outermost
     }
 
     pub(super) fn is_timed(&self) -> bool {
@@ -200,19 +223,39 @@ impl Attempt {
     }
 
     pub(super) fn narrow(&self, bound: Bound) {
-        *lock(&self.bound) = Some(bound);
+        let deadline = u64::from(bound.scope == TimeoutScope::Deadline);
+        let limit = clock::length(bound.limit) << 1 | deadline;
+        self.bound_limit.store(limit, Ordering::Release);
+        self.bound_at
+            .store(clock::nanos(bound.at), Ordering::Release);
     }
 
     /// The nearest limit around the attempt, the caller's deadline among them.
     pub(super) fn bound(&self) -> Option<Bound> {
-        let own = self.settings.deadline.map(|at| Bound {
-            at,
+        let around = present(&self.bound_at).map(|at| self.bound_of_layer(at));
+        let Some(deadline) = self.settings.more().and_then(|more| more.deadline) else {
+            return around;
+        };
+        if around.is_some_and(|around| around.at <= deadline) {
+            return around;
+        }
+        let started = self.started().unwrap_or_else(Instant::now);
+        Some(Bound {
+            at: deadline,
             scope: TimeoutScope::Deadline,
-            limit: at.saturating_duration_since(self.started().unwrap_or_else(Instant::now)),
-        });
-        match (own, *lock(&self.bound)) {
-            (Some(own), Some(bound)) if own.at < bound.at => Some(own),
-            (own, bound) => bound.or(own),
+            limit: deadline.saturating_duration_since(started),
+        })
+    }
+
+    fn bound_of_layer(&self, at: u64) -> Bound {
+        let limit = self.bound_limit.load(Ordering::Acquire);
+        Bound {
+            at: clock::instant(at),
+            scope: match limit & 1 {
+                0 => TimeoutScope::Total,
+                _ => TimeoutScope::Deadline,
+            },
+            limit: Duration::from_nanos(limit >> 1),
         }
     }
 
@@ -225,12 +268,23 @@ impl Attempt {
     }
 
     pub(crate) fn close(&self, depth: u32, outcome: Outcome) {
-        self.closed
-            .fetch_min(pack(depth, outcome_code(outcome)), Ordering::AcqRel);
-        if depth == 1 && self.keep.get().is_some() {
-            lock(&self.call().partials).end(self.number());
+        if depth > 1 {
+            let packed = pack(depth, outcome_code(outcome));
+            if packed < self.closed.load(Ordering::Relaxed) {
+                self.closed.store(packed, Ordering::Release);
+            }
+            if self.rare.get().is_some() {
+                self.tell();
+            }
+            return;
         }
-        self.tell();
+        let before = self
+            .ended
+            .swap(ENDED | u32::from(outcome_code(outcome)), Ordering::AcqRel);
+        self.end_partials();
+        if before & RARE != 0 {
+            self.tell();
+        }
     }
 
     /// The reason of a cut from outside of `depth`.
@@ -243,11 +297,19 @@ impl Attempt {
         link.attempt.cancelled_outside(link.depth + 1)
     }
 
-    /// How the attempt ended, if it has; `depth` counts what is inside as part of it.
+    /// How the attempt ended, if it has, outside of `depth`.
     pub(super) fn closed_outside(&self, depth: u32) -> Option<Outcome> {
+        let ended = self.ended.load(Ordering::Acquire);
+        if ended & ENDED != 0 && depth > 1 {
+            return Some(outcome_of(ended));
+        }
         let own = self.closed.load(Ordering::Acquire);
         if unpack_depth(own) < depth {
-            return Some(outcome_of(own));
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the outcome is in the lowest bits"
+            )]
+            return Some(outcome_of(own as u32));
         }
         let link = self.parent.as_ref()?;
         link.attempt.closed_outside(link.depth + 1)
@@ -295,15 +357,17 @@ impl Attempt {
     // --- partial results
 
     pub(super) fn keep(&self, policy: KeepPolicy) {
-        self.keep.get_or_init(|| policy);
+        if self.keep.get().is_none() {
+            self.keep.set(policy);
+        }
     }
 
     /// Lets `record` add to what is kept, unless nothing is kept or the attempt is over.
     pub(super) fn record(&self, record: impl FnOnce(&mut Partials, u32, KeepPolicy)) {
         if let Some(policy) = self.keep.get() {
-            let mut partials = lock(&self.call().partials);
+            let mut partials = lock(self.call().partials.get_or_init(Box::default));
             if !self.is_closed() {
-                record(&mut partials, self.number(), *policy);
+                record(&mut partials, self.number(), policy);
             }
         }
     }
@@ -312,27 +376,32 @@ impl Attempt {
         &self,
         read: impl FnOnce(&mut Partials, u32) -> Option<T>,
     ) -> Option<T> {
-        self.keep.get()?;
-        read(&mut lock(&self.call().partials), self.number())
+        let partials = self.call().partials.get()?;
+        read(&mut lock(partials), self.number.load(Ordering::Acquire))
+    }
+
+    fn end_partials(&self) {
+        if let Some(partials) = self.call().partials.get() {
+            lock(partials).end(self.number.load(Ordering::Acquire));
+        }
     }
 
     // --- cleanup
 
     pub(super) fn register(&self, hook: Hook) -> cleanup::Registered {
         if let (0, Some(link)) = (self.depth.load(Ordering::Acquire), &self.parent) {
-            return link.attempt.register_at(hook, link.depth);
+            return link.attempt.register_at(hook, link.depth + 1);
         }
         self.register_at(hook, u32::MAX)
     }
 
     fn register_at(&self, hook: Hook, depth: u32) -> cleanup::Registered {
         let mut hooks = lock(&self.rare().hooks);
-        match self.closed_outside(depth.saturating_add(1)) {
+        match self.closed_outside(depth) {
             None => hooks.push(hook),
             Some(outcome) => {
                 drop(hooks);
-                let partial = self.partials(|partials, _| partials.attach());
-                Hooks::from(hook).run_untracked(CleanupEnd::new(outcome, partial));
+                Hooks::from(hook).run_untracked(self.cleanup_end(outcome));
                 cleanup::Registered::RunsNow
             }
         }
@@ -345,38 +414,90 @@ impl Attempt {
         }
     }
 
-    /// What no cleanup layer has run: it goes to the layers around a fork, where there are any, and runs otherwise.
+    /// What no cleanup layer has run: it goes to the layers around a fork, where there are any and
+    /// they have room for it, and runs otherwise.
     pub(crate) fn leave_hooks(&self, outcome: Outcome) {
-        let hooks = self.take_hooks();
+        if self.rare.get().is_none() {
+            return;
+        }
+        let mut hooks = self.take_hooks();
         if hooks.is_empty() {
             return;
         }
         if let Some(link) = &self.parent {
             let mut outer = lock(&link.attempt.rare().hooks);
-            if link.attempt.closed_outside(link.depth + 1).is_none() {
-                outer.append(hooks);
+            if link.attempt.closed_outside(link.depth + 1).is_none() && outer.append(&mut hooks) {
                 return;
             }
         }
-        let partial = self.partials(|partials, _| partials.attach());
-        hooks.run_untracked(CleanupEnd::new(outcome, partial));
+        hooks.run_untracked(self.cleanup_end(outcome));
+    }
+
+    fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
+        CleanupEnd::new(outcome, self.partials(|partials, _| partials.attach()))
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some(number) = self.number.get() {
-            if self.keep.get().is_some() {
-                lock(&self.call().partials).end(*number);
-            }
+        self.end_partials();
+        if self.rare.get().is_some() {
+            let outcome = self.closed_outside(u32::MAX).unwrap_or(Outcome::Cancelled);
+            self.leave_hooks(outcome);
         }
-        let outcome = self.closed_outside(u32::MAX).unwrap_or(Outcome::Cancelled);
-        self.leave_hooks(outcome);
     }
 }
 
-// === packing: the depth above, so that the least value is the outermost ===
+// === impl Keep ===
 
+impl Keep {
+    /// Items above, drop-oldest and "there is one" below.
+    fn set(&self, policy: KeepPolicy) {
+        let items = u64::try_from(policy.max_items())
+            .unwrap_or(u64::MAX)
+            .min(u64::MAX >> 2);
+        let bytes = u64::try_from(policy.max_bytes()).unwrap_or(u64::MAX);
+        self.1.store(bytes, Ordering::Release);
+        self.0.store(
+            items << 2 | u64::from(policy.drops_oldest()) << 1 | 1,
+            Ordering::Release,
+        );
+    }
+
+    fn get(&self) -> Option<KeepPolicy> {
+        let packed = present(&self.0)?;
+        let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let policy = KeepPolicy::new()
+            .with_max_items(size(packed >> 2))
+            .with_max_bytes(size(self.1.load(Ordering::Acquire)));
+        Some(match packed & 2 {
+            0 => policy,
+            _ => policy.with_drop_oldest(),
+        })
+    }
+
+    fn copy(&self) -> Self {
+        let copy = |value: &AtomicU64| AtomicU64::new(value.load(Ordering::Acquire));
+        Self(copy(&self.0), copy(&self.1))
+    }
+}
+
+// === packing ===
+
+/// In `ended`: it has.
+const ENDED: u32 = 1 << 8;
+/// In `ended`: whoever ends the attempt has somebody to tell.
+const RARE: u32 = 1 << 9;
+const OPEN: u64 = u64::MAX;
+
+fn present(number: &AtomicU64) -> Option<u64> {
+    match number.load(Ordering::Acquire) {
+        0 => None,
+        number => Some(number),
+    }
+}
+
+/// The depth above, so that the least value is the outermost.
 fn pack(depth: u32, code: u8) -> u64 {
     u64::from(depth) << 8 | u64::from(code)
 }
@@ -414,7 +535,7 @@ const fn outcome_code(outcome: Outcome) -> u8 {
     }
 }
 
-const fn outcome_of(packed: u64) -> Outcome {
+const fn outcome_of(packed: u32) -> Outcome {
     match packed & 0xff {
         0 => Outcome::Completed,
         1 => Outcome::Failed,

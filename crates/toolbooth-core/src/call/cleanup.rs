@@ -15,7 +15,9 @@ use tracing::Instrument;
 use crate::answer::Partial;
 use crate::outcome::Outcome;
 
-/// How many hooks one attempt of a call may register.
+/// How many hooks one attempt of a call may register. Where a retry stands inside the cleanup layer, those of all
+/// attempts wait together: a hook that a tool directly inside the retry registers beyond them is refused, and those that a layer
+/// inside the retry leaves over run when their attempt ends.
 pub const MAX_HOOKS: usize = 64;
 
 /// How long each hook may run, where no cleanup layer says otherwise.
@@ -157,9 +159,14 @@ impl Hooks {
         Registered::Held
     }
 
-    pub(super) fn append(&mut self, hooks: Self) {
-        self.list.extend(hooks.list);
-        self.runtime = self.runtime.take().or(hooks.runtime);
+    /// Takes over the hooks of an attempt, if there is room for all; else leaves them where they are.
+    pub(super) fn append(&mut self, hooks: &mut Self) -> bool {
+        let room = self.list.len() + hooks.list.len() <= MAX_HOOKS;
+        if room {
+            self.list.append(&mut hooks.list);
+            self.runtime = self.runtime.take().or(hooks.runtime.take());
+        }
+        room
     }
 
     /// Runs the hooks where no cleanup layer does: on a task that nobody waits for.

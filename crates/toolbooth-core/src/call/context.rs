@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Name;
 use super::attempt::Attempt;
 use super::cleanup::{CleanupEnd, Hooks, Registered};
-use super::settings::{Bound, Settings};
+use super::settings::{Bound, More, Settings};
 use crate::answer::{Content, KeepPolicy, Partial};
 use crate::outcome::{CancelReason, Outcome};
 
@@ -34,7 +34,7 @@ pub struct CallContext {
     attempt: Arc<Attempt>,
 }
 
-/// While it lives, a context answers [`CallContext::now`] without looking at the clock.
+/// While it lives, its context answers [`CallContext::now`] without looking at the clock.
 #[must_use = "the reading is carried until this is dropped"]
 #[derive(Debug)]
 pub struct Reading<'a>(Option<&'a CallContext>);
@@ -53,7 +53,7 @@ impl CallContext {
     /// process has. All attempts of a call have the same.
     #[must_use]
     pub fn id(&self) -> Name {
-        match &self.attempt.settings.id {
+        match self.more().and_then(|more| more.id.as_ref()) {
             Some(id) => id.clone(),
             None => Name::from(format_args!("call-{}", self.serial())),
         }
@@ -74,25 +74,25 @@ impl CallContext {
     /// On whose behalf the call is made.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {
-        self.attempt.settings.tenant.as_deref()
+        self.more()?.tenant.as_deref()
     }
 
     /// The priority that the caller gave: higher goes first, 0 where none was given.
     #[must_use]
     pub fn priority(&self) -> i32 {
-        self.attempt.settings.priority
+        self.more().map_or(0, |more| more.priority)
     }
 
     /// Whether the caller said that running the call twice does no more than running it once.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.attempt.settings.idempotent
+        self.more().is_some_and(|more| more.idempotent)
     }
 
     /// A value that the caller sent along.
     #[must_use]
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.attempt.settings.get()
+        self.more()?.get()
     }
 
     /// When the call is cut at the latest: the caller's deadline or the limit of a layer around, whichever comes first.
@@ -111,7 +111,7 @@ impl CallContext {
     /// The time since the outermost layer was called; zero before.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        match self.attempt.started() {
+        match self.started() {
             Some(started) => self.now().saturating_duration_since(started),
             None => Duration::ZERO,
         }
@@ -193,11 +193,6 @@ impl CallContext {
         self.attempt.now()
     }
 
-    /// For layers: carries a reading of the clock to the layers further in, until the guard is dropped.
-    pub fn carry(&self, now: Instant) -> Reading<'_> {
-        Reading(self.attempt.carry_reading(now).then_some(self))
-    }
-
     /// For layers: the limit by which the call is cut at the latest.
     #[must_use]
     pub fn bound(&self) -> Option<Bound> {
@@ -207,7 +202,7 @@ impl CallContext {
     /// For timeout layers: the limit that the caller gave this call.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        self.attempt.settings.timeout
+        self.more()?.timeout
     }
 
     /// For layers: whether a timeout layer stands around, which enforces [`bound`](Self::bound).
@@ -276,6 +271,15 @@ impl CallContext {
         }
     }
 
+    /// When the outermost layer was called.
+    pub(crate) fn started(&self) -> Option<Instant> {
+        self.attempt.started()
+    }
+
+    fn more(&self) -> Option<&More> {
+        self.attempt.settings.more()
+    }
+
     pub(crate) fn serial(&self) -> u64 {
         self.attempt.serial()
     }
@@ -296,6 +300,21 @@ impl fmt::Debug for CallContext {
             .field("tool", &self.tool())
             .field("cancelled", &self.cancel_reason())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Reading ===
+
+impl<'a> Reading<'a> {
+    /// Carries a reading to whatever is called meanwhile.
+    pub(crate) fn carry(context: &'a CallContext, now: Instant) -> Self {
+        context.attempt.carry_reading(now);
+        Self(Some(context))
+    }
+
+    /// Carries none.
+    pub(crate) const fn none() -> Self {
+        Self(None)
     }
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod attempt;
 mod cleanup;
+mod clock;
 mod context;
 mod name;
 mod settings;

@@ -11,6 +11,12 @@ use crate::error::{TimeoutScope, ToolError};
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) tool: Name,
+    /// What most calls do without, and do not carry about.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct More {
     pub(super) id: Option<Name>,
     pub(super) tenant: Option<Name>,
     pub(super) priority: i32,
@@ -49,18 +55,21 @@ impl Bound {
 
 impl Settings {
     pub(super) const fn new(tool: Name) -> Self {
-        Self {
-            tool,
-            id: None,
-            tenant: None,
-            priority: 0,
-            idempotent: false,
-            timeout: None,
-            deadline: None,
-            extensions: Vec::new(),
-        }
+        Self { tool, more: None }
     }
 
+    pub(super) fn more(&self) -> Option<&More> {
+        self.more.as_deref()
+    }
+
+    pub(super) fn more_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+}
+
+// === impl More ===
+
+impl More {
     pub(super) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         self.extensions.retain(|(id, _)| *id != TypeId::of::<T>());
         self.extensions.push((TypeId::of::<T>(), Arc::new(value)));

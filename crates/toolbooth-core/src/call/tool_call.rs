@@ -53,7 +53,8 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Name>) -> Self {
         let id = id.into();
-        self.context.configure(|settings| settings.id = Some(id));
+        self.context
+            .configure(|settings| settings.more_mut().id = Some(id));
         self
     }
 
@@ -62,7 +63,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.context
-            .configure(|settings| settings.timeout = Some(timeout));
+            .configure(|settings| settings.more_mut().timeout = Some(timeout));
         self
     }
 
@@ -72,7 +73,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.context
-            .configure(|settings| settings.deadline = Some(deadline));
+            .configure(|settings| settings.more_mut().deadline = Some(deadline));
         self
     }
 
@@ -80,7 +81,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_priority(mut self, priority: i32) -> Self {
         self.context
-            .configure(|settings| settings.priority = priority);
+            .configure(|settings| settings.more_mut().priority = priority);
         self
     }
 
@@ -89,7 +90,7 @@ impl<A> ToolCall<A> {
     pub fn with_tenant(mut self, tenant: impl Into<Name>) -> Self {
         let tenant = tenant.into();
         self.context
-            .configure(|settings| settings.tenant = Some(tenant));
+            .configure(|settings| settings.more_mut().tenant = Some(tenant));
         self
     }
 
@@ -97,14 +98,15 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context
-            .configure(|settings| settings.idempotent = idempotent);
+            .configure(|settings| settings.more_mut().idempotent = idempotent);
         self
     }
 
     /// A value for layers and tools to find with [`CallContext::extension`]; one of each type.
     #[must_use]
     pub fn with_extension<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.context.configure(|settings| settings.insert(value));
+        self.context
+            .configure(|settings| settings.more_mut().insert(value));
         self
     }
 

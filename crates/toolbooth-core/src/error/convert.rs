@@ -1,8 +1,7 @@
 use std::any::Any;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BoxError, Origin, OverloadReason, TimeoutScope, ToolError};
+use super::{BoxError, Origin, OverloadReason, Source, TimeoutScope, ToolError};
 
 impl ToolError {
     /// Turns the error of an inner service into ours: one of ours passes unboxed, any other goes
@@ -34,7 +33,7 @@ impl From<BoxError> for ToolError {
             return Self::overloaded(OverloadReason::Foreign);
         }
         Self::Tool {
-            source: Arc::from(error),
+            source: Source::new(error),
             retryable: false,
             origin: Origin::default(),
         }

@@ -4,13 +4,14 @@
 mod convert;
 mod kind;
 mod origin;
+mod source;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use kind::{ErrorKind, OverloadReason, TimeoutScope};
 pub use origin::Origin;
+pub use source::Source;
 
 use crate::call::Name;
 use crate::outcome::{CancelReason, Outcome};
@@ -38,7 +39,7 @@ pub type BoxError = tower::BoxError;
 #[non_exhaustive]
 pub enum ToolError {
     /// A time limit struck.
-    #[error("timed out after {elapsed:?} ({scope} limit of {limit:?})")]
+    #[error("timed out after {:?} ({scope} limit of {limit:?})", millis(*.elapsed))]
     #[non_exhaustive]
     Timeout {
         /// Which limit it was.
@@ -60,7 +61,7 @@ pub enum ToolError {
         origin: Origin,
     },
     /// A rate limit refused the call; it did not run, and took no token.
-    #[error("rate limited, a token is free in {retry_after:?}")]
+    #[error("rate limited, a token is free in {:?}", millis_up(*.retry_after))]
     #[non_exhaustive]
     RateLimited {
         /// After how long a token would be free for this call.
@@ -111,7 +112,7 @@ pub enum ToolError {
     #[non_exhaustive]
     Tool {
         /// What the tool returned.
-        source: Arc<dyn Error + Send + Sync>,
+        source: Source,
         /// Whether the tool said that another try may help.
         retryable: bool,
         /// Whose call it was, and what it had produced.
@@ -251,4 +252,17 @@ impl ToolError {
             _ => false,
         }
     }
+}
+
+/// For people: to the millisecond, which is what timers can tell, unless there is less than one.
+fn millis(duration: Duration) -> Duration {
+    match duration.as_millis() {
+        0 => duration,
+        _ => Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000),
+    }
+}
+
+/// The same for a time to wait, which must not come out too short.
+fn millis_up(duration: Duration) -> Duration {
+    millis(duration.saturating_add(Duration::from_nanos(999_999)))
 }

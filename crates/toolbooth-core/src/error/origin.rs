@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::ToolError;
+use super::{Source, ToolError};
 use crate::answer::Partial;
 use crate::call::{CallContext, Name};
 
@@ -92,7 +92,9 @@ impl ToolError {
             Some(_) => {
                 let foreign = std::mem::replace(self, Self::unknown_tool(""));
                 *self = Self::Tool {
-                    source: Arc::new(foreign),
+                    source: Source::new(
+                        Arc::new(foreign) as Arc<dyn std::error::Error + Send + Sync>
+                    ),
                     retryable: false,
                     origin: Origin::default(),
                 };

@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use super::End;
-use crate::call::CallContext;
+use crate::call::{CallContext, Reading};
 use crate::outcome::CancelReason;
 
 /// One layer's part of a call: from its `call` to the end of the answer.
@@ -13,15 +13,18 @@ use crate::outcome::CancelReason;
 pub struct Part {
     context: CallContext,
     depth: u32,
+    /// Whether this part started the call, and its clock.
+    starts: bool,
 }
 
 impl CallContext {
-    /// For layers: enters one more layer, at the reading of the clock that [`now`](Self::now) gave.
-    /// The first one starts the call.
-    pub fn enter(&self, now: Instant) -> Part {
+    /// For layers: enters one more layer. The first one starts the call, and its clock.
+    pub fn enter(&self) -> Part {
+        let (depth, starts) = self.attempt_state().enter();
         Part {
-            depth: self.attempt_state().enter(now),
             context: self.clone(),
+            depth,
+            starts,
         }
     }
 }
@@ -33,6 +36,29 @@ impl Part {
     #[must_use]
     pub const fn context(&self) -> &CallContext {
         &self.context
+    }
+
+    /// The reading of the clock for this synchronous stretch of the call.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        match self.context.started() {
+            Some(started) if self.starts => started,
+            _ => self.context.now(),
+        }
+    }
+
+    /// For the synchronous stretch of a `call`: where this part started the call, what is called
+    /// meanwhile uses its reading of the clock.
+    pub fn carry(&self) -> Reading<'_> {
+        match self.context.started() {
+            Some(started) if self.starts => Reading::carry(&self.context, started),
+            _ => Reading::none(),
+        }
+    }
+
+    /// After a wait: reads the clock anew, for all that is called meanwhile.
+    pub fn carry_now(&self) -> Reading<'_> {
+        Reading::carry(&self.context, Instant::now())
     }
 
     /// Tells everything further in that it is cut short.
@@ -57,11 +83,10 @@ impl Part {
     /// Ends the part, in this order: whatever is further in is over; an error gets its origin and
     /// what was kept; `settle` gives back what the layer took; the outermost layer runs the hooks that are left.
     pub fn end(self, mut end: End<'_>, settle: impl FnOnce(&Self, &End<'_>)) {
-        if let End::Dropped(reason) = &mut end {
-            *reason = self.cancel_dropped();
-        }
-        if let End::Failed(error) = &mut end {
-            error.adopt(&self.context);
+        match &mut end {
+            End::Dropped(reason) => *reason = self.cancel_dropped(),
+            End::Failed(error) => error.adopt(&self.context),
+            End::Complete | End::Panicked => {}
         }
         let outcome = end.outcome();
         let attempt = self.context.attempt_state();

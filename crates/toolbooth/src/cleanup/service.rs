@@ -54,12 +54,8 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
-        let now = context.now();
-        let watch = ResponseWatch::new(context.enter(now), &self.layer);
+        let watch = ResponseWatch::new(context.enter(), &self.layer);
         let waiting = watch.waiting();
-        ResponseFuture::new(
-            Guarded::start(&mut self.inner, request, watch, now),
-            waiting,
-        )
+        ResponseFuture::new(Guarded::start(&mut self.inner, request, watch), waiting)
     }
 }

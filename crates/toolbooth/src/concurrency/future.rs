@@ -8,8 +8,8 @@ use toolbooth_core::{BoxError, End, OverloadReason, Part, ToolError, ToolRespons
 use tower_service::Service;
 
 use super::permits::Permits;
-use crate::line::{Line, Place, Refusal};
-use crate::shell::{Admit, Guarded, LayerWatch, trace_refusal};
+use crate::line::{Line, Place, Refusal, trace_refusal};
+use crate::shell::{Admit, Guarded, LayerWatch};
 
 pin_project! {
     /// A call under a concurrency limit. It holds its permit, or its place in line.

@@ -63,16 +63,14 @@ impl ConcurrencyLimitLayer {
     #[must_use]
     pub fn available(&self) -> usize {
         self.line.as_ref().map_or(usize::MAX, |line| {
-            line.rule(|permits| permits.limit() - permits.in_flight())
+            line.rule().limit() - line.rule().in_flight()
         })
     }
 
     /// How many calls hold a permit. Not counted without a limit.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.line
-            .as_ref()
-            .map_or(0, |line| line.rule(Permits::in_flight))
+        self.line.as_ref().map_or(0, |line| line.rule().in_flight())
     }
 
     /// How many calls wait for a permit.

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::time::Instant;
 
 use crate::line::Rule;
@@ -6,7 +8,7 @@ use crate::line::Rule;
 #[derive(Debug)]
 pub(super) struct Permits {
     limit: usize,
-    in_flight: usize,
+    in_flight: AtomicUsize,
 }
 
 // === impl Permits ===
@@ -15,7 +17,7 @@ impl Permits {
     pub(super) const fn new(limit: usize) -> Self {
         Self {
             limit,
-            in_flight: 0,
+            in_flight: AtomicUsize::new(0),
         }
     }
 
@@ -23,24 +25,25 @@ impl Permits {
         self.limit
     }
 
-    pub(super) const fn in_flight(&self) -> usize {
-        self.in_flight
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
     }
 }
 
 impl Rule for Permits {
-    fn admit(&mut self, _: Instant) -> bool {
-        let free = self.in_flight < self.limit;
-        self.in_flight += usize::from(free);
-        free
+    fn admit(&self, _: impl FnOnce() -> Instant) -> bool {
+        let one_more = |taken: usize| (taken < self.limit).then_some(taken + 1);
+        self.in_flight
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+            .is_ok()
     }
 
-    fn admit_waiting(&mut self, now: Instant) -> bool {
-        self.admit(now)
+    fn admit_waiting(&self, now: Instant) -> bool {
+        self.admit(|| now)
     }
 
-    fn refund(&mut self) {
-        self.in_flight -= 1;
+    fn refund(&self) {
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn due(&self, _: usize) -> Option<Instant> {

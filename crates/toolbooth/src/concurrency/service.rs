@@ -7,8 +7,8 @@ use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
-use crate::line::{Line, Place, Refusal};
-use crate::shell::{Guarded, LayerWatch, past_deadline, trace_refusal};
+use crate::line::{Line, Place, Refusal, trace_refusal};
+use crate::shell::{Guarded, LayerWatch, past_deadline};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
@@ -57,25 +57,24 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
-        let now = context.now();
-        let mut watch = ResponseWatch::waiting(context.enter(now));
+        let mut watch = ResponseWatch::waiting(context.enter());
         let Some(line) = &self.line else {
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch, now));
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         };
-        if let Some(late) = past_deadline(watch.part(), now) {
+        if let Some(late) = past_deadline(watch.part()) {
             return ResponseFuture::new(Guarded::refuse(late, watch));
         }
-        if line.try_admit(now) {
+        if line.try_admit(|| watch.part().now()) {
             watch.admit(line);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch, now));
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
-        if line.rule(Permits::limit) == 0 {
+        if line.rule().limit() == 0 {
             let context = watch.part().context();
             trace_refusal("concurrency", context, &Refusal::Full(0), Duration::ZERO);
             let refusal = ToolError::overloaded(OverloadReason::Closed);
             return ResponseFuture::new(Guarded::refuse(refusal, watch));
         }
-        let admission = Admission::new(Place::new(Arc::clone(line), now));
+        let admission = Admission::new(Place::new(Arc::clone(line), watch.part().now()));
         ResponseFuture::new(Guarded::wait(&self.inner, request, watch, admission))
     }
 }

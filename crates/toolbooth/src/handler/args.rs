@@ -3,23 +3,30 @@ use serde_json::{Map, Value};
 use toolbooth_core::ToolError;
 
 /// The arguments that a handler takes, out of those that a call brings: a JSON value, or the text
-/// of one, as models send it. An empty text and `null` are no arguments, which is what `()`, an
-/// `Option` and a struct with a default for each field take.
+/// of one, as models send it. An empty text, `null` and `{}` are no arguments, which is what `()`,
+/// an `Option` and a struct with a default for each field take.
 pub(super) fn parse<T: DeserializeOwned>(args: Value) -> Result<T, ToolError> {
     match args {
         Value::Null => absent(),
         Value::String(text) => match text.trim() {
             "" | "null" => absent(),
+            "{}" => empty(),
             // What is no JSON may still be a text that a handler takes as it is.
             json => from_text(json)
                 .or_else(|error| from(Value::String(text)).map_err(|_later: ToolError| error)),
         },
+        Value::Object(fields) if fields.is_empty() => empty(),
         args => from(args),
     }
 }
 
 fn absent<T: DeserializeOwned>() -> Result<T, ToolError> {
     from(Value::Null).or_else(|_null: ToolError| from(Value::Object(Map::new())))
+}
+
+fn empty<T: DeserializeOwned>() -> Result<T, ToolError> {
+    from(Value::Object(Map::new()))
+        .or_else(|error: ToolError| from(Value::Null).map_err(|_null: ToolError| error))
 }
 
 fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, ToolError> {
@@ -78,7 +85,9 @@ mod tests {
         for none in [json!(null), json!(""), json!("null"), json!({})] {
             assert_eq!(parse::<Search>(none).unwrap(), Search::default());
         }
-        parse::<()>(json!("")).unwrap();
+        for none in [json!(null), json!(""), json!("{}"), json!({})] {
+            parse::<()>(none).unwrap();
+        }
         assert_eq!(parse::<Option<Filter>>(json!(null)).unwrap(), None);
     }
 

@@ -83,15 +83,11 @@ impl<R: Rule> Driving<R> {
         if state.driver.generation != self.generation {
             return None;
         }
-        let woken: Vec<Waker> = std::iter::from_fn(|| state.grant(now)).collect();
+        let woken: Vec<Waker> = std::iter::from_fn(|| self.line.grant(&mut state, now)).collect();
         let next = match state.waiting.is_empty() {
             true => None,
-            false => state.rule.due(0),
+            false => self.line.rule().due(0),
         };
-        if next.is_none() {
-            state.driver.running = false;
-            state.driver.task = None;
-        }
         drop(state);
         woken.into_iter().for_each(Waker::wake);
         next

@@ -2,10 +2,12 @@
 
 mod driver;
 mod place;
+mod refusal;
 mod rule;
 mod state;
 
 pub(crate) use place::{Place, Refusal};
+pub(crate) use refusal::trace_refusal;
 pub(crate) use rule::Rule;
 pub(crate) use state::Line;
 

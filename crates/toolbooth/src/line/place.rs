@@ -46,6 +46,10 @@ impl<R: Rule> Place<R> {
     }
 
     /// The line it is in.
+    #[cfg_attr(
+        not(feature = "concurrency"),
+        expect(dead_code, reason = "only a permit goes back to its line")
+    )]
     pub(crate) const fn line(&self) -> &Arc<Line<R>> {
         &self.line
     }
@@ -66,7 +70,7 @@ impl<R: Rule> Place<R> {
         let drive = match self.ticket {
             None => match self.enter(&mut state, context, cx) {
                 Ok(admitted) if admitted => return Poll::Ready(Ok(())),
-                Ok(_) => state.claim_driver(),
+                Ok(_) => line.claim_driver(&mut state),
                 Err(refusal) => return Poll::Ready(Err(refusal)),
             },
             Some(ticket) if state.take(ticket) => {
@@ -78,7 +82,7 @@ impl<R: Rule> Place<R> {
                 if let Some(waker) = state.waiting.get_mut(&ticket) {
                     waker.clone_from(cx.waker());
                 }
-                state.claim_driver()
+                line.claim_driver(&mut state)
             }
         };
         drop(state);
@@ -91,7 +95,7 @@ impl<R: Rule> Place<R> {
     /// The first poll: one is free by now, or the line has a place, or there is no use in waiting.
     fn enter(
         &mut self,
-        state: &mut State<R>,
+        state: &mut State,
         context: &CallContext,
         cx: &Context<'_>,
     ) -> Result<bool, Refusal> {
@@ -100,28 +104,42 @@ impl<R: Rule> Place<R> {
         if let Some(bound) = bound.filter(|bound| bound.at <= now) {
             return Err(Refusal::Cut(bound));
         }
-        if state.try_admit(now) {
+        if self.line.last_look(state, now) {
             return Ok(true);
         }
+        match self.refused(state, context, now) {
+            Some(refusal) => {
+                self.line.settle(state);
+                Err(refusal)
+            }
+            None => {
+                self.ticket = Some(self.line.enqueue(state, cx.waker().clone()));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether there is no use in lining up; if there is, a timer for a wait that has an end of its own.
+    fn refused(&mut self, state: &State, context: &CallContext, now: Instant) -> Option<Refusal> {
+        let bound = context.bound();
         let ahead = state.waiting.len();
         if ahead >= state.capacity {
-            return Err(Refusal::Full(state.capacity));
+            return Some(Refusal::Full(state.capacity));
         }
         let until = state
             .max_wait
             .and_then(|max_wait| self.since.checked_add(max_wait));
-        if let Some(due) = state.rule.due(ahead) {
+        if let Some(due) = self.line.rule().due(ahead) {
             if bound.is_some_and(|bound| due >= bound.at) || until.is_some_and(|until| due > until)
             {
-                return Err(Refusal::TooLate(due.saturating_duration_since(now)));
+                return Some(Refusal::TooLate(due.saturating_duration_since(now)));
             }
         } else {
             let deadline = bound.filter(|_| !context.is_timed()).map(|bound| bound.at);
             let end = until.into_iter().chain(deadline).min();
             self.timer = end.map(|end| Box::pin(tokio::time::sleep_until(end)));
         }
-        self.ticket = Some(state.enqueue(cx.waker().clone()));
-        Ok(false)
+        None
     }
 
     /// An admission at or after the deadline does not start the tool.
@@ -156,10 +174,7 @@ impl<R: Rule> Place<R> {
 
     fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            let next = self.line.lock().leave(ticket);
-            if let Some(next) = next {
-                next.wake();
-            }
+            self.line.leave(ticket);
         }
     }
 }
@@ -170,14 +185,14 @@ impl<R: Rule> Drop for Place<R> {
     }
 }
 
-// === impl State ===
+// === impl Line ===
 
-impl<R: Rule> State<R> {
+impl<R: Rule> Line<R> {
     /// A line that waits for a point in time is driven while anybody waits.
-    fn claim_driver(&mut self) -> Option<u64> {
-        if self.waiting.is_empty() || self.rule.due(0).is_none() {
+    fn claim_driver(&self, state: &mut State) -> Option<u64> {
+        if state.waiting.is_empty() || self.rule().due(0).is_none() {
             return None;
         }
-        self.driver.claim()
+        state.driver.claim()
     }
 }

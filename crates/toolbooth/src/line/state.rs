@@ -1,10 +1,13 @@
-//! Invariants, all kept under the one lock:
-//! 1. Somebody waits only while the rule admits nobody: whoever gives back, and the driver when the
-//!    time has come, admit from the front until the rule refuses. So nobody is overtaken.
-//! 2. A ticket is in `waiting`, or in `granted`, or its holder has taken it: it moves once, and is woken then.
-//! 3. Wakers are called after the lock is let go.
+//! Invariants:
+//! 1. Whoever waits counts in `queued` before it looks at the rule for the last time, and whoever
+//!    gives one back does so before it looks at `queued`, both `SeqCst`: so either the waiter finds
+//!    what was given back, or the giver finds the waiter, and grants it under the lock. No wakeup is lost.
+//! 2. Who comes while `queued` is not 0 takes nothing, but lines up: nobody is overtaken.
+//! 3. A ticket is in `waiting`, or in `granted`, or its holder has taken it: it moves once, and is woken then.
+//! 4. Wakers are called after the lock is let go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -20,17 +23,18 @@ pub(super) type Ticket = u64;
 /// A limit and those who wait for it, shared by all clones of a layer.
 #[derive(Debug)]
 pub(crate) struct Line<R> {
-    state: Mutex<State<R>>,
+    rule: R,
+    queued: AtomicUsize,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-pub(super) struct State<R> {
-    pub(super) rule: R,
+pub(super) struct State {
     pub(super) capacity: usize,
     pub(super) max_wait: Option<Duration>,
     pub(super) waiting: BTreeMap<Ticket, Waker>,
-    pub(super) granted: BTreeSet<Ticket>,
     pub(super) driver: Driver,
+    granted: BTreeSet<Ticket>,
     next: Ticket,
 }
 
@@ -39,13 +43,14 @@ pub(super) struct State<R> {
 impl<R: Rule> Line<R> {
     pub(crate) const fn new(rule: R) -> Self {
         Self {
+            rule,
+            queued: AtomicUsize::new(0),
             state: Mutex::new(State {
-                rule,
                 capacity: DEFAULT_QUEUE_CAPACITY,
                 max_wait: None,
                 waiting: BTreeMap::new(),
-                granted: BTreeSet::new(),
                 driver: Driver::new(),
+                granted: BTreeSet::new(),
                 next: 0,
             }),
         }
@@ -59,20 +64,9 @@ impl<R: Rule> Line<R> {
         self.lock().max_wait = Some(max_wait);
     }
 
-    /// Takes one without waiting; never past somebody who waits.
-    pub(crate) fn try_admit(&self, now: Instant) -> bool {
-        self.lock().try_admit(now)
-    }
-
-    /// Gives one back, to the first in line if there is one.
-    pub(crate) fn refund(&self) {
-        let mut state = self.lock();
-        state.rule.refund();
-        let next = state.grant_next();
-        drop(state);
-        if let Some(next) = next {
-            next.wake();
-        }
+    /// The limit.
+    pub(crate) const fn rule(&self) -> &R {
+        &self.rule
     }
 
     /// How many wait.
@@ -80,71 +74,86 @@ impl<R: Rule> Line<R> {
         self.lock().waiting.len()
     }
 
-    /// Looks at the rule.
-    pub(crate) fn rule<T>(&self, look: impl FnOnce(&R) -> T) -> T {
-        look(&self.lock().rule)
+    /// Takes one without waiting; never past somebody who waits.
+    pub(crate) fn try_admit(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.queued.load(Ordering::SeqCst) == 0 && self.rule.admit(now)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State<R>> {
+    /// Gives one back, to the first in line if there is one.
+    pub(crate) fn refund(&self) {
+        self.rule.refund();
+        if self.queued.load(Ordering::SeqCst) > 0 {
+            let next = self.grant(&mut self.lock(), Instant::now());
+            next.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last look before lining up: `true` takes one. Otherwise [`enqueue`](Self::enqueue) or [`settle`](Self::settle) follows.
+    pub(super) fn last_look(&self, state: &State, now: Instant) -> bool {
+        if state.waiting.is_empty() {
+            self.queued.store(1, Ordering::SeqCst);
+            if self.rule.admit(|| now) {
+                self.settle(state);
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn enqueue(&self, state: &mut State, waker: Waker) -> Ticket {
+        let ticket = state.next;
+        state.next += 1;
+        state.waiting.insert(ticket, waker);
+        self.settle(state);
+        ticket
+    }
+
+    /// Publishes how many wait.
+    pub(super) fn settle(&self, state: &State) {
+        self.queued.store(state.waiting.len(), Ordering::SeqCst);
+    }
+
+    /// Admits the first in line if the rule does.
+    pub(super) fn grant(&self, state: &mut State, now: Instant) -> Option<Waker> {
+        let first = state.waiting.first_entry()?;
+        if !self.rule.admit_waiting(now) {
+            return None;
+        }
+        let (ticket, waker) = first.remove_entry();
+        state.granted.insert(ticket);
+        self.shrunk(state);
+        Some(waker)
+    }
+
+    /// The holder of a ticket gives up: what it was granted goes to the next.
+    pub(super) fn leave(&self, ticket: Ticket) {
+        let mut state = self.lock();
+        if state.granted.remove(&ticket) {
+            drop(state);
+            return self.refund();
+        }
+        state.waiting.remove(&ticket);
+        self.shrunk(&mut state);
+    }
+
+    fn shrunk(&self, state: &mut State) {
+        self.settle(state);
+        // Where nobody waits, nobody is to be driven.
+        if state.waiting.is_empty() {
+            state.driver.stop();
+        }
     }
 }
 
 // === impl State ===
 
-impl<R: Rule> State<R> {
-    pub(super) fn try_admit(&mut self, now: Instant) -> bool {
-        self.waiting.is_empty() && self.rule.admit(now)
-    }
-
-    pub(super) fn enqueue(&mut self, waker: Waker) -> Ticket {
-        let ticket = self.next;
-        self.next += 1;
-        self.waiting.insert(ticket, waker);
-        ticket
-    }
-
-    /// Admits the first in line if the rule does.
-    pub(super) fn grant(&mut self, now: Instant) -> Option<Waker> {
-        let first = self.waiting.first_entry()?;
-        if !self.rule.admit_waiting(now) {
-            return None;
-        }
-        let (ticket, waker) = first.remove_entry();
-        self.granted.insert(ticket);
-        Some(waker)
-    }
-
-    fn grant_next(&mut self) -> Option<Waker> {
-        // No look at the clock where nobody waits.
-        if self.waiting.is_empty() {
-            return None;
-        }
-        let next = self.grant(Instant::now());
-        self.rest();
-        next
-    }
-
+impl State {
     /// Takes a granted ticket.
     pub(super) fn take(&mut self, ticket: Ticket) -> bool {
         self.granted.remove(&ticket)
-    }
-
-    /// The holder of a ticket gives up: what it was granted goes to the next.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
-        if self.granted.remove(&ticket) {
-            self.rule.refund();
-            return self.grant_next();
-        }
-        self.waiting.remove(&ticket);
-        self.rest();
-        None
-    }
-
-    /// Where nobody waits, nobody is to be driven.
-    fn rest(&mut self) {
-        if self.waiting.is_empty() {
-            self.driver.stop();
-        }
     }
 }

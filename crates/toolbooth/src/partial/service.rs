@@ -76,13 +76,12 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
-        let now = context.now();
-        let part = context.enter(now);
+        let part = context.enter();
         if let Some(policy) = self.policy {
             context.keep(policy);
         }
         ResponseFuture {
-            guarded: Guarded::start(&mut self.inner, request, ResponseWatch { part }, now),
+            guarded: Guarded::start(&mut self.inner, request, ResponseWatch { part }),
         }
     }
 }

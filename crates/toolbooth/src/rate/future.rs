@@ -7,8 +7,8 @@ use toolbooth_core::{BoxError, End, OverloadReason, Part, ToolError, ToolRespons
 use tower_service::Service;
 
 use super::gcra::Gcra;
-use crate::line::{Place, Refusal};
-use crate::shell::{Admit, Guarded, LayerWatch, trace_refusal};
+use crate::line::{Place, Refusal, trace_refusal};
+use crate::shell::{Admit, Guarded, LayerWatch};
 
 pin_project! {
     /// A call under a rate limit. It holds its place in line, if it must wait.

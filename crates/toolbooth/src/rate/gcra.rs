@@ -1,6 +1,8 @@
 //! governor's rule (the generic cell rate algorithm, ITU-T I.371 annex A), with the time as an
 //! argument and the state in the open, so that a wait can be foretold and a token given back.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::Quota;
@@ -12,16 +14,16 @@ use crate::line::Rule;
 const TICK: u64 = 1_000_000;
 
 /// One bucket. Times are nanoseconds since the first decision.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Gcra {
     /// What one token weighs: the time in which it comes back.
     interval: u64,
     /// How far ahead of the clock the bucket may run: the burst less one.
     tolerance: u64,
     burst: u32,
-    epoch: Option<Instant>,
+    epoch: OnceLock<Instant>,
     /// The theoretical arrival time of the next call.
-    arrival: Option<u64>,
+    arrival: AtomicU64,
 }
 
 // === impl Gcra ===
@@ -34,17 +36,15 @@ impl Gcra {
             interval,
             tolerance: interval.saturating_mul(u64::from(burst - 1)),
             burst,
-            epoch: None,
-            arrival: None,
+            epoch: OnceLock::new(),
+            arrival: AtomicU64::new(0),
         }
     }
 
     /// How many calls would be admitted at once.
     pub(super) fn remaining(&self, now: Instant) -> u32 {
-        let (Some(epoch), Some(arrival)) = (self.epoch, self.arrival) else {
-            return self.burst;
-        };
-        let now = nanos(now.saturating_duration_since(epoch));
+        let arrival = self.arrival.load(Ordering::SeqCst);
+        let now = self.since_epoch(now);
         if now >= arrival {
             return self.burst;
         }
@@ -55,54 +55,53 @@ impl Gcra {
         }
     }
 
-    /// The earliest time at which the bucket has a token.
-    fn earliest(&self) -> u64 {
-        self.arrival.unwrap_or(0).saturating_sub(self.tolerance)
+    fn since_epoch(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(*self.epoch.get_or_init(|| now)))
     }
 
-    fn since_epoch(&mut self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(*self.epoch.get_or_insert(now)))
+    /// The earliest time at which a bucket of this state has a token.
+    const fn earliest(&self, arrival: u64) -> u64 {
+        arrival.saturating_sub(self.tolerance)
     }
 
-    fn decide(&mut self, at: u64) -> bool {
-        if at < self.earliest() {
-            return false;
-        }
-        self.arrival = Some(
-            self.arrival
-                .unwrap_or(at)
-                .max(at)
-                .saturating_add(self.interval),
-        );
-        true
+    /// Takes a token for the time that `at` makes of the earliest one.
+    fn decide(&self, at: impl Fn(u64) -> u64) -> bool {
+        let charged = |arrival: u64| {
+            let earliest = self.earliest(arrival);
+            let at = at(earliest);
+            (at >= earliest).then(|| arrival.max(at).saturating_add(self.interval))
+        };
+        self.arrival
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, charged)
+            .is_ok()
     }
 }
 
 impl Rule for Gcra {
-    fn admit(&mut self, now: Instant) -> bool {
-        let now = self.since_epoch(now);
-        self.decide(now)
+    fn admit(&self, now: impl FnOnce() -> Instant) -> bool {
+        let now = self.since_epoch(now());
+        self.decide(|_| now)
     }
 
     /// Charged for when it was due, not for when the timer came round to it: else 700 a second
     /// become 500, and nothing is faster than the timer. Beyond a tick, lateness is lost.
-    fn admit_waiting(&mut self, now: Instant) -> bool {
+    fn admit_waiting(&self, now: Instant) -> bool {
         let now = self.since_epoch(now);
-        now >= self.earliest() && self.decide(self.earliest().clamp(now.saturating_sub(TICK), now))
+        self.decide(|earliest| earliest.clamp(now.saturating_sub(TICK), now))
     }
 
-    fn refund(&mut self) {
-        self.arrival = self
+    fn refund(&self) {
+        let refunded = |arrival: u64| Some(arrival.saturating_sub(self.interval));
+        let _ = self
             .arrival
-            .map(|arrival| arrival.saturating_sub(self.interval));
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, refunded);
     }
 
     fn due(&self, ahead: usize) -> Option<Instant> {
         let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
-        let due = self
-            .earliest()
-            .saturating_add(self.interval.saturating_mul(ahead));
-        let epoch = self.epoch.unwrap_or_else(Instant::now);
+        let earliest = self.earliest(self.arrival.load(Ordering::SeqCst));
+        let due = earliest.saturating_add(self.interval.saturating_mul(ahead));
+        let epoch = *self.epoch.get_or_init(Instant::now);
         // Beyond what the clock can say it is centuries.
         Some(
             epoch
@@ -133,6 +132,16 @@ mod tests {
         quota.allow_burst(NonZeroU32::new(burst).expect("not zero"))
     }
 
+    impl Gcra {
+        fn copy(&self) -> Self {
+            Self {
+                epoch: self.epoch.clone(),
+                arrival: AtomicU64::new(self.arrival.load(Ordering::SeqCst)),
+                ..*self
+            }
+        }
+    }
+
     /// 100 quotas with 1,000 decisions each: equal to governor's own, one by one.
     #[test]
     fn decides_as_governor_does() {
@@ -146,16 +155,16 @@ mod tests {
             );
             let clock = FakeRelativeClock::default();
             let theirs = RateLimiter::direct_with_clock(quota, clock.clone());
-            let mut ours = Gcra::new(quota);
+            let ours = Gcra::new(quota);
             let mut now = Instant::now();
             for decision in 0..1_000 {
-                let verdict = ours.admit(now);
+                let verdict = ours.admit(|| now);
                 assert_eq!(
                     verdict,
                     theirs.check().is_ok(),
                     "decision {decision} of {quota:?}"
                 );
-                assert_eq!(ours.remaining(now) > 0, ours.clone().admit(now));
+                assert_eq!(ours.remaining(now) > 0, ours.copy().admit(|| now));
                 *(if verdict { &mut admitted } else { &mut refused }) += 1;
                 let pause = Duration::from_nanos(random.below(1 + interval));
                 clock.advance(pause);
@@ -171,17 +180,17 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_first_instant_at_which_it_would_not_refuse() {
-        let mut bucket = Gcra::new(quota(1_000, 3));
+        let bucket = Gcra::new(quota(1_000, 3));
         let start = Instant::now();
         assert!(
-            bucket.admit(start)
-                && bucket.admit(start)
-                && bucket.admit(start)
-                && !bucket.admit(start)
+            bucket.admit(|| start)
+                && bucket.admit(|| start)
+                && bucket.admit(|| start)
+                && !bucket.admit(|| start)
         );
         let due = bucket.due(0).expect("a rate knows when");
-        assert!(!bucket.admit(due - Duration::from_nanos(1)));
-        assert!(bucket.admit(due));
+        assert!(!bucket.admit(|| due - Duration::from_nanos(1)));
+        assert!(bucket.admit(|| due));
     }
 
     proptest! {
@@ -192,7 +201,7 @@ mod tests {
             burst in 1_u32..20,
             lateness in prop::collection::vec(0_u64..30_000_000, 1..200),
         ) {
-            let mut bucket = Gcra::new(quota(interval, burst));
+            let bucket = Gcra::new(quota(interval, burst));
             let mut now = Instant::now();
             let mut admitted = Vec::new();
             for late in lateness {
@@ -212,13 +221,13 @@ mod tests {
 
         #[test]
         fn a_refund_undoes_an_admission(interval in 1_u64..1_000_000, burst in 1_u32..20, taken in 1_u32..20) {
-            let mut bucket = Gcra::new(quota(interval, burst));
+            let bucket = Gcra::new(quota(interval, burst));
             let now = Instant::now();
             for _ in 0..taken {
-                bucket.admit(now);
+                bucket.admit(|| now);
             }
             let before = bucket.remaining(now);
-            if bucket.admit(now) {
+            if bucket.admit(|| now) {
                 prop_assert_eq!(bucket.remaining(now), before - 1);
                 bucket.refund();
             }

@@ -68,9 +68,9 @@ impl RateLimitLayer {
     /// How many calls could start at this moment; `u32::MAX` without a limit.
     #[must_use]
     pub fn remaining(&self) -> u32 {
-        self.line.as_ref().map_or(u32::MAX, |line| {
-            line.rule(|bucket| bucket.remaining(Instant::now()))
-        })
+        self.line
+            .as_ref()
+            .map_or(u32::MAX, |line| line.rule().remaining(Instant::now()))
     }
 
     /// How many calls wait for a token.

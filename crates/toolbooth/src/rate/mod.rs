@@ -6,9 +6,8 @@
 //! ```
 //! use std::num::NonZeroU32;
 //! use std::time::Duration;
-//! use governor::Quota;
 //! use serde_json::json;
-//! use toolbooth::{ErrorKind, RateLimitLayer, ToolCall, tool_fn};
+//! use toolbooth::{ErrorKind, Quota, RateLimitLayer, ToolCall, tool_fn};
 //! use tower::{Layer, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -57,6 +56,8 @@ mod future;
 mod gcra;
 mod layer;
 mod service;
+
+pub use governor::Quota;
 
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::RateLimitLayer;

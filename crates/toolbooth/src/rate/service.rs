@@ -7,8 +7,8 @@ use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
-use crate::line::{Line, Place, Refusal, Rule};
-use crate::shell::{Guarded, LayerWatch, past_deadline, trace_refusal};
+use crate::line::{Line, Place, Refusal, Rule, trace_refusal};
+use crate::shell::{Guarded, LayerWatch, past_deadline};
 
 /// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
@@ -62,19 +62,19 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
-        let now = context.now();
-        let watch = ResponseWatch::new(context.enter(now));
+        let watch = ResponseWatch::new(context.enter());
         let Some(line) = &self.line else {
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch, now));
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         };
-        if let Some(late) = past_deadline(watch.part(), now) {
+        if let Some(late) = past_deadline(watch.part()) {
             return ResponseFuture::new(Guarded::refuse(late, watch));
         }
-        if line.try_admit(now) {
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch, now));
+        if line.try_admit(|| watch.part().now()) {
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
         if self.reject {
-            let due = line.rule(|bucket| bucket.due(0)).unwrap_or(now);
+            let now = watch.part().now();
+            let due = line.rule().due(0).unwrap_or(now);
             let retry_after = due.saturating_duration_since(now);
             let context = watch.part().context();
             trace_refusal(
@@ -88,7 +88,7 @@ where
                 watch,
             ));
         }
-        let admission = Admission::new(Place::new(Arc::clone(line), now));
+        let admission = Admission::new(Place::new(Arc::clone(line), watch.part().now()));
         ResponseFuture::new(Guarded::wait(&self.inner, request, watch, admission))
     }
 }

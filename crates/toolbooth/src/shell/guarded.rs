@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use toolbooth_core::{BoxError, CancelReason, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
@@ -78,17 +77,14 @@ where
     S::Error: Into<BoxError> + 'static,
     W: LayerWatch,
 {
-    /// Starts what is inside, at this reading of the clock.
-    pub(crate) fn start(inner: &mut S, request: R, watch: W, now: Instant) -> Self
+    /// Starts what is inside.
+    pub(crate) fn start(inner: &mut S, request: R, watch: W) -> Self
     where
         S: Clone,
     {
         let mut starting = Starting(Some(watch));
         let stage = {
-            let _reading = starting
-                .0
-                .as_ref()
-                .map(|watch| watch.part().context().carry(now));
+            let _reading = starting.0.as_ref().map(|watch| watch.part().carry());
             match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => Stage::Running {
                     future: inner.call(request),
@@ -112,6 +108,10 @@ where
     }
 
     /// Waits for admission first.
+    #[cfg_attr(
+        not(any(feature = "concurrency", feature = "rate")),
+        expect(dead_code, reason = "only limits wait")
+    )]
     pub(crate) fn wait(inner: &S, request: R, watch: W, admission: A) -> Self
     where
         S: Clone,
@@ -128,6 +128,10 @@ where
     }
 
     /// Refuses the call; nothing inside is touched.
+    #[cfg_attr(
+        not(any(feature = "timeout", feature = "concurrency", feature = "rate")),
+        expect(dead_code, reason = "only limits refuse")
+    )]
     pub(crate) fn refuse(error: ToolError, watch: W) -> Self {
         Self {
             stage: Stage::refused(error),
@@ -215,8 +219,7 @@ where
             let stage = match ready {
                 Poll::Ready(Ok(())) => {
                     // Whoever waited reads the clock anew, once for all layers further in.
-                    let context = this.watch.as_ref().map(|watch| watch.part().context());
-                    let _reading = context.map(|context| context.carry(Instant::now()));
+                    let _reading = this.watch.as_ref().map(|watch| watch.part().carry_now());
                     Stage::Running {
                         future: service.call(request),
                     }

@@ -1,11 +1,29 @@
 //! What every layer stands on: one future, one way to start what is inside, settings by tool.
 
 mod config;
+#[cfg(any(
+    feature = "timeout",
+    feature = "concurrency",
+    feature = "rate",
+    feature = "cleanup",
+    feature = "partial"
+))]
 mod guarded;
 mod per_tool;
+#[cfg(any(feature = "timeout", feature = "concurrency", feature = "rate"))]
 mod refusal;
 
 pub use config::ConfigError;
-pub(crate) use guarded::{Admit, Guarded, LayerWatch};
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+pub(crate) use guarded::Admit;
+#[cfg(any(
+    feature = "timeout",
+    feature = "concurrency",
+    feature = "rate",
+    feature = "cleanup",
+    feature = "partial"
+))]
+pub(crate) use guarded::{Guarded, LayerWatch};
 pub use per_tool::PerTool;
-pub(crate) use refusal::{past_deadline, trace_refusal};
+#[cfg(any(feature = "timeout", feature = "concurrency", feature = "rate"))]
+pub(crate) use refusal::past_deadline;

@@ -54,6 +54,7 @@ impl<T> PerTool<T> {
     }
 
     /// Every setting that is given.
+    #[cfg(feature = "timeout")]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.default.iter().chain(self.tools.values().flatten())
     }

@@ -80,10 +80,10 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
-        let now = context.now();
-        let part = context.enter(now);
+        let part = context.enter();
+        let now = part.now();
         let bound = self.bound(context, now);
-        if let Some(late) = past_deadline(&part, now) {
+        if let Some(late) = past_deadline(&part) {
             return ResponseFuture::new(
                 Guarded::refuse(late, ResponseWatch::new(part, None)),
                 None,
@@ -93,6 +93,6 @@ where
             context.narrow(bound);
         }
         let watch = ResponseWatch::new(part, bound);
-        ResponseFuture::new(Guarded::start(&mut self.inner, request, watch, now), bound)
+        ResponseFuture::new(Guarded::start(&mut self.inner, request, watch), bound)
     }
 }

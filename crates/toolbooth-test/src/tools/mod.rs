@@ -1,0 +1,78 @@
+//! Tools that behave badly in known ways.
+
+mod error_injection;
+mod failing;
+mod fast;
+mod generator;
+mod partial_result;
+mod rate_limited;
+mod resource_cleanup;
+mod resource_intensive;
+mod slow;
+mod streaming;
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use toolbooth_core::{ToolError, ToolOutput};
+
+pub use error_injection::{ErrorInjectionTool, InjectedError};
+pub use failing::FailingTool;
+pub use fast::FastTool;
+pub use generator::GeneratorTool;
+pub use partial_result::PartialResultTool;
+pub use rate_limited::RateLimitedTool;
+pub use resource_cleanup::ResourceCleanupTool;
+pub use resource_intensive::ResourceIntensiveTool;
+pub use slow::SlowTool;
+pub use streaming::StreamingTool;
+
+/// The work of any of the mock tools. Nothing of it happens before its first poll.
+#[must_use = "dropping it ends the call"]
+pub struct ToolFuture(Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>);
+
+/// A tool that is always ready and whose work is its `run`.
+macro_rules! service {
+    ($tool:ty) => {
+        impl tower_service::Service<toolbooth_core::ToolCall> for $tool {
+            type Response = toolbooth_core::ToolOutput;
+            type Error = toolbooth_core::ToolError;
+            type Future = $crate::tools::ToolFuture;
+
+            fn poll_ready(
+                &mut self,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), Self::Error>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, call: toolbooth_core::ToolCall) -> Self::Future {
+                $crate::tools::ToolFuture::new(self.clone().run(call))
+            }
+        }
+    };
+}
+use service;
+
+// === impl ToolFuture ===
+
+impl ToolFuture {
+    fn new(work: impl Future<Output = Result<ToolOutput, ToolError>> + Send + 'static) -> Self {
+        Self(Box::pin(work))
+    }
+}
+
+impl Future for ToolFuture {
+    type Output = Result<ToolOutput, ToolError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ToolFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolFuture").finish_non_exhaustive()
+    }
+}

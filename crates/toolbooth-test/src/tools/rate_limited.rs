@@ -1,0 +1,86 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use toolbooth_core::{ToolCall, ToolError, ToolOutput};
+
+use super::service;
+use crate::clock::ms;
+use crate::sync::lock;
+
+const PER_SECOND: usize = 20;
+const TAKES: Duration = ms(50);
+
+/// A backend with a rate limit of its own, to put a rate limit in front of: it takes 20 calls in any second, each for
+/// 50 ms, and refuses more.
+///
+/// A call that came exactly a second ago does not count any more.
+///
+/// ```
+/// use toolbooth::ToolCall;
+/// use toolbooth_test::{RateLimitedTool, call_all};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let backend = RateLimitedTool::new();
+/// let calls = (0..50).map(|_| ToolCall::new("api", serde_json::json!(null)));
+/// call_all(backend.clone(), calls).await;
+/// assert_eq!((backend.taken(), backend.refusals()), (20, 30));
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct RateLimitedTool(Arc<Mutex<Backend>>);
+
+#[derive(Debug, Default)]
+struct Backend {
+    last_second: VecDeque<Instant>,
+    taken: usize,
+    refusals: usize,
+}
+
+// === impl RateLimitedTool ===
+
+impl RateLimitedTool {
+    /// A backend that was not called yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many calls it took.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        lock(&self.0).taken
+    }
+
+    /// How many calls it refused.
+    #[must_use]
+    pub fn refusals(&self) -> usize {
+        lock(&self.0).refusals
+    }
+
+    async fn run(self, _: ToolCall) -> Result<ToolOutput, ToolError> {
+        if !self.takes_one_more() {
+            return Err(ToolError::failed("the backend takes 20 calls a second"));
+        }
+        sleep(TAKES).await;
+        Ok(ToolOutput::text("done"))
+    }
+
+    fn takes_one_more(&self) -> bool {
+        let now = Instant::now();
+        let mut backend = lock(&self.0);
+        backend
+            .last_second
+            .retain(|taken| now.duration_since(*taken) < ms(1_000));
+        if backend.last_second.len() >= PER_SECOND {
+            backend.refusals += 1;
+            return false;
+        }
+        backend.last_second.push_back(now);
+        backend.taken += 1;
+        true
+    }
+}
+
+service!(RateLimitedTool);
