@@ -81,7 +81,7 @@ fn answer<R, S: Service<R>>(service: &mut S, request: R) -> Result<S::Response, 
     let call = pin!(service.call(request));
     match call.poll(&mut cx) {
         Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("the tool is ready"),
+        Poll::Pending => unreachable!("the tool is ready"),
     }
 }
 

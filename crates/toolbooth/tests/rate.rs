@@ -276,11 +276,8 @@ async fn readiness_spends_nothing_and_a_call_that_is_dropped_spends_its_token() 
 #[tokio::test(start_paused = true)]
 async fn clones_and_all_services_of_a_layer_share_one_bucket() {
     let rate = RateLimitLayer::new(per_second(1, 2)).reject();
-    let mut tools: [RateLimit<Now>; 3] = [
-        rate.layer(Now),
-        rate.clone().layer(Now),
-        rate.layer(Now).clone(),
-    ];
+    let mut tools: [RateLimit<Now>; 3] =
+        [rate.layer(Now), rate.clone().layer(Now), rate.layer(Now)];
     let [first, second, third] = &mut tools;
     assert_ready_ok!(task::spawn(first.call(call())).poll());
     assert_ready_ok!(task::spawn(second.call(call())).poll());
@@ -299,7 +296,7 @@ fn a_layer_shared_by_two_runtimes_survives_the_death_of_either() {
     let (first, second) = (runtime().unwrap(), runtime().unwrap());
     let rate = RateLimitLayer::new(per_second(20, 1));
     let mut tool = rate.layer(Now);
-    drop(first.block_on(tool.call(call())).unwrap());
+    first.block_on(tool.call(call())).unwrap();
     let doomed = first.spawn(tool.call(call()));
     while rate.queued() < 1 {
         std::thread::yield_now();

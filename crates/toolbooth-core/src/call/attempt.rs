@@ -11,22 +11,22 @@
 //! 4. A hook is pushed under the lock under which the end takes the hooks, after looking whether
 //!    the attempt is over: so it is either taken by the end or runs at once.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::cleanup::{self, CleanupEnd, Hook, Hooks};
-use super::clock;
+use super::clock::{AtomicMoment, Moment};
 use super::settings::{Bound, Settings};
 use crate::answer::{KeepPolicy, Partials};
 use crate::error::TimeoutScope;
 use crate::outcome::{CancelReason, Outcome};
 use crate::sync::lock;
 
-/// One attempt of a call. A time is as [`clock`] counts, 0 where there is none.
+/// One attempt of a call.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(super) settings: Settings,
@@ -43,8 +43,8 @@ pub(crate) struct Attempt {
     /// Depth and reason of the outermost cut.
     cancelled: AtomicU64,
     /// The reading of the clock that is carried in this synchronous stretch.
-    reading: AtomicU64,
-    bound_at: AtomicU64,
+    reading: AtomicMoment,
+    bound_at: AtomicMoment,
     /// Length, and as the lowest bit the scope.
     bound_limit: AtomicU64,
     keep: Keep,
@@ -61,7 +61,7 @@ enum CallRef {
 #[derive(Debug)]
 struct Call {
     serial: u64,
-    started: AtomicU64,
+    started: AtomicMoment,
     attempts: AtomicU32,
     partials: OnceLock<Box<Mutex<Partials>>>,
 }
@@ -91,10 +91,9 @@ struct Keep(AtomicU64, AtomicU64);
 
 impl Attempt {
     pub(super) fn first(settings: Settings) -> Self {
-        static SERIAL: AtomicU64 = AtomicU64::new(1);
         let call = Call {
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
-            started: AtomicU64::new(0),
+            serial: serial(),
+            started: AtomicMoment::none(),
             attempts: AtomicU32::new(0),
             partials: OnceLock::new(),
         };
@@ -117,7 +116,7 @@ impl Attempt {
             }),
         };
         fork.timed = AtomicBool::new(self.is_timed());
-        fork.bound_at = AtomicU64::new(self.bound_at.load(Ordering::Acquire));
+        fork.bound_at.set(self.bound_at.get());
         fork.bound_limit = AtomicU64::new(self.bound_limit.load(Ordering::Acquire));
         fork.keep = self.keep.copy();
         fork
@@ -134,8 +133,8 @@ impl Attempt {
             ended: AtomicU32::new(0),
             closed: AtomicU64::new(OPEN),
             cancelled: AtomicU64::new(OPEN),
-            reading: AtomicU64::new(0),
-            bound_at: AtomicU64::new(0),
+            reading: AtomicMoment::none(),
+            bound_at: AtomicMoment::none(),
             bound_limit: AtomicU64::new(0),
             keep: Keep(AtomicU64::new(0), AtomicU64::new(0)),
             rare: OnceLock::new(),
@@ -176,21 +175,17 @@ impl Attempt {
 
     // --- time
 
-    pub(super) fn started(&self) -> Option<Instant> {
-        present(&self.call().started).map(clock::instant)
+    pub(super) fn started(&self) -> Option<Moment> {
+        self.call().started.get()
     }
 
-    pub(super) fn now(&self) -> Instant {
-        present(&self.reading).map_or_else(Instant::now, clock::instant)
+    pub(super) fn now(&self) -> Moment {
+        self.reading.get().unwrap_or_else(Moment::now)
     }
 
-    /// Carries a reading until [`forget_reading`](Self::forget_reading).
-    pub(super) fn carry_reading(&self, now: Instant) {
-        self.reading.store(clock::nanos(now), Ordering::Release);
-    }
-
-    pub(super) fn forget_reading(&self) {
-        self.reading.store(0, Ordering::Release);
+    /// Carries a reading, or none any more.
+    pub(super) fn carry_reading(&self, reading: Option<Moment>) {
+        self.reading.set(reading);
     }
 
     // --- layers
@@ -204,10 +199,10 @@ impl Attempt {
         }
         self.number();
         let started = &self.call().started;
-        if present(started).is_some() {
+        if started.get().is_some() {
             return (depth, false);
         }
-        started.store(clock::nanos(Instant::now()), Ordering::Release);
+        started.set(Some(Moment::now()));
         (depth, true)
     }
 
@@ -224,33 +219,44 @@ impl Attempt {
 
     pub(super) fn narrow(&self, bound: Bound) {
         let deadline = u64::from(bound.scope == TimeoutScope::Deadline);
-        let limit = clock::length(bound.limit) << 1 | deadline;
-        self.bound_limit.store(limit, Ordering::Release);
-        self.bound_at
-            .store(clock::nanos(bound.at), Ordering::Release);
+        let longest = u64::MAX >> 1;
+        let limit =
+            u64::try_from(bound.limit.as_nanos()).map_or(longest, |nanos| nanos.min(longest));
+        self.bound_limit
+            .store(limit << 1 | deadline, Ordering::Release);
+        self.bound_at.set(Some(bound.at));
     }
 
     /// The nearest limit around the attempt, the caller's deadline among them.
     pub(super) fn bound(&self) -> Option<Bound> {
-        let around = present(&self.bound_at).map(|at| self.bound_of_layer(at));
-        let Some(deadline) = self.settings.more().and_then(|more| more.deadline) else {
+        let around = self.bound_at.get().map(|at| self.bound_of_layer(at));
+        let Some(deadline) = self.deadline() else {
             return around;
         };
         if around.is_some_and(|around| around.at <= deadline) {
             return around;
         }
-        let started = self.started().unwrap_or_else(Instant::now);
-        Some(Bound {
-            at: deadline,
-            scope: TimeoutScope::Deadline,
-            limit: deadline.saturating_duration_since(started),
-        })
+        Some(self.bound_of_caller(deadline))
     }
 
-    fn bound_of_layer(&self, at: u64) -> Bound {
+    /// The caller's own deadline.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.settings.more()?.deadline
+    }
+
+    pub(super) fn bound_of_caller(&self, deadline: Moment) -> Bound {
+        let started = self.started().unwrap_or_else(Moment::now);
+        Bound {
+            at: deadline,
+            scope: TimeoutScope::Deadline,
+            limit: deadline.since(started),
+        }
+    }
+
+    fn bound_of_layer(&self, at: Moment) -> Bound {
         let limit = self.bound_limit.load(Ordering::Acquire);
         Bound {
-            at: clock::instant(at),
+            at,
             scope: match limit & 1 {
                 0 => TimeoutScope::Total,
                 _ => TimeoutScope::Deadline,
@@ -356,18 +362,43 @@ impl Attempt {
 
     // --- partial results
 
-    pub(super) fn keep(&self, policy: KeepPolicy) {
-        if self.keep.get().is_none() {
+    /// Keeps by this policy, unless a layer further out said by which.
+    pub(super) fn keep(&self, policy: KeepPolicy) -> bool {
+        let outermost = self.keep.get().is_none();
+        if outermost {
             self.keep.set(policy);
         }
+        outermost
     }
 
-    /// Lets `record` add to what is kept, unless nothing is kept or the attempt is over.
+    /// Lets `record` add to what this attempt has kept, unless nothing is kept or the attempt is over.
     pub(super) fn record(&self, record: impl FnOnce(&mut Partials, u32, KeepPolicy)) {
+        self.record_unless_closed(u32::MAX, || self.number(), record);
+    }
+
+    /// The same for what comes by a layer at `depth`: from the attempt that was called last.
+    pub(crate) fn record_at(
+        &self,
+        depth: u32,
+        record: impl FnOnce(&mut Partials, u32, KeepPolicy),
+    ) {
+        self.record_unless_closed(
+            depth,
+            || self.call().attempts.load(Ordering::Acquire),
+            record,
+        );
+    }
+
+    fn record_unless_closed(
+        &self,
+        depth: u32,
+        attempt: impl FnOnce() -> u32,
+        record: impl FnOnce(&mut Partials, u32, KeepPolicy),
+    ) {
         if let Some(policy) = self.keep.get() {
             let mut partials = lock(self.call().partials.get_or_init(Box::default));
-            if !self.is_closed() {
-                record(&mut partials, self.number(), policy);
+            if self.closed_outside(depth).is_none() {
+                record(&mut partials, attempt(), policy);
             }
         }
     }
@@ -434,7 +465,11 @@ impl Attempt {
     }
 
     fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
-        CleanupEnd::new(outcome, self.partials(|partials, _| partials.attach()))
+        let partial = match outcome {
+            Outcome::Completed => None,
+            _ => self.partials(|partials, _| partials.attach()),
+        };
+        CleanupEnd::new(outcome, partial)
     }
 }
 
@@ -480,6 +515,23 @@ impl Keep {
         let copy = |value: &AtomicU64| AtomicU64::new(value.load(Ordering::Acquire));
         Self(copy(&self.0), copy(&self.1))
     }
+}
+
+/// A number that no other call of this process has. Each thread takes them by the thousand, since a
+/// counter that all threads touch would cost more than the rest of a call.
+fn serial() -> u64 {
+    const BLOCK: u64 = 1_000;
+    static BLOCKS: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NEXT: Cell<u64> = const { Cell::new(0) };
+    }
+    let next = NEXT.get();
+    let next = match next % BLOCK {
+        0 => BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1,
+        _ => next,
+    };
+    NEXT.set(next + 1);
+    next
 }
 
 // === packing ===

@@ -1,6 +1,6 @@
-//! Instants as numbers, so that they fit an atomic.
-
+use std::fmt;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,19 +12,89 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
         .unwrap_or(now)
 });
 
-/// Nanoseconds since the epoch, never 0, which stands for no instant.
-pub(super) fn nanos(instant: Instant) -> u64 {
-    length(instant.saturating_duration_since(*EPOCH)).max(1)
+/// An instant of tokio's clock as a number, to the nanosecond: cheap to compare, to add to, and to keep in an atomic.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(u64);
+
+/// A moment, or none, that threads share.
+#[derive(Debug)]
+pub(super) struct AtomicMoment(AtomicU64);
+
+// === impl Moment ===
+
+impl Moment {
+    /// Reads the clock.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::from(Instant::now())
+    }
+
+    /// The instant, for timers.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        *EPOCH + Duration::from_nanos(self.0)
+    }
+
+    /// The moment so much later; `None` where that is some centuries away.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Option<Self> {
+        let nanos = u64::try_from(duration.as_nanos()).ok()?;
+        let moment = self.0.checked_add(nanos)?;
+        (moment <= MAX).then_some(Self(moment))
+    }
+
+    /// The time from `earlier` to this moment, zero if it is the later one.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Nanoseconds since the start of the count, which is some time before the process's first call.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// What [`as_nanos`](Self::as_nanos) gave; at most some centuries.
+    #[must_use]
+    pub fn from_nanos(nanos: u64) -> Self {
+        Self(nanos.clamp(1, MAX))
+    }
 }
 
-/// The instant that [`nanos`] made a number of.
-pub(super) fn instant(nanos: u64) -> Instant {
-    *EPOCH + Duration::from_nanos(nanos)
+/// 292 years: more than an `Instant` must be able to say, and with a bit to spare.
+const MAX: u64 = u64::MAX >> 1;
+
+impl From<Instant> for Moment {
+    fn from(instant: Instant) -> Self {
+        let since = instant.saturating_duration_since(*EPOCH);
+        Self::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(MAX))
+    }
 }
 
-/// Nanoseconds, at most as many as 292 years have.
-pub(super) fn length(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).map_or(MAX_LENGTH, |nanos| nanos.min(MAX_LENGTH))
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.instant().fmt(f)
+    }
 }
 
-const MAX_LENGTH: u64 = u64::MAX >> 1;
+// === impl AtomicMoment ===
+
+impl AtomicMoment {
+    pub(super) const fn none() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// A moment is never 0: that is none.
+    pub(super) fn get(&self) -> Option<Moment> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            nanos => Some(Moment(nanos)),
+        }
+    }
+
+    pub(super) fn set(&self, moment: Option<Moment>) {
+        self.0
+            .store(moment.map_or(0, Moment::as_nanos), Ordering::Release);
+    }
+}

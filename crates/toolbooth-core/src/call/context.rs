@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Name;
 use super::attempt::Attempt;
 use super::cleanup::{CleanupEnd, Hooks, Registered};
+use super::clock::Moment;
 use super::settings::{Bound, More, Settings};
 use crate::answer::{Content, KeepPolicy, Partial};
 use crate::outcome::{CancelReason, Outcome};
@@ -98,21 +99,20 @@ impl CallContext {
     /// When the call is cut at the latest: the caller's deadline or the limit of a layer around, whichever comes first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.bound().map(|bound| bound.at)
+        self.bound().map(|bound| bound.at.instant())
     }
 
     /// The time until the [`deadline`](Self::deadline), zero when it is past.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline()
-            .map(|deadline| deadline.saturating_duration_since(self.now()))
+        self.bound().map(|bound| bound.at.since(self.now()))
     }
 
     /// The time since the outermost layer was called; zero before.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         match self.started() {
-            Some(started) => self.now().saturating_duration_since(started),
+            Some(started) => self.now().since(started),
             None => Duration::ZERO,
         }
     }
@@ -189,7 +189,7 @@ impl CallContext {
     /// For layers: the reading of the clock that an outer layer carried here in this same
     /// synchronous stretch, or else a new one.
     #[must_use]
-    pub fn now(&self) -> Instant {
+    pub fn now(&self) -> Moment {
         self.attempt.now()
     }
 
@@ -197,6 +197,12 @@ impl CallContext {
     #[must_use]
     pub fn bound(&self) -> Option<Bound> {
         self.attempt.bound()
+    }
+
+    /// For layers: the limit that the caller's own deadline is, if it has passed by `now`.
+    pub fn past_deadline(&self, now: impl FnOnce() -> Moment) -> Option<Bound> {
+        let deadline = self.attempt.deadline()?;
+        (deadline <= now()).then(|| self.attempt.bound_of_caller(deadline))
     }
 
     /// For timeout layers: the limit that the caller gave this call.
@@ -222,23 +228,11 @@ impl CallContext {
         self.attempt.narrow(bound);
     }
 
-    /// For layers that keep partial results: from here on what is published is kept. The outermost such layer decides how much.
-    pub fn keep(&self, policy: KeepPolicy) {
-        self.attempt.keep(policy);
-    }
-
-    /// For layers that keep partial results: a piece of a streamed answer, on its way to the consumer.
-    pub fn keep_streamed(&self, content: &Content) {
-        self.attempt.record(|partials, attempt, policy| {
-            partials.append(attempt, policy, content.clone());
-            partials.count_delivered(attempt);
-        });
-    }
-
-    /// For layers that keep partial results: a piece that is counted and not kept, such as a frame of an HTTP body.
-    pub fn count_streamed(&self) {
-        self.attempt
-            .record(|partials, attempt, _| partials.count_delivered(attempt));
+    /// For layers that keep partial results: from here on what is published is kept. True for the
+    /// outermost such layer, which decides how much, and keeps what is streamed.
+    #[must_use]
+    pub fn keep(&self, policy: KeepPolicy) -> bool {
+        self.attempt.keep(policy)
     }
 
     /// For cleanup layers: the hooks registered so far, which are then theirs to run.
@@ -272,7 +266,7 @@ impl CallContext {
     }
 
     /// When the outermost layer was called.
-    pub(crate) fn started(&self) -> Option<Instant> {
+    pub(crate) fn started(&self) -> Option<Moment> {
         self.attempt.started()
     }
 
@@ -307,8 +301,8 @@ impl fmt::Debug for CallContext {
 
 impl<'a> Reading<'a> {
     /// Carries a reading to whatever is called meanwhile.
-    pub(crate) fn carry(context: &'a CallContext, now: Instant) -> Self {
-        context.attempt.carry_reading(now);
+    pub(crate) fn carry(context: &'a CallContext, now: Moment) -> Self {
+        context.attempt.carry_reading(Some(now));
         Self(Some(context))
     }
 
@@ -321,7 +315,7 @@ impl<'a> Reading<'a> {
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         if let Some(context) = self.0 {
-            context.attempt.forget_reading();
+            context.attempt.carry_reading(None);
         }
     }
 }

@@ -12,6 +12,7 @@ mod tool_call;
 pub(crate) use cleanup::panic_text;
 pub use cleanup::{CleanupEnd, MAX_HOOKS, Registered};
 pub use cleanup::{DEFAULT_HOOK_LIMIT, Hooks, Tally};
+pub use clock::Moment;
 pub use context::{CallContext, Reading};
 pub use name::Name;
 pub use settings::Bound;

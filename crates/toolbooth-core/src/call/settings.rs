@@ -2,9 +2,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::{CallContext, Name};
+use super::{CallContext, Moment, Name};
 use crate::error::{TimeoutScope, ToolError};
 
 /// What the caller says of a call. A fork takes a copy, so that another attempt can be given other settings.
@@ -22,7 +20,7 @@ pub(super) struct More {
     pub(super) priority: i32,
     pub(super) idempotent: bool,
     pub(super) timeout: Option<Duration>,
-    pub(super) deadline: Option<Instant>,
+    pub(super) deadline: Option<Moment>,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
 }
 
@@ -33,8 +31,8 @@ pub(super) struct More {
     reason = "three facts that make up one limit"
 )]
 pub struct Bound {
-    /// The instant.
-    pub at: Instant,
+    /// The moment.
+    pub at: Moment,
     /// Which kind of limit it is.
     pub scope: TimeoutScope,
     /// How long that limit is.

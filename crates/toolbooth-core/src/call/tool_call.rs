@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::args::Args;
-use super::{CallContext, Name};
+use super::{CallContext, Moment, Name};
 
 /// A call of a tool: its name, its arguments, and the context that travels with it.
 ///
@@ -73,7 +73,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().deadline = Some(deadline));
+            .configure(|settings| settings.more_mut().deadline = Some(Moment::from(deadline)));
         self
     }
 

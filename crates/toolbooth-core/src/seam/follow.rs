@@ -157,7 +157,26 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P::Piece, ToolError>>> {
-        let polled = self.as_mut().poll_source(cx);
+        let polled = Armed(Some(self.as_mut())).poll_source(cx);
+        self.polled(polled, cx)
+    }
+
+    fn poll_source(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        match self.project().source.as_pin_mut() {
+            Some(source) => source.poll_piece(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// What follows from what the source said.
+    fn polled(
+        mut self: Pin<&mut Self>,
+        polled: Poll<Option<Result<P::Piece, ToolError>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
         match polled {
             Poll::Ready(Some(Ok(piece))) => {
                 self.as_mut().delivering(&piece);
@@ -182,19 +201,6 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
                 }
             }
         }
-    }
-
-    fn poll_source(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
-        let mut armed = Armed(Some(self));
-        let polled = match armed.source() {
-            Some(source) => source.poll_piece(cx),
-            None => Poll::Ready(None),
-        };
-        armed.0 = None;
-        polled
     }
 
     /// Tells the watch of a piece; its answer, or the source, may be at its end behind it.
@@ -235,8 +241,13 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
 struct Armed<'a, P: Pieces, W: Watch>(Option<Pin<&'a mut Pair<P, W>>>);
 
 impl<P: Pieces, W: Watch> Armed<'_, P, W> {
-    fn source(&mut self) -> Option<Pin<&mut P>> {
-        self.0.as_mut()?.as_mut().project().source.as_pin_mut()
+    fn poll_source(mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        let polled = match &mut self.0 {
+            Some(pair) => pair.as_mut().poll_source(cx),
+            None => Poll::Pending,
+        };
+        self.0 = None;
+        polled
     }
 }
 
@@ -337,18 +348,23 @@ impl<P: Pieces, W: Watch> Shared<P, W> {
 }
 
 impl<P: Pieces, W: Watch> State<P, W> {
-    /// A piece that is ready at the instant is still delivered.
+    /// A piece that is ready at the instant is still delivered. A panic has no caller to go to here, and becomes the error.
     fn last_piece(&mut self) {
         let Some(pair) = &mut self.pair else { return };
         let mut cx = Context::from_waker(Waker::noop());
-        match catch_unwind(AssertUnwindSafe(|| pair.as_mut().poll_piece(&mut cx))) {
-            Ok(Poll::Ready(Some(Ok(piece)))) => self.piece = Some(piece),
-            Ok(Poll::Ready(Some(Err(error)))) => *pair.as_mut().project().last = Some(error),
-            Ok(Poll::Ready(None) | Poll::Pending) => {}
+        let polled = catch_unwind(AssertUnwindSafe(|| pair.as_mut().poll_source(&mut cx)));
+        let polled = match polled {
+            Ok(Poll::Pending) => return,
+            Ok(polled) => polled,
             Err(panic) => {
                 let text = crate::call::panic_text(&*panic);
-                *pair.as_mut().project().last = Some(ToolError::panicked(text));
+                Poll::Ready(Some(Err(ToolError::panicked(text))))
             }
+        };
+        match pair.as_mut().polled(polled, &mut cx) {
+            Poll::Ready(Some(Ok(piece))) => self.piece = Some(piece),
+            Poll::Ready(Some(Err(error))) => *pair.as_mut().project().last = Some(error),
+            Poll::Ready(None) | Poll::Pending => {}
         }
     }
 

@@ -1,7 +1,5 @@
-use tokio::time::Instant;
-
-use super::End;
-use crate::call::{CallContext, Reading};
+use super::{End, Piece};
+use crate::call::{CallContext, Moment, Reading};
 use crate::outcome::CancelReason;
 
 /// One layer's part of a call: from its `call` to the end of the answer.
@@ -40,7 +38,7 @@ impl Part {
 
     /// The reading of the clock for this synchronous stretch of the call.
     #[must_use]
-    pub fn now(&self) -> Instant {
+    pub fn now(&self) -> Moment {
         match self.context.started() {
             Some(started) if self.starts => started,
             _ => self.context.now(),
@@ -58,7 +56,20 @@ impl Part {
 
     /// After a wait: reads the clock anew, for all that is called meanwhile.
     pub fn carry_now(&self) -> Reading<'_> {
-        Reading::carry(&self.context, Instant::now())
+        Reading::carry(&self.context, Moment::now())
+    }
+
+    /// For layers that keep partial results: pieces of a streamed answer went on to the consumer.
+    /// What is a tool's content is kept; a frame is only counted.
+    pub fn keep_streamed(&self, piece: Piece<'_>) {
+        self.context
+            .attempt_state()
+            .record_at(self.depth, |partials, attempt, policy| {
+                if let Piece::Content(content) = piece {
+                    partials.append(attempt, policy, content.clone());
+                }
+                partials.count_delivered(attempt);
+            });
     }
 
     /// Tells everything further in that it is cut short.

@@ -46,7 +46,14 @@ pub struct ResponseWatch {
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
     limit: Duration,
-    hooks: Arc<Mutex<Option<Pin<Box<Timeout<JoinHandle<()>>>>>>>,
+    hooks: Arc<Mutex<Option<Running>>>,
+}
+
+/// The task that runs the hooks; with a timer from the first poll on, which is on a runtime where the end may not be.
+#[derive(Debug)]
+enum Running {
+    Left(JoinHandle<()>),
+    Timed(Pin<Box<Timeout<JoinHandle<()>>>>),
 }
 
 // === impl ResponseFuture ===
@@ -159,16 +166,19 @@ impl Watch for ResponseWatch {
 
 impl Waiting {
     fn leave(&self, hooks: JoinHandle<()>) {
-        let hooks = Box::pin(timeout(self.limit, hooks));
-        *self.hooks.lock().unwrap_or_else(PoisonError::into_inner) = Some(hooks);
+        *self.hooks.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running::Left(hooks));
     }
 
     /// Ready at once where the end has not come with the head of the answer.
     fn poll_hooks(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *hooks {
-            Some(running) => running.as_mut().poll(cx).map(|_| ()),
-            None => Poll::Ready(()),
-        }
+        let mut running = match hooks.take() {
+            None => return Poll::Ready(()),
+            Some(Running::Left(task)) => Box::pin(timeout(self.limit, task)),
+            Some(Running::Timed(running)) => running,
+        };
+        let done = running.as_mut().poll(cx).map(|_| ());
+        *hooks = Some(Running::Timed(running));
+        done
     }
 }

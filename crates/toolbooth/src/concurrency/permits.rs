@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::time::Instant;
+use toolbooth_core::Moment;
 
 use crate::line::Rule;
 
@@ -31,14 +31,14 @@ impl Permits {
 }
 
 impl Rule for Permits {
-    fn admit(&self, _: impl FnOnce() -> Instant) -> bool {
+    fn admit(&self, _: impl FnOnce() -> Moment) -> bool {
         let one_more = |taken: usize| (taken < self.limit).then_some(taken + 1);
         self.in_flight
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
             .is_ok()
     }
 
-    fn admit_waiting(&self, now: Instant) -> bool {
+    fn admit_waiting(&self, now: Moment) -> bool {
         self.admit(|| now)
     }
 
@@ -46,7 +46,7 @@ impl Rule for Permits {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn due(&self, _: usize) -> Option<Instant> {
+    fn due(&self, _: usize) -> Option<Moment> {
         None
     }
 }

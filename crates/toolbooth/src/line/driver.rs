@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use toolbooth_core::Moment;
 
 use super::{Line, Rule};
 
@@ -72,13 +72,13 @@ pub(super) fn start<R: Rule>(line: &Arc<Line<R>>, generation: u64) {
 impl<R: Rule> Driving<R> {
     async fn run(self) {
         while let Some(due) = self.grant_due() {
-            tokio::time::sleep_until(due).await;
+            tokio::time::sleep_until(due.instant()).await;
         }
     }
 
     /// Admits all whose time has come, in order; then when the next one's comes.
-    fn grant_due(&self) -> Option<Instant> {
-        let now = Instant::now();
+    fn grant_due(&self) -> Option<Moment> {
+        let now = Moment::now();
         let mut state = self.line.lock();
         if state.driver.generation != self.generation {
             return None;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
-use toolbooth_core::{Bound, CallContext};
+use tokio::time::Sleep;
+use toolbooth_core::{Bound, CallContext, Moment};
 
 use super::state::{State, Ticket};
 use super::{Line, Rule, driver};
@@ -14,7 +14,7 @@ use super::{Line, Rule, driver};
 pub(crate) struct Place<R: Rule> {
     line: Arc<Line<R>>,
     ticket: Option<Ticket>,
-    since: Instant,
+    since: Moment,
     /// Only where the wait has an end of its own that neither the line nor a layer around knows.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -36,7 +36,7 @@ pub(crate) enum Refusal {
 
 impl<R: Rule> Place<R> {
     /// A place that is not taken yet, for a call that came at `since`.
-    pub(crate) const fn new(line: Arc<Line<R>>, since: Instant) -> Self {
+    pub(crate) const fn new(line: Arc<Line<R>>, since: Moment) -> Self {
         Self {
             line,
             ticket: None,
@@ -56,7 +56,7 @@ impl<R: Rule> Place<R> {
 
     /// How long the call has waited.
     pub(crate) fn waited(&self) -> Duration {
-        self.since.elapsed()
+        Moment::now().since(self.since)
     }
 
     /// Waits in line. `Ok`: one was taken, which the caller now has.
@@ -99,7 +99,7 @@ impl<R: Rule> Place<R> {
         context: &CallContext,
         cx: &Context<'_>,
     ) -> Result<bool, Refusal> {
-        let now = Instant::now();
+        let now = Moment::now();
         let bound = context.bound();
         if let Some(bound) = bound.filter(|bound| bound.at <= now) {
             return Err(Refusal::Cut(bound));
@@ -120,7 +120,7 @@ impl<R: Rule> Place<R> {
     }
 
     /// Whether there is no use in lining up; if there is, a timer for a wait that has an end of its own.
-    fn refused(&mut self, state: &State, context: &CallContext, now: Instant) -> Option<Refusal> {
+    fn refused(&mut self, state: &State, context: &CallContext, now: Moment) -> Option<Refusal> {
         let bound = context.bound();
         let ahead = state.waiting.len();
         if ahead >= state.capacity {
@@ -128,23 +128,23 @@ impl<R: Rule> Place<R> {
         }
         let until = state
             .max_wait
-            .and_then(|max_wait| self.since.checked_add(max_wait));
+            .and_then(|max_wait| self.since.after(max_wait));
         if let Some(due) = self.line.rule().due(ahead) {
             if bound.is_some_and(|bound| due >= bound.at) || until.is_some_and(|until| due > until)
             {
-                return Some(Refusal::TooLate(due.saturating_duration_since(now)));
+                return Some(Refusal::TooLate(due.since(now)));
             }
         } else {
             let deadline = bound.filter(|_| !context.is_timed()).map(|bound| bound.at);
             let end = until.into_iter().chain(deadline).min();
-            self.timer = end.map(|end| Box::pin(tokio::time::sleep_until(end)));
+            self.timer = end.map(|end| Box::pin(tokio::time::sleep_until(end.instant())));
         }
         None
     }
 
     /// An admission at or after the deadline does not start the tool.
     fn admitted(&self, context: &CallContext) -> Result<(), Refusal> {
-        match context.bound().filter(|bound| bound.at <= Instant::now()) {
+        match context.bound().filter(|bound| bound.at <= Moment::now()) {
             Some(bound) => {
                 self.line.refund();
                 Err(Refusal::Cut(bound))
@@ -163,7 +163,7 @@ impl<R: Rule> Place<R> {
         };
         std::task::ready!(timer.as_mut().poll(cx));
         self.leave();
-        let now = Instant::now();
+        let now = Moment::now();
         Poll::Ready(Err(match context.bound().filter(|bound| bound.at <= now) {
             Some(bound) => Refusal::Cut(bound),
             None => {

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use toolbooth_core::Moment;
 
 use super::driver::Driver;
 use super::{DEFAULT_QUEUE_CAPACITY, Rule};
@@ -75,7 +75,7 @@ impl<R: Rule> Line<R> {
     }
 
     /// Takes one without waiting; never past somebody who waits.
-    pub(crate) fn try_admit(&self, now: impl FnOnce() -> Instant) -> bool {
+    pub(crate) fn try_admit(&self, now: impl FnOnce() -> Moment) -> bool {
         self.queued.load(Ordering::SeqCst) == 0 && self.rule.admit(now)
     }
 
@@ -83,7 +83,7 @@ impl<R: Rule> Line<R> {
     pub(crate) fn refund(&self) {
         self.rule.refund();
         if self.queued.load(Ordering::SeqCst) > 0 {
-            let next = self.grant(&mut self.lock(), Instant::now());
+            let next = self.grant(&mut self.lock(), Moment::now());
             next.into_iter().for_each(Waker::wake);
         }
     }
@@ -93,7 +93,7 @@ impl<R: Rule> Line<R> {
     }
 
     /// The last look before lining up: `true` takes one. Otherwise [`enqueue`](Self::enqueue) or [`settle`](Self::settle) follows.
-    pub(super) fn last_look(&self, state: &State, now: Instant) -> bool {
+    pub(super) fn last_look(&self, state: &State, now: Moment) -> bool {
         if state.waiting.is_empty() {
             self.queued.store(1, Ordering::SeqCst);
             if self.rule.admit(|| now) {
@@ -118,7 +118,7 @@ impl<R: Rule> Line<R> {
     }
 
     /// Admits the first in line if the rule does.
-    pub(super) fn grant(&self, state: &mut State, now: Instant) -> Option<Waker> {
+    pub(super) fn grant(&self, state: &mut State, now: Moment) -> Option<Waker> {
         let first = state.waiting.first_entry()?;
         if !self.rule.admit_waiting(now) {
             return None;

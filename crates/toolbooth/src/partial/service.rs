@@ -34,6 +34,8 @@ pin_project! {
 #[derive(Debug)]
 pub struct ResponseWatch {
     part: Part,
+    /// Whether this is the one layer that keeps the pieces.
+    keeps: bool,
 }
 
 // === impl PartialResult ===
@@ -77,11 +79,10 @@ where
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
         let part = context.enter();
-        if let Some(policy) = self.policy {
-            context.keep(policy);
-        }
+        let keeps = self.policy.is_some_and(|policy| context.keep(policy));
+        let watch = ResponseWatch { part, keeps };
         ResponseFuture {
-            guarded: Guarded::start(&mut self.inner, request, ResponseWatch { part }),
+            guarded: Guarded::start(&mut self.inner, request, watch),
         }
     }
 }
@@ -117,9 +118,8 @@ impl LayerWatch for ResponseWatch {
 
 impl Watch for ResponseWatch {
     fn on_content(&mut self, piece: Piece<'_>) -> ControlFlow<ToolError> {
-        match piece {
-            Piece::Content(content) => self.part.context().keep_streamed(content),
-            _ => self.part.context().count_streamed(),
+        if self.keeps {
+            self.part.keep_streamed(piece);
         }
         ControlFlow::Continue(())
     }

@@ -1,19 +1,18 @@
 //! governor's rule (the generic cell rate algorithm, ITU-T I.371 annex A), with the time as an
 //! argument and the state in the open, so that a wait can be foretold and a token given back.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::Quota;
-use tokio::time::Instant;
+use toolbooth_core::Moment;
 
 use crate::line::Rule;
 
 /// tokio's timers are that late at most, and a waiter is charged for when it was due within it.
 const TICK: u64 = 1_000_000;
 
-/// One bucket. Times are nanoseconds since the first decision.
+/// One bucket. Times are nanoseconds as [`Moment`] counts them.
 #[derive(Debug)]
 pub(super) struct Gcra {
     /// What one token weighs: the time in which it comes back.
@@ -21,7 +20,6 @@ pub(super) struct Gcra {
     /// How far ahead of the clock the bucket may run: the burst less one.
     tolerance: u64,
     burst: u32,
-    epoch: OnceLock<Instant>,
     /// The theoretical arrival time of the next call.
     arrival: AtomicU64,
 }
@@ -36,15 +34,14 @@ impl Gcra {
             interval,
             tolerance: interval.saturating_mul(u64::from(burst - 1)),
             burst,
-            epoch: OnceLock::new(),
             arrival: AtomicU64::new(0),
         }
     }
 
     /// How many calls would be admitted at once.
-    pub(super) fn remaining(&self, now: Instant) -> u32 {
+    pub(super) fn remaining(&self, now: Moment) -> u32 {
         let arrival = self.arrival.load(Ordering::SeqCst);
-        let now = self.since_epoch(now);
+        let now = now.as_nanos();
         if now >= arrival {
             return self.burst;
         }
@@ -53,10 +50,6 @@ impl Gcra {
                 .map_or(self.burst, |free| free.min(self.burst)),
             None => 0,
         }
-    }
-
-    fn since_epoch(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(*self.epoch.get_or_init(|| now)))
     }
 
     /// The earliest time at which a bucket of this state has a token.
@@ -78,15 +71,15 @@ impl Gcra {
 }
 
 impl Rule for Gcra {
-    fn admit(&self, now: impl FnOnce() -> Instant) -> bool {
-        let now = self.since_epoch(now());
+    fn admit(&self, now: impl FnOnce() -> Moment) -> bool {
+        let now = now().as_nanos();
         self.decide(|_| now)
     }
 
     /// Charged for when it was due, not for when the timer came round to it: else 700 a second
     /// become 500, and nothing is faster than the timer. Beyond a tick, lateness is lost.
-    fn admit_waiting(&self, now: Instant) -> bool {
-        let now = self.since_epoch(now);
+    fn admit_waiting(&self, now: Moment) -> bool {
+        let now = now.as_nanos();
         self.decide(|earliest| earliest.clamp(now.saturating_sub(TICK), now))
     }
 
@@ -97,21 +90,13 @@ impl Rule for Gcra {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, refunded);
     }
 
-    fn due(&self, ahead: usize) -> Option<Instant> {
+    fn due(&self, ahead: usize) -> Option<Moment> {
         let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
         let earliest = self.earliest(self.arrival.load(Ordering::SeqCst));
         let due = earliest.saturating_add(self.interval.saturating_mul(ahead));
-        let epoch = *self.epoch.get_or_init(Instant::now);
-        // Beyond what the clock can say it is centuries.
-        Some(
-            epoch
-                .checked_add(Duration::from_nanos(due))
-                .unwrap_or_else(|| epoch + CENTURY),
-        )
+        Some(Moment::from_nanos(due))
     }
 }
-
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -135,7 +120,6 @@ mod tests {
     impl Gcra {
         fn copy(&self) -> Self {
             Self {
-                epoch: self.epoch.clone(),
                 arrival: AtomicU64::new(self.arrival.load(Ordering::SeqCst)),
                 ..*self
             }
@@ -156,7 +140,7 @@ mod tests {
             let clock = FakeRelativeClock::default();
             let theirs = RateLimiter::direct_with_clock(quota, clock.clone());
             let ours = Gcra::new(quota);
-            let mut now = Instant::now();
+            let mut now = Moment::now();
             for decision in 0..1_000 {
                 let verdict = ours.admit(|| now);
                 assert_eq!(
@@ -168,7 +152,7 @@ mod tests {
                 *(if verdict { &mut admitted } else { &mut refused }) += 1;
                 let pause = Duration::from_nanos(random.below(1 + interval));
                 clock.advance(pause);
-                now += pause;
+                now = now.after(pause).expect("a few hours");
             }
         }
         assert_eq!(admitted + refused, 100_000);
@@ -181,7 +165,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_first_instant_at_which_it_would_not_refuse() {
         let bucket = Gcra::new(quota(1_000, 3));
-        let start = Instant::now();
+        let start = Moment::now();
         assert!(
             bucket.admit(|| start)
                 && bucket.admit(|| start)
@@ -189,7 +173,7 @@ mod tests {
                 && !bucket.admit(|| start)
         );
         let due = bucket.due(0).expect("a rate knows when");
-        assert!(!bucket.admit(|| due - Duration::from_nanos(1)));
+        assert!(!bucket.admit(|| Moment::from_nanos(due.as_nanos() - 1)));
         assert!(bucket.admit(|| due));
     }
 
@@ -202,17 +186,17 @@ mod tests {
             lateness in prop::collection::vec(0_u64..30_000_000, 1..200),
         ) {
             let bucket = Gcra::new(quota(interval, burst));
-            let mut now = Instant::now();
+            let mut now = Moment::now();
             let mut admitted = Vec::new();
             for late in lateness {
-                now += Duration::from_nanos(late);
+                now = now.after(Duration::from_nanos(late)).expect("a few seconds");
                 while admitted.len() < 5_000 && bucket.admit_waiting(now) {
                     admitted.push(now);
                 }
             }
             for (first, from) in admitted.iter().enumerate().step_by(37) {
                 for (last, to) in admitted.iter().enumerate().skip(first).step_by(41) {
-                    let window = nanos(*to - *from) + TICK;
+                    let window = nanos(to.since(*from)) + TICK;
                     let bound = u64::from(burst) + window.div_ceil(interval);
                     prop_assert!((last - first + 1) as u64 <= bound);
                 }
@@ -222,7 +206,7 @@ mod tests {
         #[test]
         fn a_refund_undoes_an_admission(interval in 1_u64..1_000_000, burst in 1_u32..20, taken in 1_u32..20) {
             let bucket = Gcra::new(quota(interval, burst));
-            let now = Instant::now();
+            let now = Moment::now();
             for _ in 0..taken {
                 bucket.admit(|| now);
             }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::Quota;
-use tokio::time::Instant;
+use toolbooth_core::Moment;
 use tower_layer::Layer;
 
 use super::RateLimit;
@@ -70,7 +70,7 @@ impl RateLimitLayer {
     pub fn remaining(&self) -> u32 {
         self.line
             .as_ref()
-            .map_or(u32::MAX, |line| line.rule().remaining(Instant::now()))
+            .map_or(u32::MAX, |line| line.rule().remaining(Moment::now()))
     }
 
     /// How many calls wait for a token.

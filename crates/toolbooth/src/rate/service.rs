@@ -75,7 +75,7 @@ where
         if self.reject {
             let now = watch.part().now();
             let due = line.rule().due(0).unwrap_or(now);
-            let retry_after = due.saturating_duration_since(now);
+            let retry_after = due.since(now);
             let context = watch.part().context();
             trace_refusal(
                 "rate",

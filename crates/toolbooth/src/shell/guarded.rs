@@ -40,10 +40,9 @@ pin_project! {
 
     impl<S: Service<R>, R, W: LayerWatch, A> PinnedDrop for Guarded<S, R, W, A> {
         fn drop(this: Pin<&mut Self>) {
-            if let Some(watch) = &this.watch {
-                // The tool is told why before it is dropped.
-                watch.part().cancel_dropped();
-            }
+            let Some(watch) = &this.watch else { return };
+            // The tool is told why before it is dropped.
+            watch.part().cancel_dropped();
             this.end(End::Dropped(CancelReason::CallerGone));
         }
     }

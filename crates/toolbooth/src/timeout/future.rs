@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 use toolbooth_core::{
-    Bound, BoxError, CancelReason, End, Part, Piece, ToolError, ToolResponse, Watch,
+    Bound, BoxError, CancelReason, End, Moment, Part, Piece, ToolError, ToolResponse, Watch,
 };
 use tower_service::Service;
 
@@ -22,7 +22,7 @@ pin_project! {
     {
         #[pin]
         guarded: Guarded<S, R, ResponseWatch>,
-        at: Option<Instant>,
+        at: Option<Moment>,
         // Made when the call is first pending: a call that need not wait has no timer.
         #[pin]
         timer: Option<Sleep>,
@@ -66,7 +66,7 @@ where
             return Poll::Pending;
         };
         if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(at)));
+            this.timer.set(Some(sleep_until(at.instant())));
         }
         if let Some(timer) = this.timer.as_mut().as_pin_mut() {
             // A tool that never waits is pending only for having used up the task's budget, and
@@ -113,9 +113,7 @@ impl ResponseWatch {
     /// The error, if the limit has come.
     fn struck(&mut self) -> Option<ToolError> {
         let bound = self.bound?;
-        (bound.at <= Instant::now())
-            .then(|| self.strike())
-            .flatten()
+        (bound.at <= Moment::now()).then(|| self.strike()).flatten()
     }
 }
 
@@ -134,7 +132,7 @@ impl Watch for ResponseWatch {
     }
 
     fn cut_at(&self) -> Option<Instant> {
-        self.bound.map(|bound| bound.at)
+        self.bound.map(|bound| bound.at.instant())
     }
 
     fn on_content(&mut self, _: Piece<'_>) -> ControlFlow<ToolError> {

@@ -2,9 +2,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use toolbooth_core::{
-    Bound, BoxError, CallContext, TimeoutScope, ToolError, ToolRequest, ToolResponse,
+    Bound, BoxError, CallContext, Moment, TimeoutScope, ToolError, ToolRequest, ToolResponse,
 };
 use tower_service::Service;
 
@@ -42,7 +41,7 @@ impl<S> Timeout<S> {
 
     /// The limit that this layer enforces on a call: its own where that comes first. What comes
     /// first otherwise is enforced by the layer that set it; the caller's deadline by the outermost timeout.
-    fn bound(&self, context: &CallContext, now: Instant) -> Option<Bound> {
+    fn bound(&self, context: &CallContext, now: Moment) -> Option<Bound> {
         let outermost = context.enter_timeout();
         let limit = match context.timeout() {
             Some(limit) if outermost => Some(limit),
@@ -50,7 +49,7 @@ impl<S> Timeout<S> {
         };
         let own = limit.and_then(|limit| {
             Some(Bound {
-                at: now.checked_add(limit)?,
+                at: now.after(limit)?,
                 scope: TimeoutScope::Total,
                 limit,
             })
