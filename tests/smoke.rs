@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
-    CallContext, CleanupLayer, ConcurrencyLimitLayer, ErrorKind, PartialResultLayer,
+    CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, PartialResultLayer,
     RateLimitLayer, TimeoutLayer, ToolCall, tool_fn,
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -123,4 +123,225 @@ fn a_runtime_that_shuts_down_with_1000_calls_in_flight_loses_no_hook() {
         );
         assert!(calls.iter().all(tokio::task::JoinHandle::is_finished));
     }
+}
+
+/// Threads that take, wait, give up and give back as fast as they can: the limit holds, and no wakeup is lost.
+#[test]
+fn limits_hammered_by_threads_lose_no_wakeup_and_no_permit() {
+    const LIMIT: usize = 3;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    let concurrency = ConcurrencyLimitLayer::new(LIMIT);
+    // Far above what the machine can do: the line forms, and moves at once.
+    let quota = Quota::per_second(NonZeroU32::new(2_000_000).unwrap()).allow_burst(NonZeroU32::MIN);
+    let rate = RateLimitLayer::new(quota);
+    let inside = Arc::new(AtomicU64::new(0));
+    let tool = {
+        let inside = Arc::clone(&inside);
+        tool_fn("busy", move |yields: u64| {
+            let inside = Arc::clone(&inside);
+            async move {
+                let here = Inside::enter(&inside);
+                for _ in 0..yields {
+                    tokio::task::yield_now().await;
+                }
+                Ok::<_, std::io::Error>(here.at_once)
+            }
+        })
+    };
+    let stack = ServiceBuilder::new()
+        .layer(rate.clone())
+        .layer(concurrency.clone())
+        .service(tool);
+    let hammer = |task: u64| {
+        let stack = stack.clone();
+        async move {
+            let mut answered = 0;
+            for round in 0..500 {
+                let call = ToolCall::new("busy", json!((task + round) % 3));
+                let call = stack.clone().oneshot(call);
+                if (task * 7 + round).is_multiple_of(5) {
+                    // Polled a few times, and dropped wherever it is then: in line, granted, or running.
+                    drop_after(call, (task + round) % 4).await;
+                } else {
+                    let running = call.await.unwrap().collect().await.unwrap();
+                    let Content::Json(running) = &running.contents()[0] else {
+                        unreachable!("a number")
+                    };
+                    assert!(
+                        running.as_u64().unwrap() <= LIMIT as u64,
+                        "{running} at once"
+                    );
+                    answered += 1;
+                }
+            }
+            answered
+        }
+    };
+    let answered = runtime.block_on(async {
+        let tasks: Vec<_> = (0..64).map(|task| tokio::spawn(hammer(task))).collect();
+        let all = futures_util::future::join_all(tasks);
+        let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+        let all = all.expect("a wakeup was lost");
+        all.into_iter().map(Result::unwrap).sum::<u64>()
+    });
+    assert_eq!(answered, 64 * 400);
+    assert_eq!(
+        (concurrency.available(), concurrency.queued(), rate.queued()),
+        (LIMIT, 0, 0)
+    );
+}
+
+/// The one permit is given back in the very moment in which another thread lines up for it.
+#[test]
+fn a_permit_given_back_while_a_call_lines_up_is_found() {
+    const ROUNDS: u64 = 3_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let concurrency = ConcurrencyLimitLayer::new(1);
+    let hangs = concurrency.layer(tool_fn("hangs", async |_: ()| {
+        std::future::pending::<Result<(), std::io::Error>>().await
+    }));
+    let answers = concurrency.layer(tool_fn(
+        "answers",
+        async |_: ()| Ok::<_, std::io::Error>(()),
+    ));
+    // Odd: the permit is held; even: it is free again.
+    let (state, lined_up) = (AtomicU64::new(0), AtomicU64::new(0));
+    let wait_for = |cell: &AtomicU64, value| {
+        while cell.load(Ordering::SeqCst) != value {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for round in 0..ROUNDS {
+                wait_for(&state, 2 * round);
+                let held = hangs.clone().call(ToolCall::new("hangs", json!(null)));
+                assert_eq!(concurrency.available(), 0);
+                state.store(2 * round + 1, Ordering::SeqCst);
+                wait_for(&lined_up, round + 1);
+                // Earlier and later by some nanoseconds, round by round.
+                (0..round % 100).for_each(|_| std::hint::spin_loop());
+                drop(held);
+            }
+        });
+        threads.spawn(|| {
+            for round in 0..ROUNDS {
+                wait_for(&state, 2 * round + 1);
+                let waits = answers.clone().call(ToolCall::new("answers", json!(null)));
+                runtime.block_on(async {
+                    lined_up.store(round + 1, Ordering::SeqCst);
+                    let answer = tokio::time::timeout(Duration::from_secs(10), waits).await;
+                    assert!(answer.is_ok(), "the wakeup of round {round} was lost");
+                });
+                state.store(2 * round + 2, Ordering::SeqCst);
+            }
+        });
+    });
+    assert_eq!((concurrency.available(), concurrency.queued()), (1, 0));
+}
+
+/// Counts who is inside, dropped ones out again.
+struct Inside {
+    all: Arc<AtomicU64>,
+    at_once: u64,
+}
+
+impl Inside {
+    fn enter(all: &Arc<AtomicU64>) -> Self {
+        Self {
+            at_once: all.fetch_add(1, Ordering::SeqCst) + 1,
+            all: Arc::clone(all),
+        }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn drop_after(call: impl Future, polls: u64) {
+    let mut call = std::pin::pin!(call);
+    for _ in 0..polls {
+        let polled =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx).is_ready()))
+                .await;
+        if polled {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Each call blocks its thread on a runtime of its own, which stands still afterwards.
+#[test]
+fn a_rate_shared_by_threads_that_block_on_their_own_runtimes_starves_none() {
+    let quota = Quota::per_second(NonZeroU32::new(50).unwrap()).allow_burst(NonZeroU32::MIN);
+    let rate = RateLimitLayer::new(quota);
+    let tool = rate.layer(tool_fn("fast", async |_: ()| Ok::<_, std::io::Error>(())));
+    std::thread::scope(|threads| {
+        let (rate, tool) = (&rate, &tool);
+        let mut idle = Vec::new();
+        for waiting in 0..4 {
+            idle.push(threads.spawn(move || {
+                // In line one after the other, so that the first one's runtime drives first, and then stands still.
+                while rate.queued() < waiting {
+                    std::thread::yield_now();
+                }
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build()
+                    .unwrap();
+                let calls =
+                    [(); 2].map(|()| tool.clone().oneshot(ToolCall::new("fast", json!(null))));
+                runtime.block_on(async {
+                    let calls = futures_util::future::join_all(calls);
+                    let all = tokio::time::timeout(Duration::from_secs(10), calls).await;
+                    all.expect("nobody granted a token")
+                });
+                runtime
+            }));
+        }
+        for runtime in idle {
+            runtime.join().unwrap();
+        }
+    });
+    assert_eq!(rate.queued(), 0);
+}
+
+/// A runtime that shuts down under a waiter which another thread polls: the call ends, and nothing spins.
+#[test]
+fn a_waiter_whose_runtime_shuts_down_is_cancelled() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    let rate = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN));
+    let mut tool = rate.layer(tool_fn("hourly", async |_: ()| Ok::<_, std::io::Error>(())));
+    runtime
+        .block_on(tool.call(ToolCall::new("hourly", json!(null))))
+        .unwrap();
+    let waits = tool.call(ToolCall::new("hourly", json!(null)));
+    let handle = runtime.handle().clone();
+    let waiter = std::thread::spawn(move || handle.block_on(waits));
+    while rate.queued() < 1 {
+        std::thread::yield_now();
+    }
+    runtime.shutdown_background();
+    let error = waiter.join().unwrap().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (ErrorKind::Cancelled, "cancelled: shutdown")
+    );
+    assert_eq!(rate.queued(), 0);
 }

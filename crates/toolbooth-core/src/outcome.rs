@@ -26,6 +26,8 @@ pub enum CancelReason {
     Timeout,
     /// The caller dropped the call, or its answer.
     CallerGone,
+    /// The runtime is shutting down.
+    Shutdown,
 }
 
 // === impl Outcome ===
@@ -54,12 +56,13 @@ impl fmt::Display for Outcome {
 // === impl CancelReason ===
 
 impl CancelReason {
-    /// A stable name: `timeout`, `caller_gone`.
+    /// A stable name: `timeout`, `caller_gone`, `shutdown`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::CallerGone => "caller_gone",
+            Self::Shutdown => "shutdown",
         }
     }
 
@@ -68,7 +71,7 @@ impl CancelReason {
     pub const fn outcome(self) -> Outcome {
         match self {
             Self::Timeout => Outcome::TimedOut,
-            Self::CallerGone => Outcome::Cancelled,
+            Self::CallerGone | Self::Shutdown => Outcome::Cancelled,
         }
     }
 }

@@ -80,7 +80,8 @@
 //! | [`CleanupLayer`] | Hooks run once, however the call ends, and nobody waits for them | `cleanup` | on; 5 s for a hook, 64 hooks |
 //! | [`PartialResultLayer`] | What was produced is in the error that cuts the call short | `partial` | on; 1,024 items and 1 MiB |
 //!
-//! [`tool_fn`] and [`stream_tool_fn`] make tools of functions: feature `handler`, on. The feature `http` puts the same layers around
+//! [`tool_fn`] and [`stream_tool_fn`] make tools of functions: feature `handler`, on. [`ServiceBuilderExt`] gives `tower::ServiceBuilder`
+//! a method for each layer: feature `builder`, on. The feature `http` puts the same layers around
 //! services of `http::Request`: off. `full` is everything.
 //!
 //! # Order
@@ -143,6 +144,8 @@ pub use handler::{stream_tool_fn, tool_fn};
 pub use partial::PartialResultLayer;
 #[cfg(feature = "rate")]
 pub use rate::{Quota, RateLimitLayer};
+#[cfg(feature = "builder")]
+pub use shell::ServiceBuilderExt;
 pub use shell::{ConfigError, PerTool};
 #[cfg(feature = "timeout")]
 pub use timeout::TimeoutLayer;

@@ -6,6 +6,8 @@ mod support;
 
 #[path = "http/bodies.rs"]
 mod bodies;
+#[path = "http/heads.rs"]
+mod heads;
 #[path = "http/requests.rs"]
 mod requests;
 
@@ -91,6 +93,10 @@ impl Body for Scripted {
     fn size_hint(&self) -> SizeHint {
         self.hint
     }
+}
+
+fn one() -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::new(1)
 }
 
 /// A request, and what its hook will be told.

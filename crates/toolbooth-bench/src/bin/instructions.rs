@@ -31,41 +31,25 @@ fn main() -> ExitCode {
         .build();
     let runtime = runtime.expect("a runtime can be built");
     runtime.block_on(async {
+        macro_rules! run {
+            ($service:expr, $request:expr) => {
+                calls($service, $request, count).await
+            };
+        }
         match stack.as_str() {
-            "bare" => calls(AtOnce, || (), count).await,
-            "three" => calls(three!(AtOnce), call, count).await,
-            "five" => calls(five!(AtOnce), call, count).await,
-            "tower_three" => calls(tower_three!(AtOnce), || (), count).await,
-            "resilience_three" => calls(resilience_three!(AtOnce), || (), count).await,
-            "pending_three" => calls(three!(YieldsOnce), call, count).await,
-            "pending_tower_three" => calls(tower_three!(YieldsOnce), || (), count).await,
-            "timeout" => {
-                calls(
-                    TimeoutLayer::new(stacks::TIMEOUT).layer(AtOnce),
-                    call,
-                    count,
-                )
-                .await
-            }
-            "concurrency" => {
-                calls(
-                    ConcurrencyLimitLayer::new(stacks::CONCURRENT).layer(AtOnce),
-                    call,
-                    count,
-                )
-                .await
-            }
-            "rate" => {
-                calls(
-                    RateLimitLayer::new(stacks::quota()).layer(AtOnce),
-                    call,
-                    count,
-                )
-                .await
-            }
-            "cleanup" => calls(CleanupLayer::new().layer(AtOnce), call, count).await,
-            "partial" => calls(PartialResultLayer::new().layer(AtOnce), call, count).await,
-            "call" => calls(AtOnce, call, count).await,
+            "bare" => run!(AtOnce, || ()),
+            "call" => run!(AtOnce, call),
+            "three" => run!(three!(AtOnce), call),
+            "five" => run!(five!(AtOnce), call),
+            "tower_three" => run!(tower_three!(AtOnce), || ()),
+            "resilience_three" => run!(resilience_three!(AtOnce), || ()),
+            "pending_three" => run!(three!(YieldsOnce), call),
+            "pending_tower_three" => run!(tower_three!(YieldsOnce), || ()),
+            "timeout" => run!(TimeoutLayer::new(stacks::TIMEOUT).layer(AtOnce), call),
+            "concurrency" => run!(ConcurrencyLimitLayer::new(1_000).layer(AtOnce), call),
+            "rate" => run!(RateLimitLayer::new(stacks::quota()).layer(AtOnce), call),
+            "cleanup" => run!(CleanupLayer::new().layer(AtOnce), call),
+            "partial" => run!(PartialResultLayer::new().layer(AtOnce), call),
             other => {
                 eprintln!("no stack named `{other}`");
                 return ExitCode::FAILURE;

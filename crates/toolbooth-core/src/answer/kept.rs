@@ -19,8 +19,14 @@ pub struct KeepPolicy {
 #[derive(Debug, Default)]
 pub(crate) struct Partials(Vec<Attempt>);
 
+/// Contents that found no room, or made some. They are dropped by whoever called, after the lock: dropping bytes may run anything.
+pub(crate) type Displaced = Vec<Content>;
+
+/// Attempts of which nothing is worth keeping; dropped as [`Displaced`] is.
+pub(crate) type Ended = Vec<Attempt>;
+
 #[derive(Debug)]
-struct Attempt {
+pub(crate) struct Attempt {
     number: u32,
     ended: bool,
     kept: Kept,
@@ -100,17 +106,30 @@ impl Default for KeepPolicy {
 
 impl Partials {
     /// Appends a piece to what `attempt` produced.
-    pub(crate) fn append(&mut self, attempt: u32, policy: KeepPolicy, content: Content) {
-        if let Some(buffer) = self.buffer(attempt) {
-            buffer.append(policy, content);
+    pub(crate) fn append(
+        &mut self,
+        attempt: u32,
+        policy: KeepPolicy,
+        content: Content,
+    ) -> Displaced {
+        match self.buffer(attempt) {
+            Some(buffer) => buffer.append(policy, content),
+            None => vec![content],
         }
     }
 
     /// Replaces the snapshot of `attempt`.
-    pub(crate) fn snapshot(&mut self, attempt: u32, policy: KeepPolicy, content: Content) {
-        if let Some(buffer) = self.buffer(attempt) {
-            buffer.set_snapshot(policy, content);
-        }
+    pub(crate) fn snapshot(
+        &mut self,
+        attempt: u32,
+        policy: KeepPolicy,
+        content: Content,
+    ) -> Displaced {
+        let displaced = match self.buffer(attempt) {
+            Some(buffer) => buffer.set_snapshot(policy, content),
+            None => Some(content),
+        };
+        displaced.into_iter().collect()
     }
 
     /// Counts a piece that goes to the consumer of a streamed answer.
@@ -121,13 +140,15 @@ impl Partials {
     }
 
     /// Nothing more comes from `attempt`: of all ended ones, only the one worth attaching stays.
-    pub(crate) fn end(&mut self, attempt: u32) {
+    pub(crate) fn end(&mut self, attempt: u32) -> Ended {
         for entry in &mut self.0 {
             entry.ended |= entry.number == attempt;
         }
         let best = self.best().map(|best| best.number);
-        self.0
-            .retain(|entry| !entry.ended || Some(entry.number) == best);
+        let stays = |entry: &Attempt| !entry.ended || Some(entry.number) == best;
+        let (stay, go) = std::mem::take(&mut self.0).into_iter().partition(stays);
+        self.0 = stay;
+        go
     }
 
     /// A copy of what `attempt` has kept so far, or else of the best that the call has.
@@ -215,31 +236,36 @@ impl Kept {
 // === impl Buffer ===
 
 impl Buffer {
-    fn append(&mut self, policy: KeepPolicy, content: Content) {
+    fn append(&mut self, policy: KeepPolicy, content: Content) -> Displaced {
         let size = content.size();
         let never_fits = size > policy.max_bytes || policy.max_items == 0;
+        let mut displaced = Vec::new();
         if policy.drop_oldest && !never_fits {
             while !self.fits(policy, size) {
                 let Some(oldest) = self.contents.pop_front() else {
                     break;
                 };
                 self.bytes -= oldest.size();
-                self.dropped += 1;
+                displaced.push(oldest);
             }
         }
         // Without drop-oldest, one piece that did not fit ends the keeping: a prefix has no gaps.
         let gap = self.dropped > 0 && !policy.drop_oldest;
         if never_fits || gap || !self.fits(policy, size) {
-            self.dropped += 1;
+            displaced.push(content);
         } else {
             self.bytes += size;
             self.contents.push_back(content);
         }
+        self.dropped += displaced.len() as u64;
+        displaced
     }
 
-    fn set_snapshot(&mut self, policy: KeepPolicy, content: Content) {
-        if content.size() <= policy.max_bytes {
-            self.snapshot = Some(content);
+    /// Gives back the one that is not kept.
+    fn set_snapshot(&mut self, policy: KeepPolicy, content: Content) -> Option<Content> {
+        match content.size() <= policy.max_bytes {
+            true => self.snapshot.replace(content),
+            false => Some(content),
         }
     }
 

@@ -8,7 +8,7 @@ mod stream;
 
 pub use content::Content;
 pub use kept::KeepPolicy;
-pub(crate) use kept::Partials;
+pub(crate) use kept::{Displaced, Partials};
 pub(crate) use output::Body;
 pub use output::{Collected, IntoToolOutput, ToolOutput};
 pub use partial::Partial;

@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::Name;
 use super::cleanup::{self, CleanupEnd, Hook, Hooks};
 use super::clock::{AtomicMoment, Moment};
 use super::settings::{Bound, Settings};
-use crate::answer::{KeepPolicy, Partials};
+use crate::answer::{Displaced, KeepPolicy, Partials};
 use crate::error::TimeoutScope;
 use crate::outcome::{CancelReason, Outcome};
 use crate::sync::lock;
@@ -63,6 +64,7 @@ struct Call {
     serial: u64,
     started: AtomicMoment,
     attempts: AtomicU32,
+    forked: AtomicBool,
     partials: OnceLock<Box<Mutex<Partials>>>,
 }
 
@@ -95,6 +97,7 @@ impl Attempt {
             serial: serial(),
             started: AtomicMoment::none(),
             attempts: AtomicU32::new(0),
+            forked: AtomicBool::new(false),
             partials: OnceLock::new(),
         };
         Self::new(settings, CallRef::First(call))
@@ -106,6 +109,7 @@ impl Attempt {
             CallRef::First(_) => self,
             CallRef::Later(first) => first,
         };
+        first.call().forked.store(true, Ordering::Release);
         let mut fork = Self::new(self.settings.clone(), CallRef::Later(Arc::clone(first)));
         fork.parent = match self.depth.load(Ordering::Acquire) {
             // Forked before it entered any layer: inside the same layers as this one, not inside this one.
@@ -197,8 +201,15 @@ impl Attempt {
         if depth > 1 {
             return (depth, false);
         }
-        self.number();
-        let started = &self.call().started;
+        let call = self.call();
+        if call.forked.load(Ordering::Acquire) {
+            self.number();
+        } else {
+            // Nobody has cloned the call, and its owner is here: there is no other attempt to tell this one from.
+            call.attempts.store(1, Ordering::Release);
+            self.number.store(1, Ordering::Release);
+        }
+        let started = &call.started;
         if started.get().is_some() {
             return (depth, false);
         }
@@ -273,7 +284,8 @@ impl Attempt {
         self.tell();
     }
 
-    pub(crate) fn close(&self, depth: u32, outcome: Outcome) {
+    /// Ends a part; `alone` where nobody else holds the attempt, so that there is nobody to race with or to tell.
+    pub(crate) fn close(&self, depth: u32, outcome: Outcome, alone: bool) {
         if depth > 1 {
             let packed = pack(depth, outcome_code(outcome));
             if packed < self.closed.load(Ordering::Relaxed) {
@@ -283,6 +295,11 @@ impl Attempt {
                 self.tell();
             }
             return;
+        }
+        if alone {
+            self.ended
+                .store(ENDED | u32::from(outcome_code(outcome)), Ordering::Release);
+            return self.end_partials();
         }
         let before = self
             .ended
@@ -328,10 +345,10 @@ impl Attempt {
     fn tell(&self) {
         fence(Ordering::SeqCst);
         if let Some(rare) = self.rare.get() {
+            let forks: Vec<Arc<Self>> =
+                lock(&rare.forks).iter().filter_map(Weak::upgrade).collect();
             rare.gone.notify_waiters();
-            for fork in lock(&rare.forks).iter().filter_map(Weak::upgrade) {
-                fork.tell();
-            }
+            forks.iter().for_each(|fork| fork.tell());
         }
     }
 
@@ -371,8 +388,13 @@ impl Attempt {
         outermost
     }
 
+    /// Whether anything that is published is kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.keep.get().is_some()
+    }
+
     /// Lets `record` add to what this attempt has kept, unless nothing is kept or the attempt is over.
-    pub(super) fn record(&self, record: impl FnOnce(&mut Partials, u32, KeepPolicy)) {
+    pub(super) fn record(&self, record: impl FnOnce(&mut Partials, u32, KeepPolicy) -> Displaced) {
         self.record_unless_closed(u32::MAX, || self.number(), record);
     }
 
@@ -380,7 +402,7 @@ impl Attempt {
     pub(crate) fn record_at(
         &self,
         depth: u32,
-        record: impl FnOnce(&mut Partials, u32, KeepPolicy),
+        record: impl FnOnce(&mut Partials, u32, KeepPolicy) -> Displaced,
     ) {
         self.record_unless_closed(
             depth,
@@ -393,12 +415,14 @@ impl Attempt {
         &self,
         depth: u32,
         attempt: impl FnOnce() -> u32,
-        record: impl FnOnce(&mut Partials, u32, KeepPolicy),
+        record: impl FnOnce(&mut Partials, u32, KeepPolicy) -> Displaced,
     ) {
         if let Some(policy) = self.keep.get() {
             let mut partials = lock(self.call().partials.get_or_init(Box::default));
             if self.closed_outside(depth).is_none() {
-                record(&mut partials, attempt(), policy);
+                let displaced = record(&mut partials, attempt(), policy);
+                drop(partials);
+                drop(displaced);
             }
         }
     }
@@ -413,7 +437,8 @@ impl Attempt {
 
     fn end_partials(&self) {
         if let Some(partials) = self.call().partials.get() {
-            lock(partials).end(self.number.load(Ordering::Acquire));
+            let ended = lock(partials).end(self.number.load(Ordering::Acquire));
+            drop(ended);
         }
     }
 
@@ -428,14 +453,14 @@ impl Attempt {
 
     fn register_at(&self, hook: Hook, depth: u32) -> cleanup::Registered {
         let mut hooks = lock(&self.rare().hooks);
-        match self.closed_outside(depth) {
-            None => hooks.push(hook),
-            Some(outcome) => {
-                drop(hooks);
-                Hooks::from(hook).run_untracked(self.cleanup_end(outcome));
-                cleanup::Registered::RunsNow
-            }
-        }
+        let Some(outcome) = self.closed_outside(depth) else {
+            let refused = hooks.push(hook);
+            drop(hooks);
+            return refused.map_or(cleanup::Registered::Held, cleanup::refuse);
+        };
+        drop(hooks);
+        Hooks::from(hook).run_untracked(self.cleanup_end(outcome));
+        cleanup::Registered::RunsNow
     }
 
     pub(super) fn take_hooks(&self) -> Hooks {
@@ -464,12 +489,20 @@ impl Attempt {
         hooks.run_untracked(self.cleanup_end(outcome));
     }
 
-    fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
+    /// What hooks are told; with a success nothing is attached.
+    pub(super) fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
         let partial = match outcome {
             Outcome::Completed => None,
             _ => self.partials(|partials, _| partials.attach()),
         };
-        CleanupEnd::new(outcome, partial)
+        CleanupEnd::new(self.settings.tool.clone(), self.id(), outcome, partial)
+    }
+
+    pub(super) fn id(&self) -> Name {
+        match self.settings.more().and_then(|more| more.id.as_ref()) {
+            Some(id) => id.clone(),
+            None => Name::from(format_args!("call-{}", self.serial())),
+        }
     }
 }
 
@@ -566,13 +599,15 @@ const fn reason_code(reason: CancelReason) -> u8 {
     match reason {
         CancelReason::Timeout => 0,
         CancelReason::CallerGone => 1,
+        CancelReason::Shutdown => 2,
     }
 }
 
 const fn reason_of(packed: u64) -> CancelReason {
     match packed & 0xff {
         0 => CancelReason::Timeout,
-        _ => CancelReason::CallerGone,
+        1 => CancelReason::CallerGone,
+        _ => CancelReason::Shutdown,
     }
 }
 

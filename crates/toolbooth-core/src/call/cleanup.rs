@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
+use super::Name;
 use crate::answer::Partial;
 use crate::outcome::Outcome;
 
@@ -41,6 +42,7 @@ pub enum Registered {
 /// What a cleanup hook is told.
 #[derive(Debug, Clone)]
 pub struct CleanupEnd {
+    call: Called,
     outcome: Outcome,
     partial: Option<Arc<Partial>>,
 }
@@ -66,7 +68,15 @@ pub struct Hooks {
 struct Batch<T: Tally> {
     list: Vec<Hook>,
     running: bool,
+    call: Called,
     tally: T,
+}
+
+/// Which call it was, for whoever reads the traces.
+#[derive(Debug, Clone)]
+struct Called {
+    tool: Name,
+    id: Name,
 }
 
 /// Counts nothing: abandoned hooks are traced all the same.
@@ -75,10 +85,30 @@ struct Untracked;
 // === impl CleanupEnd ===
 
 impl CleanupEnd {
-    /// An end, as one layer saw it.
+    pub(super) const fn new(
+        tool: Name,
+        id: Name,
+        outcome: Outcome,
+        partial: Option<Arc<Partial>>,
+    ) -> Self {
+        let call = Called { tool, id };
+        Self {
+            call,
+            outcome,
+            partial,
+        }
+    }
+
+    /// The name of the tool.
     #[must_use]
-    pub const fn new(outcome: Outcome, partial: Option<Arc<Partial>>) -> Self {
-        Self { outcome, partial }
+    pub fn tool(&self) -> &str {
+        &self.call.tool
+    }
+
+    /// The id of the call.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call.id
     }
 
     /// How the call ended, as the layer that runs the hook saw it.
@@ -114,49 +144,52 @@ impl Hooks {
     ///
     /// Dropping the future abandons the hooks that have not run to their end, and says so to `tally`.
     pub fn run<T: Tally>(
-        self,
+        mut self,
         end: CleanupEnd,
         limit: Duration,
         tally: T,
     ) -> impl Future<Output = ()> + Send {
         let mut batch = Batch {
-            list: self.list,
+            list: std::mem::take(&mut self.list),
             running: false,
+            call: end.call.clone(),
             tally,
         };
         async move {
             while let Some(hook) = batch.list.pop() {
                 batch.running = true;
                 let end = end.clone();
-                let done =
-                    tokio::time::timeout(limit, caught(async move { hook(end).await })).await;
+                let mut hook = Box::pin(async move { hook(end).await });
+                let done = tokio::time::timeout(limit, caught(hook.as_mut())).await;
+                // A hook that panics even when it is dropped stops no other.
+                let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
                 batch.running = false;
-                match done {
-                    Ok(Ok(())) => batch.tally.ran(),
-                    Ok(Err(panic)) => {
-                        tracing::warn!(panic = panic_text(&*panic), "a cleanup hook panicked");
-                        batch.tally.failed();
+                let Called { tool, id } = &batch.call;
+                let failure = match (done, dropped) {
+                    (Ok(Ok(())), Ok(())) => {
+                        batch.tally.ran();
+                        continue;
                     }
-                    Err(_) => {
-                        tracing::warn!(?limit, "a cleanup hook was stopped at its limit");
-                        batch.tally.failed();
-                    }
-                }
+                    (Err(_), _) => "stopped at its limit",
+                    _ => "panicked",
+                };
+                tracing::warn!(%tool, call_id = %id, ?limit, failure, "a cleanup hook failed");
+                batch.tally.failed();
             }
         }
         .in_current_span()
     }
 
-    pub(super) fn push(&mut self, hook: Hook) -> Registered {
+    /// Adds a hook, or gives it back where there are too many.
+    pub(super) fn push(&mut self, hook: Hook) -> Option<Hook> {
         if self.list.len() >= MAX_HOOKS {
-            tracing::warn!(limit = MAX_HOOKS, "a cleanup hook was refused: too many");
-            return Registered::Refused;
+            return Some(hook);
         }
         if self.runtime.is_none() {
             self.runtime = Handle::try_current().ok();
         }
         self.list.push(hook);
-        Registered::Held
+        None
     }
 
     /// Takes over the hooks of an attempt, if there is room for all; else leaves them where they are.
@@ -196,11 +229,23 @@ impl fmt::Debug for Hooks {
     }
 }
 
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        if !self.list.is_empty() {
+            tracing::warn!(
+                hooks = self.list.len(),
+                "cleanup hooks were dropped without being run"
+            );
+        }
+    }
+}
+
 impl<T: Tally> Drop for Batch<T> {
     fn drop(&mut self) {
         let hooks = self.list.len() + usize::from(self.running);
         if hooks > 0 {
-            tracing::warn!(hooks, "cleanup hooks were abandoned");
+            let Called { tool, id } = &self.call;
+            tracing::warn!(%tool, call_id = %id, hooks, "cleanup hooks were abandoned");
             self.tally.abandoned(hooks);
         }
     }
@@ -210,6 +255,13 @@ impl Tally for Untracked {
     fn ran(&self) {}
     fn failed(&self) {}
     fn abandoned(&self, _: usize) {}
+}
+
+/// One hook too many. Called without a lock, since dropping it may run anything.
+pub(super) fn refuse(hook: Hook) -> Registered {
+    drop(hook);
+    tracing::warn!(limit = MAX_HOOKS, "a cleanup hook was refused: too many");
+    Registered::Refused
 }
 
 /// The future's output, or the panic that ended it.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -54,10 +55,7 @@ impl CallContext {
     /// process has. All attempts of a call have the same.
     #[must_use]
     pub fn id(&self) -> Name {
-        match self.more().and_then(|more| more.id.as_ref()) {
-            Some(id) => id.clone(),
-            None => Name::from(format_args!("call-{}", self.serial())),
-        }
+        self.attempt.id()
     }
 
     /// Which attempt of the call this is, from 1, in the order in which they are called.
@@ -121,14 +119,20 @@ impl CallContext {
     ///
     /// It is kept where a partial-result layer stands around the tool, within that layer's bounds.
     pub fn emit(&self, content: impl Into<Content>) {
-        self.attempt
-            .record(|partials, attempt, policy| partials.append(attempt, policy, content.into()));
+        if self.attempt.keeps() {
+            let content = content.into();
+            self.attempt
+                .record(|partials, attempt, policy| partials.append(attempt, policy, content));
+        }
     }
 
     /// Publishes the state of the result as a whole, in case the call is cut short: the last one wins. Never waits.
     pub fn snapshot(&self, content: impl Into<Content>) {
-        self.attempt
-            .record(|partials, attempt, policy| partials.snapshot(attempt, policy, content.into()));
+        if self.attempt.keeps() {
+            let content = content.into();
+            self.attempt
+                .record(|partials, attempt, policy| partials.snapshot(attempt, policy, content));
+        }
     }
 
     /// A copy of what is kept so far of this attempt, or else of the call; `None` if nothing.
@@ -241,6 +245,12 @@ impl CallContext {
         self.attempt.take_hooks()
     }
 
+    /// For cleanup layers: what hooks are told of a call that ended so.
+    #[must_use]
+    pub fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
+        self.attempt.cleanup_end(outcome)
+    }
+
     /// For layers: what an error of this call takes along.
     #[must_use]
     pub fn kept(&self) -> Option<Arc<Partial>> {
@@ -280,6 +290,14 @@ impl CallContext {
 
     pub(crate) fn tool_name(&self) -> &Name {
         &self.attempt.settings.tool
+    }
+
+    /// Whether this is the only handle. It stays so, as no other thread has one to clone.
+    pub(crate) fn is_alone(&self) -> bool {
+        let alone = Arc::strong_count(&self.attempt) == 1 && Arc::weak_count(&self.attempt) == 0;
+        // What the last other handle wrote before it was dropped is seen from here on.
+        fence(Ordering::Acquire);
+        alone
     }
 
     pub(crate) fn attempt_state(&self) -> &Attempt {

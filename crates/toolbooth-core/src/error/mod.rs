@@ -2,6 +2,8 @@
 //! whose call it was, and what the call had produced by then.
 
 mod convert;
+#[cfg(feature = "http")]
+mod http;
 mod kind;
 mod origin;
 mod source;

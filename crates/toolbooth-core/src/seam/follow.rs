@@ -128,7 +128,9 @@ impl<P: Pieces, W: Watch> Followed<P, W> {
             Self::Alone { pair } => look(pair.source.as_ref()),
             Self::Shared { shared } => {
                 let state = lock(&shared.shared.state);
-                look(state.pair.as_ref().and_then(|pair| pair.source.as_ref()))
+                // A piece that waits for the consumer comes before whatever the source says by now.
+                let pair = state.pair.as_ref().filter(|_| state.piece.is_none());
+                look(pair.and_then(|pair| pair.source.as_ref()))
             }
         }
     }
@@ -207,18 +209,32 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
     fn delivering(mut self: Pin<&mut Self>, piece: &P::Piece) {
         let this = self.as_mut().project();
         let Some(watch) = this.watch else { return };
-        if let ControlFlow::Break(error) = watch.on_content(P::told(piece)) {
-            self.fail(error);
-        } else if this
+        let complete = this
             .source
             .as_ref()
             .get_ref()
             .as_ref()
-            .is_some_and(P::is_complete)
-        {
-            if let Some(watch) = this.watch.take() {
-                watch.on_end(End::Complete);
+            .is_some_and(P::is_complete);
+        match (complete, watch.on_content(P::told(piece))) {
+            // What is ready when a limit strikes counts, and here it is all there is.
+            (true, _) => {
+                if let Some(watch) = this.watch.take() {
+                    watch.on_end(End::Complete);
+                }
             }
+            (false, ControlFlow::Break(error)) => self.fail(error),
+            (false, ControlFlow::Continue(())) => {}
+        }
+    }
+
+    /// Where a panic, such as one of the source's drop, has no caller to go to: it becomes the error.
+    fn caught(
+        mut self: Pin<&mut Self>,
+        run: impl FnOnce(Pin<&mut Self>) -> Poll<Option<Result<P::Piece, ToolError>>>,
+    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        match catch_unwind(AssertUnwindSafe(|| run(self.as_mut()))) {
+            Ok(polled) => polled,
+            Err(panic) => Poll::Ready(Some(Err(panicked(&*panic)))),
         }
     }
 
@@ -230,9 +246,26 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
     /// Drops the source, then tells the watch; later calls do nothing.
     fn end(self: Pin<&mut Self>, end: End<'_>) {
         let mut this = self.project();
+        // Should the source's drop panic, the end is told all the same.
+        let mut untold = Untold(this.watch.take());
         this.source.set(None);
-        if let Some(watch) = this.watch.take() {
+        if let Some(watch) = untold.0.take() {
             watch.on_end(end);
+        }
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> ToolError {
+    ToolError::panicked(crate::call::panic_text(panic))
+}
+
+/// A watch on its way to being told the end; or told of a panic, where there was one.
+struct Untold<W: Watch>(Option<W>);
+
+impl<W: Watch> Drop for Untold<W> {
+    fn drop(&mut self) {
+        if let Some(watch) = self.0.take() {
+            watch.on_end(End::Panicked);
         }
     }
 }
@@ -356,12 +389,9 @@ impl<P: Pieces, W: Watch> State<P, W> {
         let polled = match polled {
             Ok(Poll::Pending) => return,
             Ok(polled) => polled,
-            Err(panic) => {
-                let text = crate::call::panic_text(&*panic);
-                Poll::Ready(Some(Err(ToolError::panicked(text))))
-            }
+            Err(panic) => Poll::Ready(Some(Err(panicked(&*panic)))),
         };
-        match pair.as_mut().polled(polled, &mut cx) {
+        match pair.as_mut().caught(|pair| pair.polled(polled, &mut cx)) {
             Poll::Ready(Some(Ok(piece))) => self.piece = Some(piece),
             Poll::Ready(Some(Err(error))) => *pair.as_mut().project().last = Some(error),
             Poll::Ready(None) | Poll::Pending => {}
@@ -380,7 +410,13 @@ impl<P: Pieces, W: Watch> State<P, W> {
         };
         match error {
             Poll::Ready(error) => {
-                pair.as_mut().fail(error);
+                let failed = pair.as_mut().caught(|mut pair| {
+                    pair.as_mut().fail(error);
+                    Poll::Ready(pair.project().last.take().map(Err))
+                });
+                if let Poll::Ready(Some(Err(error))) = failed {
+                    *pair.as_mut().project().last = Some(error);
+                }
                 true
             }
             Poll::Pending => false,

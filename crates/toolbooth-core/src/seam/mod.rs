@@ -11,7 +11,7 @@ mod watch;
 
 pub use checked::checked;
 #[cfg(feature = "http")]
-pub use http::{ToolName, WatchedBody};
+pub use http::{CallDeadline, ToolName, WatchedBody};
 pub use part::Part;
 pub use request::ToolRequest;
 pub use response::ToolResponse;

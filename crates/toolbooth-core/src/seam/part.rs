@@ -1,4 +1,5 @@
 use super::{End, Piece};
+use crate::answer::Displaced;
 use crate::call::{CallContext, Moment, Reading};
 use crate::outcome::CancelReason;
 
@@ -65,10 +66,12 @@ impl Part {
         self.context
             .attempt_state()
             .record_at(self.depth, |partials, attempt, policy| {
-                if let Piece::Content(content) = piece {
-                    partials.append(attempt, policy, content.clone());
-                }
+                let displaced = match piece {
+                    Piece::Content(content) => partials.append(attempt, policy, content.clone()),
+                    Piece::Frame(_) => Displaced::default(),
+                };
                 partials.count_delivered(attempt);
+                displaced
             });
     }
 
@@ -101,7 +104,7 @@ impl Part {
         }
         let outcome = end.outcome();
         let attempt = self.context.attempt_state();
-        attempt.close(self.depth, outcome);
+        attempt.close(self.depth, outcome, self.context.is_alone());
         if let End::Failed(error) = &mut end {
             if let Some(kept) = self.context.kept() {
                 error.set_partial(Some(kept));

@@ -32,8 +32,10 @@ pub trait ToolResponse: Sized {
 ///
 /// toolbooth_core::whole_response!(Weather);
 ///
-/// fn is_answer<T: toolbooth_core::ToolResponse>(_: T) {}
-/// is_answer(Weather { celsius: 21.5 });
+/// fn is_answer<T: toolbooth_core::ToolResponse>(_: &T) {}
+/// let weather = Weather { celsius: 21.5 };
+/// is_answer(&weather);
+/// assert_eq!(weather.celsius, 21.5);
 /// ```
 #[macro_export]
 macro_rules! whole_response {

@@ -3,6 +3,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use crate::answer::Content;
+use crate::call::CallContext;
 use crate::error::ToolError;
 use crate::outcome::{CancelReason, Outcome};
 use std::ops::ControlFlow;
@@ -12,6 +13,12 @@ use std::ops::ControlFlow;
 /// [`ToolResponse::watch`](crate::ToolResponse::watch) puts it into the answer. It is told the end
 /// once, by value, however the answer ends; so what the layer took for the call can live in it.
 pub trait Watch: Send + Unpin + Sized + 'static {
+    /// The context of the call that is followed, for an answer whose end depends on what was asked:
+    /// the answer to HEAD has no body, whatever it looks like.
+    fn context(&self) -> Option<&CallContext> {
+        None
+    }
+
     /// Asked after the answer had nothing to give: an error cuts the answer.
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<ToolError> {
         let _ = cx;

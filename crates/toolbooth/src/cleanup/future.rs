@@ -7,7 +7,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 use tokio::time::{Timeout, timeout};
-use toolbooth_core::{BoxError, CleanupEnd, End, Part, ToolError, ToolResponse, Watch};
+use toolbooth_core::{BoxError, CallContext, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::CleanupLayer;
@@ -136,6 +136,10 @@ impl LayerWatch for ResponseWatch {
 }
 
 impl Watch for ResponseWatch {
+    fn context(&self) -> Option<&CallContext> {
+        Some(self.part.context())
+    }
+
     fn on_end(self, end: End<'_>) {
         let Self {
             part,
@@ -150,11 +154,7 @@ impl Watch for ResponseWatch {
             if hooks.is_empty() {
                 return;
             }
-            let partial = match end {
-                End::Complete => None,
-                _ => context.kept(),
-            };
-            let running = tracker.run(hooks, CleanupEnd::new(end.outcome(), partial), hook_limit);
+            let running = tracker.run(hooks, context.cleanup_end(end.outcome()), hook_limit);
             if let (Some(waiting), Some(running)) = (waiting, running) {
                 waiting.leave(running);
             }

@@ -61,7 +61,9 @@ impl CleanupLayer {
     }
 
     /// Waits until all hooks of calls that have ended are done, for `limit` at most; those that are
-    /// not are stopped and count as abandoned. For shutdown: after the calls have ended or were dropped, before the runtime is.
+    /// not are stopped, for which they have some 10 ms, and count as abandoned. For shutdown: after the calls have ended or were dropped, before the runtime is.
+    ///
+    /// The layer goes on as before: hooks of calls that end later run, and another drain waits for them.
     ///
     /// # Cancel safety
     /// Safe: dropping the future stops no hook.

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -20,7 +20,8 @@ pub struct DrainReport {
     pub failed: u64,
     /// Did not run, or not to their end: the drain's limit came, or the runtime was shut down.
     pub abandoned: u64,
-    /// Still run although they were told to stop, since they block their thread. Such a hook is not counted as abandoned until it ends.
+    /// Still run although they were told to stop: they block their thread, or nobody drives their
+    /// runtime. Such a hook, and those that were to run after it, count as abandoned when it ends.
     pub orphaned: u64,
 }
 
@@ -28,7 +29,8 @@ pub struct DrainReport {
 #[derive(Debug)]
 pub(super) struct Tracker {
     tasks: TaskTracker,
-    stop: CancellationToken,
+    /// Stops the hooks that run; a new one after each drain that came to its limit.
+    stop: Mutex<CancellationToken>,
     count: Arc<Count>,
 }
 
@@ -48,7 +50,7 @@ impl Tracker {
     pub(super) fn new() -> Self {
         Self {
             tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop: Mutex::default(),
             count: Arc::default(),
         }
     }
@@ -66,11 +68,15 @@ impl Tracker {
             limit.unwrap_or(DEFAULT_HOOK_LIMIT),
             Counting(Arc::clone(&self.count)),
         );
-        let stop = self.stop.clone();
+        let stop = self.stop().clone();
         let run = async move {
             let _ = stop.run_until_cancelled_owned(run).await;
         };
         Some(self.tasks.spawn_on(run, &runtime?))
+    }
+
+    fn stop(&self) -> MutexGuard<'_, CancellationToken> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn report(&self) -> DrainReport {
@@ -88,13 +94,14 @@ impl Tracker {
             .await
             .is_err()
         {
-            self.stop.cancel();
+            let stop = std::mem::take(&mut *self.stop());
+            stop.cancel();
             // The tasks that can stop do so when they are next polled; those that block are left behind.
             let stopped = tokio::time::timeout(STOP, self.tasks.wait()).await;
             if stopped.is_err() {
                 tracing::warn!(
                     tasks = self.tasks.len(),
-                    "cleanup hooks block their threads and cannot be stopped"
+                    "cleanup hooks were told to stop and still run"
                 );
             }
         }

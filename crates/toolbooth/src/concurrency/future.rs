@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, End, OverloadReason, Part, ToolError, ToolResponse, Watch};
+use toolbooth_core::{
+    BoxError, CallContext, CancelReason, End, OverloadReason, Part, ToolError, ToolResponse, Watch,
+};
 use tower_service::Service;
 
 use super::permits::Permits;
@@ -84,6 +86,10 @@ impl LayerWatch for ResponseWatch {
 }
 
 impl Watch for ResponseWatch {
+    fn context(&self) -> Option<&CallContext> {
+        Some(self.part.context())
+    }
+
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |_, _| drop(self.permit));
     }
@@ -123,6 +129,7 @@ impl Admit<ResponseWatch> for Admission {
                 ToolError::overloaded(OverloadReason::waited_too_long(max_wait))
             }
             Refusal::Cut(bound) => bound.error(context),
+            Refusal::ShuttingDown => ToolError::cancelled(CancelReason::Shutdown),
         }))
     }
 }

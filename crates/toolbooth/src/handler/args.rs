@@ -8,13 +8,15 @@ use toolbooth_core::ToolError;
 pub(super) fn parse<T: DeserializeOwned>(args: Value) -> Result<T, ToolError> {
     match args {
         Value::Null => absent(),
-        Value::String(text) => match text.trim() {
-            "" | "null" => absent(),
-            "{}" => empty(),
-            // What is no JSON may still be a text that a handler takes as it is.
-            json => from_text(json)
-                .or_else(|error| from(Value::String(text)).map_err(|_later: ToolError| error)),
-        },
+        Value::String(text) => {
+            let args = match text.trim() {
+                "" | "null" => absent(),
+                "{}" => empty(),
+                json => from_text(json),
+            };
+            // What is no JSON that fits may still be a text that a handler takes as it is.
+            args.or_else(|error| from(Value::String(text)).map_err(|_later: ToolError| error))
+        }
         Value::Object(fields) if fields.is_empty() => empty(),
         args => from(args),
     }
@@ -101,6 +103,9 @@ mod tests {
             parse::<String>(json!("hello there")).unwrap(),
             "hello there"
         );
+        for text in ["", "null", "{}"] {
+            assert_eq!(parse::<String>(json!(text)).unwrap(), text);
+        }
         let error = parse::<Filter>(json!("{\"limit\":")).unwrap_err();
         assert!(error.to_string().contains("EOF while parsing"), "{error}");
     }

@@ -1,11 +1,12 @@
-//! The task that owns a line's only timer while somebody waits for a point in time.
+//! The tasks that hold a line's timers while somebody waits for a point in time: one on each
+//! runtime on which somebody waits, since nobody knows which of them will be driven, or live, until then.
 //!
-//! It lives on the runtime of the waiter that started it. When it dies with that runtime, all who
-//! wait are woken once more, and the first of them that is polled starts another on its own.
+//! Each of them admits whoever is due, of whatever runtime; a waiter is woken once all the same. All of them end when the line is empty.
 
 use std::sync::Arc;
 use std::task::Waker;
 
+use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 use toolbooth_core::Moment;
 
@@ -13,64 +14,104 @@ use super::{Line, Rule};
 
 /// Who drives a line.
 #[derive(Debug)]
-pub(super) struct Driver {
-    /// Tells a driver from those before it.
+pub(super) struct Drivers {
+    list: Vec<Driver>,
+    next: u64,
+    /// The last one that was dropped before it began.
+    stillborn: u64,
+}
+
+#[derive(Debug)]
+struct Driver {
     generation: u64,
-    running: bool,
+    runtime: Id,
     task: Option<AbortHandle>,
 }
 
 struct Driving<R: Rule> {
     line: Arc<Line<R>>,
     generation: u64,
+    begun: bool,
 }
 
-// === impl Driver ===
+/// The runtime of a waiter is shutting down: there is nobody to wake it when its time comes.
+#[derive(Debug)]
+pub(super) struct ShuttingDown;
 
-impl Driver {
+// === impl Drivers ===
+
+impl Drivers {
     pub(super) const fn new() -> Self {
         Self {
-            generation: 0,
-            running: false,
-            task: None,
+            list: Vec::new(),
+            next: 0,
+            stillborn: 0,
         }
     }
 
-    /// Claims the place of the driver; `None` if it is taken.
-    pub(super) fn claim(&mut self) -> Option<u64> {
-        if self.running {
+    /// Claims the place of the driver on a runtime; `None` if it is taken.
+    pub(super) fn claim(&mut self, runtime: Id) -> Option<u64> {
+        if self.list.iter().any(|driver| driver.runtime == runtime) {
             return None;
         }
-        self.running = true;
-        self.generation += 1;
-        Some(self.generation)
+        self.next += 1;
+        self.list.push(Driver {
+            generation: self.next,
+            runtime,
+            task: None,
+        });
+        Some(self.next)
     }
 
+    /// Stops all. An abort only schedules: nothing of the task runs or is dropped here, under the lock.
     pub(super) fn stop(&mut self) {
-        self.running = false;
-        if let Some(task) = self.task.take() {
-            task.abort();
+        for driver in self.list.drain(..) {
+            if let Some(task) = driver.task {
+                task.abort();
+            }
         }
+    }
+
+    fn find(&mut self, generation: u64) -> Option<&mut Driver> {
+        self.list
+            .iter_mut()
+            .find(|driver| driver.generation == generation)
+    }
+
+    fn remove(&mut self, generation: u64) -> bool {
+        let before = self.list.len();
+        self.list.retain(|driver| driver.generation != generation);
+        self.list.len() < before
     }
 }
 
-/// Starts the driver that was claimed. Called without the lock: a runtime that is shutting down drops the task at once.
-pub(super) fn start<R: Rule>(line: &Arc<Line<R>>, generation: u64) {
+/// Starts the driver that was claimed. Called without the lock, since a runtime that is shutting down drops the task at once.
+pub(super) fn start<R: Rule>(
+    line: &Arc<Line<R>>,
+    runtime: &Handle,
+    generation: u64,
+) -> Result<(), ShuttingDown> {
     let driving = Driving {
         line: Arc::clone(line),
         generation,
+        begun: false,
     };
-    let task = tokio::spawn(driving.run());
+    let task = runtime.spawn(driving.run()).abort_handle();
     let mut state = line.lock();
-    if state.driver.running && state.driver.generation == generation {
-        state.driver.task = Some(task.abort_handle());
+    if state.drivers.stillborn == generation {
+        return Err(ShuttingDown);
     }
+    if let Some(driver) = state.drivers.find(generation) {
+        driver.task = Some(task);
+    }
+    Ok(())
 }
 
 // === impl Driving ===
 
 impl<R: Rule> Driving<R> {
-    async fn run(self) {
+    async fn run(mut self) {
+        self.begun = true;
         while let Some(due) = self.grant_due() {
             tokio::time::sleep_until(due.instant()).await;
         }
@@ -80,9 +121,7 @@ impl<R: Rule> Driving<R> {
     fn grant_due(&self) -> Option<Moment> {
         let now = Moment::now();
         let mut state = self.line.lock();
-        if state.driver.generation != self.generation {
-            return None;
-        }
+        state.drivers.find(self.generation)?;
         let woken: Vec<Waker> = std::iter::from_fn(|| self.line.grant(&mut state, now)).collect();
         let next = match state.waiting.is_empty() {
             true => None,
@@ -95,13 +134,16 @@ impl<R: Rule> Driving<R> {
 }
 
 impl<R: Rule> Drop for Driving<R> {
+    /// Gone with its runtime, if it is still in the list: then all who wait are woken once more, for those of them that
+    /// are polled on another runtime by now.
     fn drop(&mut self) {
         let mut state = self.line.lock();
-        if !state.driver.running || state.driver.generation != self.generation {
+        if !state.drivers.remove(self.generation) {
             return;
         }
-        state.driver.running = false;
-        state.driver.task = None;
+        if !self.begun {
+            state.drivers.stillborn = self.generation;
+        }
         let orphans: Vec<Waker> = state.waiting.values().cloned().collect();
         drop(state);
         orphans.into_iter().for_each(Waker::wake);

@@ -3,11 +3,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::Sleep;
 use toolbooth_core::{Bound, CallContext, Moment};
 
+use super::driver::{self, ShuttingDown};
 use super::state::{State, Ticket};
-use super::{Line, Rule, driver};
+use super::{Line, Rule};
 
 /// A call's place in a line: taken at the first poll, given up when dropped.
 #[derive(Debug)]
@@ -15,7 +17,8 @@ pub(crate) struct Place<R: Rule> {
     line: Arc<Line<R>>,
     ticket: Option<Ticket>,
     since: Moment,
-    /// Only where the wait has an end of its own that neither the line nor a layer around knows.
+    /// Where the wait has an end of its own that neither the line nor a layer around knows; and the timer for it.
+    until: Option<Moment>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -30,6 +33,8 @@ pub(crate) enum Refusal {
     WaitedTooLong(Duration),
     /// A limit around it struck.
     Cut(Bound),
+    /// Its runtime is shutting down, so that nobody would wake it.
+    ShuttingDown,
 }
 
 // === impl Place ===
@@ -41,6 +46,7 @@ impl<R: Rule> Place<R> {
             line,
             ticket: None,
             since,
+            until: None,
             timer: None,
         }
     }
@@ -66,11 +72,12 @@ impl<R: Rule> Place<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
         let line = Arc::clone(&self.line);
+        let mut stale = None;
         let mut state = line.lock();
-        let drive = match self.ticket {
+        match self.ticket {
             None => match self.enter(&mut state, context, cx) {
                 Ok(admitted) if admitted => return Poll::Ready(Ok(())),
-                Ok(_) => line.claim_driver(&mut state),
+                Ok(_) => {}
                 Err(refusal) => return Poll::Ready(Err(refusal)),
             },
             Some(ticket) if state.take(ticket) => {
@@ -79,15 +86,15 @@ impl<R: Rule> Place<R> {
                 return Poll::Ready(self.admitted(context));
             }
             Some(ticket) => {
-                if let Some(waker) = state.waiting.get_mut(&ticket) {
-                    waker.clone_from(cx.waker());
-                }
-                line.claim_driver(&mut state)
+                // Dropping a waker may run anything, even what comes back to this line.
+                stale = state.renew(ticket, cx.waker());
             }
-        };
+        }
         drop(state);
-        if let Some(generation) = drive {
-            driver::start(&line, generation);
+        drop(stale);
+        if line.drive().is_err() {
+            self.leave();
+            return Poll::Ready(Err(Refusal::ShuttingDown));
         }
         self.poll_timer(context, cx)
     }
@@ -119,7 +126,7 @@ impl<R: Rule> Place<R> {
         }
     }
 
-    /// Whether there is no use in lining up; if there is, a timer for a wait that has an end of its own.
+    /// Whether there is no use in lining up; if there is, the end of a wait that has one of its own.
     fn refused(&mut self, state: &State, context: &CallContext, now: Moment) -> Option<Refusal> {
         let bound = context.bound();
         let ahead = state.waiting.len();
@@ -136,8 +143,7 @@ impl<R: Rule> Place<R> {
             }
         } else {
             let deadline = bound.filter(|_| !context.is_timed()).map(|bound| bound.at);
-            let end = until.into_iter().chain(deadline).min();
-            self.timer = end.map(|end| Box::pin(tokio::time::sleep_until(end.instant())));
+            self.until = until.into_iter().chain(deadline).min();
         }
         None
     }
@@ -158,10 +164,11 @@ impl<R: Rule> Place<R> {
         context: &CallContext,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
-        let Some(timer) = &mut self.timer else {
+        let Some(until) = self.until else {
             return Poll::Pending;
         };
-        std::task::ready!(timer.as_mut().poll(cx));
+        let timer = || Box::pin(tokio::time::sleep_until(until.instant()));
+        std::task::ready!(self.timer.get_or_insert_with(timer).as_mut().poll(cx));
         self.leave();
         let now = Moment::now();
         Poll::Ready(Err(match context.bound().filter(|bound| bound.at <= now) {
@@ -188,11 +195,20 @@ impl<R: Rule> Drop for Place<R> {
 // === impl Line ===
 
 impl<R: Rule> Line<R> {
-    /// A line that waits for a point in time is driven while anybody waits.
-    fn claim_driver(&self, state: &mut State) -> Option<u64> {
-        if state.waiting.is_empty() || self.rule().due(0).is_none() {
-            return None;
+    /// A line that waits for a point in time is driven, on the runtime of each who waits.
+    fn drive(self: &Arc<Self>) -> Result<(), ShuttingDown> {
+        if self.rule().due(0).is_none() {
+            return Ok(());
         }
-        state.driver.claim()
+        let runtime = Handle::current();
+        let mut state = self.lock();
+        let claimed = match state.waiting.is_empty() {
+            true => None,
+            false => state.drivers.claim(runtime.id()),
+        };
+        drop(state);
+        claimed.map_or(Ok(()), |generation| {
+            driver::start(self, &runtime, generation)
+        })
     }
 }

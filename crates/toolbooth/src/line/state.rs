@@ -4,7 +4,7 @@
 //!    what was given back, or the giver finds the waiter, and grants it under the lock. No wakeup is lost.
 //! 2. Who comes while `queued` is not 0 takes nothing, but lines up: nobody is overtaken.
 //! 3. A ticket is in `waiting`, or in `granted`, or its holder has taken it: it moves once, and is woken then.
-//! 4. Wakers are called after the lock is let go.
+//! 4. Wakers are called, and dropped, after the lock is let go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use toolbooth_core::Moment;
 
-use super::driver::Driver;
+use super::driver::Drivers;
 use super::{DEFAULT_QUEUE_CAPACITY, Rule};
 
 /// The order of the line: the lowest is next.
@@ -33,7 +33,7 @@ pub(super) struct State {
     pub(super) capacity: usize,
     pub(super) max_wait: Option<Duration>,
     pub(super) waiting: BTreeMap<Ticket, Waker>,
-    pub(super) driver: Driver,
+    pub(super) drivers: Drivers,
     granted: BTreeSet<Ticket>,
     next: Ticket,
 }
@@ -49,7 +49,7 @@ impl<R: Rule> Line<R> {
                 capacity: DEFAULT_QUEUE_CAPACITY,
                 max_wait: None,
                 waiting: BTreeMap::new(),
-                driver: Driver::new(),
+                drivers: Drivers::new(),
                 granted: BTreeSet::new(),
                 next: 0,
             }),
@@ -136,15 +136,17 @@ impl<R: Rule> Line<R> {
             drop(state);
             return self.refund();
         }
-        state.waiting.remove(&ticket);
+        let waker = state.waiting.remove(&ticket);
         self.shrunk(&mut state);
+        drop(state);
+        drop(waker);
     }
 
     fn shrunk(&self, state: &mut State) {
         self.settle(state);
         // Where nobody waits, nobody is to be driven.
         if state.waiting.is_empty() {
-            state.driver.stop();
+            state.drivers.stop();
         }
     }
 }
@@ -152,6 +154,15 @@ impl<R: Rule> Line<R> {
 // === impl State ===
 
 impl State {
+    /// Has a ticket's holder woken by this waker from now on; gives back the one before.
+    pub(super) fn renew(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
+        let before = self
+            .waiting
+            .get_mut(&ticket)
+            .filter(|before| !before.will_wake(waker))?;
+        Some(std::mem::replace(before, waker.clone()))
+    }
+
     /// Takes a granted ticket.
     pub(super) fn take(&mut self, ticket: Ticket) -> bool {
         self.granted.remove(&ticket)

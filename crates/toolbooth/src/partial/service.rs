@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use toolbooth_core::{
-    BoxError, End, KeepPolicy, Part, Piece, ToolError, ToolRequest, ToolResponse, Watch,
+    BoxError, CallContext, End, KeepPolicy, Part, Piece, ToolError, ToolRequest, ToolResponse,
+    Watch,
 };
 use tower_service::Service;
 
@@ -117,6 +118,10 @@ impl LayerWatch for ResponseWatch {
 }
 
 impl Watch for ResponseWatch {
+    fn context(&self) -> Option<&CallContext> {
+        Some(self.part.context())
+    }
+
     fn on_content(&mut self, piece: Piece<'_>) -> ControlFlow<ToolError> {
         if self.keeps {
             self.part.keep_streamed(piece);

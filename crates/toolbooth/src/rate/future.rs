@@ -3,7 +3,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, End, OverloadReason, Part, ToolError, ToolResponse, Watch};
+use toolbooth_core::{
+    BoxError, CallContext, CancelReason, End, OverloadReason, Part, ToolError, ToolResponse, Watch,
+};
 use tower_service::Service;
 
 use super::gcra::Gcra;
@@ -74,6 +76,10 @@ impl LayerWatch for ResponseWatch {
 }
 
 impl Watch for ResponseWatch {
+    fn context(&self) -> Option<&CallContext> {
+        Some(self.part.context())
+    }
+
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |_, _| ());
     }
@@ -104,6 +110,7 @@ impl Admit<ResponseWatch> for Admission {
                 ToolError::rate_limited(after)
             }
             Refusal::Cut(bound) => bound.error(context),
+            Refusal::ShuttingDown => ToolError::cancelled(CancelReason::Shutdown),
         }))
     }
 }

@@ -12,6 +12,9 @@ use crate::line::Rule;
 /// tokio's timers are that late at most, and a waiter is charged for when it was due within it.
 const TICK: u64 = 1_000_000;
 
+/// Some 73 years: with it no sum of times overflows, which would be no limit at all.
+const LONGEST: u64 = 1 << 61;
+
 /// One bucket. Times are nanoseconds as [`Moment`] counts them.
 #[derive(Debug)]
 pub(super) struct Gcra {
@@ -28,11 +31,13 @@ pub(super) struct Gcra {
 
 impl Gcra {
     pub(super) fn new(quota: Quota) -> Self {
-        let interval = nanos(quota.replenish_interval()).max(1);
+        let interval = nanos(quota.replenish_interval()).clamp(1, LONGEST);
         let burst = quota.burst_size().get();
         Self {
             interval,
-            tolerance: interval.saturating_mul(u64::from(burst - 1)),
+            tolerance: interval
+                .saturating_mul(u64::from(burst - 1))
+                .min(2 * LONGEST),
             burst,
             arrival: AtomicU64::new(0),
         }
@@ -159,6 +164,17 @@ mod tests {
         assert!(
             admitted > 10_000 && refused > 10_000,
             "{admitted} admitted, {refused} refused"
+        );
+    }
+
+    #[test]
+    fn the_slowest_rate_there_can_be_is_one() {
+        let slowest = Quota::with_period(Duration::MAX).expect("not zero");
+        let bucket = Gcra::new(slowest.allow_burst(NonZeroU32::new(2).expect("not zero")));
+        let now = Moment::now();
+        assert_eq!(
+            [(); 4].map(|()| bucket.admit(|| now)),
+            [true, true, false, false]
         );
     }
 

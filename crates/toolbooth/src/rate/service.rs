@@ -74,7 +74,7 @@ where
         }
         if self.reject {
             let now = watch.part().now();
-            let due = line.rule().due(0).unwrap_or(now);
+            let due = line.rule().due(line.queued()).unwrap_or(now);
             let retry_after = due.since(now);
             let context = watch.part().context();
             trace_refusal(

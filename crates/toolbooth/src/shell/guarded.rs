@@ -65,8 +65,8 @@ pin_project! {
 /// Around everything that runs foreign code: a panic ends the call as one.
 struct Armed<'a, S: Service<R>, R, W: LayerWatch, A>(Option<Pin<&'a mut Guarded<S, R, W, A>>>);
 
-/// The same while there is no future yet.
-struct Starting<W: Watch>(Option<W>);
+/// A watch on its way to being told the end; or told of a panic, where there was one.
+struct Untold<W: Watch>(Option<W>);
 
 // === impl Guarded ===
 
@@ -81,9 +81,9 @@ where
     where
         S: Clone,
     {
-        let mut starting = Starting(Some(watch));
+        let mut untold = Untold(Some(watch));
         let stage = {
-            let _reading = starting.0.as_ref().map(|watch| watch.part().carry());
+            let _reading = untold.0.as_ref().map(|watch| watch.part().carry());
             match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => Stage::Running {
                     future: inner.call(request),
@@ -102,7 +102,7 @@ where
         };
         Self {
             stage,
-            watch: starting.0.take(),
+            watch: untold.0.take(),
         }
     }
 
@@ -115,14 +115,14 @@ where
     where
         S: Clone,
     {
-        let mut starting = Starting(Some(watch));
+        let mut untold = Untold(Some(watch));
         let stage = Stage::Waiting {
             admission,
             start: Some((inner.clone(), request)),
         };
         Self {
             stage,
-            watch: starting.0.take(),
+            watch: untold.0.take(),
         }
     }
 
@@ -157,8 +157,10 @@ impl<S: Service<R>, R, W: LayerWatch, A> Guarded<S, R, W, A> {
 
     fn end(self: Pin<&mut Self>, end: End<'_>) {
         let mut this = self.project();
+        // Should a drop of what is inside panic, the end is told all the same.
+        let mut untold = Untold(this.watch.take());
         this.stage.set(Stage::Done);
-        if let Some(watch) = this.watch.take() {
+        if let Some(watch) = untold.0.take() {
             watch.on_end(end);
         }
     }
@@ -269,7 +271,7 @@ impl<S: Service<R>, R, A> Stage<S, R, A> {
     }
 }
 
-// === impl Armed, Starting ===
+// === impl Armed, Untold ===
 
 impl<S: Service<R>, R, W: LayerWatch, A> Drop for Armed<'_, S, R, W, A> {
     fn drop(&mut self) {
@@ -279,7 +281,7 @@ impl<S: Service<R>, R, W: LayerWatch, A> Drop for Armed<'_, S, R, W, A> {
     }
 }
 
-impl<W: Watch> Drop for Starting<W> {
+impl<W: Watch> Drop for Untold<W> {
     fn drop(&mut self) {
         if let Some(watch) = self.0.take() {
             watch.on_end(End::Panicked);

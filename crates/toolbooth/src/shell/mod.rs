@@ -1,5 +1,7 @@
 //! What every layer stands on: one future, one way to start what is inside, settings by tool.
 
+#[cfg(feature = "builder")]
+mod builder_ext;
 mod config;
 #[cfg(any(
     feature = "timeout",
@@ -13,6 +15,8 @@ mod per_tool;
 #[cfg(any(feature = "timeout", feature = "concurrency", feature = "rate"))]
 mod refusal;
 
+#[cfg(feature = "builder")]
+pub use builder_ext::ServiceBuilderExt;
 pub use config::ConfigError;
 #[cfg(any(feature = "concurrency", feature = "rate"))]
 pub(crate) use guarded::Admit;

@@ -6,6 +6,7 @@ use toolbooth_core::{Part, ToolError};
 pub(crate) fn past_deadline(part: &Part) -> Option<ToolError> {
     let context = part.context();
     let bound = context.past_deadline(|| part.now())?;
-    tracing::debug!(tool = context.tool(), call_id = %context.id(), "refused: the deadline has passed");
+    let (limit, waited) = (bound.limit, context.elapsed());
+    tracing::debug!(tool = context.tool(), call_id = %context.id(), ?limit, ?waited, "refused: the deadline has passed");
     Some(bound.error(context))
 }

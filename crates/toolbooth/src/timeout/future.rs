@@ -7,7 +7,8 @@ use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 use toolbooth_core::{
-    Bound, BoxError, CancelReason, End, Moment, Part, Piece, ToolError, ToolResponse, Watch,
+    Bound, BoxError, CallContext, CancelReason, End, Moment, Part, Piece, ToolError, ToolResponse,
+    Watch,
 };
 use tower_service::Service;
 
@@ -104,8 +105,8 @@ impl ResponseWatch {
     fn strike(&mut self) -> Option<ToolError> {
         let bound = self.bound?;
         let context = self.part.context();
-        let (limit, elapsed) = (bound.limit, context.elapsed());
-        tracing::debug!(tool = context.tool(), call_id = %context.id(), scope = %bound.scope, ?limit, ?elapsed, "timed out");
+        let (limit, waited) = (bound.limit, context.elapsed());
+        tracing::debug!(tool = context.tool(), call_id = %context.id(), scope = %bound.scope, ?limit, ?waited, "timed out");
         self.part.cancel(CancelReason::Timeout);
         Some(bound.error(context))
     }
@@ -124,6 +125,10 @@ impl LayerWatch for ResponseWatch {
 }
 
 impl Watch for ResponseWatch {
+    fn context(&self) -> Option<&CallContext> {
+        Some(self.part.context())
+    }
+
     fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<ToolError> {
         match self.struck() {
             Some(timeout) => Poll::Ready(timeout),

@@ -24,10 +24,6 @@ where
     }))
 }
 
-fn one() -> ConcurrencyLimitLayer {
-    ConcurrencyLimitLayer::new(1)
-}
-
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn whole_body_passes_and_ends_the_call() {
     let (limit, (request, told)) = (one(), get());
@@ -64,25 +60,6 @@ async fn empty_body_completes_before_it_is_polled() {
         assert_eq!(response.body().size_hint().exact(), Some(0));
         assert!(frame(&mut Box::pin(response.into_body())).await.is_none());
     }
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn head_without_a_body_completes_at_once_whatever_its_body_says() {
-    let limit = one();
-    for status in [204, 304, 101] {
-        let (request, told) = get();
-        let stuck = Scripted::new(&Count::default(), [Step::Stuck]);
-        let response = Response::builder().status(status).body(stuck).unwrap();
-        let _response = limited(&limit, request, response).await;
-        assert_eq!(limit.in_flight(), 0);
-        assert_eq!(told.outcomes().await, [Outcome::Completed]);
-    }
-    // An answer to HEAD declares the length of a body that it has not.
-    let (request, told) = get();
-    let head = Response::builder().header(header::CONTENT_LENGTH, 500);
-    let _response = limited(&limit, request, head.body(Empty::<Bytes>::new()).unwrap()).await;
-    assert_eq!(limit.in_flight(), 0);
-    assert_eq!(told.outcomes().await, [Outcome::Completed]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -205,6 +182,22 @@ async fn trailers_pass_after_the_end() {
         assert_eq!(limit.in_flight(), 0);
         assert_eq!(told.outcomes().await, [Outcome::Completed]);
     }
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn trailers_are_the_end_of_their_body() {
+    // A server asks for nothing behind them.
+    let (limit, (request, told)) = (one(), get());
+    let steps = [Step::Data("a"), Step::Trailers("x-sum"), Step::Stuck];
+    let body = Scripted::new(&Count::default(), steps);
+    let response = limited(&limit, request, Response::new(body)).await;
+    let mut body = Box::pin(response.into_body());
+    assert_eq!(frame(&mut body).await.unwrap().unwrap(), "a");
+    assert_eq!(limit.in_flight(), 1);
+    assert_eq!(frame(&mut body).await.unwrap().unwrap(), "trailer x-sum");
+    assert_eq!(limit.in_flight(), 0);
+    drop(body);
+    assert_eq!(told.outcomes().await, [Outcome::Completed]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -2,7 +2,8 @@
 
 use http::Method;
 use http_body_util::Full;
-use toolbooth::{PartialResultLayer, ToolName};
+use tokio::time::Instant;
+use toolbooth::{CallDeadline, PartialResultLayer, ToolName};
 
 use super::*;
 
@@ -99,4 +100,30 @@ async fn limits_by_tool_go_by_the_name() {
         let struck = service.clone().oneshot(request).await.err().unwrap();
         assert_eq!(struck.to_string(), text);
     }
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn deadline_in_the_extensions_is_the_call_s() {
+    let deadline = CallDeadline::new(Instant::now() + ms(150));
+    let request = || Request::get("/").extension(deadline).body(()).unwrap();
+    // It cuts the running tool, and a call that waits in line.
+    let limit = ConcurrencyLimitLayer::new(1);
+    let hangs = service_fn(async |_: Request<()>| {
+        std::future::pending::<Result<Response<String>, ToolError>>().await
+    });
+    let service = TimeoutLayer::new(ms(400)).layer(limit.layer(hangs));
+    let (running, waiting) = tokio::join!(
+        service.clone().oneshot(request()),
+        service.clone().oneshot(request()),
+    );
+    for answer in [running, waiting] {
+        let text = answer.err().unwrap().to_string();
+        assert_eq!(text, "timed out after 150ms (deadline limit of 150ms)");
+    }
+    assert_eq!((limit.in_flight(), limit.queued()), (0, 0));
+
+    // It counts before the context is made, and not after.
+    let (mut late, _told) = get();
+    late.extensions_mut().insert(deadline);
+    assert_eq!(late.context().deadline(), None);
 }

@@ -1,34 +1,35 @@
-//! `http::Request` as a call and `http::Response` as an answer.
-
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::follow::{Followed, Pieces};
-use super::{Piece, ToolRequest, ToolResponse, Watch};
-use crate::call::{CallContext, Name};
+use super::no_body::NoBody;
+use crate::call::CallContext;
 use crate::error::{BoxError, ToolError};
-
-/// In the extensions of an `http::Request`: the name of the tool that the request calls.
-///
-/// Without it the name is the method and `*`, since the path is chosen by the client, and every
-/// name is a key and a label.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ToolName(Name);
-
-/// The context of a request's call; a clone of the request is another attempt.
-struct Slot(CallContext);
+use crate::seam::follow::{Followed, Pieces};
+use crate::seam::{Piece, ToolResponse, Watch};
 
 pin_project! {
-    /// The body of an answer that layers follow to its end.
+    /// The body of an answer that layers follow to its end. **A total limit runs until that end**: it cuts
+    /// a download that takes longer, and every stream of server-sent events. Give such routes a limit that
+    /// suits them, or [`Duration::MAX`](std::time::Duration::MAX), by their [`ToolName`].
     ///
-    /// It ends where its source says so, at its declared length, or with `None`, whichever comes
-    /// first; what follows then, such as trailers, still passes. An answer that is cut ends in one error.
+    /// The body ends where its source says so, at its declared length, with its trailers, or with `None`,
+    /// whichever comes first; what follows then, such as trailers behind a declared length, still passes. An answer that is cut ends in one
+    /// error behind the chunks it had: over HTTP/1.1 the connection closes in the middle of the answer, over
+    /// HTTP/2 its stream is reset, so that no client takes the part for the whole.
+    ///
+    /// A client that stops reading does not stop the limit: the body is dropped in time, and the
+    /// client finds the end of the connection once it reads again. A client that goes away drops the body,
+    /// which is a cancelled call.
+    ///
+    /// An answer without a body (to HEAD; 204, 304, 1xx) ends its call with its head. So does an
+    /// upgrade, such as a websocket's 101, or the success of CONNECT: what is limited and followed is the
+    /// handshake, not the connection that it leads to.
     pub struct WatchedBody<B: Body, W: Watch>
     where
         B::Data: Send,
@@ -44,72 +45,8 @@ pin_project! {
     struct Source<B> {
         #[pin]
         body: B,
-        // Bytes that are still to come, where the length was declared.
+        // Bytes that are still to come, where that is known: the length was declared, or there were trailers.
         remaining: Option<u64>,
-    }
-}
-
-// === impl ToolName ===
-
-impl ToolName {
-    /// A tool of this name.
-    #[must_use]
-    pub fn new(name: impl Into<Name>) -> Self {
-        Self(name.into())
-    }
-}
-
-// === impl Slot ===
-
-impl Clone for Slot {
-    fn clone(&self) -> Self {
-        Self(self.0.fork())
-    }
-}
-
-// === impl Request ===
-
-impl<B> ToolRequest for Request<B> {
-    fn tool_name(&self) -> &str {
-        match self.extensions().get::<Slot>() {
-            Some(Slot(context)) => context.tool(),
-            None => name_of(self),
-        }
-    }
-
-    fn context(&mut self) -> &CallContext {
-        if self.extensions().get::<Slot>().is_none() {
-            let name = match self.extensions().get::<ToolName>() {
-                Some(ToolName(name)) => name.clone(),
-                None => Name::from_static(name_of_method(self.method())),
-            };
-            self.extensions_mut().insert(Slot(CallContext::new(name)));
-        }
-        let Slot(context) = self.extensions().get().expect("it was put there above");
-        context
-    }
-}
-
-fn name_of<B>(request: &Request<B>) -> &str {
-    match request.extensions().get::<ToolName>() {
-        Some(ToolName(name)) => name,
-        None => name_of_method(request.method()),
-    }
-}
-
-fn name_of_method(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET *",
-        "POST" => "POST *",
-        "PUT" => "PUT *",
-        "DELETE" => "DELETE *",
-        "HEAD" => "HEAD *",
-        "OPTIONS" => "OPTIONS *",
-        "PATCH" => "PATCH *",
-        "CONNECT" => "CONNECT *",
-        "TRACE" => "TRACE *",
-        // Methods of their own are chosen by the client, too.
-        _ => "* *",
     }
 }
 
@@ -133,8 +70,11 @@ where
         };
         let empty = head.status.is_informational()
             || head.status == StatusCode::NO_CONTENT
-            || head.status == StatusCode::NOT_MODIFIED;
-        // An upgrade goes on behind its head: what is watched is the exchange that led to it.
+            || head.status == StatusCode::NOT_MODIFIED
+            || watch
+                .context()
+                .and_then(CallContext::extension::<NoBody>)
+                .is_some_and(|no_body| no_body.is_so(head.status));
         let followed = match empty || source.is_complete() {
             true => Followed::complete(watch, source),
             false => Followed::new(source, watch),
@@ -157,8 +97,12 @@ where
     ) -> Poll<Option<Result<Self::Piece, ToolError>>> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
-        if let (Some(remaining), Some(Ok(frame))) = (this.remaining, &frame) {
-            *remaining = remaining.saturating_sub(length(frame) as u64);
+        if let Some(Ok(frame)) = &frame {
+            if frame.is_trailers() {
+                *this.remaining = Some(0);
+            } else if let Some(remaining) = this.remaining {
+                *remaining = remaining.saturating_sub(length(frame) as u64);
+            }
         }
         Poll::Ready(frame.map(|frame| frame.map_err(ToolError::from_error)))
     }

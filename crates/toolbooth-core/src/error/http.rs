@@ -1,0 +1,174 @@
+//! What an error is in HTTP: one page for the whole contract, from which an adapter makes its answers.
+
+use http::StatusCode;
+
+use super::ToolError;
+
+/// The client closed its request: nginx's code, which no RFC has. Nobody is left to read it; it is
+/// for logs and metrics, where a client that went away must not count as a fault of the server.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+// === impl ToolError ===
+
+impl ToolError {
+    /// The status of an HTTP answer that says this error.
+    ///
+    /// | error | status | source |
+    /// |---|---|---|
+    /// | `Timeout` | 504 Gateway Timeout | [RFC 9110, 15.6.5] |
+    /// | `Cancelled` | 499 | nginx's; nobody reads it |
+    /// | `RateLimited` | 429 Too Many Requests | [RFC 6585, 4] |
+    /// | `Overloaded` | 503 Service Unavailable | [RFC 9110, 15.6.4] |
+    /// | `Panicked`, `Tool` | 500 Internal Server Error | [RFC 9110, 15.6.1] |
+    /// | `InvalidArguments` | 400 Bad Request | [RFC 9110, 15.5.1] |
+    /// | `UnknownTool` | 404 Not Found | [RFC 9110, 15.5.5] |
+    ///
+    /// [RFC 9110, 15.5.1]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.1
+    /// [RFC 9110, 15.5.5]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.5
+    /// [RFC 9110, 15.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-15.6.1
+    /// [RFC 9110, 15.6.4]: https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4
+    /// [RFC 9110, 15.6.5]: https://www.rfc-editor.org/rfc/rfc9110#section-15.6.5
+    /// [RFC 6585, 4]: https://www.rfc-editor.org/rfc/rfc6585#section-4
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use http::{Response, StatusCode, header::RETRY_AFTER};
+    /// use toolbooth_core::ToolError;
+    ///
+    /// fn answer(error: &ToolError) -> Response<String> {
+    ///     let mut answer = Response::new(error.to_string());
+    ///     *answer.status_mut() = error.status();
+    ///     if let Some(seconds) = error.retry_after_seconds() {
+    ///         answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+    ///     }
+    ///     answer
+    /// }
+    ///
+    /// let refused = answer(&ToolError::rate_limited(Duration::from_millis(1_200)));
+    /// assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    /// assert_eq!(refused.headers()[RETRY_AFTER], "2");
+    ///
+    /// let unknown = answer(&ToolError::unknown_tool("serach"));
+    /// assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    /// assert!(!unknown.headers().contains_key(RETRY_AFTER));
+    /// ```
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the one `expect` cannot fail")]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Cancelled { .. } => StatusCode::from_u16(CLIENT_CLOSED_REQUEST)
+                .expect("499 is in the range of status codes"),
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Panicked { .. } | Self::Tool { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::InvalidArguments { .. } => StatusCode::BAD_REQUEST,
+            Self::UnknownTool { .. } => StatusCode::NOT_FOUND,
+        }
+    }
+
+    /// [`retry_after`](Self::retry_after) as the header `Retry-After` says it ([RFC 9110, 10.2.3]): in whole
+    /// seconds, rounded up, so that who obeys it does not come too early; at least 1, since 0 would invite
+    /// a client that was just refused to ask again without a pause. `None` where the time is not known.
+    ///
+    /// [RFC 9110, 10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use toolbooth_core::{OverloadReason, ToolError};
+    ///
+    /// let refused = ToolError::rate_limited(Duration::from_millis(40));
+    /// assert_eq!(refused.retry_after_seconds(), Some(1));
+    /// let full = ToolError::overloaded(OverloadReason::queue_full(1_024));
+    /// assert_eq!(full.retry_after_seconds(), None);
+    /// ```
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let wait = self.retry_after()?;
+        let begun = u64::from(wait.subsec_nanos() > 0);
+        Some(wait.as_secs().saturating_add(begun).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{BoxError, CancelReason, ErrorKind, OverloadReason, TimeoutScope, ToolError};
+
+    /// What each kind is in HTTP. A new kind does not compile until it is here.
+    fn status_of(kind: ErrorKind) -> u16 {
+        match kind {
+            ErrorKind::Timeout => 504,
+            ErrorKind::Cancelled => 499,
+            ErrorKind::RateLimited => 429,
+            ErrorKind::Overloaded => 503,
+            ErrorKind::Panicked | ErrorKind::Tool => 500,
+            ErrorKind::InvalidArguments => 400,
+            ErrorKind::UnknownTool => 404,
+        }
+    }
+
+    fn each() -> Vec<ToolError> {
+        let second = Duration::from_secs(1);
+        vec![
+            ToolError::timeout(TimeoutScope::Total, second, second),
+            ToolError::timeout(TimeoutScope::Deadline, second, second),
+            ToolError::cancelled(CancelReason::CallerGone),
+            ToolError::cancelled(CancelReason::Timeout),
+            ToolError::rate_limited(second),
+            ToolError::overloaded(OverloadReason::Closed),
+            ToolError::overloaded(OverloadReason::queue_full(1)),
+            ToolError::overloaded(OverloadReason::waited_too_long(second)),
+            ToolError::panicked("oh"),
+            ToolError::invalid_arguments("filter.tags[2]", "not a text"),
+            ToolError::unknown_tool("serach"),
+            ToolError::failed("half way"),
+            ToolError::failed("half way").with_retryable(true),
+        ]
+    }
+
+    #[test]
+    fn every_kind_has_its_status() {
+        let mut kinds = std::collections::HashSet::new();
+        for error in each() {
+            assert_eq!(error.status(), status_of(error.kind()), "{error}");
+            kinds.insert(error.kind());
+        }
+        assert_eq!(kinds.len(), 8, "one kind is not among them");
+    }
+
+    #[test]
+    fn errors_of_towers_have_the_status_of_ours() {
+        let of = |error: BoxError| ToolError::from(error).status();
+        assert_eq!(of(tower::timeout::error::Elapsed::new().into()), 504);
+        assert_eq!(of(tower::load_shed::error::Overloaded::new().into()), 503);
+        assert_eq!(of("any other".into()), 500);
+    }
+
+    #[test]
+    fn wait_is_rounded_up_to_seconds() {
+        let seconds = |wait| ToolError::rate_limited(wait).retry_after_seconds();
+        for (wait, told) in [
+            (Duration::ZERO, 1),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_millis(999), 1),
+            (Duration::from_secs(1), 1),
+            (Duration::new(1, 1), 2),
+            (Duration::from_millis(59_001), 60),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(seconds(wait), Some(told), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_wait_that_is_known_is_told() {
+        for error in each() {
+            let told = error.retry_after_seconds().is_some();
+            assert_eq!(told, error.kind() == ErrorKind::RateLimited, "{error}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::Instant;
+use toolbooth::BoxError;
+
+/// A client of one server.
+pub(crate) struct Client {
+    client: legacy::Client<HttpConnector, Body>,
+    server: SocketAddr,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    asked: String,
+    pub(crate) status: u16,
+    retry_after: Option<String>,
+    body: Vec<Bytes>,
+    /// What the body ended with, other than its end.
+    broken: Option<BoxError>,
+    took: Duration,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(crate) fn new(server: SocketAddr) -> Self {
+        Self {
+            client: legacy::Client::builder(TokioExecutor::new()).build_http(),
+            server,
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, json: &'static str) -> Answer {
+        self.send(Method::POST, path, json).await
+    }
+
+    /// When what was called at the same time is under way.
+    pub(crate) async fn after_a_moment(&self, path: &str) -> Answer {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.get(path).await
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, json: &'static str) -> Answer {
+        let start = Instant::now();
+        let asked = format!("{method} {path} {json}");
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.server))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(json))
+            .expect("the paths of this program are paths");
+        let response = self.client.request(request).await;
+        let response = response.expect("the server answers on loopback");
+        let retry_after = response.headers().get(RETRY_AFTER);
+        let mut answer = Answer {
+            asked,
+            status: response.status().as_u16(),
+            retry_after: retry_after
+                .map(|seconds| String::from_utf8_lossy(seconds.as_bytes()).into_owned()),
+            body: Vec::new(),
+            broken: None,
+            took: Duration::ZERO,
+        };
+        answer.read(response).await;
+        answer.took = start.elapsed();
+        answer
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    async fn read<B>(&mut self, response: Response<B>)
+    where
+        B: axum::body::HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    {
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => self.body.extend(frame.into_data().ok()),
+                Err(broken) => {
+                    self.broken = Some(broken.into());
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, status, .. } = self;
+        write!(f, "{asked} -> {status}")?;
+        if let Some(seconds) = &self.retry_after {
+            write!(f, ", retry after {seconds} s")?;
+        }
+        for chunk in &self.body {
+            let text = String::from_utf8_lossy(chunk);
+            write!(f, " {}", text.replace('\n', "\\n"))?;
+        }
+        if let Some(broken) = &self.broken {
+            write!(f, " and then: {broken}")?;
+        }
+        write!(f, " ({} ms)", self.took.as_millis())
+    }
+}

@@ -1,0 +1,57 @@
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+use toolbooth::ToolCall;
+
+use super::generated::tools_server::Tools;
+use super::{CallReply, CallRequest, CountRequest, Number, ToolsServer, status};
+use crate::servers::Toolbox;
+use crate::servers::http::paced;
+use crate::servers::toolbox::answer;
+
+/// The methods alone, without limits: none of them knows of a layer.
+#[derive(Debug, Clone)]
+pub struct Service {
+    tools: Toolbox,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// A service of these tools.
+    #[must_use]
+    pub const fn new(tools: Toolbox) -> Self {
+        Self { tools }
+    }
+
+    /// As what tonic's server takes.
+    #[must_use]
+    pub fn into_server(self) -> ToolsServer<Self> {
+        ToolsServer::new(self)
+    }
+}
+
+#[tonic::async_trait]
+impl Tools for Service {
+    type CountStream = Pin<Box<dyn Stream<Item = Result<Number, Status>> + Send>>;
+
+    async fn call(&self, request: Request<CallRequest>) -> Result<Response<CallReply>, Status> {
+        let CallRequest { tool, args } = request.into_inner();
+        // Arguments that are a text are parsed by the tool.
+        let call = ToolCall::new(tool, args.into());
+        let result = answer(self.tools.clone(), call).await;
+        let result = result.map_err(|error| status(&error))?;
+        let result = result.to_string();
+        Ok(Response::new(CallReply { result }))
+    }
+
+    async fn count(
+        &self,
+        request: Request<CountRequest>,
+    ) -> Result<Response<Self::CountStream>, Status> {
+        let numbers = paced(request.into_inner().count);
+        let numbers = numbers.map(|value| Ok(Number { value }));
+        Ok(Response::new(Box::pin(numbers)))
+    }
+}

@@ -1,0 +1,22 @@
+use tonic::{Code, Status};
+use toolbooth::{ErrorKind, ToolError};
+
+/// An error as a gRPC status: the one place where it is made.
+#[must_use]
+pub fn status(error: &ToolError) -> Status {
+    let code = match error.kind() {
+        ErrorKind::Timeout => Code::DeadlineExceeded,
+        ErrorKind::RateLimited => Code::ResourceExhausted,
+        ErrorKind::Overloaded => Code::Unavailable,
+        ErrorKind::UnknownTool => Code::NotFound,
+        ErrorKind::InvalidArguments => Code::InvalidArgument,
+        ErrorKind::Cancelled => Code::Cancelled,
+        // A tool failed or panicked; kinds to come are no fault of the client either.
+        _ => Code::Internal,
+    };
+    let mut status = Status::new(code, error.to_string());
+    if let Some(seconds) = error.retry_after_seconds() {
+        status.metadata_mut().insert("retry-after", seconds.into());
+    }
+    status
+}

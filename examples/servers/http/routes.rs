@@ -1,0 +1,66 @@
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, Sse};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::{Stream, StreamExt, stream};
+use serde_json::Value;
+use toolbooth::{ToolCall, ToolRequest};
+
+use super::{Failure, Toolbox};
+use crate::servers::toolbox;
+
+/// How long the streams take from one piece to the next.
+const PACE: Duration = Duration::from_millis(50);
+
+/// The routes alone, without limits: none of them knows of a layer.
+pub fn routes(tools: Toolbox) -> Router {
+    Router::new()
+        .route("/tools/{name}", post(call))
+        .route("/numbers/{count}", get(numbers))
+        .route("/ticks/{count}", get(ticks))
+        .with_state(tools)
+}
+
+/// JSON: calls the tool of that name with the body as its arguments.
+async fn call(
+    State(tools): State<Toolbox>,
+    Path(name): Path<String>,
+    Json(args): Json<Value>,
+) -> Result<Json<Value>, Failure> {
+    let call = ToolCall::new(name, args);
+    Ok(Json(toolbox::answer(tools, call).await?))
+}
+
+/// A streamed body: the numbers from 1, one in a line.
+async fn numbers(Path(count): Path<u64>, mut request: Request) -> impl IntoResponse {
+    // When the last line is delivered; or when a limit cuts the answer, or the client leaves.
+    request.context().on_cleanup(move |outcome| async move {
+        tracing::info!(?outcome, count, "the numbers are over");
+    });
+    let lines = paced(count).map(|number| Ok::<_, Infallible>(Bytes::from(format!("{number}\n"))));
+    Body::from_stream(lines)
+}
+
+/// Server-sent events: as many ticks.
+async fn ticks(Path(count): Path<u64>) -> impl IntoResponse {
+    let events = paced(count).map(|number| {
+        let event = Event::default().event("tick").data(number.to_string());
+        Ok::<_, Infallible>(event)
+    });
+    Sse::new(events)
+}
+
+/// The first number at once, each other one after a while.
+pub(in crate::servers) fn paced(count: u64) -> impl Stream<Item = u64> + Send {
+    stream::iter(1..=count).then(async |number| {
+        if number > 1 {
+            tokio::time::sleep(PACE).await;
+        }
+        number
+    })
+}

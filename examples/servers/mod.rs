@@ -1,0 +1,9 @@
+//! The same tools behind the same layers in two servers: [`http`] in axum, [`grpc`] in tonic.
+
+pub mod grpc;
+pub mod http;
+mod limits;
+mod toolbox;
+
+pub use limits::{Layers, Limits};
+pub use toolbox::{Toolbox, toolbox};
