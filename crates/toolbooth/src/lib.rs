@@ -20,12 +20,11 @@
 //! use std::num::NonZeroU32;
 //! use std::time::Duration;
 //!
-//! use governor::Quota;
 //! use serde::Deserialize;
 //! use serde_json::json;
 //! use toolbooth::{
 //!     BoxError, CallContext, CleanupLayer, ConcurrencyLimitLayer, ErrorKind, PartialResultLayer,
-//!     RateLimitLayer, TimeoutLayer, ToolCall, tool_fn,
+//!     Quota, RateLimitLayer, TimeoutLayer, ToolCall, tool_fn,
 //! };
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
@@ -149,17 +148,23 @@ pub use shell::ServiceBuilderExt;
 pub use shell::{ConfigError, PerTool};
 #[cfg(feature = "timeout")]
 pub use timeout::TimeoutLayer;
-pub use toolbooth_core::*;
+pub use toolbooth_core::{
+    BoxError, CallContext, CancelReason, CleanupEnd, Collected, Content, ContentStream, End,
+    ErrorKind, IntoToolOutput, MAX_HOOKS, Name, Origin, Outcome, OverloadReason, Partial, Piece,
+    Registered, Source, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse,
+    Watch, checked, whole_response,
+};
+#[cfg(feature = "http")]
+pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};
 
-/// Runs the README's example as a test.
-#[cfg(all(
-    doctest,
-    feature = "timeout",
-    feature = "concurrency",
-    feature = "rate",
-    feature = "cleanup",
-    feature = "partial",
-    feature = "handler"
-))]
+/// What authors of layers need besides: how a layer takes part in a call.
+pub mod layer {
+    pub use toolbooth_core::{
+        Bound, DEFAULT_HOOK_LIMIT, Hooks, KeepPolicy, Moment, Part, Reading, Tally,
+    };
+}
+
+/// Runs the README's examples as tests.
+#[cfg(all(doctest, feature = "full"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

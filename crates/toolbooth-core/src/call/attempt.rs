@@ -6,8 +6,9 @@
 //! 2. A fork is cut and closed with its parent where that happens at a depth that the parent had
 //!    entered when it was forked, and is untouched by what happens further in.
 //! 3. Layers enter and end one after the other, so `depth`, `closed` and the settings of layers
-//!    have one writer at a time and need no read-modify-write. Only the outermost end may race with
-//!    another thread that registers a hook or waits: both sides change `ended`, and the second sees the first.
+//!    have one writer at a time and need no read-modify-write. The outermost end may race with another
+//!    thread that registers a hook or waits: both sides change `ended`, and the second sees the first. A waiter that comes in
+//!    the very moment of an end further in may notice it only with the outermost one.
 //! 4. A hook is pushed under the lock under which the end takes the hooks, after looking whether
 //!    the attempt is over: so it is either taken by the end or runs at once.
 

@@ -58,7 +58,8 @@ impl CallContext {
         self.attempt.id()
     }
 
-    /// Which attempt of the call this is, from 1, in the order in which they are called.
+    /// Which attempt of the call this is, from 1, in the order in which they are called. One that
+    /// has not been called yet gets its number by being asked for it.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt.number()

@@ -49,6 +49,12 @@
 //! # Order
 //! The outcome that a hook is told is what this layer saw. The innermost cleanup layer that sees the end runs the hooks. Inside a
 //! retry they run after each attempt; outside, after the call.
+//!
+//! # Panics
+//! Hooks have limits, so that a runtime without time enabled runs none: they panic there, as tokio's timers do.
+//!
+//! # Cost
+//! A call without hooks pays nothing. The first hook of an attempt allocates a place for all; running hooks takes one task for each call that has any.
 
 mod future;
 mod layer;

@@ -40,7 +40,7 @@ impl ConcurrencyLimitLayer {
         }
     }
 
-    /// How many calls may wait; 1,024 where nothing is said, and with 0 a call that finds no
+    /// How many calls may wait, for all clones of this value: 1,024 where nothing is said, and with 0 a call that finds no
     /// permit is refused at once. One more is refused as `Overloaded`.
     #[must_use]
     pub fn with_queue_capacity(self, calls: usize) -> Self {
@@ -50,7 +50,7 @@ impl ConcurrencyLimitLayer {
         self
     }
 
-    /// How long a call may wait before it is refused as `Overloaded`; as long as its deadline allows where nothing is said.
+    /// How long a call may wait, for all clones of this value, before it is refused as `Overloaded`; as long as its deadline allows where nothing is said.
     #[must_use]
     pub fn with_max_wait(self, max_wait: Duration) -> Self {
         if let Some(line) = &self.line {

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use serde_json::json;
-//! use toolbooth::{ConcurrencyLimitLayer, ToolCall, ToolOutput, tool_fn};
+//! use toolbooth::{ConcurrencyLimitLayer, ToolCall, tool_fn};
 //! use tower::{Layer, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -23,7 +23,6 @@
 //! assert_eq!(first?.collect().await?.text(), "42 rows");
 //! assert_eq!(second?.collect().await?.text(), "42 rows");
 //! assert_eq!((limit.available(), limit.in_flight(), limit.queued()), (10, 0, 0));
-//! # let _: Option<ToolOutput> = None;
 //! # Ok(()) }
 //! ```
 //!
@@ -48,6 +47,14 @@
 //! # Order
 //! A timeout outside bounds the wait, one inside begins when the tool does. A rate limit outside spends its token before the
 //! call waits for a permit; inside, the call holds a permit while it waits for a token.
+//!
+//! # Panics
+//! A call that waits up to [`with_max_wait`](ConcurrencyLimitLayer::with_max_wait), or to a deadline without a timeout around, needs a tokio
+//! runtime with time enabled, and panics where there is none, as tokio's timers do.
+//!
+//! # Cost
+//! A call that finds a permit allocates nothing. One that waits takes a place in a tree, and another when its turn has come: two
+//! allocations at most, and one more for the timer of a wait that has an end of its own.
 
 mod future;
 mod layer;

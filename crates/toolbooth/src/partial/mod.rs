@@ -25,13 +25,15 @@
 //!     .service(crawl);
 //!
 //! let timeout = crawl.oneshot(ToolCall::new("crawl", json!(null))).await.err().ok_or("too slow")?;
-//! let partial = timeout.partial().ok_or("two pages were emitted")?;
+//! let partial = timeout.partial().ok_or("three pages were emitted")?;
 //! assert_eq!(partial.contents().len(), 3);
 //! # Ok(()) }
 //! ```
 //!
 //! # Readiness
 //! Always ready; the inner service is waited for inside the call's future.
+//!
+//! What is emitted costs what its contents and one buffer for each attempt cost; a call that emits nothing pays nothing.
 //!
 //! # Cancellation
 //! Dropping the future ends the call; what was kept is still there for cleanup hooks.

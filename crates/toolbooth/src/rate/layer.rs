@@ -46,7 +46,7 @@ impl RateLimitLayer {
         self
     }
 
-    /// How many calls may wait; 1,024 where nothing is said. One more is refused as `Overloaded`.
+    /// How many calls may wait, for all clones of this value: 1,024 where nothing is said. One more is refused as `Overloaded`.
     #[must_use]
     pub fn with_queue_capacity(self, calls: usize) -> Self {
         if let Some(line) = &self.line {
@@ -55,7 +55,7 @@ impl RateLimitLayer {
         self
     }
 
-    /// How long a call may wait. One whose token would come later is refused at once, as
+    /// How long a call may wait, for all clones of this value. One whose token would come later is refused at once, as
     /// `RateLimited`; as long as its deadline allows where nothing is said.
     #[must_use]
     pub fn with_max_wait(self, max_wait: Duration) -> Self {

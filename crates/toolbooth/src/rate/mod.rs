@@ -50,7 +50,12 @@
 //! times out in the queue, or that the inner limit refuses. A timeout outside bounds the wait.
 //!
 //! # Panics
-//! A call that must wait does so on a tokio runtime; polled outside of one it panics, as tokio's timers do.
+//! A call that must wait does so on a tokio runtime; polled outside of one it panics, as tokio's timers do. Where the
+//! runtime shuts down under it, it ends as cancelled.
+//!
+//! # Cost
+//! A call that finds a token allocates nothing. One that waits takes a place in a tree, and another when its turn has come: two
+//! allocations at most. While anybody waits, each runtime on which somebody does has one task with one timer.
 
 mod future;
 mod gcra;
