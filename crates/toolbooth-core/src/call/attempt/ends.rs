@@ -1,0 +1,168 @@
+//! How an attempt is cut and how it ends, and who waits for that.
+
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Weak};
+
+use super::Attempt;
+use crate::outcome::{CancelReason, Outcome};
+use crate::sync::lock;
+
+impl Attempt {
+    pub(crate) fn cancel(&self, depth: u32, reason: CancelReason) {
+        self.cancelled
+            .fetch_min(pack(depth, reason_code(reason)), Ordering::AcqRel);
+        self.tell();
+    }
+
+    /// Ends a part; `alone` where nobody else holds the attempt, so that there is nobody to race with or to tell.
+    pub(crate) fn close(&self, depth: u32, outcome: Outcome, alone: bool) {
+        if depth > 1 {
+            let packed = pack(depth, outcome_code(outcome));
+            if packed < self.closed.load(Ordering::Relaxed) {
+                self.closed.store(packed, Ordering::Release);
+            }
+            if self.rare.get().is_some() {
+                self.tell();
+            }
+            return;
+        }
+        if alone {
+            self.ended
+                .store(ENDED | u32::from(outcome_code(outcome)), Ordering::Release);
+            return self.end_partials();
+        }
+        let before = self
+            .ended
+            .swap(ENDED | u32::from(outcome_code(outcome)), Ordering::AcqRel);
+        self.end_partials();
+        if before & RARE != 0 {
+            self.tell();
+        }
+    }
+
+    /// The reason of a cut from outside of `depth`.
+    pub(crate) fn cancelled_outside(&self, depth: u32) -> Option<CancelReason> {
+        let own = self.cancelled.load(Ordering::Acquire);
+        if unpack_depth(own) < depth {
+            return Some(reason_of(own));
+        }
+        let link = self.parent.as_ref()?;
+        link.attempt.cancelled_outside(link.depth + 1)
+    }
+
+    /// How the attempt ended, if it has, outside of `depth`.
+    pub(in crate::call) fn closed_outside(&self, depth: u32) -> Option<Outcome> {
+        let ended = self.ended.load(Ordering::Acquire);
+        if ended & ENDED != 0 && depth > 1 {
+            return Some(outcome_of(ended));
+        }
+        let own = self.closed.load(Ordering::Acquire);
+        if unpack_depth(own) < depth {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the outcome is in the lowest bits"
+            )]
+            return Some(outcome_of(own as u32));
+        }
+        let link = self.parent.as_ref()?;
+        link.attempt.closed_outside(link.depth + 1)
+    }
+
+    pub(in crate::call) fn is_closed(&self) -> bool {
+        self.closed_outside(u32::MAX).is_some()
+    }
+
+    fn tell(&self) {
+        fence(Ordering::SeqCst);
+        if let Some(rare) = self.rare.get() {
+            let forks: Vec<Arc<Self>> =
+                lock(&rare.forks).iter().filter_map(Weak::upgrade).collect();
+            rare.gone.notify_waiters();
+            forks.iter().for_each(|fork| fork.tell());
+        }
+    }
+
+    /// Waits until the attempt is cut or over.
+    pub(in crate::call) async fn gone(self: &Arc<Self>) {
+        let mut watched = self;
+        while let Some(link) = &watched.parent {
+            link.attempt.watch(watched);
+            watched = &link.attempt;
+        }
+        loop {
+            let told = self.rare().gone.notified();
+            let mut told = std::pin::pin!(told);
+            told.as_mut().enable();
+            if self.cancelled_outside(u32::MAX).is_some() || self.is_closed() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn watch(&self, fork: &Arc<Self>) {
+        let fork = Arc::downgrade(fork);
+        let mut forks = lock(&self.rare().forks);
+        forks.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&fork));
+        forks.push(fork);
+    }
+}
+
+// === packing ===
+
+/// In `ended`: it has.
+const ENDED: u32 = 1 << 8;
+/// In `ended`: whoever ends the attempt has somebody to tell.
+pub(super) const RARE: u32 = 1 << 9;
+pub(super) const OPEN: u64 = u64::MAX;
+
+/// The depth above, so that the least value is the outermost.
+fn pack(depth: u32, code: u8) -> u64 {
+    u64::from(depth) << 8 | u64::from(code)
+}
+
+const fn unpack_depth(packed: u64) -> u32 {
+    match packed {
+        OPEN => u32::MAX,
+        #[expect(clippy::cast_possible_truncation, reason = "a depth was packed")]
+        packed => (packed >> 8) as u32,
+    }
+}
+
+const fn reason_code(reason: CancelReason) -> u8 {
+    match reason {
+        CancelReason::Timeout => 0,
+        CancelReason::CallerGone => 1,
+        CancelReason::Shutdown => 2,
+    }
+}
+
+const fn reason_of(packed: u64) -> CancelReason {
+    match packed & 0xff {
+        0 => CancelReason::Timeout,
+        1 => CancelReason::CallerGone,
+        _ => CancelReason::Shutdown,
+    }
+}
+
+const fn outcome_code(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Completed => 0,
+        Outcome::Failed => 1,
+        Outcome::TimedOut => 2,
+        Outcome::Cancelled => 3,
+        Outcome::Rejected => 4,
+        Outcome::Panicked => 5,
+    }
+}
+
+const fn outcome_of(packed: u32) -> Outcome {
+    match packed & 0xff {
+        0 => Outcome::Completed,
+        1 => Outcome::Failed,
+        2 => Outcome::TimedOut,
+        3 => Outcome::Cancelled,
+        4 => Outcome::Rejected,
+        _ => Outcome::Panicked,
+    }
+}

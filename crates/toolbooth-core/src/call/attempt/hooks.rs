@@ -1,0 +1,74 @@
+//! The hooks of an attempt: where they are registered, and to whom they are left.
+
+use std::sync::atomic::Ordering;
+
+use super::Attempt;
+use crate::call::cleanup::{self, CleanupEnd, Hook, Hooks};
+use crate::outcome::Outcome;
+use crate::sync::lock;
+
+impl Attempt {
+    pub(in crate::call) fn register(&self, hook: Hook) -> cleanup::Registered {
+        if let (0, Some(link)) = (self.depth.load(Ordering::Acquire), &self.parent) {
+            return link.attempt.register_at(hook, link.depth + 1);
+        }
+        self.register_at(hook, u32::MAX)
+    }
+
+    fn register_at(&self, hook: Hook, depth: u32) -> cleanup::Registered {
+        let mut hooks = lock(&self.rare().hooks);
+        let Some(outcome) = self.closed_outside(depth) else {
+            let refused = hooks.push(hook);
+            drop(hooks);
+            return refused.map_or(cleanup::Registered::Held, cleanup::refuse);
+        };
+        drop(hooks);
+        Hooks::from(hook).run_untracked(self.cleanup_end(outcome));
+        cleanup::Registered::RunsNow
+    }
+
+    pub(in crate::call) fn take_hooks(&self) -> Hooks {
+        match self.rare.get() {
+            Some(rare) => std::mem::take(&mut *lock(&rare.hooks)),
+            None => Hooks::default(),
+        }
+    }
+
+    /// What no cleanup layer has run: it goes to the layers around a fork, where there are any and
+    /// they have room for it, and runs otherwise.
+    pub(crate) fn leave_hooks(&self, outcome: Outcome) {
+        if self.rare.get().is_none() {
+            return;
+        }
+        let mut hooks = self.take_hooks();
+        if hooks.is_empty() {
+            return;
+        }
+        if let Some(link) = &self.parent {
+            let mut outer = lock(&link.attempt.rare().hooks);
+            if link.attempt.closed_outside(link.depth + 1).is_none() && outer.append(&mut hooks) {
+                return;
+            }
+        }
+        hooks.run_untracked(self.cleanup_end(outcome));
+    }
+
+    /// What hooks are told; with a success nothing is attached.
+    pub(in crate::call) fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
+        let partial = match outcome {
+            Outcome::Completed => None,
+            _ => self.partials(|partials, _| partials.attach()),
+        };
+        CleanupEnd::new(self.settings.tool.clone(), self.id(), outcome, partial)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.end_partials();
+        if self.rare.get().is_some() {
+            let outcome = self.closed_outside(u32::MAX).unwrap_or(Outcome::Cancelled);
+            self.leave_hooks(outcome);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What an attempt keeps of what it publishes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Attempt;
+use crate::answer::{Displaced, KeepPolicy, Partials};
+use crate::sync::lock;
+
+/// A [`KeepPolicy`] that is set by the outermost layer that keeps partial results.
+#[derive(Debug, Default)]
+pub(super) struct Keep(AtomicU64, AtomicU64);
+
+impl Attempt {
+    /// Keeps by this policy, unless a layer further out said by which.
+    pub(in crate::call) fn keep(&self, policy: KeepPolicy) -> bool {
+        let outermost = self.keep.get().is_none();
+        if outermost {
+            self.keep.set(policy);
+        }
+        outermost
+    }
+
+    /// Whether anything that is published is kept.
+    pub(in crate::call) fn keeps(&self) -> bool {
+        self.keep.get().is_some()
+    }
+
+    /// Lets `record` add to what this attempt has kept, unless nothing is kept or the attempt is over.
+    pub(in crate::call) fn record(
+        &self,
+        record: impl FnOnce(&mut Partials, u32, KeepPolicy) -> Displaced,
+    ) {
+        self.record_unless_closed(u32::MAX, || self.number(), record);
+    }
+
+    /// The same for what comes by a layer at `depth`: from the attempt that was called last.
+    pub(crate) fn record_at(
+        &self,
+        depth: u32,
+        record: impl FnOnce(&mut Partials, u32, KeepPolicy) -> Displaced,
+    ) {
+        self.record_unless_closed(
+            depth,
+            || self.call().attempts.load(Ordering::Acquire),
+            record,
+        );
+    }
+
+    fn record_unless_closed(
+        &self,
+        depth: u32,
+        attempt: impl FnOnce() -> u32,
+        record: impl FnOnce(&mut Partials, u32, KeepPolicy) -> Displaced,
+    ) {
+        if let Some(policy) = self.keep.get() {
+            let mut partials = lock(self.call().partials.get_or_init(Box::default));
+            if self.closed_outside(depth).is_none() {
+                let displaced = record(&mut partials, attempt(), policy);
+                drop(partials);
+                drop(displaced);
+            }
+        }
+    }
+
+    pub(in crate::call) fn partials<T>(
+        &self,
+        read: impl FnOnce(&mut Partials, u32) -> Option<T>,
+    ) -> Option<T> {
+        let partials = self.call().partials.get()?;
+        read(&mut lock(partials), self.number.load(Ordering::Acquire))
+    }
+
+    pub(super) fn end_partials(&self) {
+        if let Some(partials) = self.call().partials.get() {
+            let ended = lock(partials).end(self.number.load(Ordering::Acquire));
+            drop(ended);
+        }
+    }
+}
+
+// === impl Keep ===
+
+impl Keep {
+    pub(super) const fn none() -> Self {
+        Self(AtomicU64::new(0), AtomicU64::new(0))
+    }
+
+    /// Items above, drop-oldest and "there is one" below.
+    fn set(&self, policy: KeepPolicy) {
+        let items = u64::try_from(policy.max_items())
+            .unwrap_or(u64::MAX)
+            .min(u64::MAX >> 2);
+        let bytes = u64::try_from(policy.max_bytes()).unwrap_or(u64::MAX);
+        self.1.store(bytes, Ordering::Release);
+        self.0.store(
+            items << 2 | u64::from(policy.drops_oldest()) << 1 | 1,
+            Ordering::Release,
+        );
+    }
+
+    fn get(&self) -> Option<KeepPolicy> {
+        let packed = present(&self.0)?;
+        let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let policy = KeepPolicy::new()
+            .with_max_items(size(packed >> 2))
+            .with_max_bytes(size(self.1.load(Ordering::Acquire)));
+        Some(match packed & 2 {
+            0 => policy,
+            _ => policy.with_drop_oldest(),
+        })
+    }
+
+    pub(super) fn copy(&self) -> Self {
+        let copy = |value: &AtomicU64| AtomicU64::new(value.load(Ordering::Acquire));
+        Self(copy(&self.0), copy(&self.1))
+    }
+}
+
+fn present(number: &AtomicU64) -> Option<u64> {
+    match number.load(Ordering::Acquire) {
+        0 => None,
+        number => Some(number),
+    }
+}

@@ -1,0 +1,287 @@
+//! The state behind a context: one attempt of a call, and what all attempts share.
+//!
+//! Layers that an attempt enters are counted. Invariants:
+//! 1. `cancelled` holds the outermost depth from which inwards the attempt is cut, `ended` and
+//!    `closed` those from which it is over; they only move outwards.
+//! 2. A fork is cut and closed with its parent where that happens at a depth that the parent had
+//!    entered when it was forked, and is untouched by what happens further in.
+//! 3. Layers enter and end one after the other, so `depth`, `closed` and the settings of layers
+//!    have one writer at a time and need no read-modify-write. The outermost end may race with another
+//!    thread that registers a hook or waits: both sides change `ended`, and the second sees the first. A waiter that comes in
+//!    the very moment of an end further in may notice it only with the outermost one.
+//! 4. A hook is pushed under the lock under which the end takes the hooks, after looking whether
+//!    the attempt is over: so it is either taken by the end or runs at once.
+
+mod ends;
+mod hooks;
+mod keep;
+mod serial;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use self::ends::{OPEN, RARE};
+use self::keep::Keep;
+use self::serial::serial;
+use super::Name;
+use super::cleanup::Hooks;
+use super::clock::{AtomicMoment, Moment};
+use super::settings::{Bound, Settings};
+use crate::answer::Partials;
+use crate::error::TimeoutScope;
+
+/// One attempt of a call.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(in crate::call) settings: Settings,
+    call: CallRef,
+    parent: Option<Link>,
+    number: AtomicU32,
+    depth: AtomicU32,
+    /// Whether a timeout layer stands around what the attempt enters next.
+    timed: AtomicBool,
+    /// Outcome of the outermost part, once it has ended; and whether there is a `rare`.
+    ended: AtomicU32,
+    /// Depth and outcome of the outermost other part that has ended.
+    closed: AtomicU64,
+    /// Depth and reason of the outermost cut.
+    cancelled: AtomicU64,
+    /// The reading of the clock that is carried in this synchronous stretch.
+    reading: AtomicMoment,
+    bound_at: AtomicMoment,
+    /// Length, and as the lowest bit the scope.
+    bound_limit: AtomicU64,
+    keep: Keep,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// What all attempts of a call share: in the first one, and from the others a handle to it.
+#[derive(Debug)]
+enum CallRef {
+    First(Call),
+    Later(Arc<Attempt>),
+}
+
+#[derive(Debug)]
+struct Call {
+    serial: u64,
+    started: AtomicMoment,
+    attempts: AtomicU32,
+    forked: AtomicBool,
+    partials: OnceLock<Box<Mutex<Partials>>>,
+}
+
+/// From a fork to what it was forked from: it is inside the layers up to `depth`.
+#[derive(Debug, Clone)]
+struct Link {
+    attempt: Arc<Attempt>,
+    depth: u32,
+}
+
+/// What few attempts need, allocated by the first that does.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Told whenever the attempt is cut or closed.
+    gone: Notify,
+    hooks: Mutex<Hooks>,
+    /// Forks in which somebody waits for the cut.
+    forks: Mutex<Vec<Weak<Attempt>>>,
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    pub(in crate::call) fn first(settings: Settings) -> Self {
+        let call = Call {
+            serial: serial(),
+            started: AtomicMoment::none(),
+            attempts: AtomicU32::new(0),
+            forked: AtomicBool::new(false),
+            partials: OnceLock::new(),
+        };
+        Self::new(settings, CallRef::First(call))
+    }
+
+    /// Another attempt of the same call, inside the layers that this one has entered.
+    pub(in crate::call) fn fork(self: &Arc<Self>) -> Self {
+        let first = match &self.call {
+            CallRef::First(_) => self,
+            CallRef::Later(first) => first,
+        };
+        first.call().forked.store(true, Ordering::Release);
+        let mut fork = Self::new(self.settings.clone(), CallRef::Later(Arc::clone(first)));
+        fork.parent = match self.depth.load(Ordering::Acquire) {
+            // Forked before it entered any layer: inside the same layers as this one, not inside this one.
+            0 => self.parent.clone(),
+            depth => Some(Link {
+                attempt: Arc::clone(self),
+                depth,
+            }),
+        };
+        fork.timed = AtomicBool::new(self.is_timed());
+        fork.bound_at.set(self.bound_at.get());
+        fork.bound_limit = AtomicU64::new(self.bound_limit.load(Ordering::Acquire));
+        fork.keep = self.keep.copy();
+        fork
+    }
+
+    const fn new(settings: Settings, call: CallRef) -> Self {
+        Self {
+            settings,
+            call,
+            parent: None,
+            number: AtomicU32::new(0),
+            depth: AtomicU32::new(0),
+            timed: AtomicBool::new(false),
+            ended: AtomicU32::new(0),
+            closed: AtomicU64::new(OPEN),
+            cancelled: AtomicU64::new(OPEN),
+            reading: AtomicMoment::none(),
+            bound_at: AtomicMoment::none(),
+            bound_limit: AtomicU64::new(0),
+            keep: Keep::none(),
+            rare: OnceLock::new(),
+        }
+    }
+
+    fn call(&self) -> &Call {
+        match &self.call {
+            CallRef::First(call) => call,
+            CallRef::Later(first) => first.call(),
+        }
+    }
+
+    fn rare(&self) -> &Rare {
+        let rare = self.rare.get_or_init(Box::default);
+        self.ended.fetch_or(RARE, Ordering::AcqRel);
+        // With the fence in `tell`: either this side sees a cut, or that side sees the waiter.
+        fence(Ordering::SeqCst);
+        rare
+    }
+
+    pub(in crate::call) fn id(&self) -> Name {
+        match self.settings.more().and_then(|more| more.id.as_ref()) {
+            Some(id) => id.clone(),
+            None => Name::from(format_args!("call-{}", self.serial())),
+        }
+    }
+
+    pub(in crate::call) fn serial(&self) -> u64 {
+        self.call().serial
+    }
+
+    pub(in crate::call) fn number(&self) -> u32 {
+        match self.number.load(Ordering::Acquire) {
+            0 => {
+                let next = self.call().attempts.fetch_add(1, Ordering::Relaxed) + 1;
+                let raced =
+                    self.number
+                        .compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire);
+                raced.err().unwrap_or(next)
+            }
+            number => number,
+        }
+    }
+
+    // --- time
+
+    pub(in crate::call) fn started(&self) -> Option<Moment> {
+        self.call().started.get()
+    }
+
+    pub(in crate::call) fn now(&self) -> Moment {
+        self.reading.get().unwrap_or_else(Moment::now)
+    }
+
+    /// Carries a reading, or none any more.
+    pub(in crate::call) fn carry_reading(&self, reading: Option<Moment>) {
+        self.reading.set(reading);
+    }
+
+    // --- layers
+
+    /// Counts one more layer; gives its depth, and whether it is the first of the call and started its clock.
+    pub(crate) fn enter(&self) -> (u32, bool) {
+        let depth = self.depth.load(Ordering::Relaxed) + 1;
+        self.depth.store(depth, Ordering::Release);
+        if depth > 1 {
+            return (depth, false);
+        }
+        let call = self.call();
+        if call.forked.load(Ordering::Acquire) {
+            self.number();
+        } else {
+            // Nobody has cloned the call, and its owner is here: there is no other attempt to tell this one from.
+            call.attempts.store(1, Ordering::Release);
+            self.number.store(1, Ordering::Release);
+        }
+        let started = &call.started;
+        if started.get().is_some() {
+            return (depth, false);
+        }
+        started.set(Some(Moment::now()));
+        (depth, true)
+    }
+
+    /// Whether no timeout layer had been entered yet.
+    pub(in crate::call) fn enter_timeout(&self) -> bool {
+        let outermost = !self.is_timed();
+        self.timed.store(true, Ordering::Release);
+        outermost
+    }
+
+    pub(in crate::call) fn is_timed(&self) -> bool {
+        self.timed.load(Ordering::Acquire)
+    }
+
+    pub(in crate::call) fn narrow(&self, bound: Bound) {
+        let deadline = u64::from(bound.scope == TimeoutScope::Deadline);
+        let longest = u64::MAX >> 1;
+        let limit =
+            u64::try_from(bound.limit.as_nanos()).map_or(longest, |nanos| nanos.min(longest));
+        self.bound_limit
+            .store(limit << 1 | deadline, Ordering::Release);
+        self.bound_at.set(Some(bound.at));
+    }
+
+    /// The nearest limit around the attempt, the caller's deadline among them.
+    pub(in crate::call) fn bound(&self) -> Option<Bound> {
+        let around = self.bound_at.get().map(|at| self.bound_of_layer(at));
+        let Some(deadline) = self.deadline() else {
+            return around;
+        };
+        if around.is_some_and(|around| around.at <= deadline) {
+            return around;
+        }
+        Some(self.bound_of_caller(deadline))
+    }
+
+    /// The caller's own deadline.
+    pub(in crate::call) fn deadline(&self) -> Option<Moment> {
+        self.settings.more()?.deadline
+    }
+
+    pub(in crate::call) fn bound_of_caller(&self, deadline: Moment) -> Bound {
+        let started = self.started().unwrap_or_else(Moment::now);
+        Bound {
+            at: deadline,
+            scope: TimeoutScope::Deadline,
+            limit: deadline.since(started),
+        }
+    }
+
+    fn bound_of_layer(&self, at: Moment) -> Bound {
+        let limit = self.bound_limit.load(Ordering::Acquire);
+        Bound {
+            at,
+            scope: match limit & 1 {
+                0 => TimeoutScope::Total,
+                _ => TimeoutScope::Deadline,
+            },
+            limit: Duration::from_nanos(limit >> 1),
+        }
+    }
+}
