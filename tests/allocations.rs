@@ -222,3 +222,28 @@ fn a_pending_tool_costs_no_allocation_in_any_layer() {
     });
     assert_eq!(once.count_total, 1);
 }
+
+#[test]
+fn waiting_for_a_token_costs_no_more_than_a_place_in_line() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let rate = RateLimitLayer::new(Quota::per_second(NonZeroU32::MIN));
+    let mut tool = rate.layer(Tool::default());
+    runtime.block_on(async {
+        let mut first = Box::pin(tool.call(ToolCall::new("tool", Value::Null)));
+        assert!(poll(&mut first));
+        // The first in line starts the task that drives it.
+        let mut second = Box::pin(tool.call(ToolCall::new("tool", Value::Null)));
+        assert!(!poll(&mut second));
+        let mut third = Box::pin(tool.call(ToolCall::new("tool", Value::Null)));
+        let waits = measure(|| assert!(!poll(&mut third)));
+        assert_eq!(waits.count_total, 0, "the tree's node has room");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::task::yield_now().await;
+        let runs = measure(|| assert!(poll(&mut second) && poll(&mut third)));
+        assert_eq!(runs.count_total, 2, "the tool's two answers");
+    });
+}

@@ -345,3 +345,38 @@ fn a_waiter_whose_runtime_shuts_down_is_cancelled() {
     );
     assert_eq!(rate.queued(), 0);
 }
+
+/// A hook that blocks its thread cannot be stopped: it is counted as what it is, and as abandoned when it ends.
+#[test]
+fn a_hook_that_blocks_its_thread_is_orphaned() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    let cleanup = CleanupLayer::new();
+    let release = Arc::new(AtomicU64::new(0));
+    let call = ToolCall::new("quick", json!(null));
+    let tool = cleanup.layer(tool_fn("quick", async |_: ()| Ok::<_, std::io::Error>(())));
+    runtime.block_on(async {
+        let blocked = Arc::clone(&release);
+        call.context().on_cleanup(|_| async move {
+            while blocked.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            std::future::pending::<()>().await;
+        });
+        tool.oneshot(call).await.unwrap();
+        let report = cleanup.drain(Duration::from_millis(50)).await;
+        assert_eq!(
+            (report.ran, report.failed, report.abandoned, report.orphaned),
+            (0, 0, 0, 1)
+        );
+        release.store(1, Ordering::SeqCst);
+        let report = cleanup.drain(Duration::from_secs(10)).await;
+        assert_eq!(
+            (report.ran, report.failed, report.abandoned, report.orphaned),
+            (0, 0, 1, 0)
+        );
+    });
+}
