@@ -12,6 +12,9 @@ pub trait ToolRequest {
     fn tool_name(&self) -> &str;
 
     /// The context of the call, made when it is first asked for.
+    ///
+    /// An `http::Request` has none before. Where what clones requests, such as tower's `Retry`, stands outside of all our layers,
+    /// ask for it before: else each clone becomes a call of its own instead of an attempt of this one.
     fn context(&mut self) -> &CallContext;
 }
 
