@@ -205,6 +205,7 @@ impl CallContext {
     }
 
     /// For layers: the limit that the caller's own deadline is, if it has passed by `now`.
+    #[inline]
     pub fn past_deadline(&self, now: impl FnOnce() -> Moment) -> Option<Bound> {
         let deadline = self.attempt.deadline()?;
         (deadline <= now()).then(|| self.attempt.bound_of_caller(deadline))
@@ -214,6 +215,13 @@ impl CallContext {
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.more()?.timeout
+    }
+
+    /// For layers: whether another layer stands around.
+    #[must_use]
+    #[inline]
+    pub fn is_entered(&self) -> bool {
+        self.attempt.is_entered()
     }
 
     /// For layers: whether a timeout layer stands around, which enforces [`bound`](Self::bound).

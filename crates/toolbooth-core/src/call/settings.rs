@@ -56,6 +56,7 @@ impl Settings {
         Self { tool, more: None }
     }
 
+    #[inline]
     pub(super) fn more(&self) -> Option<&More> {
         self.more.as_deref()
     }

@@ -1,7 +1,7 @@
 use super::{End, Piece};
 use crate::answer::Displaced;
 use crate::call::{CallContext, Moment, Reading};
-use crate::outcome::CancelReason;
+use crate::outcome::{CancelReason, Outcome};
 
 /// One layer's part of a call: from its `call` to the end of the answer.
 ///
@@ -18,6 +18,7 @@ pub struct Part {
 
 impl CallContext {
     /// For layers: enters one more layer. The first one starts the call, and its clock.
+    #[inline]
     pub fn enter(&self) -> Part {
         let (depth, starts) = self.attempt_state().enter();
         Part {
@@ -96,23 +97,42 @@ impl Part {
 
     /// Ends the part, in this order: whatever is further in is over; an error gets its origin and
     /// what was kept; `settle` gives back what the layer took; the outermost layer runs the hooks that are left.
+    #[inline]
     pub fn end(self, mut end: End<'_>, settle: impl FnOnce(&Self, &End<'_>)) {
-        match &mut end {
+        self.close(&mut end);
+        settle(&self, &end);
+        if self.depth == 1 {
+            self.context.attempt_state().leave_hooks(end.outcome());
+        }
+    }
+
+    #[inline]
+    fn close(&self, end: &mut End<'_>) {
+        match end {
+            End::Complete if self.depth > 1 => {
+                let attempt = self.context.attempt_state();
+                attempt.close_inside(self.depth, Outcome::Completed);
+            }
+            end => self.close_whole(end),
+        }
+    }
+
+    fn close_whole(&self, end: &mut End<'_>) {
+        match end {
             End::Dropped(reason) => *reason = self.cancel_dropped(),
             End::Failed(error) => error.adopt(&self.context),
             End::Complete | End::Panicked => {}
         }
         let outcome = end.outcome();
         let attempt = self.context.attempt_state();
-        attempt.close(self.depth, outcome, self.context.is_alone());
-        if let End::Failed(error) = &mut end {
+        match self.depth {
+            1 => attempt.close(outcome, self.context.is_alone()),
+            depth => attempt.close_inside(depth, outcome),
+        }
+        if let End::Failed(error) = end {
             if let Some(kept) = self.context.kept() {
                 error.set_partial(Some(kept));
             }
-        }
-        settle(&self, &end);
-        if self.depth == 1 {
-            attempt.leave_hooks(outcome);
         }
     }
 }

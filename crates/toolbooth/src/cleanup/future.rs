@@ -130,8 +130,8 @@ impl ResponseWatch {
 }
 
 impl LayerWatch for ResponseWatch {
-    fn part(&self) -> &Part {
-        &self.part
+    fn part(&self) -> Option<&Part> {
+        Some(&self.part)
     }
 }
 

@@ -74,14 +74,19 @@ impl ResponseWatch {
         Self { part, permit: None }
     }
 
-    pub(super) fn admit(&mut self, line: &Arc<Line<Permits>>) {
+    pub(super) fn admitted(part: Part, line: &Arc<Line<Permits>>) -> Self {
+        let permit = Some(Permit(Arc::clone(line)));
+        Self { part, permit }
+    }
+
+    fn admit(&mut self, line: &Arc<Line<Permits>>) {
         self.permit = Some(Permit(Arc::clone(line)));
     }
 }
 
 impl LayerWatch for ResponseWatch {
-    fn part(&self) -> &Part {
-        &self.part
+    fn part(&self) -> Option<&Part> {
+        Some(&self.part)
     }
 }
 

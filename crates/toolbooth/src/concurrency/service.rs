@@ -8,7 +8,7 @@ use tower_service::Service;
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
 use crate::line::{Line, Place, Refusal, trace_refusal};
-use crate::shell::{Guarded, LayerWatch, past_deadline};
+use crate::shell::{Guarded, past_deadline};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
@@ -56,25 +56,26 @@ where
     }
 
     fn call(&mut self, mut request: R) -> Self::Future {
-        let context = request.context();
-        let mut watch = ResponseWatch::waiting(context.enter());
+        let part = request.context().enter();
         let Some(line) = &self.line else {
+            let watch = ResponseWatch::waiting(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         };
-        if let Some(late) = past_deadline(watch.part()) {
-            return ResponseFuture::new(Guarded::refuse(late, watch));
+        if let Some(late) = past_deadline(&part) {
+            return ResponseFuture::new(Guarded::refuse(late, ResponseWatch::waiting(part)));
         }
-        if line.try_admit(|| watch.part().now()) {
-            watch.admit(line);
+        if line.try_admit(|| part.now()) {
+            let watch = ResponseWatch::admitted(part, line);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
         if line.rule().limit() == 0 {
-            let context = watch.part().context();
+            let context = part.context();
             trace_refusal("concurrency", context, &Refusal::Full(0), Duration::ZERO);
             let refusal = ToolError::overloaded(OverloadReason::Closed);
-            return ResponseFuture::new(Guarded::refuse(refusal, watch));
+            return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
         }
-        let admission = Admission::new(Place::new(Arc::clone(line), watch.part().now()));
+        let admission = Admission::new(Place::new(Arc::clone(line), part.now()));
+        let watch = ResponseWatch::waiting(part);
         ResponseFuture::new(Guarded::wait(&self.inner, request, watch, admission))
     }
 }

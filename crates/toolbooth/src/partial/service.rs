@@ -112,8 +112,8 @@ impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
 // === impl ResponseWatch ===
 
 impl LayerWatch for ResponseWatch {
-    fn part(&self) -> &Part {
-        &self.part
+    fn part(&self) -> Option<&Part> {
+        Some(&self.part)
     }
 }
 

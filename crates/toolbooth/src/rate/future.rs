@@ -27,7 +27,7 @@ pin_project! {
 /// Follows the call to its end; a token is spent when it is taken.
 #[derive(Debug)]
 pub struct ResponseWatch {
-    part: Part,
+    part: Option<Part>,
 }
 
 /// A place in line for a token.
@@ -64,24 +64,26 @@ impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    pub(super) const fn new(part: Part) -> Self {
+    pub(super) const fn new(part: Option<Part>) -> Self {
         Self { part }
     }
 }
 
 impl LayerWatch for ResponseWatch {
-    fn part(&self) -> &Part {
-        &self.part
+    fn part(&self) -> Option<&Part> {
+        self.part.as_ref()
     }
 }
 
 impl Watch for ResponseWatch {
     fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
+        self.part.as_ref().map(Part::context)
     }
 
     fn on_end(self, end: End<'_>) {
-        self.part.end(end, |_, _| ());
+        if let Some(part) = self.part {
+            part.end(end, |_, _| ());
+        }
     }
 }
 
@@ -99,7 +101,10 @@ impl Admit<ResponseWatch> for Admission {
         watch: &mut ResponseWatch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
-        let context = watch.part.context();
+        let Some(part) = &watch.part else {
+            return Poll::Ready(Ok(()));
+        };
+        let context = part.context();
         let Err(refusal) = ready!(self.0.poll(context, cx)) else {
             return Poll::Ready(Ok(()));
         };

@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
 use crate::line::{Line, Place, Refusal, Rule, trace_refusal};
-use crate::shell::{Guarded, LayerWatch, past_deadline};
+use crate::shell::{Guarded, past_deadline};
 
 /// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
@@ -62,33 +62,33 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
-        let watch = ResponseWatch::new(context.enter());
+        // All that the layer needs is a token. Inside of another layer of ours, which follows the
+        // call to its end, it takes a part of its own only to wait for one, or to refuse the call.
+        let part = (!context.is_entered()).then(|| context.enter());
+        let now = || part.as_ref().map_or_else(|| context.now(), Part::now);
         let Some(line) = &self.line else {
+            let watch = ResponseWatch::new(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         };
-        if let Some(late) = past_deadline(watch.part()) {
-            return ResponseFuture::new(Guarded::refuse(late, watch));
-        }
-        if line.try_admit(|| watch.part().now()) {
+        if context.past_deadline(now).is_none() && line.try_admit(now) {
+            let watch = ResponseWatch::new(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
+        let part = part.unwrap_or_else(|| context.enter());
+        if let Some(late) = past_deadline(&part) {
+            return ResponseFuture::new(Guarded::refuse(late, ResponseWatch::new(Some(part))));
+        }
         if self.reject {
-            let now = watch.part().now();
+            let now = part.now();
             let due = line.rule().due(line.queued()).unwrap_or(now);
             let retry_after = due.since(now);
-            let context = watch.part().context();
-            trace_refusal(
-                "rate",
-                context,
-                &Refusal::TooLate(retry_after),
-                Duration::ZERO,
-            );
-            return ResponseFuture::new(Guarded::refuse(
-                ToolError::rate_limited(retry_after),
-                watch,
-            ));
+            let refusal = Refusal::TooLate(retry_after);
+            trace_refusal("rate", part.context(), &refusal, Duration::ZERO);
+            let refusal = ToolError::rate_limited(retry_after);
+            return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::new(Some(part))));
         }
-        let admission = Admission::new(Place::new(Arc::clone(line), watch.part().now()));
+        let admission = Admission::new(Place::new(Arc::clone(line), part.now()));
+        let watch = ResponseWatch::new(Some(part));
         ResponseFuture::new(Guarded::wait(&self.inner, request, watch, admission))
     }
 }

@@ -15,7 +15,8 @@ use tower_service::Service;
 
 /// A watch that holds its layer's part of the call.
 pub(crate) trait LayerWatch: Watch {
-    fn part(&self) -> &Part;
+    /// None for a layer that took all it needs and leaves the end to the layers around it.
+    fn part(&self) -> Option<&Part>;
 }
 
 /// What a layer waits for before anything inside starts. What it takes goes into the watch.
@@ -42,7 +43,9 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let Some(watch) = &this.watch else { return };
             // The tool is told why before it is dropped.
-            watch.part().cancel_dropped();
+            if let Some(part) = watch.part() {
+                part.cancel_dropped();
+            }
             this.end(End::Dropped(CancelReason::CallerGone));
         }
     }
@@ -68,6 +71,10 @@ struct Armed<'a, S: Service<R>, R, W: LayerWatch, A>(Option<Pin<&'a mut Guarded<
 /// A watch on its way to being told the end; or told of a panic, where there was one.
 struct Untold<W: Watch>(Option<W>);
 
+fn part_of<W: LayerWatch>(watch: &Option<W>) -> Option<&Part> {
+    watch.as_ref().and_then(LayerWatch::part)
+}
+
 // === impl Guarded ===
 
 impl<S, R, W, A> Guarded<S, R, W, A>
@@ -77,27 +84,19 @@ where
     W: LayerWatch,
 {
     /// Starts what is inside.
+    #[inline]
     pub(crate) fn start(inner: &mut S, request: R, watch: W) -> Self
     where
         S: Clone,
     {
         let mut untold = Untold(Some(watch));
         let stage = {
-            let _reading = untold.0.as_ref().map(|watch| watch.part().carry());
+            let _reading = part_of(&untold.0).map(Part::carry);
             match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => Stage::Running {
                     future: inner.call(request),
                 },
-                Poll::Pending => {
-                    let fresh = inner.clone();
-                    Stage::Unready {
-                        start: Some((std::mem::replace(inner, fresh), request)),
-                    }
-                }
-                Poll::Ready(Err(error)) => {
-                    *inner = inner.clone();
-                    Stage::refused(ToolError::from_error(error))
-                }
+                not_ready => Stage::not_ready(not_ready, inner, request),
             }
         };
         Self {
@@ -220,7 +219,7 @@ where
             let stage = match ready {
                 Poll::Ready(Ok(())) => {
                     // Whoever waited reads the clock anew, once for all layers further in.
-                    let _reading = this.watch.as_ref().map(|watch| watch.part().carry_now());
+                    let _reading = part_of(this.watch).map(Part::carry_now);
                     Stage::Running {
                         future: service.call(request),
                     }
@@ -268,6 +267,23 @@ where
 impl<S: Service<R>, R, A> Stage<S, R, A> {
     const fn refused(error: ToolError) -> Self {
         Self::Refused { error: Some(error) }
+    }
+
+    /// The instance that is waited for, or broken, is replaced by a fresh one.
+    #[cold]
+    fn not_ready(ready: Poll<Result<(), S::Error>>, inner: &mut S, request: R) -> Self
+    where
+        S: Clone,
+        S::Error: Into<BoxError> + 'static,
+    {
+        let fresh = inner.clone();
+        let instance = std::mem::replace(inner, fresh);
+        match ready {
+            Poll::Ready(Err(error)) => Self::refused(ToolError::from_error(error)),
+            _ => Self::Unready {
+                start: Some((instance, request)),
+            },
+        }
     }
 }
 

@@ -45,6 +45,7 @@ impl<T> PerTool<T> {
 
     /// The setting of a tool.
     #[must_use]
+    #[inline]
     pub fn get(&self, tool: &str) -> Option<&T> {
         // The usual case names no tool, and must not pay for a hash.
         if self.tools.is_empty() {

@@ -1,12 +1,18 @@
 //! The refusal that layers have in common.
 
-use toolbooth_core::{Part, ToolError};
+use toolbooth_core::{Bound, Part, ToolError};
 
 /// A call that comes at or after its caller's deadline is not started.
+#[inline]
 pub(crate) fn past_deadline(part: &Part) -> Option<ToolError> {
+    let bound = part.context().past_deadline(|| part.now())?;
+    Some(refused(part, bound))
+}
+
+#[cold]
+fn refused(part: &Part, bound: Bound) -> ToolError {
     let context = part.context();
-    let bound = context.past_deadline(|| part.now())?;
     let (limit, waited) = (bound.limit, context.elapsed());
     tracing::debug!(tool = context.tool(), call_id = %context.id(), ?limit, ?waited, "refused: the deadline has passed");
-    Some(bound.error(context))
+    bound.error(context)
 }

@@ -14,18 +14,20 @@ impl Attempt {
         self.tell();
     }
 
-    /// Ends a part; `alone` where nobody else holds the attempt, so that there is nobody to race with or to tell.
-    pub(crate) fn close(&self, depth: u32, outcome: Outcome, alone: bool) {
-        if depth > 1 {
-            let packed = pack(depth, outcome_code(outcome));
-            if packed < self.closed.load(Ordering::Relaxed) {
-                self.closed.store(packed, Ordering::Release);
-            }
-            if self.rare.get().is_some() {
-                self.tell();
-            }
-            return;
+    /// Ends a part that is not the outermost.
+    #[inline]
+    pub(crate) fn close_inside(&self, depth: u32, outcome: Outcome) {
+        let packed = pack(depth, outcome_code(outcome));
+        if packed < self.closed.load(Ordering::Relaxed) {
+            self.closed.store(packed, Ordering::Release);
         }
+        if self.rare.get().is_some() {
+            self.tell();
+        }
+    }
+
+    /// Ends the outermost part; `alone` where nobody else holds the attempt, so that there is nobody to race with or to tell.
+    pub(crate) fn close(&self, outcome: Outcome, alone: bool) {
         if alone {
             self.ended
                 .store(ENDED | u32::from(outcome_code(outcome)), Ordering::Release);

@@ -36,10 +36,14 @@ impl Attempt {
 
     /// What no cleanup layer has run: it goes to the layers around a fork, where there are any and
     /// they have room for it, and runs otherwise.
+    #[inline]
     pub(crate) fn leave_hooks(&self, outcome: Outcome) {
-        if self.rare.get().is_none() {
-            return;
+        if self.rare.get().is_some() {
+            self.leave_hooks_there_may_be(outcome);
         }
+    }
+
+    fn leave_hooks_there_may_be(&self, outcome: Outcome) {
         let mut hooks = self.take_hooks();
         if hooks.is_empty() {
             return;

@@ -204,12 +204,15 @@ impl Attempt {
     // --- layers
 
     /// Counts one more layer; gives its depth, and whether it is the first of the call and started its clock.
+    #[inline]
     pub(crate) fn enter(&self) -> (u32, bool) {
         let depth = self.depth.load(Ordering::Relaxed) + 1;
         self.depth.store(depth, Ordering::Release);
-        if depth > 1 {
-            return (depth, false);
-        }
+        (depth, depth == 1 && self.start())
+    }
+
+    /// The outermost layer numbers the attempt. True where it starts the call, too.
+    fn start(&self) -> bool {
         let call = self.call();
         if call.forked.load(Ordering::Acquire) {
             self.number();
@@ -220,10 +223,14 @@ impl Attempt {
         }
         let started = &call.started;
         if started.get().is_some() {
-            return (depth, false);
+            return false;
         }
         started.set(Some(Moment::now()));
-        (depth, true)
+        true
+    }
+
+    pub(in crate::call) fn is_entered(&self) -> bool {
+        self.depth.load(Ordering::Acquire) > 0
     }
 
     /// Whether no timeout layer had been entered yet.
@@ -260,6 +267,7 @@ impl Attempt {
     }
 
     /// The caller's own deadline.
+    #[inline]
     pub(in crate::call) fn deadline(&self) -> Option<Moment> {
         self.settings.more()?.deadline
     }
