@@ -78,6 +78,7 @@
 //! | [`RateLimitLayer`] | No more than so many calls start in a time | `rate` | on; calls wait, 1,024 of them at most |
 //! | [`CleanupLayer`] | Hooks run once, however the call ends, and nobody waits for them | `cleanup` | on; 5 s for a hook, 64 hooks |
 //! | [`PartialResultLayer`] | What was produced is in the error that cuts the call short | `partial` | on; 1,024 items and 1 MiB |
+//! | [`RetryPolicy`], in tower's `RetryLayer` | A call that failed is made again where that may help, until its deadline, within one budget for all calls | `retry` | off; waits of 100 ms doubled up to 10 s, 100 retries in 10 s and one for every five calls that succeed |
 //!
 //! [`tool_fn`] and [`stream_tool_fn`] make tools of functions: feature `handler`, on. [`ServiceBuilderExt`] gives `tower::ServiceBuilder`
 //! a method for each layer: feature `builder`, on. The feature `http` puts the same layers around
@@ -96,7 +97,15 @@
 //! | rate limit, concurrency limit | cleanup | a call that is refused or cut in line does not reach the cleanup layer: hooks that its caller registered run uncounted | the cleanup layer runs the hooks of every call |
 //! | partial results | any of them | no difference | no difference |
 //!
-//! Outside of a retry a layer is for the call as a whole, inside for each attempt: a timeout, a permit, a token, and cleanup that runs between attempts.
+//! With a retry, what stands outside of it is for the call as a whole, what stands inside for each attempt:
+//!
+//! | A | A outside the retry | the retry outside A |
+//! |---|---|---|
+//! | timeout | it bounds all attempts and the waits between them, and no attempt is begun that would be too late | it bounds each attempt; the whole may take as many times as long, and the waits |
+//! | rate limit | one token for the call | a token for each attempt; a refusal is tried again when there is a token |
+//! | concurrency limit | the permit is held through the waits | a permit for each attempt: while it waits the call holds none, and waits in line again |
+//! | cleanup | hooks of all attempts run at the end of the call, and are told its outcome | hooks of an attempt run when it ends, with [`with_wait`](CleanupLayer::with_wait) before the next one |
+//! | partial results | no difference | no difference |
 //!
 //! # Cancel safety
 //!
@@ -129,6 +138,8 @@ mod line;
 pub mod partial;
 #[cfg(feature = "rate")]
 pub mod rate;
+#[cfg(feature = "retry")]
+pub mod retry;
 mod shell;
 #[cfg(feature = "timeout")]
 pub mod timeout;
@@ -143,6 +154,8 @@ pub use handler::{stream_tool_fn, tool_fn};
 pub use partial::PartialResultLayer;
 #[cfg(feature = "rate")]
 pub use rate::{Quota, RateLimitLayer};
+#[cfg(feature = "retry")]
+pub use retry::RetryPolicy;
 #[cfg(feature = "builder")]
 pub use shell::ServiceBuilderExt;
 pub use shell::{ConfigError, PerTool};

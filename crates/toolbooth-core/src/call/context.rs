@@ -86,7 +86,7 @@ impl CallContext {
     /// Whether the caller said that running the call twice does no more than running it once.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.more().is_some_and(|more| more.idempotent)
+        self.idempotent() == Some(true)
     }
 
     /// A value that the caller sent along.
@@ -209,6 +209,12 @@ impl CallContext {
     pub fn past_deadline(&self, now: impl FnOnce() -> Moment) -> Option<Bound> {
         let deadline = self.attempt.deadline()?;
         (deadline <= now()).then(|| self.attempt.bound_of_caller(deadline))
+    }
+
+    /// For what makes calls again: whether running this one twice does no more than running it once, where the caller said so or not so.
+    #[must_use]
+    pub fn idempotent(&self) -> Option<bool> {
+        self.more()?.idempotent
     }
 
     /// For timeout layers: the limit that the caller gave this call.

@@ -18,7 +18,7 @@ pub(super) struct More {
     pub(super) id: Option<Name>,
     pub(super) tenant: Option<Name>,
     pub(super) priority: i32,
-    pub(super) idempotent: bool,
+    pub(super) idempotent: Option<bool>,
     pub(super) timeout: Option<Duration>,
     pub(super) deadline: Option<Moment>,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,

@@ -94,11 +94,12 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Whether running the call twice does no more than running it once.
+    /// Whether running the call twice does no more than running it once. Who says neither leaves it to what an error
+    /// [tells](crate::ToolError::is_retryable) whether the call is made again; with `false` it is only where it did not run.
     #[must_use]
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().idempotent = idempotent);
+            .configure(|settings| settings.more_mut().idempotent = Some(idempotent));
         self
     }
 

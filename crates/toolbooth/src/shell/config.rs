@@ -12,4 +12,7 @@ pub enum ConfigError {
         "a time limit of {0:?} cannot be waited for: say `TimeoutLayer::unlimited()` for no limit"
     )]
     EndlessTimeout(Duration),
+    /// A retry of no attempts.
+    #[error("a call of 0 attempts cannot be: give at least 1, which is a call without retries")]
+    ZeroAttempts,
 }
