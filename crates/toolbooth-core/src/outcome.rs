@@ -26,8 +26,12 @@ pub enum CancelReason {
     Timeout,
     /// The caller dropped the call, or its answer.
     CallerGone,
-    /// The runtime is shutting down.
+    /// The call that made this one was cut short, or is over.
+    Parent,
+    /// No more calls are taken, or the runtime is going away: shutdown.
     Shutdown,
+    /// The call's owner [cancelled](crate::Canceller) it.
+    Explicit,
 }
 
 // === impl Outcome ===
@@ -56,13 +60,15 @@ impl fmt::Display for Outcome {
 // === impl CancelReason ===
 
 impl CancelReason {
-    /// A stable name: `timeout`, `caller_gone`, `shutdown`.
+    /// A stable name: `timeout`, `caller_gone`, `parent`, `shutdown`, `explicit`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::CallerGone => "caller_gone",
+            Self::Parent => "parent",
             Self::Shutdown => "shutdown",
+            Self::Explicit => "explicit",
         }
     }
 
@@ -71,7 +77,7 @@ impl CancelReason {
     pub const fn outcome(self) -> Outcome {
         match self {
             Self::Timeout => Outcome::TimedOut,
-            Self::CallerGone | Self::Shutdown => Outcome::Cancelled,
+            Self::CallerGone | Self::Parent | Self::Shutdown | Self::Explicit => Outcome::Cancelled,
         }
     }
 }

@@ -110,7 +110,7 @@
 //! # Cancel safety
 //!
 //! Dropping a call's future, or its streamed answer, ends the call: permits and places in line are given back at once, hooks run, what the tool's future owns
-//! is dropped. A token that was taken is spent. So a call may stand in a `select!`, under anybody's timeout, or on a task that is aborted. Two things
+//! is dropped. So does a [`Canceller`], from wherever it is held: then the call ends with `Cancelled`. A token that was taken is spent. So a call may stand in a `select!`, under anybody's timeout, or on a task that is aborted. Two things
 //! outlive it: cleanup hooks, which [`CleanupLayer::drain`] waits for, and whatever a tool has spawned on its own. A tool that blocks its thread is cut when it next returns to the runtime, not before.
 //!
 //! # What clones share
@@ -162,10 +162,10 @@ pub use shell::{ConfigError, PerTool};
 #[cfg(feature = "timeout")]
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
-    BoxError, CallContext, CancelReason, CleanupEnd, Collected, Content, ContentStream, End,
-    ErrorKind, IntoToolOutput, MAX_HOOKS, Name, Origin, Outcome, OverloadReason, Partial, Piece,
-    Registered, Source, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse,
-    Watch, checked, whole_response,
+    BoxError, CallContext, CancelReason, Canceller, CleanupEnd, Collected, Content, ContentStream,
+    End, ErrorKind, IntoToolOutput, MAX_HOOKS, Name, Origin, Outcome, OverloadReason, Partial,
+    Piece, Registered, Source, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest,
+    ToolResponse, Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]
 pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};

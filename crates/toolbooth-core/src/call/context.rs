@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Name;
 use super::attempt::Attempt;
+use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Hooks, Registered};
 use super::clock::Moment;
 use super::settings::{Bound, More, Settings};
@@ -163,6 +164,12 @@ impl CallContext {
         self.attempt.gone().await;
     }
 
+    /// The means by which the call's owner cancels it: see [`Canceller`].
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller::new(self.attempt.signal())
+    }
+
     /// Registers work to be done when this attempt ends, however it ends: exactly once, the last
     /// registered first, without making the caller wait, and for 5 s at most unless the cleanup layer says otherwise.
     ///
@@ -315,7 +322,7 @@ impl CallContext {
         alone
     }
 
-    pub(crate) fn attempt_state(&self) -> &Attempt {
+    pub(crate) const fn attempt_state(&self) -> &Arc<Attempt> {
         &self.attempt
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod attempt;
+mod canceller;
 mod cleanup;
 mod clock;
 mod context;
@@ -9,6 +10,8 @@ mod name;
 mod settings;
 mod tool_call;
 
+pub(crate) use attempt::Cut;
+pub use canceller::Canceller;
 pub(crate) use cleanup::panic_text;
 pub use cleanup::{CleanupEnd, MAX_HOOKS, Registered};
 pub use cleanup::{DEFAULT_HOOK_LIMIT, Hooks, Tally};

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::args::Args;
-use super::{CallContext, Moment, Name};
+use super::{CallContext, Canceller, Moment, Name};
 
 /// A call of a tool: its name, its arguments, and the context that travels with it.
 ///
@@ -127,6 +127,12 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub const fn context(&self) -> &CallContext {
         &self.context
+    }
+
+    /// The means to cancel the call from elsewhere, taken before the call is made: see [`Canceller`].
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.context.canceller()
     }
 
     /// Takes the call apart. The arguments are moved out, or cloned if a clone of the call shares them.

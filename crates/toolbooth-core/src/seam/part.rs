@@ -1,3 +1,5 @@
+use std::task::{Context, Poll};
+
 use super::{End, Piece};
 use crate::answer::Displaced;
 use crate::call::{CallContext, Moment, Reading};
@@ -74,6 +76,26 @@ impl Part {
                 partials.count_delivered(attempt);
                 displaced
             });
+    }
+
+    /// Why the call is not to be started: it was cut short from outside before.
+    #[must_use]
+    #[inline]
+    pub fn cut(&self) -> Option<CancelReason> {
+        match self.depth {
+            1 => self.context.attempt_state().cut_before(),
+            _ => None,
+        }
+    }
+
+    /// After what is inside was pending: why the owner of the call cut it short, if this part is the outermost; else its
+    /// task is woken when that happens.
+    #[inline]
+    pub fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<CancelReason> {
+        match self.depth {
+            1 => self.context.attempt_state().poll_owner(cx),
+            _ => Poll::Pending,
+        }
     }
 
     /// Tells everything further in that it is cut short.

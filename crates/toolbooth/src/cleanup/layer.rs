@@ -52,6 +52,23 @@ impl CleanupLayer {
         self
     }
 
+    /// Takes no more calls: each is refused with [`Cancelled`](crate::ToolError::Cancelled) and
+    /// [`CancelReason::Shutdown`](crate::CancelReason::Shutdown), so that a [`drain`](Self::drain) comes to an end. For
+    /// all clones of this value, and for good. Calls that have begun go on. The [off value](Self::off) takes every call.
+    pub fn close(&self) {
+        if let Some(tracker) = &self.tracker {
+            tracker.close();
+        }
+    }
+
+    /// Whether it was [closed](Self::close).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.tracker
+            .as_ref()
+            .is_some_and(|tracker| tracker.is_closed())
+    }
+
     /// What became of the hooks so far.
     #[must_use]
     pub fn report(&self) -> DrainReport {
@@ -63,7 +80,7 @@ impl CleanupLayer {
     /// Waits until all hooks of calls that have ended are done, for `limit` at most; those that are
     /// not are stopped, for which they have some 10 ms, and count as abandoned. For shutdown: after the calls have ended or were dropped, before the runtime is.
     ///
-    /// The layer goes on as before: hooks of calls that end later run, and another drain waits for them.
+    /// The layer goes on as before, unless it was [closed](Self::close): hooks of calls that end later run, and another drain waits for them.
     ///
     /// # Cancel safety
     /// Safe: dropping the future stops no hook.

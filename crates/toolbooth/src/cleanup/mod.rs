@@ -41,7 +41,7 @@
 //! Dropping the future runs the hooks. They do not delay the caller, unless [`with_wait`](CleanupLayer::with_wait) says so.
 //!
 //! # Errors
-//! None of its own.
+//! `Cancelled`, for shutdown, once the layer is [closed](CleanupLayer::close); none of its own before.
 //!
 //! # Clone
 //! Clones of the layer, and services made of one layer value, share the count and [`drain`](CleanupLayer::drain).

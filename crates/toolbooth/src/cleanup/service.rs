@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, CancelReason, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::CleanupLayer;
@@ -56,6 +56,10 @@ where
         let context = request.context();
         let watch = ResponseWatch::new(context.enter(), &self.layer);
         let waiting = watch.waiting();
-        ResponseFuture::new(Guarded::start(&mut self.inner, request, watch), waiting)
+        let guarded = match self.layer.is_closed() {
+            true => Guarded::refuse(ToolError::cancelled(CancelReason::Shutdown), watch),
+            false => Guarded::start(&mut self.inner, request, watch),
+        };
+        ResponseFuture::new(guarded, waiting)
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(super) struct Tracker {
     /// Stops the hooks that run; a new one after each drain that came to its limit.
     stop: Mutex<CancellationToken>,
     count: Arc<Count>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +53,16 @@ impl Tracker {
             tasks: TaskTracker::new(),
             stop: Mutex::default(),
             count: Arc::default(),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Runs the hooks on a task of their own; `None` where there is no runtime for it, and they are abandoned.

@@ -8,7 +8,7 @@ use tower_service::Service;
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
 use crate::line::{Line, Place, Refusal, trace_refusal};
-use crate::shell::{Guarded, past_deadline};
+use crate::shell::{Guarded, not_to_start};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
@@ -61,8 +61,8 @@ where
             let watch = ResponseWatch::waiting(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         };
-        if let Some(late) = past_deadline(&part) {
-            return ResponseFuture::new(Guarded::refuse(late, ResponseWatch::waiting(part)));
+        if let Some(refusal) = not_to_start(&part) {
+            return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
         }
         if line.try_admit(|| part.now()) {
             let watch = ResponseWatch::admitted(part, line);

@@ -8,7 +8,7 @@ use tower_service::Service;
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
 use crate::line::{Line, Place, Refusal, Rule, trace_refusal};
-use crate::shell::{Guarded, past_deadline};
+use crate::shell::{Guarded, not_to_start};
 
 /// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
@@ -70,13 +70,14 @@ where
             let watch = ResponseWatch::new(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         };
-        if context.past_deadline(now).is_none() && line.try_admit(now) {
+        let cut = part.as_ref().and_then(Part::cut);
+        if cut.is_none() && context.past_deadline(now).is_none() && line.try_admit(now) {
             let watch = ResponseWatch::new(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
         let part = part.unwrap_or_else(|| context.enter());
-        if let Some(late) = past_deadline(&part) {
-            return ResponseFuture::new(Guarded::refuse(late, ResponseWatch::new(Some(part))));
+        if let Some(refusal) = not_to_start(&part) {
+            return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::new(Some(part))));
         }
         if self.reject {
             let now = part.now();

@@ -90,7 +90,9 @@ where
         S: Clone,
     {
         let mut untold = Untold(Some(watch));
-        let stage = {
+        let stage = if let Some(reason) = part_of(&untold.0).and_then(Part::cut) {
+            Stage::refused(ToolError::cancelled(reason))
+        } else {
             let _reading = part_of(&untold.0).map(Part::carry);
             match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => Stage::Running {
@@ -127,7 +129,12 @@ where
 
     /// Refuses the call; nothing inside is touched.
     #[cfg_attr(
-        not(any(feature = "timeout", feature = "concurrency", feature = "rate")),
+        not(any(
+            feature = "timeout",
+            feature = "concurrency",
+            feature = "rate",
+            feature = "cleanup"
+        )),
         expect(dead_code, reason = "only limits refuse")
     )]
     pub(crate) fn refuse(error: ToolError, watch: W) -> Self {
@@ -248,8 +255,8 @@ where
     type Output = Result<<S::Response as ToolResponse>::Watched<W>, ToolError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match ready!(self.as_mut().poll_stage(cx)) {
-            Ok(answer) => {
+        match self.as_mut().poll_stage(cx) {
+            Poll::Ready(Ok(answer)) => {
                 let watch = self
                     .project()
                     .watch
@@ -257,7 +264,13 @@ where
                     .expect("polled after it was done");
                 Poll::Ready(Ok(answer.watch(watch)))
             }
-            Err(error) => Poll::Ready(Err(self.fail(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(error))),
+            Poll::Pending => {
+                let part = part_of(self.as_mut().project().watch);
+                let cut = part.map_or(Poll::Pending, |part| part.poll_cut(cx));
+                let reason = ready!(cut);
+                Poll::Ready(Err(self.fail(ToolError::cancelled(reason))))
+            }
         }
     }
 }

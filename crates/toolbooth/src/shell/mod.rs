@@ -30,4 +30,4 @@ pub(crate) use guarded::Admit;
 pub(crate) use guarded::{Guarded, LayerWatch};
 pub use per_tool::PerTool;
 #[cfg(any(feature = "timeout", feature = "concurrency", feature = "rate"))]
-pub(crate) use refusal::past_deadline;
+pub(crate) use refusal::not_to_start;

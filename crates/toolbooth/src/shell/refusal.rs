@@ -2,9 +2,12 @@
 
 use toolbooth_core::{Bound, Part, ToolError};
 
-/// A call that comes at or after its caller's deadline is not started.
+/// A call that was cancelled before, or that comes at or after its caller's deadline, is not started.
 #[inline]
-pub(crate) fn past_deadline(part: &Part) -> Option<ToolError> {
+pub(crate) fn not_to_start(part: &Part) -> Option<ToolError> {
+    if let Some(reason) = part.cut() {
+        return Some(ToolError::cancelled(reason));
+    }
     let bound = part.context().past_deadline(|| part.now())?;
     Some(refused(part, bound))
 }

@@ -8,7 +8,7 @@ use toolbooth_core::{
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
-use crate::shell::{Guarded, PerTool, past_deadline};
+use crate::shell::{Guarded, PerTool, not_to_start};
 
 /// A tool whose calls are cut when they take too long. Made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
@@ -82,9 +82,9 @@ where
         let part = context.enter();
         let now = part.now();
         let bound = self.bound(context, now);
-        if let Some(late) = past_deadline(&part) {
+        if let Some(refusal) = not_to_start(&part) {
             return ResponseFuture::new(
-                Guarded::refuse(late, ResponseWatch::new(part, None)),
+                Guarded::refuse(refusal, ResponseWatch::new(part, None)),
                 None,
             );
         }

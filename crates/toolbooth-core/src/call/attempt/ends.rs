@@ -39,17 +39,20 @@ impl Attempt {
         self.end_partials();
         if before & RARE != 0 {
             self.tell();
+            self.disown();
         }
     }
 
     /// The reason of a cut from outside of `depth`.
     pub(crate) fn cancelled_outside(&self, depth: u32) -> Option<CancelReason> {
-        let own = self.cancelled.load(Ordering::Acquire);
-        if unpack_depth(own) < depth {
-            return Some(reason_of(own));
+        let own = cut_outside(self.cancelled.load(Ordering::Acquire), depth);
+        if own.is_some() {
+            return own;
         }
-        let link = self.parent.as_ref()?;
-        link.attempt.cancelled_outside(link.depth + 1)
+        match &self.parent {
+            Some(link) => link.attempt.cancelled_outside(link.depth + 1),
+            None => self.cancelled_before(),
+        }
     }
 
     /// How the attempt ended, if it has, outside of `depth`.
@@ -70,6 +73,11 @@ impl Attempt {
         link.attempt.closed_outside(link.depth + 1)
     }
 
+    /// Whether the outermost part has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) & ENDED != 0
+    }
+
     pub(in crate::call) fn is_closed(&self) -> bool {
         self.closed_outside(u32::MAX).is_some()
     }
@@ -86,6 +94,7 @@ impl Attempt {
 
     /// Waits until the attempt is cut or over.
     pub(in crate::call) async fn gone(self: &Arc<Self>) {
+        self.join();
         let mut watched = self;
         while let Some(link) = &watched.parent {
             link.attempt.watch(watched);
@@ -131,11 +140,21 @@ const fn unpack_depth(packed: u64) -> u32 {
     }
 }
 
+/// The reason of a cut from outside of `depth`, where that is what is packed.
+pub(super) const fn cut_outside(packed: u64, depth: u32) -> Option<CancelReason> {
+    match unpack_depth(packed) < depth {
+        true => Some(reason_of(packed)),
+        false => None,
+    }
+}
+
 const fn reason_code(reason: CancelReason) -> u8 {
     match reason {
         CancelReason::Timeout => 0,
         CancelReason::CallerGone => 1,
-        CancelReason::Shutdown => 2,
+        CancelReason::Parent => 2,
+        CancelReason::Shutdown => 3,
+        CancelReason::Explicit => 4,
     }
 }
 
@@ -143,7 +162,9 @@ const fn reason_of(packed: u64) -> CancelReason {
     match packed & 0xff {
         0 => CancelReason::Timeout,
         1 => CancelReason::CallerGone,
-        _ => CancelReason::Shutdown,
+        2 => CancelReason::Parent,
+        3 => CancelReason::Shutdown,
+        _ => CancelReason::Explicit,
     }
 }
 

@@ -15,6 +15,7 @@
 mod ends;
 mod hooks;
 mod keep;
+mod owner;
 mod serial;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
@@ -23,10 +24,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+pub(crate) use self::owner::Cut;
+
 use self::ends::{OPEN, RARE};
 use self::keep::Keep;
+use self::owner::Owner;
 use self::serial::serial;
 use super::Name;
+use super::canceller::Signal;
 use super::cleanup::Hooks;
 use super::clock::{AtomicMoment, Moment};
 use super::settings::{Bound, Settings};
@@ -72,6 +77,8 @@ struct Call {
     attempts: AtomicU32,
     forked: AtomicBool,
     partials: OnceLock<Box<Mutex<Partials>>>,
+    /// Where somebody has the means to cancel the call.
+    signal: OnceLock<Arc<Signal>>,
 }
 
 /// From a fork to what it was forked from: it is inside the layers up to `depth`.
@@ -89,6 +96,7 @@ struct Rare {
     hooks: Mutex<Hooks>,
     /// Forks in which somebody waits for the cut.
     forks: Mutex<Vec<Weak<Attempt>>>,
+    owner: OnceLock<Owner>,
 }
 
 // === impl Attempt ===
@@ -101,6 +109,7 @@ impl Attempt {
             attempts: AtomicU32::new(0),
             forked: AtomicBool::new(false),
             partials: OnceLock::new(),
+            signal: OnceLock::new(),
         };
         Self::new(settings, CallRef::First(call))
     }
@@ -205,14 +214,14 @@ impl Attempt {
 
     /// Counts one more layer; gives its depth, and whether it is the first of the call and started its clock.
     #[inline]
-    pub(crate) fn enter(&self) -> (u32, bool) {
+    pub(crate) fn enter(self: &Arc<Self>) -> (u32, bool) {
         let depth = self.depth.load(Ordering::Relaxed) + 1;
         self.depth.store(depth, Ordering::Release);
         (depth, depth == 1 && self.start())
     }
 
     /// The outermost layer numbers the attempt. True where it starts the call, too.
-    fn start(&self) -> bool {
+    fn start(self: &Arc<Self>) -> bool {
         let call = self.call();
         if call.forked.load(Ordering::Acquire) {
             self.number();
@@ -221,6 +230,7 @@ impl Attempt {
             call.attempts.store(1, Ordering::Release);
             self.number.store(1, Ordering::Release);
         }
+        self.join();
         let started = &call.started;
         if started.get().is_some() {
             return false;

@@ -1,4 +1,4 @@
-//! A streamed answer that a task cuts, whether or not its consumer polls.
+//! A streamed answer that is cut by a task or by the owner of its call, whether or not its consumer polls.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -11,14 +11,16 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::{Pair, Pieces, panicked};
+use crate::call::Cut;
 use crate::error::ToolError;
+use crate::outcome::CancelReason;
 use crate::seam::Watch;
 use crate::sync::lock;
 
 /// The consumer's end of a pair that a task may cut: dropping it ends the pair and the task.
 pub(super) struct Cuttable<P: Pieces, W: Watch> {
     shared: Arc<Shared<P, W>>,
-    task: AbortHandle,
+    task: Option<AbortHandle>,
 }
 
 struct Shared<P: Pieces, W: Watch> {
@@ -36,7 +38,10 @@ struct State<P: Pieces, W: Watch> {
 // === impl Cuttable ===
 
 impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
-    pub(super) fn new(pair: Pair<P, W>, at: Instant, runtime: &Handle) -> Self {
+    /// It is cut by the owner of its call, if that has one, and at a moment, if there is one.
+    pub(super) fn new(pair: Pair<P, W>, at: Option<(Instant, Handle)>) -> Self {
+        let context = pair.watch.as_ref().and_then(W::context).cloned();
+
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 pair: Some(Box::pin(pair)),
@@ -45,15 +50,18 @@ impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
             }),
             struck: AtomicBool::new(false),
         });
-        let cut = Arc::clone(&shared);
-        let task = runtime.spawn(async move {
-            tokio::time::sleep_until(at).await;
-            cut.strike();
-        });
-        Self {
-            shared,
-            task: task.abort_handle(),
+        if let Some(context) = context {
+            context.attempt_state().cut_with_owner(&shared);
         }
+        let task = at.map(|(at, runtime)| {
+            let cut = Arc::clone(&shared);
+            let task = runtime.spawn(async move {
+                tokio::time::sleep_until(at).await;
+                cut.strike();
+            });
+            task.abort_handle()
+        });
+        Self { shared, task }
     }
 
     pub(super) fn poll_piece(
@@ -85,7 +93,9 @@ impl<P: Pieces, W: Watch> Cuttable<P, W> {
 
 impl<P: Pieces, W: Watch> Drop for Cuttable<P, W> {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
         let pair = lock(&self.shared.state).pair.take();
         drop(pair);
     }
@@ -133,6 +143,16 @@ impl<P: Pieces, W: Watch> Shared<P, W> {
     }
 }
 
+impl<P: Pieces + Send, W: Watch> Cut for Shared<P, W> {
+    fn cut(&self) {
+        self.strike();
+    }
+}
+
+fn cut_by_owner(watch: &impl Watch) -> Option<CancelReason> {
+    watch.context()?.attempt_state().cut_by_owner()
+}
+
 impl<P: Pieces, W: Watch> State<P, W> {
     /// A piece that is ready at the instant is still delivered. A panic has no caller to go to here, and becomes the error.
     fn last_piece(&mut self) {
@@ -158,7 +178,10 @@ impl<P: Pieces, W: Watch> State<P, W> {
         };
         let mut cx = Context::from_waker(Waker::noop());
         let error = match pair.as_mut().project().watch {
-            Some(watch) => watch.poll_interrupt(&mut cx),
+            Some(watch) => match cut_by_owner(watch) {
+                Some(reason) => Poll::Ready(ToolError::cancelled(reason)),
+                None => watch.poll_interrupt(&mut cx),
+            },
             None => Poll::Pending,
         };
         match error {

@@ -72,17 +72,20 @@ where
     P: Send + 'static,
 {
     pub(in crate::seam) fn new(source: P, watch: W) -> Self {
-        let at = watch.cut_at();
+        let at = watch.cut_at().zip(Handle::try_current().ok());
+        let owned = watch
+            .context()
+            .is_some_and(|context| context.attempt_state().is_owned());
         let pair = Pair {
             source: Some(source),
             watch: Some(watch),
             last: None,
         };
-        match (at, Handle::try_current()) {
-            (Some(at), Ok(runtime)) => Self::Shared {
-                shared: Cuttable::new(pair, at, &runtime),
+        match at.is_some() || owned {
+            true => Self::Shared {
+                shared: Cuttable::new(pair, at),
             },
-            _ => Self::Alone { pair },
+            false => Self::Alone { pair },
         }
     }
 
