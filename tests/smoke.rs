@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
-    CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, PartialResultLayer,
-    RateLimitLayer, TimeoutLayer, ToolCall, tool_fn,
+    CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, Outcome,
+    PartialResultLayer, RateLimitLayer, SpawnLayer, TimeoutLayer, ToolCall, tool_fn,
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -378,5 +378,70 @@ fn a_hook_that_blocks_its_thread_is_orphaned() {
             (report.ran, report.failed, report.abandoned, report.orphaned),
             (0, 0, 1, 0)
         );
+    });
+}
+
+/// A tool that blocks its thread is cut at the limit all the same: its caller goes on, its permit comes back when it lets
+/// go of its thread, and that is what a drain waits for.
+#[test]
+fn a_tool_that_never_yields_blocks_neither_its_caller_nor_the_limit() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    let cleanup = CleanupLayer::new();
+    let concurrency = ConcurrencyLimitLayer::new(1);
+    let (release, running) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let tool = {
+        let (release, running) = (Arc::clone(&release), Arc::clone(&running));
+        tool_fn("blocks", move |_: ()| {
+            let (release, running) = (Arc::clone(&release), Arc::clone(&running));
+            async move {
+                let _here = Inside::enter(&running);
+                while release.load(Ordering::SeqCst) == 0 {
+                    std::thread::yield_now();
+                }
+                // Yields at last, and never comes back.
+                std::future::pending::<Result<(), std::io::Error>>().await
+            }
+        })
+    };
+    let tool = ServiceBuilder::new()
+        .layer(cleanup.clone())
+        .layer(TimeoutLayer::new(Duration::from_millis(50)))
+        .layer(SpawnLayer::new())
+        .layer(concurrency.clone())
+        .service(tool);
+    runtime.block_on(async {
+        let call = ToolCall::new("blocks", json!(null));
+        let still_running = Arc::clone(&running);
+        let (told, seen) = oneshot::channel();
+        call.context().on_cleanup(|outcome| async move {
+            let running = still_running.load(Ordering::SeqCst);
+            told.send((outcome, running))
+                .expect("the test waits for it");
+        });
+        let error = tool.oneshot(call).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        // It has not moved, and its permit is where it is.
+        assert_eq!(running.load(Ordering::SeqCst), 1);
+        assert_eq!(concurrency.available(), 0);
+
+        let drain = tokio::spawn({
+            let cleanup = cleanup.clone();
+            async move { cleanup.drain(Duration::from_secs(60)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!drain.is_finished());
+        release.store(1, Ordering::SeqCst);
+        let report = drain.await.unwrap();
+        assert_eq!(
+            (report.failed, report.abandoned, report.orphaned),
+            (0, 0, 0)
+        );
+        assert_eq!(concurrency.available(), 1);
+        // A hook runs when what the tool held is gone.
+        assert_eq!(seen.await.unwrap(), (Outcome::TimedOut, 0));
     });
 }

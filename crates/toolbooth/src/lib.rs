@@ -78,6 +78,8 @@
 //! | [`RateLimitLayer`] | No more than so many calls start in a time | `rate` | on; calls wait, 1,024 of them at most |
 //! | [`CleanupLayer`] | Hooks run once, however the call ends, and nobody waits for them | `cleanup` | on; 5 s for a hook, 64 hooks |
 //! | [`PartialResultLayer`] | What was produced is in the error that cuts the call short | `partial` | on; 1,024 items and 1 MiB |
+//! | [`CatchPanicLayer`] | A panic of the tool is the error of its call, and goes no further | `catch-panic` | on |
+//! | [`SpawnLayer`] | Each call runs on a task of its own, so that a tool that blocks its thread holds up neither its caller nor a limit outside | `spawn` | on; needs a runtime of more than one thread for that |
 //! | [`RetryPolicy`], in tower's `RetryLayer` | A call that failed is made again where that may help, until its deadline, within one budget for all calls | `retry` | off; waits of 100 ms doubled up to 10 s, 100 retries in 10 s and one for every five calls that succeed |
 //!
 //! [`tool_fn`] and [`stream_tool_fn`] make tools of functions: feature `handler`, on. [`ServiceBuilderExt`] gives `tower::ServiceBuilder`
@@ -96,6 +98,9 @@
 //! | rate limit | concurrency limit | who waits for a token holds no permit; a token is spent on a call that then finds no permit in time | a permit is held while waiting for a token |
 //! | rate limit, concurrency limit | cleanup | a call that is refused or cut in line does not reach the cleanup layer: hooks that its caller registered run uncounted | the cleanup layer runs the hooks of every call |
 //! | partial results | any of them | no difference | no difference |
+//! | catch panics | any of them | their part of the call ends in a panic that passes | they see an error |
+//! | spawn | timeout | the limit runs on the tool's task: a tool that blocks its thread is cut when it yields | the limit strikes on time, whatever the tool does |
+//! | spawn | concurrency limit | a call that is cut while its tool blocks gives its permit back when the tool yields | the permit is back at once, although the tool may still block |
 //!
 //! With a retry, what stands outside of it is for the call as a whole, what stands inside for each attempt:
 //!
@@ -126,6 +131,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
+#[cfg(feature = "catch-panic")]
+pub mod catch_panic;
 #[cfg(feature = "cleanup")]
 pub mod cleanup;
 #[cfg(feature = "concurrency")]
@@ -141,9 +148,13 @@ pub mod rate;
 #[cfg(feature = "retry")]
 pub mod retry;
 mod shell;
+#[cfg(feature = "spawn")]
+pub mod spawn;
 #[cfg(feature = "timeout")]
 pub mod timeout;
 
+#[cfg(feature = "catch-panic")]
+pub use catch_panic::CatchPanicLayer;
 #[cfg(feature = "cleanup")]
 pub use cleanup::{CleanupLayer, DrainReport};
 #[cfg(feature = "concurrency")]
@@ -159,6 +170,8 @@ pub use retry::RetryPolicy;
 #[cfg(feature = "builder")]
 pub use shell::ServiceBuilderExt;
 pub use shell::{ConfigError, PerTool};
+#[cfg(feature = "spawn")]
+pub use spawn::SpawnLayer;
 #[cfg(feature = "timeout")]
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{

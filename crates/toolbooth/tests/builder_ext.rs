@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
-    BoxError, CallContext, CleanupLayer, ErrorKind, PartialResultLayer, PerTool, Quota,
-    ServiceBuilderExt, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse,
-    tool_fn,
+    BoxError, CallContext, CatchPanicLayer, CleanupLayer, ErrorKind, PartialResultLayer, PerTool,
+    Quota, ServiceBuilderExt, SpawnLayer, TimeoutScope, ToolCall, ToolError, ToolOutput,
+    ToolRequest, ToolResponse, tool_fn,
 };
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -117,6 +117,39 @@ async fn tool_partial_results_keeps_what_was_emitted() {
     assert_eq!(error.partial().unwrap().contents(), ["begun".into()]);
 }
 
+/// A tool that says on which task it runs, or panics.
+fn tells_its_task() -> impl Service<ToolCall, Response = ToolOutput, Error = ToolError, Future: Send>
++ Clone
++ Send
++ 'static {
+    tool_fn("tool", async |panics: bool| {
+        assert!(!panics, "as it was told");
+        Ok::<_, BoxError>(format!("{:?}", tokio::task::try_id()))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn tool_catch_panic_makes_a_panic_an_error() {
+    let stack = ServiceBuilder::new()
+        .tool_catch_panic(CatchPanicLayer::new())
+        .service(tells_its_task());
+    let error = stack.oneshot(ToolCall::new("tool", json!(true))).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Panicked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tool_spawn_runs_a_call_on_a_task_of_its_own() {
+    let here = format!("{:?}", tokio::task::try_id());
+    for (spawn, is_here) in [(SpawnLayer::new(), false), (SpawnLayer::off(), true)] {
+        let stack = ServiceBuilder::new()
+            .tool_spawn(spawn)
+            .service(tells_its_task());
+        let answer = stack.oneshot(ToolCall::new("tool", json!(false))).await;
+        let task = answer.unwrap().collect().await.unwrap().text();
+        assert_eq!(task == here, is_here);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn clones_of_a_builder_share_its_limits() {
     let builder = ServiceBuilder::new().tool_concurrency_limit(1);
@@ -136,6 +169,8 @@ async fn off_values_pass_everything_through() {
         .tool_concurrency_limit(None)
         .tool_cleanup(CleanupLayer::off())
         .tool_partial_results(PartialResultLayer::off())
+        .tool_catch_panic(CatchPanicLayer::off())
+        .tool_spawn(SpawnLayer::off())
         .service(tool());
     // More at once than any limit here would allow to wait.
     assert_eq!(time(stack.clone(), 2_000).await, 10);

@@ -275,12 +275,3 @@ async fn caught(future: impl Future<Output = ()>) -> Result<(), Box<dyn Any + Se
     )
     .await
 }
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "not a text",
-    }
-}

@@ -249,6 +249,11 @@ impl CallContext {
         self.attempt.enter_timeout()
     }
 
+    /// For layers that run what is further in on a task: called before that starts.
+    pub fn enter_task(&self) {
+        self.attempt.enter_task();
+    }
+
     /// For timeout layers: what is further in ends by `bound`.
     pub fn narrow(&self, bound: Bound) {
         self.attempt.narrow(bound);

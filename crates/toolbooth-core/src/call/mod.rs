@@ -12,7 +12,6 @@ mod tool_call;
 
 pub(crate) use attempt::Cut;
 pub use canceller::Canceller;
-pub(crate) use cleanup::panic_text;
 pub use cleanup::{CleanupEnd, MAX_HOOKS, Registered};
 pub use cleanup::{DEFAULT_HOOK_LIMIT, Hooks, Tally};
 pub use clock::Moment;

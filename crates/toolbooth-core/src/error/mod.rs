@@ -8,6 +8,7 @@ mod kind;
 mod origin;
 mod source;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,6 +177,18 @@ impl ToolError {
             message: message.into(),
             origin: Origin::default(),
         }
+    }
+
+    /// The panic that [`catch_unwind`](std::panic::catch_unwind) or a task gave: for authors of layers.
+    #[must_use]
+    pub fn from_panic(panic: &(dyn Any + Send)) -> Self {
+        Self::panicked(match panic.downcast_ref::<String>() {
+            Some(text) => text,
+            None => panic
+                .downcast_ref::<&str>()
+                .copied()
+                .unwrap_or("not a text"),
+        })
     }
 
     /// Arguments that do not fit: where, and why.

@@ -30,6 +30,11 @@ pub trait Watch: Send + Unpin + Sized + 'static {
         None
     }
 
+    /// Whether a panic of a streamed answer becomes the error that ends it, instead of going on to the consumer.
+    fn catches_panics(&self) -> bool {
+        false
+    }
+
     /// A piece of a streamed answer, on its way to the consumer: `Break` cuts the answer behind it.
     fn on_content(&mut self, piece: Piece<'_>) -> ControlFlow<ToolError> {
         let _ = piece;

@@ -7,10 +7,14 @@ use tower::ServiceBuilder;
     feature = "concurrency",
     feature = "rate",
     feature = "cleanup",
-    feature = "partial"
+    feature = "partial",
+    feature = "catch-panic",
+    feature = "spawn"
 ))]
 use tower_layer::Stack;
 
+#[cfg(feature = "catch-panic")]
+use crate::CatchPanicLayer;
 #[cfg(feature = "cleanup")]
 use crate::CleanupLayer;
 #[cfg(feature = "concurrency")]
@@ -19,6 +23,8 @@ use crate::ConcurrencyLimitLayer;
 use crate::PartialResultLayer;
 #[cfg(feature = "timeout")]
 use crate::PerTool;
+#[cfg(feature = "spawn")]
+use crate::SpawnLayer;
 #[cfg(feature = "timeout")]
 use crate::TimeoutLayer;
 #[cfg(feature = "rate")]
@@ -31,7 +37,7 @@ use crate::{Quota, RateLimitLayer};
 /// count it, and all are done when the head of a streamed answer is there. Both kinds go into one builder.
 ///
 /// Each method has an off value, with which the stack keeps its type: a limit of `None`, [`CleanupLayer::off`],
-/// [`PartialResultLayer::off`]. (tower's `option_layer` would make another type of the answer, too.)
+/// [`PartialResultLayer::off`], [`CatchPanicLayer::off`], [`SpawnLayer::off`]. (tower's `option_layer` would make another type of the answer, too.)
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -104,6 +110,17 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
         self,
         partial: PartialResultLayer,
     ) -> ServiceBuilder<Stack<PartialResultLayer, L>>;
+
+    /// Makes a panic of what is inside the error of its call. [`CatchPanicLayer::off`] lets it pass.
+    #[cfg(feature = "catch-panic")]
+    fn tool_catch_panic(
+        self,
+        catch_panic: CatchPanicLayer,
+    ) -> ServiceBuilder<Stack<CatchPanicLayer, L>>;
+
+    /// Runs each call on a task of its own. [`SpawnLayer::off`] leaves it on its caller's.
+    #[cfg(feature = "spawn")]
+    fn tool_spawn(self, spawn: SpawnLayer) -> ServiceBuilder<Stack<SpawnLayer, L>>;
 }
 
 mod sealed {
@@ -152,5 +169,18 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         partial: PartialResultLayer,
     ) -> ServiceBuilder<Stack<PartialResultLayer, L>> {
         self.layer(partial)
+    }
+
+    #[cfg(feature = "catch-panic")]
+    fn tool_catch_panic(
+        self,
+        catch_panic: CatchPanicLayer,
+    ) -> ServiceBuilder<Stack<CatchPanicLayer, L>> {
+        self.layer(catch_panic)
+    }
+
+    #[cfg(feature = "spawn")]
+    fn tool_spawn(self, spawn: SpawnLayer) -> ServiceBuilder<Stack<SpawnLayer, L>> {
+        self.layer(spawn)
     }
 }

@@ -3,12 +3,16 @@
 #[cfg(feature = "builder")]
 mod builder_ext;
 mod config;
+#[cfg(any(feature = "catch-panic", feature = "spawn"))]
+mod contained;
 #[cfg(any(
     feature = "timeout",
     feature = "concurrency",
     feature = "rate",
     feature = "cleanup",
-    feature = "partial"
+    feature = "partial",
+    feature = "catch-panic",
+    feature = "spawn"
 ))]
 mod guarded;
 mod per_tool;
@@ -18,6 +22,8 @@ mod refusal;
 #[cfg(feature = "builder")]
 pub use builder_ext::ServiceBuilderExt;
 pub use config::ConfigError;
+#[cfg(any(feature = "catch-panic", feature = "spawn"))]
+pub(crate) use contained::Contained;
 #[cfg(any(feature = "concurrency", feature = "rate"))]
 pub(crate) use guarded::Admit;
 #[cfg(any(
@@ -25,7 +31,9 @@ pub(crate) use guarded::Admit;
     feature = "concurrency",
     feature = "rate",
     feature = "cleanup",
-    feature = "partial"
+    feature = "partial",
+    feature = "catch-panic",
+    feature = "spawn"
 ))]
 pub(crate) use guarded::{Guarded, LayerWatch};
 pub use per_tool::PerTool;

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::{FutureExt, StreamExt};
 use tokio_test::{assert_pending, assert_ready};
@@ -14,7 +14,9 @@ use toolbooth::{
 use tower::util::service_fn;
 use tower::{Layer, Service};
 
-use super::{Count, Handle, Mock, Probe, Readiness, call, error, mock, ms, next, text, told};
+use super::{
+    Answer, Count, Handle, Mock, Probe, Readiness, call, error, mock, ms, next, text, told,
+};
 
 /// A layer that makes tools of tools.
 pub(crate) trait Layers<S>: Layer<S, Service: Wrapped> {}
@@ -34,6 +36,29 @@ impl<S> Wrapped for S where
 
 macro_rules! every_layer {
     ($layer:expr) => {
+        crate::support::laws::every_layer! { $layer;
+            an_answer_that_is_there_comes_at_the_first_poll
+            panic_in_the_tool_reaches_the_caller_and_is_the_outcome
+            panic_in_inner_poll_ready_is_the_outcome
+            panic_in_inner_poll_ready_after_a_wait_is_the_outcome
+            panic_in_inner_call_is_the_outcome
+            panic_in_a_streamed_answer_is_the_outcome
+        }
+    };
+    ($layer:expr, which contains panics) => {
+        crate::support::laws::every_layer! { $layer;
+            panic_in_the_tool_is_the_error
+            panic_in_the_drop_of_the_tools_future_is_the_error
+            panic_in_the_drop_of_a_call_that_is_dropped_goes_no_further
+            panic_in_inner_poll_ready_is_the_error
+            panic_in_inner_poll_ready_after_a_wait_is_the_error
+            panic_in_inner_call_is_the_error
+            panic_in_a_streamed_answer_is_its_error
+            panic_in_the_drop_of_a_streamed_answer_is_its_error
+            panic_in_the_drop_of_a_streamed_answer_that_is_dropped_goes_no_further
+        }
+    };
+    ($layer:expr; $($more:ident)+) => {
         crate::support::laws::every_layer! { @ $layer;
             answer_passes_through
             poll_ready_is_always_ready_and_touches_nothing
@@ -54,11 +79,7 @@ macro_rules! every_layer {
             streamed_answer_ends_the_call_with_its_last_piece
             streamed_answer_that_fails_ends_the_call
             service_dropped_while_a_call_runs_does_not_end_it
-            panic_in_the_tool_reaches_the_caller_and_is_the_outcome
-            panic_in_inner_poll_ready_is_the_outcome
-            panic_in_inner_poll_ready_after_a_wait_is_the_outcome
-            panic_in_inner_call_is_the_outcome
-            panic_in_a_streamed_answer_is_the_outcome
+            $($more)*
             an_error_answer_is_ok_and_failed
         }
     };
@@ -87,6 +108,28 @@ fn two_pieces_and_stuck(dropped: &Count) -> ToolOutput {
 async fn answer(handle: &mut Handle, output: ToolOutput) {
     let (_, send) = handle.next_request().await.expect("a request");
     send.send_response(output);
+    tasks().await;
+}
+
+/// Lets tasks do what they can.
+async fn tasks() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Polls, and again if a task had something for it.
+async fn turn<F: Future>(future: &mut tokio_test::task::Spawn<F>) -> Poll<F::Output> {
+    let polled = future.poll();
+    if polled.is_ready() {
+        return polled;
+    }
+    tasks().await;
+    if future.is_woken() {
+        future.poll()
+    } else {
+        polled
+    }
 }
 
 pub(crate) async fn answer_passes_through<L: Layers<Mock>>(layer: L) {
@@ -97,7 +140,7 @@ pub(crate) async fn answer_passes_through<L: Layers<Mock>>(layer: L) {
     let (request, send) = handle.next_request().await.expect("a request");
     assert_eq!(request.context().id(), "the call");
     send.send_response(ToolOutput::text("done").with_meta("cost", 3));
-    let output = assert_ready!(future.poll()).unwrap();
+    let output = assert_ready!(turn(&mut future).await).unwrap();
     assert_eq!(output.meta().unwrap()["cost"], 3);
     assert_eq!(text(Ok(output)).await, "done");
     assert_eq!(outcomes.outcomes().await, [Outcome::Completed]);
@@ -129,17 +172,16 @@ pub(crate) async fn the_ready_path_takes_no_clone<L: Layers<Probe>>(layer: L) {
 pub(crate) async fn pending_call_is_woken_by_its_tool<L: Layers<Mock>>(layer: L) {
     let (mut service, mut handle) = mock(&layer);
     let mut future = tokio_test::task::spawn(service.call(call()));
-    assert_pending!(future.poll());
+    assert_pending!(turn(&mut future).await);
     assert!(!future.is_woken());
     answer(&mut handle, ToolOutput::text("done")).await;
     assert!(future.is_woken());
-    assert_eq!(text(assert_ready!(future.poll())).await, "done");
+    assert_eq!(text(assert_ready!(turn(&mut future).await)).await, "done");
 }
 
 pub(crate) async fn tool_error_inside_is_passed_on_unboxed<L>(layer: L)
 where
-    L: Layers<tower::util::ServiceFn<fn(ToolCall) -> std::future::Ready<super::Answer>>>
-        + Layers<Mock>,
+    L: Layers<tower::util::ServiceFn<fn(ToolCall) -> std::future::Ready<Answer>>> + Layers<Mock>,
 {
     // As the error type of the inner service.
     let refusing: fn(ToolCall) -> _ = |_| std::future::ready(Err(ToolError::rate_limited(ms(7))));
@@ -154,7 +196,8 @@ where
     let failed = ToolError::failed("disk full").with_retryable(true);
     let (_, send) = handle.next_request().await.unwrap();
     send.send_error(failed.clone());
-    let passed = error(assert_ready!(future.poll()));
+    tasks().await;
+    let passed = error(assert_ready!(turn(&mut future).await));
     let source = |error| std::error::Error::source(error).unwrap();
     assert!(std::ptr::addr_eq(source(&failed), source(&passed)));
     assert!(passed.is_retryable());
@@ -167,7 +210,8 @@ pub(crate) async fn foreign_error_becomes_the_source_of_a_tool_error<L: Layers<M
     let mut future = tokio_test::task::spawn(service.call(call));
     let (_, send) = handle.next_request().await.unwrap();
     send.send_error("disk full");
-    let failed = error(assert_ready!(future.poll()));
+    tasks().await;
+    let failed = error(assert_ready!(turn(&mut future).await));
     assert_eq!(failed.kind(), ErrorKind::Tool);
     let source = std::error::Error::source(&failed).unwrap();
     assert_eq!(
@@ -188,7 +232,7 @@ pub(crate) async fn towers_errors_become_ours<L: Layers<Mock>>(layer: L) {
     let (_, send) = handle.next_request().await.unwrap();
     tokio::time::advance(ms(30)).await;
     send.send_error(tower::timeout::error::Elapsed::new());
-    let elapsed = error(assert_ready!(future.poll()));
+    let elapsed = error(assert_ready!(turn(&mut future).await));
     assert_eq!(
         elapsed.to_string(),
         "timed out after 30ms (foreign limit of 30ms)"
@@ -198,7 +242,7 @@ pub(crate) async fn towers_errors_become_ours<L: Layers<Mock>>(layer: L) {
     let mut future = tokio_test::task::spawn(service.call(call()));
     let (_, send) = handle.next_request().await.unwrap();
     send.send_error(tower::load_shed::error::Overloaded::new());
-    let shed = error(assert_ready!(future.poll()));
+    let shed = error(assert_ready!(turn(&mut future).await));
     assert_eq!(shed.to_string(), "overloaded: the service shed the call");
     assert_eq!(shed.kind(), ErrorKind::Overloaded);
 }
@@ -211,14 +255,15 @@ pub(crate) async fn unready_instance_moves_into_the_future_and_a_fresh_clone_sta
     let probe = Probe::ready().with(Readiness::Pending);
     let mut service = layer.layer(probe.view());
     let mut future = tokio_test::task::spawn(service.call(call()));
-    assert_pending!(future.poll());
+    assert_pending!(turn(&mut future).await);
     let log = probe.log();
     let moved = log.ready_polls[0];
     assert_eq!((log.clones, log.ready_polls), (1, vec![moved, moved]));
 
     probe.set(Readiness::Ready);
+    tasks().await;
     assert!(future.is_woken());
-    assert_eq!(text(assert_ready!(future.poll())).await, "done");
+    assert_eq!(text(assert_ready!(turn(&mut future).await)).await, "done");
     assert_eq!(probe.log().calls, [moved]);
 
     // What stayed is the clone, and it is used from here on.
@@ -252,10 +297,14 @@ pub(crate) async fn readiness_error_after_a_wait_fails_the_call<L: Layers<Probe>
     let probe = Probe::ready().with(Readiness::Pending);
     let mut service = layer.layer(probe.view());
     let mut future = tokio_test::task::spawn(service.call(call()));
-    assert_pending!(future.poll());
+    assert_pending!(turn(&mut future).await);
     probe.set(Readiness::Fails);
+    tasks().await;
     assert!(future.is_woken());
-    assert_eq!(error(assert_ready!(future.poll())).kind(), ErrorKind::Tool);
+    assert_eq!(
+        error(assert_ready!(turn(&mut future).await)).kind(),
+        ErrorKind::Tool
+    );
     assert!(probe.log().calls.is_empty());
 }
 
@@ -266,7 +315,7 @@ pub(crate) async fn inner_future_is_dropped_in_the_poll_in_which_it_completes<L:
     let mut service = layer.layer(probe.view());
     let mut future = tokio_test::task::spawn(service.call(call()));
     assert_eq!(probe.dropped(), 0);
-    assert_ready!(future.poll()).unwrap();
+    assert_ready!(turn(&mut future).await).unwrap();
     assert_eq!(probe.dropped(), 1);
     drop(future);
     assert_eq!(probe.dropped(), 1);
@@ -292,7 +341,7 @@ pub(crate) async fn future_dropped_while_unready_ends_the_call<L: Layers<Probe>>
     let call = call();
     let outcomes = told(call.context());
     let mut future = tokio_test::task::spawn(service.call(call));
-    assert_pending!(future.poll());
+    assert_pending!(turn(&mut future).await);
     drop(future);
     assert!(probe.log().calls.is_empty());
     assert_eq!(outcomes.outcomes().await, [Outcome::Cancelled]);
@@ -318,7 +367,7 @@ pub(crate) async fn future_dropped_while_running_ends_the_call<L: Layers<Probe>>
     let call = call();
     let outcomes = told(call.context());
     let mut future = tokio_test::task::spawn(service.call(call));
-    assert_pending!(future.poll());
+    assert_pending!(turn(&mut future).await);
     assert_eq!(probe.dropped(), 0);
     drop(future);
     assert_eq!(probe.dropped(), 1);
@@ -334,7 +383,9 @@ pub(crate) async fn streamed_answer_dropped_half_read_ends_the_call<L: Layers<Mo
     let dropped = Count::default();
     let mut future = tokio_test::task::spawn(service.call(call));
     answer(&mut handle, two_pieces_and_stuck(&dropped)).await;
-    let mut stream = assert_ready!(future.poll()).unwrap().into_stream();
+    let mut stream = assert_ready!(turn(&mut future).await)
+        .unwrap()
+        .into_stream();
     drop(future);
     assert_eq!(next(&mut stream).await.unwrap().unwrap(), "a");
     assert!(outcomes.is_held());
@@ -352,7 +403,7 @@ pub(crate) async fn future_dropped_after_completion_ends_nothing_twice<L: Layers
     let outcomes = told(&context);
     let mut future = tokio_test::task::spawn(service.call(call));
     answer(&mut handle, ToolOutput::text("done")).await;
-    assert_ready!(future.poll()).unwrap();
+    assert_ready!(turn(&mut future).await).unwrap();
     drop(future);
     assert_eq!(context.cancel_reason(), None);
     assert_eq!(outcomes.outcomes().await, [Outcome::Completed]);
@@ -365,7 +416,9 @@ pub(crate) async fn streamed_answer_ends_the_call_with_its_last_piece<L: Layers<
     let dropped = Count::default();
     let mut future = tokio_test::task::spawn(service.call(call));
     answer(&mut handle, super::ticking(&dropped, ms(10), ["a", "b"])).await;
-    let mut stream = assert_ready!(future.poll()).unwrap().into_stream();
+    let mut stream = assert_ready!(turn(&mut future).await)
+        .unwrap()
+        .into_stream();
     drop(future);
     assert_eq!(next(&mut stream).await.unwrap().unwrap(), "a");
     assert_eq!(next(&mut stream).await.unwrap().unwrap(), "b");
@@ -390,7 +443,9 @@ pub(crate) async fn streamed_answer_that_fails_ends_the_call<L: Layers<Mock>>(la
     ];
     let pieces = super::tracked(&dropped, futures_util::stream::iter(pieces));
     answer(&mut handle, pieces).await;
-    let mut stream = assert_ready!(future.poll()).unwrap().into_stream();
+    let mut stream = assert_ready!(turn(&mut future).await)
+        .unwrap()
+        .into_stream();
     assert_eq!(next(&mut stream).await.unwrap().unwrap(), "a");
     let failed = next(&mut stream).await.unwrap().unwrap_err();
     assert_eq!(
@@ -405,9 +460,15 @@ pub(crate) async fn streamed_answer_that_fails_ends_the_call<L: Layers<Mock>>(la
 pub(crate) async fn service_dropped_while_a_call_runs_does_not_end_it<L: Layers<Mock>>(layer: L) {
     let (mut service, mut handle) = mock(&layer);
     let mut future = tokio_test::task::spawn(service.call(call()));
-    assert_pending!(future.poll());
+    assert_pending!(turn(&mut future).await);
     drop((service, layer));
     answer(&mut handle, ToolOutput::text("done")).await;
+    assert_eq!(text(assert_ready!(turn(&mut future).await)).await, "done");
+}
+
+pub(crate) async fn an_answer_that_is_there_comes_at_the_first_poll<L: Layers<Probe>>(layer: L) {
+    let mut service = layer.layer(Probe::ready());
+    let mut future = tokio_test::task::spawn(service.call(call()));
     assert_eq!(text(assert_ready!(future.poll())).await, "done");
 }
 
@@ -444,7 +505,7 @@ pub(crate) async fn panic_in_inner_poll_ready_after_a_wait_is_the_outcome<L: Lay
     let call = call();
     let outcomes = told(call.context());
     let mut future = tokio_test::task::spawn(service.call(call));
-    assert_pending!(future.poll());
+    assert_pending!(turn(&mut future).await);
     probe.set(Readiness::Panics);
     let panic = catch_unwind(AssertUnwindSafe(|| future.poll().is_pending()));
     assert_eq!(panicked(panic), "in poll_ready");
@@ -475,7 +536,9 @@ pub(crate) async fn panic_in_a_streamed_answer_is_the_outcome<L: Layers<Mock>>(l
         }
     });
     answer(&mut handle, super::tracked(&dropped, pieces)).await;
-    let mut stream = assert_ready!(future.poll()).unwrap().into_stream();
+    let mut stream = assert_ready!(turn(&mut future).await)
+        .unwrap()
+        .into_stream();
     assert_eq!(next(&mut stream).await.unwrap().unwrap(), "a");
     let panic = AssertUnwindSafe(next(&mut stream)).catch_unwind().await;
     assert_eq!(panicked(panic), "in the stream");
@@ -484,13 +547,170 @@ pub(crate) async fn panic_in_a_streamed_answer_is_the_outcome<L: Layers<Mock>>(l
     assert_eq!(outcomes.outcomes().await, [Outcome::Panicked]);
 }
 
+// === where panics are contained
+
+/// The error of a call whose tool panicked with this text.
+fn assert_panicked(answer: Answer, said: &str) {
+    let error = error(answer);
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::Panicked, format!("the tool panicked: {said}"))
+    );
+    assert_eq!((error.tool(), error.is_retryable()), (Some("tool"), false));
+}
+
+/// Whether a call that this made is one that panicked, to its hooks as well.
+async fn panics_with<L: Layers<Probe>>(layer: &L, probe: &Probe, said: &str) {
+    let mut service = layer.layer(probe.view());
+    let call_ = call();
+    let outcomes = told(call_.context());
+    assert_panicked(service.call(call_).await, said);
+    assert_eq!(outcomes.outcomes().await, [Outcome::Panicked]);
+    // It is as usable as it was.
+    probe.set(Readiness::Fails);
+    assert_eq!(error(service.call(call()).await).kind(), ErrorKind::Tool);
+}
+
+pub(crate) async fn panic_in_the_tool_is_the_error<L: Layers<Probe>>(layer: L) {
+    let probe = Probe::panics_in_work();
+    panics_with(&layer, &probe, "in the work").await;
+    assert_eq!(probe.dropped(), 1);
+}
+
+/// Answers, or does not, and panics in its drop.
+fn panics_in_drop(answers: bool) -> Probe {
+    Probe::new(move |_| async move {
+        let _bomb = scopeguard(|| panic!("in the drop"));
+        if !answers {
+            std::future::pending::<()>().await;
+        }
+        Ok(ToolOutput::text("done"))
+    })
+}
+
+pub(crate) async fn panic_in_the_drop_of_the_tools_future_is_the_error<L: Layers<Probe>>(layer: L) {
+    panics_with(&layer, &panics_in_drop(true), "in the drop").await;
+}
+
+pub(crate) async fn panic_in_the_drop_of_a_call_that_is_dropped_goes_no_further<
+    L: Layers<Probe>,
+>(
+    layer: L,
+) {
+    let probe = panics_in_drop(false);
+    let mut service = layer.layer(probe.view());
+    let call = call();
+    let outcomes = told(call.context());
+    let mut future = tokio_test::task::spawn(service.call(call));
+    assert_pending!(turn(&mut future).await);
+    drop(future);
+    assert_eq!(probe.dropped(), 1);
+    assert_eq!(outcomes.outcomes().await, [Outcome::Cancelled]);
+}
+
+pub(crate) async fn panic_in_inner_poll_ready_is_the_error<L: Layers<Probe>>(layer: L) {
+    let probe = Probe::ready().with(Readiness::Panics);
+    panics_with(&layer, &probe, "in poll_ready").await;
+}
+
+pub(crate) async fn panic_in_inner_poll_ready_after_a_wait_is_the_error<L: Layers<Probe>>(
+    layer: L,
+) {
+    let probe = Probe::ready().with(Readiness::Pending);
+    let mut service = layer.layer(probe.view());
+    let call = call();
+    let outcomes = told(call.context());
+    let mut future = tokio_test::task::spawn(service.call(call));
+    assert_pending!(turn(&mut future).await);
+    probe.set(Readiness::Panics);
+    tasks().await;
+    assert_panicked(assert_ready!(future.poll()), "in poll_ready");
+    assert_eq!(outcomes.outcomes().await, [Outcome::Panicked]);
+}
+
+pub(crate) async fn panic_in_inner_call_is_the_error<L: Layers<Probe>>(layer: L) {
+    panics_with(&layer, &Probe::panics_in_call(), "in call").await;
+}
+
+/// A streamed answer of this tool, whose first piece has been read.
+async fn streaming<L: Layers<Probe>>(
+    layer: &L,
+    stream: fn(Count) -> ToolOutput,
+) -> (toolbooth::ContentStream, super::Told, Count) {
+    let dropped = Count::default();
+    let counts = dropped.clone();
+    let mut service = layer.layer(Probe::new(move |_| {
+        std::future::ready(Ok(stream(counts.clone())))
+    }));
+    let call = call();
+    let outcomes = told(call.context());
+    let mut stream = service.call(call).await.unwrap().into_stream();
+    assert_eq!(next(&mut stream).await.unwrap().unwrap(), "a");
+    (stream, outcomes, dropped)
+}
+
+pub(crate) async fn panic_in_a_streamed_answer_is_its_error<L: Layers<Probe>>(layer: L) {
+    let (mut stream, outcomes, dropped) = streaming(&layer, |dropped| {
+        let pieces = futures_util::stream::iter([1, 2]).map(|piece| {
+            if piece == 1 {
+                Ok(Content::from("a"))
+            } else {
+                panic!("in the stream")
+            }
+        });
+        super::tracked(&dropped, pieces)
+    })
+    .await;
+    let last = next(&mut stream).await.unwrap();
+    assert_panicked(last.map(ToolOutput::text), "in the stream");
+    assert_eq!(dropped.get(), 1);
+    assert!(next(&mut stream).await.is_none());
+    assert_eq!(outcomes.outcomes().await, [Outcome::Panicked]);
+}
+
+/// Two pieces, and a panic in the drop.
+fn stream_panics_in_drop(dropped: &Count) -> ToolOutput {
+    let bomb = scopeguard(|| panic!("in the drop"));
+    let two = ["a", "b"].map(|text| Ok::<_, BoxError>(Content::from(text)));
+    let pieces = futures_util::stream::iter(two).map(move |piece| {
+        let _ = &bomb;
+        piece
+    });
+    super::tracked(dropped, pieces)
+}
+
+pub(crate) async fn panic_in_the_drop_of_a_streamed_answer_is_its_error<L: Layers<Probe>>(
+    layer: L,
+) {
+    let (mut stream, outcomes, dropped) =
+        streaming(&layer, |dropped| stream_panics_in_drop(&dropped)).await;
+    assert_eq!(next(&mut stream).await.unwrap().unwrap(), "b");
+    let last = next(&mut stream).await.unwrap();
+    assert_panicked(last.map(ToolOutput::text), "in the drop");
+    assert_eq!(dropped.get(), 1);
+    assert!(next(&mut stream).await.is_none());
+    assert_eq!(outcomes.outcomes().await, [Outcome::Panicked]);
+}
+
+pub(crate) async fn panic_in_the_drop_of_a_streamed_answer_that_is_dropped_goes_no_further<
+    L: Layers<Probe>,
+>(
+    layer: L,
+) {
+    let (stream, outcomes, dropped) =
+        streaming(&layer, |dropped| stream_panics_in_drop(&dropped)).await;
+    drop(stream);
+    assert_eq!(dropped.get(), 1);
+    assert_eq!(outcomes.outcomes().await, [Outcome::Cancelled]);
+}
+
 pub(crate) async fn an_error_answer_is_ok_and_failed<L: Layers<Mock>>(layer: L) {
     let (mut service, mut handle) = mock(&layer);
     let call = call();
     let outcomes = told(call.context());
     let mut future = tokio_test::task::spawn(service.call(call));
     answer(&mut handle, ToolOutput::error("the file is empty")).await;
-    assert!(assert_ready!(future.poll()).unwrap().is_error());
+    assert!(assert_ready!(turn(&mut future).await).unwrap().is_error());
     assert_eq!(outcomes.outcomes().await, [Outcome::Failed]);
 }
 

@@ -17,8 +17,11 @@ impl Attempt {
     /// Ends a part that is not the outermost.
     #[inline]
     pub(crate) fn close_inside(&self, depth: u32, outcome: Outcome) {
-        let packed = pack(depth, outcome_code(outcome));
-        if packed < self.closed.load(Ordering::Relaxed) {
+        let before = self.closed.load(Ordering::Relaxed);
+        let packed = pack(depth, outcome_code(outcome)) | (before & ON_TASK);
+        if before & ON_TASK != 0 {
+            self.closed.fetch_min(packed, Ordering::AcqRel);
+        } else if packed < before {
             self.closed.store(packed, Ordering::Release);
         }
         if self.rare.get().is_some() {
@@ -41,6 +44,11 @@ impl Attempt {
             self.tell();
             self.disown();
         }
+    }
+
+    /// What is further in runs on a task: parts inside and outside of it may end at the same time.
+    pub(in crate::call) fn enter_task(&self) {
+        self.closed.fetch_or(ON_TASK, Ordering::AcqRel);
     }
 
     /// The reason of a cut from outside of `depth`.
@@ -125,7 +133,9 @@ impl Attempt {
 const ENDED: u32 = 1 << 8;
 /// In `ended`: whoever ends the attempt has somebody to tell.
 pub(super) const RARE: u32 = 1 << 9;
-pub(super) const OPEN: u64 = u64::MAX;
+pub(super) const OPEN: u64 = u64::MAX >> 1;
+/// In `closed`: it has more than one writer at a time.
+const ON_TASK: u64 = 1 << 63;
 
 /// The depth above, so that the least value is the outermost.
 fn pack(depth: u32, code: u8) -> u64 {
@@ -133,7 +143,7 @@ fn pack(depth: u32, code: u8) -> u64 {
 }
 
 const fn unpack_depth(packed: u64) -> u32 {
-    match packed {
+    match packed & !ON_TASK {
         OPEN => u32::MAX,
         #[expect(clippy::cast_possible_truncation, reason = "a depth was packed")]
         packed => (packed >> 8) as u32,

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::{Pair, Pieces, panicked};
+use super::{Pair, Pieces};
 use crate::call::Cut;
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
@@ -162,7 +162,7 @@ impl<P: Pieces, W: Watch> State<P, W> {
         let polled = match polled {
             Ok(Poll::Pending) => return,
             Ok(polled) => polled,
-            Err(panic) => Poll::Ready(Some(Err(panicked(&*panic)))),
+            Err(panic) => Poll::Ready(Some(Err(ToolError::from_panic(&*panic)))),
         };
         match pair.as_mut().caught(|pair| pair.polled(polled, &mut cx)) {
             Poll::Ready(Some(Ok(piece))) => self.piece = Some(piece),

@@ -137,7 +137,13 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P::Piece, ToolError>>> {
-        let polled = Armed(Some(self.as_mut())).poll_source(cx);
+        let polled = if self.catches() {
+            // Nothing half-made is met again: a source that panicked is dropped unpolled.
+            catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_source(cx)))
+                .unwrap_or_else(|panic| Poll::Ready(Some(Err(ToolError::from_panic(&*panic)))))
+        } else {
+            Armed(Some(self.as_mut())).poll_source(cx)
+        };
         self.polled(polled, cx)
     }
 
@@ -212,8 +218,12 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
     ) -> Poll<Option<Result<P::Piece, ToolError>>> {
         match catch_unwind(AssertUnwindSafe(|| run(self.as_mut()))) {
             Ok(polled) => polled,
-            Err(panic) => Poll::Ready(Some(Err(panicked(&*panic)))),
+            Err(panic) => Poll::Ready(Some(Err(ToolError::from_panic(&*panic)))),
         }
+    }
+
+    fn catches(&self) -> bool {
+        self.watch.as_ref().is_some_and(W::catches_panics)
     }
 
     fn fail(mut self: Pin<&mut Self>, mut error: ToolError) {
@@ -223,18 +233,43 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
 
     /// Drops the source, then tells the watch; later calls do nothing.
     fn end(self: Pin<&mut Self>, end: End<'_>) {
+        let catches = self.catches();
         let mut this = self.project();
         // Should the source's drop panic, the end is told all the same.
         let mut untold = Untold(this.watch.take());
-        this.source.set(None);
+        if !catches {
+            this.source.set(None);
+        } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| this.source.set(None))) {
+            return Self::end_in_panic(untold, end, ToolError::from_panic(&*panic), this.last);
+        }
         if let Some(watch) = untold.0.take() {
             watch.on_end(end);
         }
     }
-}
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> ToolError {
-    ToolError::panicked(crate::call::panic_text(panic))
+    /// The source's drop panicked, and the panic goes no further: where there is a consumer it gets the error.
+    fn end_in_panic(
+        mut untold: Untold<W>,
+        end: End<'_>,
+        mut panic: ToolError,
+        last: &mut Option<ToolError>,
+    ) {
+        let Some(watch) = untold.0.take() else { return };
+        match end {
+            End::Dropped(_) => {
+                tracing::warn!(%panic, "a streamed answer panicked when it was dropped");
+                watch.on_end(end);
+            }
+            End::Failed(error) => {
+                *error = panic;
+                watch.on_end(End::Failed(error));
+            }
+            End::Complete | End::Panicked => {
+                watch.on_end(End::Failed(&mut panic));
+                *last = Some(panic);
+            }
+        }
+    }
 }
 
 /// A watch on its way to being told the end; or told of a panic, where there was one.
