@@ -82,7 +82,8 @@
 //! | [`SpawnLayer`] | Each call runs on a task of its own, so that a tool that blocks its thread holds up neither its caller nor a limit outside | `spawn` | on; needs a runtime of more than one thread for that |
 //! | [`RetryPolicy`], in tower's `RetryLayer` | A call that failed is made again where that may help, until its deadline, within one budget for all calls | `retry` | off; waits of 100 ms doubled up to 10 s, 100 retries in 10 s and one for every five calls that succeed |
 //!
-//! [`tool_fn`] and [`stream_tool_fn`] make tools of functions: feature `handler`, on. [`ServiceBuilderExt`] gives `tower::ServiceBuilder`
+//! [`tool_fn`] and [`stream_tool_fn`] make tools of functions: feature `handler`, on. `CommandTool` makes a tool of any program, which ends with
+//! its call: feature `process`, off, on unix. [`ServiceBuilderExt`] gives `tower::ServiceBuilder`
 //! a method for each layer: feature `builder`, on. The feature `http` puts the same layers around
 //! services of `http::Request`: off. `full` is everything.
 //!
@@ -143,6 +144,8 @@ pub mod handler;
 mod line;
 #[cfg(feature = "partial")]
 pub mod partial;
+#[cfg(all(feature = "process", unix))]
+pub mod process;
 #[cfg(feature = "rate")]
 pub mod rate;
 #[cfg(feature = "retry")]
@@ -163,6 +166,8 @@ pub use concurrency::ConcurrencyLimitLayer;
 pub use handler::{stream_tool_fn, tool_fn};
 #[cfg(feature = "partial")]
 pub use partial::PartialResultLayer;
+#[cfg(all(feature = "process", unix))]
+pub use process::{CommandError, CommandOutput, CommandTool};
 #[cfg(feature = "rate")]
 pub use rate::{Quota, RateLimitLayer};
 #[cfg(feature = "retry")]

@@ -85,6 +85,13 @@ impl ToolOutput {
         output
     }
 
+    /// Whether the answer reports a failure of the tool, as [`error`](Self::error) does by one text.
+    #[must_use]
+    pub const fn with_is_error(mut self, is_error: bool) -> Self {
+        self.is_error = is_error;
+        self
+    }
+
     /// Adds a value beside the contents, as MCP's `_meta` does.
     #[must_use]
     pub fn with_meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {

@@ -5,7 +5,7 @@ use toolbooth_core::ToolError;
 /// The arguments that a handler takes, out of those that a call brings: a JSON value, or the text
 /// of one, as models send it. An empty text, `null` and `{}` are no arguments, which is what `()`,
 /// an `Option` and a struct with a default for each field take.
-pub(super) fn parse<T: DeserializeOwned>(args: Value) -> Result<T, ToolError> {
+pub(crate) fn parse<T: DeserializeOwned>(args: Value) -> Result<T, ToolError> {
     match args {
         Value::Null => absent(),
         Value::String(text) => {

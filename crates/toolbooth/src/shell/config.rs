@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// A setting that cannot work, refused where it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A limit of no calls at all.
@@ -15,4 +15,15 @@ pub enum ConfigError {
     /// A retry of no attempts.
     #[error("a call of 0 attempts cannot be: give at least 1, which is a call without retries")]
     ZeroAttempts,
+    /// A template of which a brace stands where it means nothing.
+    #[error(
+        "the template `{template}` is malformed at byte {at}: braces stand around the name of an argument, and a brace that is meant as one is doubled"
+    )]
+    #[non_exhaustive]
+    MalformedTemplate {
+        /// The template.
+        template: Box<str>,
+        /// At which of its bytes, from 0.
+        at: usize,
+    },
 }

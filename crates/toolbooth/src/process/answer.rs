@@ -1,0 +1,237 @@
+//! A program's output as the answer of a tool.
+
+use std::future::poll_fn;
+use std::os::unix::process::ExitStatusExt;
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use serde_json::{Map, Value};
+use tokio::io::ReadBuf;
+use toolbooth_core::{CallContext, Content, ToolCall, ToolError, ToolOutput};
+
+use super::output::{Capped, Lossy, Raw, first_line, whole_characters};
+use super::running::{CHUNK, Running};
+use super::start::Spec;
+use super::{CommandError, CommandOutput, error};
+use crate::handler::parse;
+
+/// An answer that is whole: what is read of it.
+struct Whole {
+    running: Running,
+    capped: Capped,
+    kept: Vec<u8>,
+    /// How much of `kept` was published.
+    published: usize,
+}
+
+/// An answer that comes line by line.
+struct Lines {
+    spec: Arc<Spec>,
+    /// Until the program is over.
+    running: Option<Running>,
+    capped: Capped,
+    /// What is read; the first `delivered` bytes of it are delivered.
+    pending: Vec<u8>,
+    delivered: usize,
+    /// Comes after the last line.
+    error: Option<ToolError>,
+}
+
+pub(super) async fn run(spec: Arc<Spec>, call: ToolCall) -> Result<ToolOutput, ToolError> {
+    let (context, args) = call.into_parts();
+    let args: Map<String, Value> = parse(args)?;
+    let running = spec.start(&context, &args)?;
+    let capped = Capped::new(spec.output_cap);
+    if spec.output == CommandOutput::Lines {
+        return Ok(ToolOutput::stream(Lines {
+            spec,
+            running: Some(running),
+            capped,
+            pending: Vec::new(),
+            delivered: 0,
+            error: None,
+        }));
+    }
+    let mut whole = Whole {
+        running,
+        capped,
+        kept: Vec::new(),
+        published: 0,
+    };
+    let status = poll_fn(|cx| whole.poll_end(cx, &context, &spec)).await?;
+    whole.answer(status, &spec)
+}
+
+// === impl Whole ===
+
+impl Whole {
+    fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        context: &CallContext,
+        spec: &Spec,
+    ) -> Poll<Result<ExitStatus, ToolError>> {
+        loop {
+            let mut space = [0; CHUNK];
+            let mut read = ReadBuf::new(&mut space);
+            let polled = ready!(self.running.poll_output(cx, &mut read));
+            if let Some(status) = polled.map_err(|source| lost(spec, source))? {
+                return Poll::Ready(Ok(status));
+            }
+            self.kept
+                .extend_from_slice(self.capped.admit(read.filled()));
+            self.publish(context, spec);
+        }
+    }
+
+    /// What is read is what a call that is cut short has produced.
+    fn publish(&mut self, context: &CallContext, spec: &Spec) {
+        let fresh = &self.kept[self.published..];
+        if let CommandOutput::Bytes { media_type } = &spec.output {
+            if !fresh.is_empty() {
+                context.emit(Raw(media_type, fresh));
+            }
+            self.published = self.kept.len();
+            return;
+        }
+        while let Some((line, taken)) = first_line(&self.kept[self.published..]) {
+            context.emit(Lossy(line));
+            self.published += taken;
+        }
+    }
+
+    fn answer(mut self, status: ExitStatus, spec: &Spec) -> Result<ToolOutput, ToolError> {
+        let dropped = self.capped.dropped();
+        let has_output = !self.kept.is_empty();
+        let content = match &spec.output {
+            CommandOutput::Bytes { media_type } => Content::data(media_type, self.kept),
+            CommandOutput::Json if status.success() => {
+                if dropped > 0 {
+                    return Err(too_long(spec, dropped));
+                }
+                let value: Value = serde_json::from_slice(&self.kept).map_err(|source| {
+                    ToolError::failed(CommandError::NotJson {
+                        program: spec.shown(),
+                        source,
+                    })
+                })?;
+                Content::from(value)
+            }
+            _ if dropped > 0 => Content::from(Lossy(whole_characters(&self.kept))),
+            _ => Content::from(Lossy(&self.kept)),
+        };
+        let mut output = if status.success() {
+            ToolOutput::from(content)
+        } else {
+            let said = self.running.stderr();
+            let ended = Content::from(error::ended(&spec.shown(), status, &said));
+            let contents = match has_output {
+                true => vec![content, ended],
+                false => vec![ended],
+            };
+            ToolOutput::contents(contents).with_is_error(true)
+        };
+        if let Some(code) = status.code() {
+            output = output.with_meta("exit_code", code);
+        }
+        if let Some(signal) = status.signal() {
+            output = output.with_meta("signal", signal);
+        }
+        if dropped > 0 {
+            output = output.with_meta("dropped_bytes", dropped);
+        }
+        Ok(output)
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    /// The next line that is whole; after the end of the program also what is left behind the last one.
+    fn next_line(&mut self) -> Option<Content> {
+        let pending = &self.pending[self.delivered..];
+        if let Some((line, taken)) = first_line(pending) {
+            let line = Content::from(Lossy(line));
+            self.delivered += taken;
+            return Some(line);
+        }
+        // A line that the cap has cut is none.
+        let is_last = self.running.is_none() && self.capped.dropped() == 0;
+        if !is_last || pending.is_empty() {
+            return None;
+        }
+        let last = Content::from(Lossy(pending));
+        self.delivered = self.pending.len();
+        Some(last)
+    }
+
+    fn ended(&mut self, status: ExitStatus, stderr: String) {
+        let dropped = self.capped.dropped();
+        self.error = if !status.success() {
+            Some(ToolError::failed(CommandError::Exited {
+                program: self.spec.shown(),
+                status,
+                stderr,
+            }))
+        } else if dropped > 0 {
+            Some(too_long(&self.spec, dropped))
+        } else {
+            None
+        };
+    }
+}
+
+impl Stream for Lines {
+    type Item = Result<Content, ToolError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Some(line) = this.next_line() {
+                return Poll::Ready(Some(Ok(line)));
+            }
+            let Some(running) = &mut this.running else {
+                return Poll::Ready(this.error.take().map(Err));
+            };
+            let mut space = [0; CHUNK];
+            let mut read = ReadBuf::new(&mut space);
+            match ready!(running.poll_output(cx, &mut read)) {
+                Ok(None) => {
+                    this.pending.drain(..this.delivered);
+                    this.delivered = 0;
+                    let admitted = this.capped.admit(read.filled());
+                    this.pending.extend_from_slice(admitted);
+                }
+                Ok(Some(status)) => {
+                    let stderr = running.stderr();
+                    this.running = None;
+                    this.ended(status, stderr);
+                }
+                Err(source) => {
+                    this.running = None;
+                    this.error = Some(lost(&this.spec, source));
+                }
+            }
+        }
+    }
+}
+
+// === errors ===
+
+fn lost(spec: &Spec, source: std::io::Error) -> ToolError {
+    ToolError::failed(CommandError::Lost {
+        program: spec.shown(),
+        source,
+    })
+}
+
+fn too_long(spec: &Spec, dropped: u64) -> ToolError {
+    ToolError::failed(CommandError::OutputTooLong {
+        program: spec.shown(),
+        cap: spec.output_cap,
+        dropped,
+    })
+}

@@ -1,0 +1,43 @@
+//! Finding a program.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file that `program` names: a name without a slash is looked up in our own `PATH`, a path is taken from our own working
+/// directory. The system's lookup would depend on which variables the program is given, and on the directory it starts in.
+pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
+    if program.as_encoded_bytes().contains(&b'/') {
+        return std::path::absolute(program);
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| is_executable(file))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such program in PATH"))
+        .and_then(std::path::absolute)
+}
+
+fn is_executable(file: &Path) -> bool {
+    let meta = std::fs::metadata(file);
+    meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_path_and_paths_are_made_absolute() {
+        let sh = find(OsStr::new("sh")).unwrap();
+        assert!(sh.is_absolute() && sh.ends_with("sh"), "{sh:?}");
+        let here = find(OsStr::new("./nothing")).unwrap();
+        assert_eq!(here, env::current_dir().unwrap().join("nothing"));
+        for missing in ["", "no-such-program-anywhere"] {
+            let missing = find(OsStr::new(missing)).unwrap_err();
+            assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Starting a program for one call.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::process::{Child, Command};
+use toolbooth_core::{CallContext, ToolError};
+
+use super::group::Group;
+use super::running::{Input, Pipes, Running};
+use super::template::Template;
+use super::{CommandError, CommandOutput, program};
+
+/// What a tool starts, and how.
+#[derive(Clone)]
+pub(super) struct Spec {
+    pub(super) program: OsString,
+    pub(super) args: Vec<Template>,
+    pub(super) stdin: Option<Template>,
+    pub(super) current_dir: Option<PathBuf>,
+    pub(super) env: Vec<(OsString, Variable)>,
+    pub(super) output: CommandOutput,
+    pub(super) output_cap: usize,
+    pub(super) kill_grace: Duration,
+}
+
+/// A variable of the program's environment.
+#[derive(Clone)]
+pub(super) enum Variable {
+    Set(OsString),
+    Inherited,
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// Starts the program, and has it ended when the call ends.
+    pub(super) fn start(
+        &self,
+        context: &CallContext,
+        args: &Map<String, Value>,
+    ) -> Result<Running, ToolError> {
+        let words: Result<Vec<_>, _> = self
+            .args
+            .iter()
+            .map(|arg| arg.fill_argument(args))
+            .collect();
+        let words = words?;
+        let input = self.stdin.as_ref().map(|input| input.fill(args));
+        let input = input.transpose()?.map(String::into_bytes);
+
+        let started = self.spawn(&words, input.is_some());
+        let not_started = |source| CommandError::NotStarted {
+            program: self.shown(),
+            source,
+        };
+        let mut child = started.map_err(|source| ToolError::failed(not_started(source)))?;
+        let pipes = Pipes {
+            stdin: child.stdin.take().zip(input).map(|(pipe, bytes)| Input {
+                pipe,
+                bytes,
+                written: 0,
+            }),
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+        };
+        let (group, ended) = Group::led_by(child).ok_or_else(|| {
+            ToolError::failed(not_started(io::Error::other("it has no process id")))
+        })?;
+        let running = Running::new(group, pipes, self.kill_grace);
+        // The group is ended by dropping `running`, and by nothing else: the hook lets others wait for it.
+        context.on_cleanup_with(|_| async move {
+            // It is dropped without a word.
+            let _ = ended.await;
+        });
+        Ok(running)
+    }
+
+    /// The program, for people.
+    pub(super) fn shown(&self) -> String {
+        self.program.to_string_lossy().into_owned()
+    }
+
+    fn spawn(&self, words: &[String], has_input: bool) -> io::Result<Child> {
+        let mut command = Command::new(program::find(&self.program)?);
+        command
+            .args(words)
+            .env_clear()
+            .stdin(match has_input {
+                true => Stdio::piped(),
+                false => Stdio::null(),
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            // For the case that nothing of ours runs any more.
+            .kill_on_drop(true);
+        for (name, variable) in &self.env {
+            match variable {
+                Variable::Set(value) => command.env(name, value),
+                Variable::Inherited => match std::env::var_os(name) {
+                    Some(value) => command.env(name, value),
+                    None => &mut command,
+                },
+            };
+        }
+        if let Some(folder) = &self.current_dir {
+            // The system's own error does not say whether it is the program that is missing.
+            if !folder.is_dir() {
+                let text = format!("there is no folder `{}` to start it in", folder.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            }
+            command.current_dir(folder);
+        }
+        command.spawn()
+    }
+}

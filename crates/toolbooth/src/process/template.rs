@@ -1,0 +1,182 @@
+//! Texts with placeholders: pure.
+
+use serde_json::{Map, Value};
+use toolbooth_core::ToolError;
+
+use crate::shell::ConfigError;
+
+/// A text in which `{name}` stands for an argument of the call, `{{` and `}}` for a brace.
+///
+/// What is filled in is never looked at again: a brace, a quote or a blank in an argument means nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Template(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    Text(String),
+    Argument(String),
+}
+
+// === impl Template ===
+
+impl Template {
+    pub(super) fn parse(template: &str) -> Result<Self, ConfigError> {
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut rest = template;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, brace) = rest.split_at(at);
+            text.push_str(before);
+            if let Some(after) = brace.strip_prefix("{{") {
+                text.push('{');
+                rest = after;
+            } else if let Some(after) = brace.strip_prefix("}}") {
+                text.push('}');
+                rest = after;
+            } else if let Some((name, after)) = placeholder(brace) {
+                parts.push(Part::Text(std::mem::take(&mut text)));
+                parts.push(Part::Argument(name.to_owned()));
+                rest = after;
+            } else {
+                return Err(ConfigError::MalformedTemplate {
+                    template: template.into(),
+                    at: template.len() - brace.len(),
+                });
+            }
+        }
+        text.push_str(rest);
+        parts.push(Part::Text(text));
+        Ok(Self(parts))
+    }
+
+    /// The text for one call.
+    pub(super) fn fill(&self, args: &Map<String, Value>) -> Result<String, ToolError> {
+        let mut filled = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => filled.push_str(text),
+                Part::Argument(name) => filled.push_str(&shown(name, args.get(name))?),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// The same for an argument of a program, which ends at its first NUL.
+    pub(super) fn fill_argument(&self, args: &Map<String, Value>) -> Result<String, ToolError> {
+        let with_nul = self.0.iter().find_map(|part| match part {
+            Part::Argument(name) if args.get(name)?.as_str()?.contains('\0') => Some(name),
+            _ => None,
+        });
+        match with_nul {
+            Some(name) => Err(ToolError::invalid_arguments(
+                name.as_str(),
+                "it holds a NUL, which no argument of a program can",
+            )),
+            None => self.fill(args),
+        }
+    }
+}
+
+/// The name in `{name}`, and what follows it.
+fn placeholder(brace: &str) -> Option<(&str, &str)> {
+    let (name, after) = brace.strip_prefix('{')?.split_once('}')?;
+    let named = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (!name.is_empty() && name.chars().all(named)).then_some((name, after))
+}
+
+fn shown(name: &str, value: Option<&Value>) -> Result<String, ToolError> {
+    let found = match value {
+        Some(Value::String(text)) => return Ok(text.clone()),
+        Some(Value::Number(number)) => return Ok(number.to_string()),
+        Some(Value::Bool(flag)) => return Ok(flag.to_string()),
+        Some(Value::Null) => "null",
+        Some(Value::Array(_)) => "an array",
+        Some(Value::Object(_)) => "an object",
+        None => return Err(ToolError::invalid_arguments(name, "missing")),
+    };
+    let message = format!("{found}, expected a text, a number or a boolean");
+    Err(ToolError::invalid_arguments(name, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn filled(template: &str, args: Value) -> Result<String, ToolError> {
+        let Value::Object(args) = args else {
+            unreachable!("the tests give objects");
+        };
+        Template::parse(template).unwrap().fill_argument(&args)
+    }
+
+    #[test]
+    fn placeholders_are_filled_and_doubled_braces_are_braces() {
+        let args = json!({ "a": "x", "b-2": 2.5, "c.d": true });
+        for (template, text) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("{a}", "x"),
+            ("--in={a}:{b-2}/{c.d}", "--in=x:2.5/true"),
+            ("{{a}}", "{a}"),
+            ("{{{a}}}", "{x}"),
+            ("{{print $1}}", "{print $1}"),
+            ("ä{a}ö", "äxö"),
+        ] {
+            assert_eq!(filled(template, args.clone()).unwrap(), text, "{template}");
+        }
+    }
+
+    #[test]
+    fn what_is_filled_in_is_not_a_template() {
+        let args = json!({ "a": "{b} {{ $(b) ;rm '\"\n", "b": "no" });
+        assert_eq!(filled("{a}", args).unwrap(), "{b} {{ $(b) ;rm '\"\n");
+    }
+
+    #[test]
+    fn a_brace_that_means_nothing_is_refused_where_it_stands() {
+        for (template, at) in [
+            ("{", 0),
+            ("a}", 1),
+            ("{}", 0),
+            ("{a", 0),
+            ("{{{", 2),
+            ("{a}}", 3),
+            ("äb{c d}", 3),
+            ("{a{b}}", 0),
+        ] {
+            let refused = Template::parse(template).unwrap_err();
+            let template = template.into();
+            assert_eq!(refused, ConfigError::MalformedTemplate { template, at });
+        }
+    }
+
+    #[test]
+    fn an_argument_that_cannot_be_filled_in_is_named() {
+        for (args, told) in [
+            (json!({}), "missing"),
+            (
+                json!({ "a": null }),
+                "null, expected a text, a number or a boolean",
+            ),
+            (
+                json!({ "a": [1] }),
+                "an array, expected a text, a number or a boolean",
+            ),
+            (
+                json!({ "a": {} }),
+                "an object, expected a text, a number or a boolean",
+            ),
+            (
+                json!({ "a": "x\0y" }),
+                "it holds a NUL, which no argument of a program can",
+            ),
+        ] {
+            let error = filled("x{a}", args).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("invalid arguments at `a`: {told}")
+            );
+        }
+    }
+}
