@@ -2,6 +2,8 @@
 
 #[path = "spawned/cancel.rs"]
 mod cancel;
+#[path = "spawned/child.rs"]
+mod child;
 #[path = "spawned/close.rs"]
 mod close;
 

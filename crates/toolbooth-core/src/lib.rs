@@ -14,8 +14,8 @@ pub use answer::{
     Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, Partial, ToolOutput,
 };
 pub use call::{
-    Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, MAX_HOOKS, Moment, Name,
-    Reading, Registered, Tally, ToolCall,
+    Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, Hooks,
+    MAX_HOOKS, Moment, Name, Reading, Registered, Tally, ToolCall,
 };
 pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};
 pub use outcome::{CancelReason, Outcome};

@@ -181,9 +181,9 @@ pub use spawn::SpawnLayer;
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
     BoxError, CallContext, CancelReason, Canceller, CleanupEnd, Collected, Content, ContentStream,
-    End, ErrorKind, IntoToolOutput, MAX_HOOKS, Name, Origin, Outcome, OverloadReason, Partial,
-    Piece, Registered, Source, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest,
-    ToolResponse, Watch, checked, whole_response,
+    DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, MAX_HOOKS, Name, Origin, Outcome,
+    OverloadReason, Partial, Piece, Registered, Source, TimeoutScope, ToolCall, ToolError,
+    ToolOutput, ToolRequest, ToolResponse, Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]
 pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};

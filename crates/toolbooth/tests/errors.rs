@@ -113,6 +113,13 @@ fn each() -> Vec<(ToolError, Vec<&'static str>, &'static str, Outcome, bool)> {
             false,
         ),
         (
+            ToolError::too_deep(5),
+            vec!["nested too deep: at most 5 calls may stand below the first"],
+            "too_deep",
+            Outcome::Rejected,
+            false,
+        ),
+        (
             ToolError::failed(unreadable()),
             vec!["the tool failed", "the index cannot be read", "disk full"],
             "tool_error",

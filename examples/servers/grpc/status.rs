@@ -9,6 +9,7 @@ pub fn status(error: &ToolError) -> Status {
         ErrorKind::RateLimited => Code::ResourceExhausted,
         ErrorKind::Overloaded => Code::Unavailable,
         ErrorKind::UnknownTool => Code::NotFound,
+        ErrorKind::TooDeep => Code::FailedPrecondition,
         ErrorKind::InvalidArguments => Code::InvalidArgument,
         ErrorKind::Cancelled => Code::Cancelled,
         // A tool failed or panicked; kinds to come are no fault of the client either.

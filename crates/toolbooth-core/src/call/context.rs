@@ -47,8 +47,12 @@ pub struct Reading<'a>(Option<&'a CallContext>);
 impl CallContext {
     /// The context of a new call.
     pub(crate) fn new(tool: Name) -> Self {
+        Self::of(Settings::new(tool))
+    }
+
+    pub(super) fn of(settings: Settings) -> Self {
         Self {
-            attempt: Arc::new(Attempt::first(Settings::new(tool))),
+            attempt: Arc::new(Attempt::first(settings)),
         }
     }
 

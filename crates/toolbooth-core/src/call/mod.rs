@@ -3,6 +3,7 @@
 mod args;
 mod attempt;
 mod canceller;
+mod child;
 mod cleanup;
 mod clock;
 mod context;
@@ -12,6 +13,8 @@ mod tool_call;
 
 pub(crate) use attempt::Cut;
 pub use canceller::Canceller;
+pub use child::DEFAULT_MAX_DEPTH;
+pub(crate) use child::address;
 pub use cleanup::{CleanupEnd, MAX_HOOKS, Registered};
 pub use cleanup::{DEFAULT_HOOK_LIMIT, Hooks, Tally};
 pub use clock::Moment;

@@ -2,6 +2,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::child::Parent;
 use super::{CallContext, Moment, Name};
 use crate::error::{TimeoutScope, ToolError};
 
@@ -21,6 +22,10 @@ pub(super) struct More {
     pub(super) idempotent: Option<bool>,
     pub(super) timeout: Option<Duration>,
     pub(super) deadline: Option<Moment>,
+    /// How deep the calls may be nested that it makes.
+    pub(super) max_depth: Option<u32>,
+    /// Where another call made this one.
+    pub(super) parent: Option<Parent>,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
 }
 
@@ -61,6 +66,11 @@ impl Settings {
         self.more.as_deref()
     }
 
+    #[inline]
+    pub(super) fn parent(&self) -> Option<&Parent> {
+        self.more()?.parent.as_ref()
+    }
+
     pub(super) fn more_mut(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
@@ -69,6 +79,20 @@ impl Settings {
 // === impl More ===
 
 impl More {
+    /// What a nested call has of the one that makes it.
+    pub(super) fn inherit(&mut self, above: &Self) {
+        self.tenant.clone_from(&above.tenant);
+        self.priority = above.priority;
+        self.max_depth = above.max_depth;
+        self.extensions.clone_from(&above.extensions);
+    }
+
+    /// The caller's own deadline, or that of the call above, whichever comes first.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let cap = self.parent.as_ref().and_then(|parent| parent.cap);
+        self.deadline.into_iter().chain(cap).min()
+    }
+
     pub(super) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         self.extensions.retain(|(id, _)| *id != TypeId::of::<T>());
         self.extensions.push((TypeId::of::<T>(), Arc::new(value)));

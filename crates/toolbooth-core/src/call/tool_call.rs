@@ -46,6 +46,13 @@ impl<A> ToolCall<A> {
         }
     }
 
+    pub(super) const fn of(context: CallContext, args: A) -> Self {
+        Self {
+            context,
+            args: Args::new(args),
+        }
+    }
+
     /// The id by which the caller knows the call, such as the one a model gave it.
     ///
     /// This and the other settings are meant for before the context is handed out: on a call
@@ -100,6 +107,15 @@ impl<A> ToolCall<A> {
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context
             .configure(|settings| settings.more_mut().idempotent = Some(idempotent));
+        self
+    }
+
+    /// How deep the calls may be nested that this one makes with [`CallContext::child`]: 5 where nothing is said, 0 for none.
+    /// Those calls inherit it.
+    #[must_use]
+    pub fn with_max_depth(mut self, calls: u32) -> Self {
+        self.context
+            .configure(|settings| settings.more_mut().max_depth = Some(calls));
         self
     }
 

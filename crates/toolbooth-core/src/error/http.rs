@@ -22,12 +22,14 @@ impl ToolError {
     /// | `Panicked`, `Tool` | 500 Internal Server Error | [RFC 9110, 15.6.1] |
     /// | `InvalidArguments` | 400 Bad Request | [RFC 9110, 15.5.1] |
     /// | `UnknownTool` | 404 Not Found | [RFC 9110, 15.5.5] |
+    /// | `TooDeep` | 508 Loop Detected | [RFC 5842, 7.2] |
     ///
     /// [RFC 9110, 15.5.1]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.1
     /// [RFC 9110, 15.5.5]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.5
     /// [RFC 9110, 15.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-15.6.1
     /// [RFC 9110, 15.6.4]: https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4
     /// [RFC 9110, 15.6.5]: https://www.rfc-editor.org/rfc/rfc9110#section-15.6.5
+    /// [RFC 5842, 7.2]: https://www.rfc-editor.org/rfc/rfc5842#section-7.2
     /// [RFC 6585, 4]: https://www.rfc-editor.org/rfc/rfc6585#section-4
     ///
     /// ```
@@ -65,6 +67,7 @@ impl ToolError {
             Self::Panicked { .. } | Self::Tool { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::InvalidArguments { .. } => StatusCode::BAD_REQUEST,
             Self::UnknownTool { .. } => StatusCode::NOT_FOUND,
+            Self::TooDeep { .. } => StatusCode::LOOP_DETECTED,
         }
     }
 
@@ -108,6 +111,7 @@ mod tests {
             ErrorKind::Panicked | ErrorKind::Tool => 500,
             ErrorKind::InvalidArguments => 400,
             ErrorKind::UnknownTool => 404,
+            ErrorKind::TooDeep => 508,
         }
     }
 
@@ -125,6 +129,7 @@ mod tests {
             ToolError::panicked("oh"),
             ToolError::invalid_arguments("filter.tags[2]", "not a text"),
             ToolError::unknown_tool("serach"),
+            ToolError::too_deep(5),
             ToolError::failed("half way"),
             ToolError::failed("half way").with_retryable(true),
         ]
@@ -137,7 +142,7 @@ mod tests {
             assert_eq!(error.status(), status_of(error.kind()), "{error}");
             kinds.insert(error.kind());
         }
-        assert_eq!(kinds.len(), 8, "one kind is not among them");
+        assert_eq!(kinds.len(), 9, "one kind is not among them");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum ErrorKind {
     InvalidArguments,
     /// No tool of that name.
     UnknownTool,
+    /// Nested too deep.
+    TooDeep,
     /// The tool failed.
     Tool,
 }
@@ -62,7 +64,7 @@ pub enum OverloadReason {
 
 impl ErrorKind {
     /// The stable name: `timeout`, `cancelled`, `rate_limited`, `overloaded`, `panicked`,
-    /// `invalid_arguments`, `unknown_tool`, `tool_error`.
+    /// `invalid_arguments`, `unknown_tool`, `too_deep`, `tool_error`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -73,6 +75,7 @@ impl ErrorKind {
             Self::Panicked => "panicked",
             Self::InvalidArguments => "invalid_arguments",
             Self::UnknownTool => "unknown_tool",
+            Self::TooDeep => "too_deep",
             Self::Tool => "tool_error",
         }
     }

@@ -110,6 +110,15 @@ pub enum ToolError {
         /// Whose call it was.
         origin: Origin,
     },
+    /// The call would stand below too many others that made one another; nothing ran.
+    #[error("nested too deep: at most {limit} calls may stand below the first")]
+    #[non_exhaustive]
+    TooDeep {
+        /// How many may.
+        limit: u32,
+        /// Whose call it was.
+        origin: Origin,
+    },
     /// The tool itself failed: its own error is the source.
     #[error("the tool failed")]
     #[non_exhaustive]
@@ -210,6 +219,15 @@ impl ToolError {
         }
     }
 
+    /// A nested call that would stand below so many others.
+    #[must_use]
+    pub fn too_deep(limit: u32) -> Self {
+        Self::TooDeep {
+            limit,
+            origin: Origin::default(),
+        }
+    }
+
     /// Says of a failure of the tool whether another try may help. Of the other kinds it is known,
     /// and this changes nothing.
     #[must_use]
@@ -231,6 +249,7 @@ impl ToolError {
             Self::Panicked { .. } => ErrorKind::Panicked,
             Self::InvalidArguments { .. } => ErrorKind::InvalidArguments,
             Self::UnknownTool { .. } => ErrorKind::UnknownTool,
+            Self::TooDeep { .. } => ErrorKind::TooDeep,
             Self::Tool { .. } => ErrorKind::Tool,
         }
     }
@@ -241,9 +260,10 @@ impl ToolError {
         match self {
             Self::Timeout { .. } => Outcome::TimedOut,
             Self::Cancelled { reason, .. } => reason.outcome(),
-            Self::RateLimited { .. } | Self::Overloaded { .. } | Self::UnknownTool { .. } => {
-                Outcome::Rejected
-            }
+            Self::RateLimited { .. }
+            | Self::Overloaded { .. }
+            | Self::UnknownTool { .. }
+            | Self::TooDeep { .. } => Outcome::Rejected,
             Self::Panicked { .. } => Outcome::Panicked,
             Self::InvalidArguments { .. } | Self::Tool { .. } => Outcome::Failed,
         }

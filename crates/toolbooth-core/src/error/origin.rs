@@ -127,6 +127,7 @@ impl ToolError {
             | Self::Panicked { origin, .. }
             | Self::InvalidArguments { origin, .. }
             | Self::UnknownTool { origin, .. }
+            | Self::TooDeep { origin, .. }
             | Self::Tool { origin, .. } => origin,
         }
     }
@@ -140,6 +141,7 @@ impl ToolError {
             | Self::Panicked { origin, .. }
             | Self::InvalidArguments { origin, .. }
             | Self::UnknownTool { origin, .. }
+            | Self::TooDeep { origin, .. }
             | Self::Tool { origin, .. } => origin,
         }
     }

@@ -1,8 +1,9 @@
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{End, Piece};
 use crate::answer::Displaced;
-use crate::call::{CallContext, Moment, Reading};
+use crate::call::{CallContext, Moment, Reading, address};
 use crate::outcome::{CancelReason, Outcome};
 
 /// One layer's part of a call: from its `call` to the end of the answer.
@@ -96,6 +97,20 @@ impl Part {
             1 => self.context.attempt_state().poll_owner(cx),
             _ => Poll::Pending,
         }
+    }
+
+    /// For limits: this layer holds a permit of `line` for the call, and so for [the calls that the tool makes](CallContext::inherits).
+    #[inline]
+    pub fn hold<L>(&self, line: &Arc<L>) {
+        self.context.attempt_state().hold(address(line), self.depth);
+    }
+
+    /// For limits: it gives the permit back. At the [end](Self::end), before it does so.
+    #[inline]
+    pub fn release<L>(&self, line: &Arc<L>) {
+        self.context
+            .attempt_state()
+            .release(address(line), self.depth);
     }
 
     /// Tells everything further in that it is cut short.

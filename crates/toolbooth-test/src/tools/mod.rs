@@ -1,5 +1,6 @@
 //! Tools that behave badly in known ways.
 
+mod chained;
 mod error_injection;
 mod failing;
 mod fast;
@@ -17,6 +18,7 @@ use std::task::{Context, Poll};
 
 use toolbooth_core::{ToolError, ToolOutput};
 
+pub use chained::ChainedTool;
 pub use error_injection::{ErrorInjectionTool, InjectedError};
 pub use failing::FailingTool;
 pub use fast::FastTool;

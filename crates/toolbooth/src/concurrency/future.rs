@@ -75,11 +75,13 @@ impl ResponseWatch {
     }
 
     pub(super) fn admitted(part: Part, line: &Arc<Line<Permits>>) -> Self {
-        let permit = Some(Permit(Arc::clone(line)));
-        Self { part, permit }
+        let mut watch = Self::waiting(part);
+        watch.admit(line);
+        watch
     }
 
     fn admit(&mut self, line: &Arc<Line<Permits>>) {
+        self.part.hold(line);
         self.permit = Some(Permit(Arc::clone(line)));
     }
 }
@@ -96,7 +98,11 @@ impl Watch for ResponseWatch {
     }
 
     fn on_end(self, end: End<'_>) {
-        self.part.end(end, |_, _| drop(self.permit));
+        self.part.end(end, |part, _| {
+            if let Some(permit) = self.permit {
+                part.release(&permit.0);
+            }
+        });
     }
 }
 

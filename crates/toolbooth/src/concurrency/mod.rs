@@ -31,6 +31,10 @@
 //! takes it in `call`; else it waits inside its future, in the order of first polls, and holds nothing further in. An idle service
 //! holds no permit. A free permit goes to the call that waits longest; nobody is overtaken.
 //!
+//! A call that a tool makes with [`child`](crate::CallContext::child) through a limit of which its own call, or one above it, holds a permit
+//! needs none of its own: the permit is for all that the call makes, at once or one after the other. So a tool that calls through
+//! the limit that it stands in does not wait for itself.
+//!
 //! # Cancellation
 //! Dropping the future gives up the place, or gives the permit back. The permit of a streamed answer is held until the stream ends,
 //! fails or is dropped.

@@ -64,6 +64,10 @@ where
         if let Some(refusal) = not_to_start(&part) {
             return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
         }
+        if part.context().inherits(line) {
+            let watch = ResponseWatch::waiting(part);
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+        }
         if line.try_admit(|| part.now()) {
             let watch = ResponseWatch::admitted(part, line);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));

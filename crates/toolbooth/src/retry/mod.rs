@@ -36,7 +36,7 @@
 //! | a refusal: `RateLimited`, `Overloaded` | yes: nothing ran |
 //! | any other that is [retryable](crate::ToolError::is_retryable): `Timeout`, a failure of which the tool said so | yes, unless the call says [`with_idempotent(false)`](crate::ToolCall::with_idempotent) |
 //! | another failure of the tool, a panic | only if the call says [`with_idempotent(true)`](crate::ToolCall::with_idempotent) |
-//! | `Cancelled`, `InvalidArguments`, `UnknownTool` | never |
+//! | `Cancelled`, `InvalidArguments`, `UnknownTool`, `TooDeep` | never |
 //!
 //! An answer is never retried, also one that [is an error](crate::ToolOutput::is_error): the tool has decided. Nor is a streamed answer that
 //! fails after its beginning was returned: its consumer has it. Errors of tower's own layers count as what they become in ours.

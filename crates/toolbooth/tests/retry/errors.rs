@@ -53,6 +53,7 @@ async fn what_cannot_help_is_never_made_again() {
     let arguments = ToolError::invalid_arguments("path", "not a text");
     assert_eq!(made(arguments).await, [1, 1, 1]);
     assert_eq!(made(ToolError::unknown_tool("serach")).await, [1, 1, 1]);
+    assert_eq!(made(ToolError::too_deep(5)).await, [1, 1, 1]);
 }
 
 /// An attempt that fails with an error of this type: is another made of an idempotent call, and of one that is said not to be?

@@ -4,6 +4,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use super::Attempt;
+use crate::call::canceller::Signal;
 use crate::outcome::{CancelReason, Outcome};
 use crate::sync::lock;
 
@@ -97,17 +98,14 @@ impl Attempt {
                 lock(&rare.forks).iter().filter_map(Weak::upgrade).collect();
             rare.gone.notify_waiters();
             forks.iter().for_each(|fork| fork.tell());
+            self.tell_children();
         }
     }
 
     /// Waits until the attempt is cut or over.
     pub(in crate::call) async fn gone(self: &Arc<Self>) {
         self.join();
-        let mut watched = self;
-        while let Some(link) = &watched.parent {
-            link.attempt.watch(watched);
-            watched = &link.attempt;
-        }
+        self.be_told();
         loop {
             let told = self.rare().gone.notified();
             let mut told = std::pin::pin!(told);
@@ -116,6 +114,40 @@ impl Attempt {
                 return;
             }
             told.await;
+        }
+    }
+
+    /// Has the attempts that this one was forked from pass on when they are cut or over.
+    fn be_told(self: &Arc<Self>) {
+        let mut watched = self;
+        while let Some(link) = &watched.parent {
+            link.attempt.watch(watched);
+            watched = &link.attempt;
+        }
+    }
+
+    /// Has a call that this attempt makes cancelled when the attempt is cut or over; at once if it is.
+    pub(in crate::call) fn tell_at_end(self: &Arc<Self>, child: &Arc<Signal>) {
+        self.be_told();
+        let mut children = lock(&self.rare().children);
+        children.retain(|other| other.strong_count() > 0);
+        children.push(Arc::downgrade(child));
+        drop(children);
+        self.tell_children();
+    }
+
+    /// Cancels the calls that this attempt made, if it is cut or over.
+    fn tell_children(&self) {
+        if self.cancelled_outside(u32::MAX).is_some() || self.is_closed() {
+            self.cancel_children();
+        }
+    }
+
+    pub(super) fn cancel_children(&self) {
+        let Some(rare) = self.rare.get() else { return };
+        let children = std::mem::take(&mut *lock(&rare.children));
+        for child in children.iter().filter_map(Weak::upgrade) {
+            child.cancel(CancelReason::Parent);
         }
     }
 

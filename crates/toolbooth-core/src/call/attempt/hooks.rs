@@ -71,6 +71,7 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         self.end_partials();
         if self.rare.get().is_some() {
+            self.cancel_children();
             let outcome = self.closed_outside(u32::MAX).unwrap_or(Outcome::Cancelled);
             self.leave_hooks(outcome);
         }

@@ -15,6 +15,7 @@
 mod ends;
 mod hooks;
 mod keep;
+mod lines;
 mod owner;
 mod serial;
 
@@ -28,6 +29,7 @@ pub(crate) use self::owner::Cut;
 
 use self::ends::{OPEN, RARE};
 use self::keep::Keep;
+use self::lines::Slot;
 use self::owner::Owner;
 use self::serial::serial;
 use super::Name;
@@ -60,6 +62,8 @@ pub(crate) struct Attempt {
     /// Length, and as the lowest bit the scope.
     bound_limit: AtomicU64,
     keep: Keep,
+    /// Two lines; the others are in `rare`.
+    lines: [Slot; 2],
     rare: OnceLock<Box<Rare>>,
 }
 
@@ -97,6 +101,10 @@ struct Rare {
     /// Forks in which somebody waits for the cut.
     forks: Mutex<Vec<Weak<Attempt>>>,
     owner: OnceLock<Owner>,
+    /// What cancels the calls that it made.
+    children: Mutex<Vec<Weak<Signal>>>,
+    /// Lines of which it holds a permit, and at which depth.
+    lines: Mutex<Vec<(usize, u32)>>,
 }
 
 // === impl Attempt ===
@@ -152,6 +160,7 @@ impl Attempt {
             bound_at: AtomicMoment::none(),
             bound_limit: AtomicU64::new(0),
             keep: Keep::none(),
+            lines: [Slot::free(), Slot::free()],
             rare: OnceLock::new(),
         }
     }
@@ -279,7 +288,7 @@ impl Attempt {
     /// The caller's own deadline.
     #[inline]
     pub(in crate::call) fn deadline(&self) -> Option<Moment> {
-        self.settings.more()?.deadline
+        self.settings.more()?.deadline()
     }
 
     pub(in crate::call) fn bound_of_caller(&self, deadline: Moment) -> Bound {
