@@ -19,6 +19,6 @@ pub use call::{
 };
 pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};
 pub use outcome::{CancelReason, Outcome};
+pub use seam::{Answer, End, Part, Piece, ToolRequest, ToolResponse, Watch, checked};
 #[cfg(feature = "http")]
 pub use seam::{CallDeadline, ToolName, WatchedBody};
-pub use seam::{End, Part, Piece, ToolRequest, ToolResponse, Watch, checked};

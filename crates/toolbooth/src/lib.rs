@@ -76,6 +76,7 @@
 //! | [`TimeoutLayer`] | A call is over when its limit is, waits and streamed answer included | `timeout` | on; the limit is given, for all tools or by tool |
 //! | [`ConcurrencyLimitLayer`] | No more than so many calls run at once, each until its last byte is delivered | `concurrency` | on; 1,024 calls may wait |
 //! | [`RateLimitLayer`] | No more than so many calls start in a time | `rate` | on; calls wait, 1,024 of them at most |
+//! | [`CircuitBreakerLayer`] | A tool that fails is not called for a while | `breaker` | on; 5 failures in a row, 30 s, one probe |
 //! | [`CleanupLayer`] | Hooks run once, however the call ends, and nobody waits for them | `cleanup` | on; 5 s for a hook, 64 hooks |
 //! | [`PartialResultLayer`] | What was produced is in the error that cuts the call short | `partial` | on; 1,024 items and 1 MiB |
 //! | [`CatchPanicLayer`] | A panic of the tool is the error of its call, and goes no further | `catch-panic` | on |
@@ -89,7 +90,7 @@
 //!
 //! # Order
 //!
-//! Recommended, outside to inside: timeout, rate limit, concurrency limit, cleanup, partial results, tool. Every other order works, too, and means something else:
+//! Recommended, outside to inside: timeout, circuit breaker, rate limit, concurrency limit, cleanup, partial results, tool. Every other order works, too, and means something else:
 //!
 //! | A | B | A outside B | B outside A |
 //! |---|---|---|---|
@@ -98,6 +99,8 @@
 //! | timeout | cleanup | waiting for hooks ([`with_wait`](CleanupLayer::with_wait)) uses up the limit; a call that was cut waits for none | the limit is for the tool alone; a call that was cut waits for its hooks, too |
 //! | rate limit | concurrency limit | who waits for a token holds no permit; a token is spent on a call that then finds no permit in time | a permit is held while waiting for a token |
 //! | rate limit, concurrency limit | cleanup | a call that is refused or cut in line does not reach the cleanup layer: hooks that its caller registered run uncounted | the cleanup layer runs the hooks of every call |
+//! | breaker | timeout | a timeout is a failure, unless the call only waited in a line further in | the same |
+//! | breaker | rate limit, concurrency limit | while it is open, no token and no permit is taken | a call may wait in line only to be refused; its token is spent |
 //! | partial results | any of them | no difference | no difference |
 //! | catch panics | any of them | their part of the call ends in a panic that passes | they see an error |
 //! | spawn | timeout | the limit runs on the tool's task: a tool that blocks its thread is cut when it yields | the limit strikes on time, whatever the tool does |
@@ -132,6 +135,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
+#[cfg(feature = "breaker")]
+pub mod breaker;
 #[cfg(feature = "catch-panic")]
 pub mod catch_panic;
 #[cfg(feature = "cleanup")]
@@ -156,6 +161,8 @@ pub mod spawn;
 #[cfg(feature = "timeout")]
 pub mod timeout;
 
+#[cfg(feature = "breaker")]
+pub use breaker::{BreakerPolicy, CircuitBreakerLayer};
 #[cfg(feature = "catch-panic")]
 pub use catch_panic::CatchPanicLayer;
 #[cfg(feature = "cleanup")]
@@ -180,9 +187,9 @@ pub use spawn::SpawnLayer;
 #[cfg(feature = "timeout")]
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
-    BoxError, CallContext, CancelReason, Canceller, CleanupEnd, Collected, Content, ContentStream,
-    DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, MAX_HOOKS, Name, Origin, Outcome,
-    OverloadReason, Partial, Piece, Registered, Source, TimeoutScope, ToolCall, ToolError,
+    Answer, BoxError, CallContext, CancelReason, Canceller, CleanupEnd, Collected, Content,
+    ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, MAX_HOOKS, Name, Origin,
+    Outcome, OverloadReason, Partial, Piece, Registered, Source, TimeoutScope, ToolCall, ToolError,
     ToolOutput, ToolRequest, ToolResponse, Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]

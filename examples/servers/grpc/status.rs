@@ -7,7 +7,7 @@ pub fn status(error: &ToolError) -> Status {
     let code = match error.kind() {
         ErrorKind::Timeout => Code::DeadlineExceeded,
         ErrorKind::RateLimited => Code::ResourceExhausted,
-        ErrorKind::Overloaded => Code::Unavailable,
+        ErrorKind::Overloaded | ErrorKind::CircuitOpen => Code::Unavailable,
         ErrorKind::UnknownTool => Code::NotFound,
         ErrorKind::TooDeep => Code::FailedPrecondition,
         ErrorKind::InvalidArguments => Code::InvalidArgument,

@@ -107,6 +107,16 @@ impl ToolOutput {
         self.is_error
     }
 
+    /// What an answer that is there as a whole consists of; `None` for a stream.
+    #[must_use]
+    pub fn as_contents(&self) -> Option<&[Content]> {
+        match &self.body {
+            Body::One(content) => Some(std::slice::from_ref(content)),
+            Body::Many(contents) => Some(contents),
+            Body::Stream(_) => None,
+        }
+    }
+
     /// Whether the answer comes piece by piece.
     #[must_use]
     pub const fn is_stream(&self) -> bool {

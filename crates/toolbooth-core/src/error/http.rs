@@ -18,7 +18,7 @@ impl ToolError {
     /// | `Timeout` | 504 Gateway Timeout | [RFC 9110, 15.6.5] |
     /// | `Cancelled` | 499 | nginx's; nobody reads it |
     /// | `RateLimited` | 429 Too Many Requests | [RFC 6585, 4] |
-    /// | `Overloaded` | 503 Service Unavailable | [RFC 9110, 15.6.4] |
+    /// | `Overloaded`, `CircuitOpen` | 503 Service Unavailable | [RFC 9110, 15.6.4] |
     /// | `Panicked`, `Tool` | 500 Internal Server Error | [RFC 9110, 15.6.1] |
     /// | `InvalidArguments` | 400 Bad Request | [RFC 9110, 15.5.1] |
     /// | `UnknownTool` | 404 Not Found | [RFC 9110, 15.5.5] |
@@ -63,7 +63,7 @@ impl ToolError {
             Self::Cancelled { .. } => StatusCode::from_u16(CLIENT_CLOSED_REQUEST)
                 .expect("499 is in the range of status codes"),
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded { .. } | Self::CircuitOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Panicked { .. } | Self::Tool { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::InvalidArguments { .. } => StatusCode::BAD_REQUEST,
             Self::UnknownTool { .. } => StatusCode::NOT_FOUND,
@@ -107,7 +107,7 @@ mod tests {
             ErrorKind::Timeout => 504,
             ErrorKind::Cancelled => 499,
             ErrorKind::RateLimited => 429,
-            ErrorKind::Overloaded => 503,
+            ErrorKind::Overloaded | ErrorKind::CircuitOpen => 503,
             ErrorKind::Panicked | ErrorKind::Tool => 500,
             ErrorKind::InvalidArguments => 400,
             ErrorKind::UnknownTool => 404,
@@ -126,6 +126,8 @@ mod tests {
             ToolError::overloaded(OverloadReason::Closed),
             ToolError::overloaded(OverloadReason::queue_full(1)),
             ToolError::overloaded(OverloadReason::waited_too_long(second)),
+            ToolError::circuit_open(second),
+            ToolError::circuit_open(None),
             ToolError::panicked("oh"),
             ToolError::invalid_arguments("filter.tags[2]", "not a text"),
             ToolError::unknown_tool("serach"),
@@ -142,7 +144,7 @@ mod tests {
             assert_eq!(error.status(), status_of(error.kind()), "{error}");
             kinds.insert(error.kind());
         }
-        assert_eq!(kinds.len(), 9, "one kind is not among them");
+        assert_eq!(kinds.len(), 10, "one kind is not among them");
     }
 
     #[test]
@@ -172,8 +174,12 @@ mod tests {
     #[test]
     fn only_a_wait_that_is_known_is_told() {
         for error in each() {
-            let told = error.retry_after_seconds().is_some();
-            assert_eq!(told, error.kind() == ErrorKind::RateLimited, "{error}");
+            let known = match &error {
+                ToolError::RateLimited { .. } => true,
+                ToolError::CircuitOpen { retry_after, .. } => retry_after.is_some(),
+                _ => false,
+            };
+            assert_eq!(error.retry_after_seconds().is_some(), known, "{error}");
         }
     }
 }

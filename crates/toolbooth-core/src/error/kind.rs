@@ -13,6 +13,8 @@ pub enum ErrorKind {
     RateLimited,
     /// Refused by a full limit or waiting line.
     Overloaded,
+    /// Refused by a circuit breaker that is open.
+    CircuitOpen,
     /// The tool panicked.
     Panicked,
     /// The arguments do not fit.
@@ -63,7 +65,7 @@ pub enum OverloadReason {
 // === impl ErrorKind ===
 
 impl ErrorKind {
-    /// The stable name: `timeout`, `cancelled`, `rate_limited`, `overloaded`, `panicked`,
+    /// The stable name: `timeout`, `cancelled`, `rate_limited`, `overloaded`, `circuit_open`, `panicked`,
     /// `invalid_arguments`, `unknown_tool`, `too_deep`, `tool_error`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -72,6 +74,7 @@ impl ErrorKind {
             Self::Cancelled => "cancelled",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
+            Self::CircuitOpen => "circuit_open",
             Self::Panicked => "panicked",
             Self::InvalidArguments => "invalid_arguments",
             Self::UnknownTool => "unknown_tool",

@@ -81,6 +81,15 @@ pub enum ToolError {
         /// Whose call it was.
         origin: Origin,
     },
+    /// A circuit breaker refused the call, since its tool has failed too often; it did not run.
+    #[error("the circuit is open, {}", next_probe(*.retry_after))]
+    #[non_exhaustive]
+    CircuitOpen {
+        /// After how long a call is let through again; `None` where that depends on a probe that is under way, or on whoever opened the circuit.
+        retry_after: Option<Duration>,
+        /// Whose call it was.
+        origin: Origin,
+    },
     /// The tool panicked where its panic could not reach the caller.
     #[error("the tool panicked: {message}")]
     #[non_exhaustive]
@@ -179,6 +188,15 @@ impl ToolError {
         }
     }
 
+    /// A refusal by a circuit breaker, with the time until it lets a call through, where that is known.
+    #[must_use]
+    pub fn circuit_open(retry_after: impl Into<Option<Duration>>) -> Self {
+        Self::CircuitOpen {
+            retry_after: retry_after.into(),
+            origin: Origin::default(),
+        }
+    }
+
     /// A panic of the tool, with what it said.
     #[must_use]
     pub fn panicked(message: impl Into<Arc<str>>) -> Self {
@@ -246,6 +264,7 @@ impl ToolError {
             Self::Cancelled { .. } => ErrorKind::Cancelled,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::CircuitOpen { .. } => ErrorKind::CircuitOpen,
             Self::Panicked { .. } => ErrorKind::Panicked,
             Self::InvalidArguments { .. } => ErrorKind::InvalidArguments,
             Self::UnknownTool { .. } => ErrorKind::UnknownTool,
@@ -262,6 +281,7 @@ impl ToolError {
             Self::Cancelled { reason, .. } => reason.outcome(),
             Self::RateLimited { .. }
             | Self::Overloaded { .. }
+            | Self::CircuitOpen { .. }
             | Self::UnknownTool { .. }
             | Self::TooDeep { .. } => Outcome::Rejected,
             Self::Panicked { .. } => Outcome::Panicked,
@@ -274,6 +294,7 @@ impl ToolError {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } => Some(*retry_after),
+            Self::CircuitOpen { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -282,7 +303,10 @@ impl ToolError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::RateLimited { .. } | Self::Overloaded { .. } => true,
+            Self::Timeout { .. }
+            | Self::RateLimited { .. }
+            | Self::Overloaded { .. }
+            | Self::CircuitOpen { .. } => true,
             Self::Tool { retryable, .. } => *retryable,
             _ => false,
         }
@@ -294,6 +318,13 @@ fn millis(duration: Duration) -> Duration {
     match duration.as_millis() {
         0 => duration,
         _ => Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000),
+    }
+}
+
+fn next_probe(retry_after: Option<Duration>) -> String {
+    match retry_after {
+        Some(retry_after) => format!("a call is let through in {:?}", millis_up(retry_after)),
+        None => "and it is not known when a call is let through".to_owned(),
     }
 }
 

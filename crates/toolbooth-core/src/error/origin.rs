@@ -124,6 +124,7 @@ impl ToolError {
             | Self::Cancelled { origin, .. }
             | Self::RateLimited { origin, .. }
             | Self::Overloaded { origin, .. }
+            | Self::CircuitOpen { origin, .. }
             | Self::Panicked { origin, .. }
             | Self::InvalidArguments { origin, .. }
             | Self::UnknownTool { origin, .. }
@@ -138,6 +139,7 @@ impl ToolError {
             | Self::Cancelled { origin, .. }
             | Self::RateLimited { origin, .. }
             | Self::Overloaded { origin, .. }
+            | Self::CircuitOpen { origin, .. }
             | Self::Panicked { origin, .. }
             | Self::InvalidArguments { origin, .. }
             | Self::UnknownTool { origin, .. }

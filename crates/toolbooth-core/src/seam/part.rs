@@ -113,6 +113,22 @@ impl Part {
             .release(address(line), self.depth);
     }
 
+    /// The call is held back here, before anything further in starts: it waits for admission, or is refused.
+    pub fn hold_back(&self) {
+        self.context.attempt_state().set_held(true);
+    }
+
+    /// The call is no longer held back here.
+    pub fn let_through(&self) {
+        self.context.attempt_state().set_held(false);
+    }
+
+    /// Whether a layer further in [held](Self::hold_back) every attempt of the call back, so that its tool has done nothing.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        self.context.attempt_state().is_held()
+    }
+
     /// Tells everything further in that it is cut short.
     pub fn cancel(&self, reason: CancelReason) {
         self.context.attempt_state().cancel(self.depth, reason);

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::follow::{Followed, Pieces};
-use super::{End, Piece, Watch};
+use super::{Answer, End, Piece, Watch};
 use crate::answer::{Body, Content, ContentStream, ToolOutput};
 use crate::error::ToolError;
 
@@ -71,7 +71,8 @@ whole_response!(
 impl ToolResponse for ToolOutput {
     type Watched<W: Watch> = Self;
 
-    fn watch<W: Watch>(mut self, watch: W) -> Self {
+    fn watch<W: Watch>(mut self, mut watch: W) -> Self {
+        watch.on_answer(Answer::Tool(&self));
         match self.body {
             Body::Stream(stream) => {
                 self.body = Body::Stream(ContentStream::new(Followed::new(stream, watch)));

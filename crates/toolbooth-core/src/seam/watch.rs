@@ -2,7 +2,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use crate::answer::Content;
+use crate::answer::{Content, ToolOutput};
 use crate::call::CallContext;
 use crate::error::ToolError;
 use crate::outcome::{CancelReason, Outcome};
@@ -17,6 +17,11 @@ pub trait Watch: Send + Unpin + Sized + 'static {
     /// the answer to HEAD has no body, whatever it looks like.
     fn context(&self) -> Option<&CallContext> {
         None
+    }
+
+    /// The answer is there: told before anything of it is on its way to the consumer.
+    fn on_answer(&mut self, answer: Answer<'_>) {
+        let _ = answer;
     }
 
     /// Asked after the answer had nothing to give: an error cuts the answer.
@@ -43,6 +48,17 @@ pub trait Watch: Send + Unpin + Sized + 'static {
 
     /// The end of the answer: its source is gone, its consumer has not seen the end yet.
     fn on_end(self, end: End<'_>);
+}
+
+/// An answer, as it is when it is returned: of a streamed one, all but the stream.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Answer<'a> {
+    /// A tool's.
+    Tool(&'a ToolOutput),
+    /// The head of an HTTP answer.
+    #[cfg(feature = "http")]
+    Http(&'a http::response::Parts),
 }
 
 /// A piece of a streamed answer.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tower::ServiceBuilder;
 #[cfg(any(
+    feature = "breaker",
     feature = "timeout",
     feature = "concurrency",
     feature = "rate",
@@ -15,6 +16,8 @@ use tower_layer::Stack;
 
 #[cfg(feature = "catch-panic")]
 use crate::CatchPanicLayer;
+#[cfg(feature = "breaker")]
+use crate::CircuitBreakerLayer;
 #[cfg(feature = "cleanup")]
 use crate::CleanupLayer;
 #[cfg(feature = "concurrency")]
@@ -36,7 +39,7 @@ use crate::{Quota, RateLimitLayer};
 /// `rate_limit`, which mean something else: they know no tools, the limits wait in `poll_ready`, where a timeout does not
 /// count it, and all are done when the head of a streamed answer is there. Both kinds go into one builder.
 ///
-/// Each method has an off value, with which the stack keeps its type: a limit of `None`, [`CleanupLayer::off`],
+/// Each method has an off value, with which the stack keeps its type: a limit of `None`, [`CircuitBreakerLayer::off`], [`CleanupLayer::off`],
 /// [`PartialResultLayer::off`], [`CatchPanicLayer::off`], [`SpawnLayer::off`]. (tower's `option_layer` would make another type of the answer, too.)
 ///
 /// ```
@@ -98,6 +101,14 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
         quota: impl Into<Option<Quota>>,
     ) -> ServiceBuilder<Stack<RateLimitLayer, L>>;
 
+    /// Leaves a tool alone while it fails. It takes the layer, since whoever stacks one may ask it for its state;
+    /// [`CircuitBreakerLayer::off`] is none.
+    #[cfg(feature = "breaker")]
+    fn tool_circuit_breaker(
+        self,
+        breaker: CircuitBreakerLayer,
+    ) -> ServiceBuilder<Stack<CircuitBreakerLayer, L>>;
+
     /// Runs what calls registered to be cleaned up. It takes the layer, since whoever stacks one needs it again, to
     /// [`drain`](CleanupLayer::drain) it at the end. [`CleanupLayer::off`] runs nothing.
     #[cfg(feature = "cleanup")]
@@ -156,6 +167,14 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         quota: impl Into<Option<Quota>>,
     ) -> ServiceBuilder<Stack<RateLimitLayer, L>> {
         self.layer(RateLimitLayer::new(quota))
+    }
+
+    #[cfg(feature = "breaker")]
+    fn tool_circuit_breaker(
+        self,
+        breaker: CircuitBreakerLayer,
+    ) -> ServiceBuilder<Stack<CircuitBreakerLayer, L>> {
+        self.layer(breaker)
     }
 
     #[cfg(feature = "cleanup")]

@@ -26,4 +26,22 @@ pub enum ConfigError {
         /// At which of its bytes, from 0.
         at: usize,
     },
+    /// A circuit breaker that opens after no failure.
+    #[error("a circuit breaker cannot open after 0 failures: give at least 1")]
+    ZeroFailures,
+    /// A rate that is no part of all calls.
+    #[error("a rate of calls must be from 0 to 1")]
+    RateOutOfRange,
+    /// A window that a rate cannot be over.
+    #[error("a window must be of some time, or of 1 to 1,000,000 calls")]
+    Window,
+    /// A time that every call takes.
+    #[error("every call takes 0 s or longer: say which calls are slow")]
+    ZeroSlow,
+    /// A growth that is none.
+    #[error("an open time can only grow by a factor of 1 or more")]
+    Growth,
+    /// A circuit breaker that never closes.
+    #[error("with 0 probes a circuit breaker would never close: give at least 1")]
+    ZeroProbes,
 }

@@ -116,6 +116,9 @@ where
     where
         S: Clone,
     {
+        if let Some(part) = watch.part() {
+            part.hold_back();
+        }
         let mut untold = Untold(Some(watch));
         let stage = Stage::Waiting {
             admission,
@@ -130,6 +133,7 @@ where
     /// Refuses the call; nothing inside is touched.
     #[cfg_attr(
         not(any(
+            feature = "breaker",
             feature = "timeout",
             feature = "concurrency",
             feature = "rate",
@@ -138,6 +142,9 @@ where
         expect(dead_code, reason = "only limits refuse")
     )]
     pub(crate) fn refuse(error: ToolError, watch: W) -> Self {
+        if let Some(part) = watch.part() {
+            part.hold_back();
+        }
         Self {
             stage: Stage::refused(error),
             watch: Some(watch),
@@ -209,6 +216,9 @@ where
                     if let Some(watch) = this.watch.as_mut() {
                         if let Err(error) = ready!(admission.poll_admit(watch, cx)) {
                             return Poll::Ready(Err(error));
+                        }
+                        if let Some(part) = watch.part() {
+                            part.let_through();
                         }
                     }
                     start.take().expect("it is put back, or the stage is left")

@@ -6,6 +6,7 @@ mod config;
 #[cfg(any(feature = "catch-panic", feature = "spawn"))]
 mod contained;
 #[cfg(any(
+    feature = "breaker",
     feature = "timeout",
     feature = "concurrency",
     feature = "rate",
@@ -16,8 +17,15 @@ mod contained;
 ))]
 mod guarded;
 mod per_tool;
-#[cfg(any(feature = "timeout", feature = "concurrency", feature = "rate"))]
+#[cfg(any(
+    feature = "breaker",
+    feature = "timeout",
+    feature = "concurrency",
+    feature = "rate"
+))]
 mod refusal;
+#[cfg(feature = "breaker")]
+pub(crate) mod sync;
 
 #[cfg(feature = "builder")]
 pub use builder_ext::ServiceBuilderExt;
@@ -27,6 +35,7 @@ pub(crate) use contained::Contained;
 #[cfg(any(feature = "concurrency", feature = "rate"))]
 pub(crate) use guarded::Admit;
 #[cfg(any(
+    feature = "breaker",
     feature = "timeout",
     feature = "concurrency",
     feature = "rate",
@@ -37,5 +46,10 @@ pub(crate) use guarded::Admit;
 ))]
 pub(crate) use guarded::{Guarded, LayerWatch};
 pub use per_tool::PerTool;
-#[cfg(any(feature = "timeout", feature = "concurrency", feature = "rate"))]
+#[cfg(any(
+    feature = "breaker",
+    feature = "timeout",
+    feature = "concurrency",
+    feature = "rate"
+))]
 pub(crate) use refusal::not_to_start;

@@ -13,6 +13,7 @@
 //!    the attempt is over: so it is either taken by the end or runs at once.
 
 mod ends;
+mod held;
 mod hooks;
 mod keep;
 mod lines;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 pub(crate) use self::owner::Cut;
 
 use self::ends::{OPEN, RARE};
+use self::held::Held;
 use self::keep::Keep;
 use self::lines::Slot;
 use self::owner::Owner;
@@ -50,6 +52,7 @@ pub(crate) struct Attempt {
     depth: AtomicU32,
     /// Whether a timeout layer stands around what the attempt enters next.
     timed: AtomicBool,
+    held: Held,
     /// Outcome of the outermost part, once it has ended; and whether there is a `rare`.
     ended: AtomicU32,
     /// Depth and outcome of the outermost other part that has ended.
@@ -153,6 +156,7 @@ impl Attempt {
             number: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             timed: AtomicBool::new(false),
+            held: Held::free(),
             ended: AtomicU32::new(0),
             closed: AtomicU64::new(OPEN),
             cancelled: AtomicU64::new(OPEN),
@@ -234,6 +238,7 @@ impl Attempt {
         let call = self.call();
         if call.forked.load(Ordering::Acquire) {
             self.number();
+            self.try_again();
         } else {
             // Nobody has cloned the call, and its owner is here: there is no other attempt to tell this one from.
             call.attempts.store(1, Ordering::Release);

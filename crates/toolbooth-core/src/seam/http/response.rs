@@ -11,7 +11,7 @@ use super::no_body::NoBody;
 use crate::call::CallContext;
 use crate::error::{BoxError, ToolError};
 use crate::seam::follow::{Followed, Pieces};
-use crate::seam::{Piece, ToolResponse, Watch};
+use crate::seam::{Answer, Piece, ToolResponse, Watch};
 
 pin_project! {
     /// The body of an answer that layers follow to its end. **A total limit runs until that end**: it cuts
@@ -60,8 +60,9 @@ where
 {
     type Watched<W: Watch> = Response<WatchedBody<B, W>>;
 
-    fn watch<W: Watch>(self, watch: W) -> Self::Watched<W> {
+    fn watch<W: Watch>(self, mut watch: W) -> Self::Watched<W> {
         let (head, body) = self.into_parts();
+        watch.on_answer(Answer::Http(&head));
         let declared = head.headers.get(header::CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
         let source = Source {

@@ -1,0 +1,98 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
+use tower_service::Service;
+
+use super::future::{ResponseFuture, ResponseWatch};
+use super::layer::CircuitBreakerLayer;
+use super::rule::Refused;
+use super::shared::Breaker;
+use crate::shell::{Guarded, not_to_start};
+
+/// A tool that is not called while it fails. Made by [`CircuitBreakerLayer`].
+#[derive(Debug, Clone)]
+pub struct CircuitBreaker<S> {
+    inner: S,
+    layer: CircuitBreakerLayer,
+}
+
+// === impl CircuitBreaker ===
+
+impl<S> CircuitBreaker<S> {
+    pub(super) const fn new(inner: S, layer: CircuitBreakerLayer) -> Self {
+        Self { inner, layer }
+    }
+
+    /// The tool inside.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The tool inside, to change.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The tool inside, by value.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, R> Service<R> for CircuitBreaker<S>
+where
+    R: ToolRequest,
+    S: Service<R> + Clone,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Error = ToolError;
+    type Future = ResponseFuture<S, R>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: R) -> Self::Future {
+        let context = request.context();
+        // Asked before the call is entered, since whose key it is says code that may panic.
+        let breaker = self.layer.breaker_of(context);
+        let part = context.enter();
+        let admitted = match breaker {
+            Ok(None) => {
+                let watch = ResponseWatch::uncounted(part);
+                return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+            }
+            Ok(Some(breaker)) => admit(breaker, &part),
+            Err(full) => Err(full),
+        };
+        match admitted {
+            Ok((breaker, generation)) => {
+                let watch = ResponseWatch::admitted(part, breaker, generation);
+                ResponseFuture::new(Guarded::start(&mut self.inner, request, watch))
+            }
+            Err(refusal) => {
+                let watch = ResponseWatch::uncounted(part);
+                ResponseFuture::new(Guarded::refuse(refusal, watch))
+            }
+        }
+    }
+}
+
+/// Has the breaker let a call through, in that generation; or the refusal.
+fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<(Arc<Breaker>, u64), ToolError> {
+    // First of all: such a call is no probe.
+    if let Some(refusal) = not_to_start(part) {
+        return Err(refusal);
+    }
+    match breaker.admit(|| part.now()) {
+        Ok(generation) => Ok((breaker, generation)),
+        Err(Refused { retry_after }) => {
+            let context = part.context();
+            tracing::debug!(tool = context.tool(), call_id = %context.id(), ?retry_after, "refused: the circuit is open");
+            Err(ToolError::circuit_open(retry_after))
+        }
+    }
+}

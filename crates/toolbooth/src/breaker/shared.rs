@@ -1,0 +1,197 @@
+//! One circuit breaker, as threads share it.
+//!
+//! Invariants:
+//! 1. The rule is asked under the lock; `gate` is written under the lock, and says of the rule what it was when the lock was last let go.
+//! 2. Who passes by `gate` alone was admitted in the generation that it names: should the breaker open meanwhile, that call counts no more.
+//! 3. Listeners are told after the lock is let go, by one thread at a time and in the order of the changes.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use toolbooth_core::{Moment, Name};
+
+use super::counting::Counting;
+use super::policy::BreakerPolicy;
+use super::rule::{BreakerState, Change, Gate, Refused, Rule, Verdict};
+use crate::shell::sync::atomic::{AtomicU64, Ordering};
+use crate::shell::sync::{Arc, Mutex, lock};
+
+/// A circuit breaker.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    gate: AtomicU64,
+    locked: Mutex<Locked>,
+    /// Where there is one for each key.
+    key: Option<Name>,
+    listeners: Arc<Listeners>,
+    counting: Counting,
+    timed: bool,
+}
+
+#[derive(Debug)]
+struct Locked {
+    rule: Rule,
+    /// Whether some thread is telling the listeners.
+    telling: bool,
+}
+
+/// A circuit breaker went from one state to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StateChange {
+    /// The tool, or the key, where there is a breaker for each.
+    pub key: Option<Name>,
+    /// What it was.
+    pub from: BreakerState,
+    /// What it is.
+    pub to: BreakerState,
+    /// How long it stays open, where it has opened and the time is limited.
+    pub open_for: Option<Duration>,
+}
+
+type Listener = dyn Fn(&StateChange) + Send + Sync;
+
+/// Who is told of changes.
+#[derive(Default)]
+pub(super) struct Listeners(Mutex<Vec<Arc<Listener>>>);
+
+// === impl Breaker ===
+
+impl Breaker {
+    pub(super) fn new(policy: BreakerPolicy, key: Option<Name>, listeners: Arc<Listeners>) -> Self {
+        let (timed, counting) = (policy.slow.is_some(), policy.counting.clone());
+        let rule = Rule::new(policy);
+        Self {
+            gate: AtomicU64::new(rule.gate().bits()),
+            locked: Mutex::new(Locked {
+                rule,
+                telling: false,
+            }),
+            key,
+            listeners,
+            counting,
+            timed,
+        }
+    }
+
+    /// Whether it matters how long a call takes.
+    pub(super) const fn is_timed(&self) -> bool {
+        self.timed
+    }
+
+    /// Which ends of calls count.
+    pub(super) const fn counting(&self) -> &Counting {
+        &self.counting
+    }
+
+    /// Who is told of its changes.
+    pub(super) const fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
+    }
+
+    /// Lets a call through, and gives the generation in which it was; or refuses it.
+    pub(super) fn admit(&self, now: impl FnOnce() -> Moment) -> Result<u64, Refused> {
+        match self.gate().is_free() {
+            Some(generation) => Ok(generation),
+            None => self.locked(|rule| rule.admit(now())),
+        }
+    }
+
+    /// Takes the result of a call that was let through in that generation: once, whatever it is.
+    pub(super) fn record(
+        &self,
+        generation: u64,
+        verdict: Verdict,
+        took: Duration,
+        now: impl FnMut() -> Moment,
+    ) {
+        if !self.gate().ignores(generation, verdict) {
+            self.locked(|rule| rule.record(generation, verdict, took, now));
+        }
+    }
+
+    pub(super) fn state(&self, now: Moment) -> BreakerState {
+        self.locked(|rule| rule.state(now))
+    }
+
+    pub(super) fn trip(&self, now: Moment) {
+        self.locked(|rule| rule.open(now));
+    }
+
+    pub(super) fn reset(&self) {
+        self.locked(Rule::close);
+    }
+
+    pub(super) fn disable(&self) {
+        self.locked(Rule::disable);
+    }
+
+    fn gate(&self) -> Gate {
+        Gate::from_bits(self.gate.load(Ordering::Acquire))
+    }
+
+    fn locked<T>(&self, ask: impl FnOnce(&mut Rule) -> T) -> T {
+        let mut locked = lock(&self.locked);
+        let told = ask(&mut locked.rule);
+        self.gate
+            .store(locked.rule.gate().bits(), Ordering::Release);
+        // Whoever tells goes on until there is nothing left to tell.
+        let tells = locked.rule.has_changes() && !locked.telling;
+        locked.telling |= tells;
+        drop(locked);
+        if tells {
+            self.tell();
+        }
+        told
+    }
+
+    fn tell(&self) {
+        while let Some(Change { from, to, open_for }) = self.next_change() {
+            let key = self.key.clone();
+            tracing::info!(
+                key = key.as_deref(),
+                ?from,
+                ?to,
+                ?open_for,
+                "circuit breaker"
+            );
+            self.listeners.tell(&StateChange {
+                key,
+                from,
+                to,
+                open_for,
+            });
+        }
+    }
+
+    fn next_change(&self) -> Option<Change> {
+        let mut locked = lock(&self.locked);
+        let next = locked.rule.next_change();
+        locked.telling = next.is_some();
+        next
+    }
+}
+
+// === impl Listeners ===
+
+impl Listeners {
+    pub(super) fn add(&self, listener: impl Fn(&StateChange) + Send + Sync + 'static) {
+        lock(&self.0).push(Arc::new(listener));
+    }
+
+    fn tell(&self, change: &StateChange) {
+        let listeners = lock(&self.0).clone();
+        for listener in listeners {
+            if catch_unwind(AssertUnwindSafe(|| listener(change))).is_err() {
+                tracing::error!("a listener of a circuit breaker panicked");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners").finish_non_exhaustive()
+    }
+}
