@@ -13,10 +13,10 @@ use allocation_counter::measure;
 use governor::Quota;
 use serde_json::Value;
 use toolbooth::{
-    CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, RateLimitLayer, TimeoutLayer,
+    CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, PerTool, RateLimitLayer, TimeoutLayer,
     ToolCall, ToolError, ToolRequest,
 };
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceBuilder, service_fn};
 
 /// A tool that is ready at once, with a future of 16 bytes, for any request.
 #[derive(Debug, Default)]
@@ -101,6 +101,82 @@ fn five_layers_cost_one_allocation() {
     assert_eq!((ours.count_current, bare.count_current), (0, 0));
 }
 
+/// Calls that register a hook, emit and time out: once the limits and the runtime have grown to what they need, nothing stays behind.
+#[test]
+fn a_thousand_timeouts_leave_nothing_behind() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let cleanup = CleanupLayer::new();
+    let second = Duration::from_secs(1);
+    let hangs = service_fn(async |call: ToolCall| {
+        call.context().on_cleanup(|_| async {});
+        call.context().emit("begun");
+        call.context().progress(1, 2, "half");
+        std::future::pending::<Result<String, Infallible>>().await
+    });
+    let mut stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(second).with_idle(second))
+        .layer(RateLimitLayer::new(quota()))
+        .layer(ConcurrencyLimitLayer::new(100))
+        .layer(cleanup.clone())
+        .layer(PartialResultLayer::new())
+        .service(hangs);
+    let mut round = || {
+        runtime.block_on(async {
+            for _ in 0..1_000 {
+                let error = stack.call(ToolCall::new("tool", Value::Null)).await;
+                assert!(error.unwrap_err().partial().is_some());
+            }
+            cleanup.drain(second).await;
+        });
+    };
+    round();
+    let grown = measure(&mut round);
+    assert_eq!((grown.count_current, grown.bytes_current), (0, 0));
+    assert_eq!(cleanup.report().ran, 2_000);
+}
+
+#[test]
+fn a_limit_that_moves_costs_four_allocations_and_a_grace_one() {
+    let of_layer = |layer: TimeoutLayer| {
+        let mut stack = layer.layer(Tool::default());
+        let cost = measure(|| {
+            answer(&mut stack, ToolCall::new("tool", Value::Null)).ok();
+        });
+        assert_eq!(cost.count_current, 0);
+        cost.count_total
+    };
+    let second = Duration::from_secs(1);
+    let plain = of_layer(TimeoutLayer::new(second));
+    let idle = TimeoutLayer::unlimited().with_idle(second);
+    assert_eq!(of_layer(idle.clone()), plain + 4);
+    assert_eq!(of_layer(idle.with_first_item(second)), plain + 4);
+    let grace = TimeoutLayer::new(second).with_grace(second);
+    assert_eq!(of_layer(grace), plain + 1);
+    // And one that is there for other tools costs nothing.
+    let others = PerTool::none().with("other", second);
+    let others = TimeoutLayer::new(second).with_idle(others);
+    assert_eq!(of_layer(others), plain);
+}
+
+/// A beat is a store where somebody listens, and a look where nobody does.
+#[test]
+fn a_beat_allocates_nothing() {
+    let call = ToolCall::new("tool", Value::Null);
+    let context = call.context().clone();
+    let silent = measure(|| context.heartbeat());
+    let mut stack = TimeoutLayer::unlimited()
+        .with_idle(Duration::from_secs(1))
+        .layer(Tool::default());
+    let running = stack.call(call);
+    let heard = measure(|| (0..1_000).for_each(|_| context.heartbeat()));
+    drop(running);
+    assert_eq!((silent.count_total, heard.count_total), (0, 0));
+}
+
 #[test]
 fn the_fast_path_needs_no_timer_and_clones_no_service() {
     let tool = Tool::default();
@@ -165,7 +241,7 @@ fn poll<F: Future>(future: &mut Pin<Box<F>>) -> bool {
 #[test]
 fn waiting_for_a_permit_costs_two_allocations() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let mut tool = limit.layer(tower::service_fn(|call: ToolCall<u8>| {
+    let mut tool = limit.layer(service_fn(|call: ToolCall<u8>| {
         never_or(call.into_parts().1)
     }));
     let mut first = Box::pin(tool.call(ToolCall::new("tool", 0)));
@@ -213,7 +289,7 @@ fn a_pending_tool_costs_no_allocation_in_any_layer() {
         .build()
         .unwrap();
     let _entered = runtime.enter();
-    let mut stack = five!(tower::service_fn(|_: ToolCall| Once::default()));
+    let mut stack = five!(service_fn(|_: ToolCall| Once::default()));
     let mut cx = Context::from_waker(Waker::noop());
     let once = measure(|| {
         let mut call = pin!(stack.call(ToolCall::new("tool", Value::Null)));

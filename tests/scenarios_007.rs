@@ -3,9 +3,12 @@
 //! results, T time limits.
 
 use std::convert::Infallible;
-use std::future::{Ready, pending, ready};
+use std::future::{Ready, pending, poll_fn, ready};
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -410,6 +413,33 @@ async fn fan_out_fan_in_keeps_the_order_of_its_input() {
 async fn forced_timeout() {
     let tool = Booth::new(ms(1_000)).around(SlowTool::new(ms(10_000)));
     assert_timed_out(&finish(tool, call("slow")).await, ms(1_000));
+}
+
+/// Counts how often a task is woken, and passes it on.
+#[derive(Default)]
+struct Wakes(AtomicUsize, Mutex<Option<Waker>>);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let task = self.1.lock().expect("no panic under it").take();
+        task.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// No busy polling: a call is woken by its limit, and by nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_wakes_its_call_once() {
+    let tool = Booth::new(ms(2_000)).around(SlowTool::new(ms(5_000)));
+    let mut running = std::pin::pin!(tool.oneshot(call("slow")));
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let answer = poll_fn(|cx| {
+        *wakes.1.lock().expect("no panic under it") = Some(cx.waker().clone());
+        running.as_mut().poll(&mut Context::from_waker(&waker))
+    });
+    assert_eq!(answer.await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
 }
 
 // === C: cleanup ===
@@ -1148,6 +1178,41 @@ async fn t3_a_total_limit_strikes_in_the_queue() {
     assert_timed_out(&finished[1], ms(250));
     assert_eq!(tool.probe().started(), 1);
     assert_eq!((permits.available(), permits.queued()), (1, 0));
+}
+
+/// 300 ms for each attempt, 1 s for the call: four attempts, of which the last has what is left.
+#[tokio::test(start_paused = true)]
+async fn t4_each_attempt_has_a_limit_and_the_call_as_a_whole_another() {
+    /// Tries again as often as it fails in a way that may pass.
+    #[derive(Clone)]
+    struct Always;
+
+    impl Policy<ToolCall, ToolOutput, ToolError> for Always {
+        type Future = Ready<()>;
+
+        fn retry(
+            &mut self,
+            _: &mut ToolCall,
+            result: &mut Result<ToolOutput, ToolError>,
+        ) -> Option<Ready<()>> {
+            let retryable = result.as_ref().is_err_and(ToolError::is_retryable);
+            retryable.then(|| ready(()))
+        }
+
+        fn clone_request(&mut self, call: &ToolCall) -> Option<ToolCall> {
+            Some(call.clone())
+        }
+    }
+
+    let tool = SlowTool::new(ms(5_000));
+    let stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(ms(1_000)))
+        .layer_fn(|inner| Retry::new(Always, inner))
+        .layer(TimeoutLayer::new(ms(300)))
+        .service(tool.clone());
+    let finished = finish(BoxTool::new(stack), call("slow")).await;
+    assert_timed_out(&finished, ms(1_000));
+    assert_eq!((tool.probe().started(), tool.probe().running()), (4, 0));
 }
 
 #[tokio::test(start_paused = true)]

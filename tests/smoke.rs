@@ -5,15 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use governor::Quota;
 use serde_json::json;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
-    CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, Outcome,
-    PartialResultLayer, RateLimitLayer, SpawnLayer, TimeoutLayer, ToolCall, tool_fn,
+    CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, Outcome, Partial,
+    PartialResultLayer, RateLimitLayer, SpawnLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput,
+    stream_tool_fn, tool_fn,
 };
+use toolbooth_test::{GeneratorTool, HeartbeatTool, StreamingTool, ms};
+use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+
+type BoxTool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 
 fn within_100_ms_of(millis: u64, elapsed: Duration) {
     let due = Duration::from_millis(millis);
@@ -35,6 +42,143 @@ async fn a_timeout_strikes_on_time_for_100_calls() {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
     }
     within_100_ms_of(300, started.elapsed());
+}
+
+/// Each by its own clock.
+#[tokio::test]
+async fn ten_thousand_timeouts_strike_within_a_quarter_of_a_second() {
+    let hangs = tool_fn("hangs", async |_: ()| {
+        std::future::pending::<Result<(), std::io::Error>>().await
+    });
+    let limit = Duration::from_secs(2);
+    let tool = TimeoutLayer::new(limit).layer(hangs);
+    let mut calls: JoinSet<_> = (0..10_000)
+        .map(|_| {
+            let call = tool.clone().oneshot(ToolCall::new("hangs", json!(null)));
+            async move { call.await.unwrap_err() }
+        })
+        .collect();
+    while let Some(timeout) = calls.join_next().await {
+        let ToolError::Timeout { elapsed, .. } = timeout.unwrap() else {
+            unreachable!("it hangs")
+        };
+        let late = elapsed.checked_sub(limit).unwrap();
+        assert!(late <= Duration::from_millis(250), "late by {late:?}");
+    }
+}
+
+/// What is there at the limit on the paused clock is there on the real one, ties excepted.
+#[tokio::test]
+async fn streams_and_partial_results_are_cut_on_time() {
+    let kept = |limit: u64, tool: BoxTool| {
+        let tool = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(ms(limit)))
+            .layer(PartialResultLayer::new())
+            .service(tool);
+        async move {
+            let started = Instant::now();
+            let answer = tool.oneshot(ToolCall::new("tool", json!(null))).await;
+            let error = match answer {
+                Ok(answer) => answer.collect().await.unwrap_err(),
+                Err(error) => error,
+            };
+            within_100_ms_of(limit, started.elapsed());
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            error.partial().unwrap().contents().len()
+        }
+    };
+    let emits = || BoxTool::new(StreamingTool::new(ms(200), 20));
+    let streams = || BoxTool::new(GeneratorTool::new(ms(500), 20));
+    let counts = futures_util::future::join5(
+        kept(499, emits()),
+        kept(900, emits()),
+        kept(1_900, emits()),
+        kept(900, streams()),
+        kept(1_900, streams()),
+    );
+    assert_eq!(counts.await, (3, 5, 10, 2, 4));
+}
+
+#[tokio::test]
+async fn a_beat_is_heard() {
+    let under = |idle| {
+        let tool = TimeoutLayer::unlimited().with_idle(ms(idle));
+        let tool = tool.layer(HeartbeatTool::new());
+        async move {
+            let started = Instant::now();
+            let answer = tool.oneshot(ToolCall::new("tool", json!(null))).await;
+            let error = answer.err().map(|error| error.kind());
+            (error, started.elapsed())
+        }
+    };
+    let (heard, missed) = futures_util::future::join(under(1_000), under(500)).await;
+    assert_eq!(heard.0, None);
+    within_100_ms_of(2_000, heard.1);
+    assert_eq!(missed.0, Some(ErrorKind::Timeout));
+    within_100_ms_of(500, missed.1);
+}
+
+/// Idle limits that fire while other threads read, ask and beat: no piece is lost or comes twice, and each stream has its end.
+#[test]
+fn streams_read_while_their_idle_limits_fire_lose_no_piece_and_no_end() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    let tool = stream_tool_fn("numbers", |call: CallContext, pieces: u64| {
+        let beats = call.clone();
+        let numbers = futures_util::stream::iter(0..pieces).then(move |number| {
+            let call = beats.clone();
+            async move {
+                match number % 4 {
+                    0 => tokio::task::yield_now().await,
+                    1 => sleep(Duration::from_micros(700)).await,
+                    2 => call.heartbeat(),
+                    _ => {}
+                }
+                Ok::<_, std::io::Error>(Content::from(number.to_string()))
+            }
+        });
+        numbers.chain(futures_util::stream::pending())
+    });
+    let permits = ConcurrencyLimitLayer::new(100);
+    let tool = TimeoutLayer::unlimited()
+        .with_idle(ms(2))
+        .layer(permits.layer(PartialResultLayer::new().layer(tool)));
+    let read = |pieces: u64| {
+        let answer = tool
+            .clone()
+            .oneshot(ToolCall::new("numbers", json!(pieces)));
+        async move {
+            let mut stream = answer.await.unwrap().into_stream();
+            let mut next = 0_u64;
+            loop {
+                match stream.next().await.unwrap() {
+                    Ok(piece) => {
+                        assert_eq!(piece.as_text(), Some(next.to_string().as_str()));
+                        next += 1;
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Timeout);
+                        assert_eq!(error.partial().map_or(0, Partial::delivered), next);
+                        assert!(stream.next().await.is_none());
+                        return next;
+                    }
+                }
+            }
+        }
+    };
+    let read = runtime.block_on(async {
+        let tasks: Vec<_> = (0..100).map(|task| tokio::spawn(read(task * 20))).collect();
+        let all = futures_util::future::join_all(tasks);
+        let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+        all.expect("a wakeup was lost")
+    });
+    let read: u64 = read.into_iter().map(Result::unwrap).sum();
+    // On a busy machine a limit may strike before the last piece; not before all of them.
+    assert!((1..=99_000).contains(&read), "{read}");
+    assert_eq!(permits.available(), 100);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@
 //!
 //! | for | there is |
 //! |---|---|
-//! | tools that behave badly in known ways | [`SlowTool`], [`FastTool`], [`PartialResultTool`], [`StreamingTool`], [`GeneratorTool`], [`FailingTool`], [`ErrorInjectionTool`], [`ResourceCleanupTool`], [`ResourceIntensiveTool`], [`RateLimitedTool`], [`ChainedTool`] |
+//! | tools that behave badly in known ways | [`SlowTool`], [`FastTool`], [`PartialResultTool`], [`StreamingTool`], [`GeneratorTool`], [`HeartbeatTool`], [`FailingTool`], [`ErrorInjectionTool`], [`ResourceCleanupTool`], [`ResourceIntensiveTool`], [`RateLimitedTool`], [`ChainedTool`] |
 //! | how many calls are inside a tool | [`Probe`] |
 //! | what happened, and when; what hooks were told | [`Recorder`] |
 //! | many calls at once, each with its time | [`call_all`] |
@@ -54,7 +54,7 @@ pub use clock::{Stopwatch, ms};
 pub use probe::{Inside, Probe};
 pub use recorder::Recorder;
 pub use tools::{
-    ChainedTool, ErrorInjectionTool, FailingTool, FastTool, GeneratorTool, InjectedError,
-    PartialResultTool, RateLimitedTool, ResourceCleanupTool, ResourceIntensiveTool, SlowTool,
-    StreamingTool, ToolFuture,
+    ChainedTool, ErrorInjectionTool, FailingTool, FastTool, GeneratorTool, HeartbeatTool,
+    InjectedError, PartialResultTool, RateLimitedTool, ResourceCleanupTool, ResourceIntensiveTool,
+    SlowTool, StreamingTool, ToolFuture,
 };

@@ -73,7 +73,7 @@
 //!
 //! | Layer | What it guarantees | Feature | Default |
 //! |---|---|---|---|
-//! | [`TimeoutLayer`] | A call is over when its limit is, waits and streamed answer included | `timeout` | on; the limit is given, for all tools or by tool |
+//! | [`TimeoutLayer`] | A call is over when its limit is, waits and streamed answer included; the limit is on the whole, on the time without a sign of life, or until the first item | `timeout` | on; limits are given, for all tools, by tool or by call |
 //! | [`ConcurrencyLimitLayer`] | No more than so many calls run at once, each until its last byte is delivered | `concurrency` | on; 1,024 calls may wait |
 //! | [`RateLimitLayer`] | No more than so many calls start in a time | `rate` | on; calls wait, 1,024 of them at most |
 //! | [`CircuitBreakerLayer`] | A tool that fails is not called for a while | `breaker` | on; 5 failures in a row, 30 s, one probe |
@@ -188,9 +188,9 @@ pub use spawn::SpawnLayer;
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
     Answer, BoxError, CallContext, CancelReason, Canceller, CleanupEnd, Collected, Content,
-    ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, MAX_HOOKS, Name, Origin,
-    Outcome, OverloadReason, Partial, Piece, Registered, Source, TimeoutScope, ToolCall, ToolError,
-    ToolOutput, ToolRequest, ToolResponse, Watch, checked, whole_response,
+    ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, MAX_HOOKS, Message, Name,
+    Origin, Outcome, OverloadReason, Partial, Piece, Progress, Registered, Source, TimeoutScope,
+    ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse, Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]
 pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};
@@ -198,7 +198,7 @@ pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};
 /// What authors of layers need besides: how a layer takes part in a call.
 pub mod layer {
     pub use toolbooth_core::{
-        Bound, DEFAULT_HOOK_LIMIT, Hooks, KeepPolicy, Moment, Part, Reading, Tally,
+        Bound, DEFAULT_HOOK_LIMIT, Hooks, KeepPolicy, Moment, Part, Pulse, Reading, Tally,
     };
 }
 

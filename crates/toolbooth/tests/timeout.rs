@@ -4,6 +4,8 @@ mod support;
 
 #[path = "timeout/limits.rs"]
 mod limits;
+#[path = "timeout/moving.rs"]
+mod moving;
 #[path = "timeout/streams.rs"]
 mod streams;
 #[path = "timeout/strike.rs"]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Content, Partial};
+use crate::call::Progress;
 
 /// How much of a call's partial results is kept, and which part when it does not all fit.
 ///
@@ -15,9 +16,14 @@ pub struct KeepPolicy {
     drop_oldest: bool,
 }
 
-/// The partial results of one call, by attempt.
+/// The partial results of one call, by attempt, and how far it is.
 #[derive(Debug, Default)]
-pub(crate) struct Partials(Vec<Attempt>);
+pub(crate) struct Partials {
+    attempts: Vec<Attempt>,
+    progress: Option<Progress>,
+    /// Whether a layer keeps what is published: then an error takes the progress along.
+    keeps: bool,
+}
 
 /// Contents that found no room, or made some. They are dropped by whoever called, after the lock: dropping bytes may run anything.
 pub(crate) type Displaced = Vec<Content>;
@@ -29,6 +35,8 @@ pub(crate) type Ended = Vec<Attempt>;
 pub(crate) struct Attempt {
     number: u32,
     ended: bool,
+    /// Whether it holds a whole answer, which came late.
+    late: bool,
     kept: Kept,
 }
 
@@ -139,56 +147,106 @@ impl Partials {
         }
     }
 
+    /// A whole answer that came late, in place of what `attempt` produced; gives back what it displaces.
+    pub(crate) fn late(&mut self, attempt: u32, contents: Vec<Content>) -> Displaced {
+        let entry = self.entry(attempt);
+        entry.late = true;
+        let mut displaced = contents;
+        entry.kept.close(|partial| {
+            std::mem::swap(&mut Arc::make_mut(partial).contents, &mut displaced);
+        });
+        displaced
+    }
+
+    /// How far the call is, behind the last report; gives back the report that it replaces.
+    pub(crate) fn report(&mut self, progress: Progress, keeps: bool) -> Option<Progress> {
+        self.keeps |= keeps;
+        let progress = progress.after(self.progress.as_ref());
+        self.progress.replace(progress)
+    }
+
+    pub(crate) const fn last_progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
+    }
+
     /// Nothing more comes from `attempt`: of all ended ones, only the one worth attaching stays.
     pub(crate) fn end(&mut self, attempt: u32) -> Ended {
-        for entry in &mut self.0 {
+        for entry in &mut self.attempts {
             entry.ended |= entry.number == attempt;
         }
         let best = self.best().map(|best| best.number);
         let stays = |entry: &Attempt| !entry.ended || Some(entry.number) == best;
-        let (stay, go) = std::mem::take(&mut self.0).into_iter().partition(stays);
-        self.0 = stay;
+        let (stay, go) = std::mem::take(&mut self.attempts)
+            .into_iter()
+            .partition(stays);
+        self.attempts = stay;
         go
     }
 
     /// A copy of what `attempt` has kept so far, or else of the best that the call has.
     pub(crate) fn copy(&self, attempt: u32) -> Option<Partial> {
-        let own = self.0.iter().find(|entry| entry.number == attempt);
-        let partial = own.or_else(|| self.best())?.kept.copy();
+        let own = self.attempts.iter().find(|entry| entry.number == attempt);
+        let entry = own.or_else(|| self.best());
+        let mut partial = entry.map_or_else(Partial::default, |entry| entry.kept.copy());
+        partial.progress = self.kept_progress().cloned();
         (partial != Partial::default()).then_some(partial)
     }
 
-    /// What an error takes along: the longest, of equals the latest. Nothing more is added to it.
+    /// What an error takes along: the longest, of equals the latest. Nothing more is added to it but later progress.
     pub(crate) fn attach(&mut self) -> Option<Arc<Partial>> {
-        let number = self.best()?.number;
-        let best = self.0.iter_mut().find(|entry| entry.number == number)?;
-        let partial = best.kept.close();
+        let progress = self.kept_progress().cloned();
+        let Some(number) = self.best().map(|best| best.number) else {
+            let partial = Partial {
+                progress: Some(progress?),
+                ..Partial::default()
+            };
+            return Some(Arc::new(partial));
+        };
+        let partial = self.entry(number).kept.close(|partial| {
+            if partial.progress != progress {
+                Arc::make_mut(partial).progress = progress;
+            }
+        });
         (*partial != Partial::default()).then_some(partial)
     }
 
     fn best(&self) -> Option<&Attempt> {
-        self.0
+        self.attempts
             .iter()
-            .max_by_key(|entry| (entry.kept.rank(), entry.number))
+            .max_by_key(|entry| (entry.late, entry.kept.rank(), entry.number))
     }
 
-    /// The open buffer of `attempt`, made when its first piece comes; `None` once it is closed.
+    fn kept_progress(&self) -> Option<&Progress> {
+        self.progress.as_ref().filter(|_| self.keeps)
+    }
+
+    /// The open buffer of `attempt`; `None` once it is closed.
     fn buffer(&mut self, attempt: u32) -> Option<&mut Buffer> {
-        let at = match self.0.iter().position(|entry| entry.number == attempt) {
-            Some(at) => at,
-            None => {
-                self.0.push(Attempt {
-                    number: attempt,
-                    ended: false,
-                    kept: Kept::Open(Buffer::default()),
-                });
-                self.0.len() - 1
-            }
-        };
-        match &mut self.0[at].kept {
+        match &mut self.entry(attempt).kept {
             Kept::Open(buffer) => Some(buffer),
             Kept::Closed(_) => None,
         }
+    }
+
+    /// What there is of `attempt`, made when its first piece comes.
+    fn entry(&mut self, attempt: u32) -> &mut Attempt {
+        let at = match self
+            .attempts
+            .iter()
+            .position(|entry| entry.number == attempt)
+        {
+            Some(at) => at,
+            None => {
+                self.attempts.push(Attempt {
+                    number: attempt,
+                    ended: false,
+                    late: false,
+                    kept: Kept::Open(Buffer::default()),
+                });
+                self.attempts.len() - 1
+            }
+        };
+        &mut self.attempts[at]
     }
 }
 
@@ -208,6 +266,7 @@ impl Kept {
             Self::Open(buffer) => Partial {
                 contents: buffer.contents.iter().cloned().collect(),
                 snapshot: buffer.snapshot.clone(),
+                progress: None,
                 dropped: buffer.dropped,
                 delivered: buffer.delivered,
             },
@@ -215,19 +274,19 @@ impl Kept {
         }
     }
 
-    fn close(&mut self) -> Arc<Partial> {
-        let partial = match self {
-            Self::Open(buffer) => {
-                let buffer = std::mem::take(buffer);
-                Arc::new(Partial {
-                    contents: buffer.contents.into(),
-                    snapshot: buffer.snapshot,
-                    dropped: buffer.dropped,
-                    delivered: buffer.delivered,
-                })
-            }
-            Self::Closed(partial) => return Arc::clone(partial),
+    /// Nothing more is added; what is closed can still be changed, and an error that has it keeps it as it was.
+    fn close(&mut self, change: impl FnOnce(&mut Arc<Partial>)) -> Arc<Partial> {
+        let mut partial = match std::mem::replace(self, Self::Open(Buffer::default())) {
+            Self::Open(buffer) => Arc::new(Partial {
+                contents: buffer.contents.into(),
+                snapshot: buffer.snapshot,
+                progress: None,
+                dropped: buffer.dropped,
+                delivered: buffer.delivered,
+            }),
+            Self::Closed(partial) => partial,
         };
+        change(&mut partial);
         *self = Self::Closed(Arc::clone(&partial));
         partial
     }
@@ -342,7 +401,7 @@ mod tests {
             partials.append(attempt, policy, Content::from("x"));
             partials.end(attempt);
         }
-        assert_eq!(partials.0.len(), 1);
+        assert_eq!(partials.attempts.len(), 1);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 use super::Content;
+use crate::call::Progress;
 
 /// What a call had produced before it was cut short: never a success, and only ever found in an error.
 ///
 /// Its contents are what the tool emitted and what its answer streamed, in the order in which they
-/// came, with nothing missing in between unless the layer that kept them was told to drop the oldest.
+/// came, with nothing missing in between unless the layer that kept them was told to drop the oldest. Where the tool
+/// answered whole in the grace that a timeout gave it, they are that answer's.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Partial {
     pub(super) contents: Vec<Content>,
     pub(super) snapshot: Option<Content>,
+    pub(super) progress: Option<Progress>,
     pub(super) dropped: u64,
     pub(super) delivered: u64,
 }
@@ -33,6 +36,12 @@ impl Partial {
         self.snapshot.as_ref()
     }
 
+    /// How far the call said it was, last.
+    #[must_use]
+    pub const fn progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
+    }
+
     /// How many pieces did not fit the bounds and are not here.
     #[must_use]
     pub const fn dropped(&self) -> u64 {
@@ -51,6 +60,7 @@ impl Partial {
         Self {
             contents,
             snapshot: None,
+            progress: None,
             dropped: 0,
             delivered: 0,
         }

@@ -91,6 +91,7 @@ impl CallContext {
         }
         self.attempt_state()
             .tell_at_end(&child.attempt_state().signal());
+        child.attempt_state().listen_as_child(self.attempt_state());
         Ok(ToolCall::of(child, args))
     }
 

@@ -12,7 +12,7 @@ use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Hooks, Registered};
 use super::clock::Moment;
 use super::settings::{Bound, More, Settings};
-use crate::answer::{Content, KeepPolicy, Partial};
+use crate::answer::{KeepPolicy, Partial};
 use crate::outcome::{CancelReason, Outcome};
 
 /// What travels with a call: the tool's view of it, and what layers tell each other.
@@ -121,26 +121,6 @@ impl CallContext {
         }
     }
 
-    /// Publishes one piece of the result, in order, in case the call is cut short. Never waits.
-    ///
-    /// It is kept where a partial-result layer stands around the tool, within that layer's bounds.
-    pub fn emit(&self, content: impl Into<Content>) {
-        if self.attempt.keeps() {
-            let content = content.into();
-            self.attempt
-                .record(|partials, attempt, policy| partials.append(attempt, policy, content));
-        }
-    }
-
-    /// Publishes the state of the result as a whole, in case the call is cut short: the last one wins. Never waits.
-    pub fn snapshot(&self, content: impl Into<Content>) {
-        if self.attempt.keeps() {
-            let content = content.into();
-            self.attempt
-                .record(|partials, attempt, policy| partials.snapshot(attempt, policy, content));
-        }
-    }
-
     /// A copy of what is kept so far of this attempt, or else of the call; `None` if nothing.
     #[must_use]
     pub fn partial(&self) -> Option<Partial> {
@@ -230,6 +210,7 @@ impl CallContext {
 
     /// For timeout layers: the limit that the caller gave this call.
     #[must_use]
+    #[inline]
     pub fn timeout(&self) -> Option<Duration> {
         self.more()?.timeout
     }
@@ -239,6 +220,20 @@ impl CallContext {
     #[inline]
     pub fn is_entered(&self) -> bool {
         self.attempt.is_entered()
+    }
+
+    /// For timeout layers: how long the caller lets this call be idle.
+    #[must_use]
+    #[inline]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.more()?.idle_timeout
+    }
+
+    /// For timeout layers: how long the caller waits for the first item of this call.
+    #[must_use]
+    #[inline]
+    pub fn first_item_timeout(&self) -> Option<Duration> {
+        self.more()?.first_item_timeout
     }
 
     /// For layers: whether a timeout layer stands around, which enforces [`bound`](Self::bound).

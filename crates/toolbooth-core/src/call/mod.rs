@@ -8,6 +8,8 @@ mod cleanup;
 mod clock;
 mod context;
 mod name;
+mod progress;
+mod pulse;
 mod settings;
 mod tool_call;
 
@@ -20,5 +22,7 @@ pub use cleanup::{DEFAULT_HOOK_LIMIT, Hooks, Tally};
 pub use clock::Moment;
 pub use context::{CallContext, Reading};
 pub use name::Name;
+pub use progress::{Message, Progress};
+pub use pulse::Pulse;
 pub use settings::Bound;
 pub use tool_call::ToolCall;

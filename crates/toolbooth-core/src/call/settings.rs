@@ -21,6 +21,8 @@ pub(super) struct More {
     pub(super) priority: i32,
     pub(super) idempotent: Option<bool>,
     pub(super) timeout: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) first_item_timeout: Option<Duration>,
     pub(super) deadline: Option<Moment>,
     /// How deep the calls may be nested that it makes.
     pub(super) max_depth: Option<u32>,

@@ -74,6 +74,26 @@ impl<A> ToolCall<A> {
         self
     }
 
+    /// How long the call may go without a sign of life, instead of the idle limit of the outermost timeout layer
+    /// around it: a [`heartbeat`](CallContext::heartbeat), a report of [`progress`](CallContext::progress),
+    /// something [emitted](CallContext::emit), a [`snapshot`](CallContext::snapshot), a streamed piece.
+    /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.context
+            .configure(|settings| settings.more_mut().idle_timeout = Some(timeout));
+        self
+    }
+
+    /// How long the call may take until the first item of its result, instead of that limit of the outermost
+    /// timeout layer around it. [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
+    #[must_use]
+    pub fn with_first_item_timeout(mut self, timeout: Duration) -> Self {
+        self.context
+            .configure(|settings| settings.more_mut().first_item_timeout = Some(timeout));
+        self
+    }
+
     /// The instant from which on nobody wants the answer: a cap on every other limit.
     ///
     /// A timeout layer cuts the running tool there. Without one, only waiting lines obey it.

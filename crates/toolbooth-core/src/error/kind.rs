@@ -35,6 +35,10 @@ pub enum TimeoutScope {
     Total,
     /// The deadline that the caller gave.
     Deadline,
+    /// The limit of a timeout layer on the time without a sign of life.
+    Idle,
+    /// The limit of a timeout layer on the time until the first item of the result.
+    FirstItem,
     /// A layer that is not toolbooth's, such as tower's `Timeout`; it does not tell its length,
     /// so the limit reads as the time that passed.
     Foreign,
@@ -93,12 +97,14 @@ impl fmt::Display for ErrorKind {
 // === impl TimeoutScope ===
 
 impl TimeoutScope {
-    /// The stable name: `total`, `deadline`, `foreign`.
+    /// The stable name: `total`, `deadline`, `idle`, `first_item`, `foreign`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Total => "total",
             Self::Deadline => "deadline",
+            Self::Idle => "idle",
+            Self::FirstItem => "first_item",
             Self::Foreign => "foreign",
         }
     }

@@ -51,6 +51,8 @@ pub enum ToolError {
         limit: Duration,
         /// How long the call had run, from the outermost layer on.
         elapsed: Duration,
+        /// What the tool failed with in the time that it had to finish by itself.
+        source: Option<Source>,
         /// Whose call it was, and what it had produced.
         origin: Origin,
     },
@@ -157,8 +159,19 @@ impl ToolError {
             scope,
             limit,
             elapsed,
+            source: None,
             origin: Origin::default(),
         }
+    }
+
+    /// For timeout layers: what the tool failed with in the time that it had to finish by itself becomes the
+    /// [source](std::error::Error::source) of the timeout. Other kinds stay as they are.
+    #[must_use]
+    pub fn with_late(mut self, late: Self) -> Self {
+        if let Self::Timeout { source, .. } = &mut self {
+            *source = Some(Source::of(late));
+        }
+        self
     }
 
     /// A call cut short from outside: for a tool that sees its call cancelled and stops.

@@ -92,9 +92,7 @@ impl ToolError {
             Some(_) => {
                 let foreign = std::mem::replace(self, Self::unknown_tool(""));
                 *self = Self::Tool {
-                    source: Source::new(
-                        Arc::new(foreign) as Arc<dyn std::error::Error + Send + Sync>
-                    ),
+                    source: Source::of(foreign),
                     retryable: false,
                     origin: Origin::default(),
                 };

@@ -16,6 +16,11 @@ impl Source {
     pub(super) fn new(error: impl Into<Arc<dyn Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
+
+    /// One of our own.
+    pub(super) fn of(error: super::ToolError) -> Self {
+        Self(Arc::new(error))
+    }
 }
 
 impl Deref for Source {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{End, Piece};
-use crate::answer::Displaced;
+use crate::answer::{Content, Displaced};
 use crate::call::{CallContext, Moment, Reading, address};
 use crate::outcome::{CancelReason, Outcome};
 
@@ -127,6 +127,12 @@ impl Part {
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         self.context.attempt_state().is_held()
+    }
+
+    /// For timeout layers: what the tool answered, whole, within the grace that it had. An error of this call takes it
+    /// along, in place of what the tool had published, whether or not a layer keeps that.
+    pub fn keep_late(&self, contents: Vec<Content>) {
+        self.context.attempt_state().keep_late(self.depth, contents);
     }
 
     /// Tells everything further in that it is cut short.

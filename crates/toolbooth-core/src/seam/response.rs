@@ -22,6 +22,11 @@ pub trait ToolResponse: Sized {
 
     /// Puts a watch into the answer.
     fn watch<W: Watch>(self, watch: W) -> Self::Watched<W>;
+
+    /// What there is to keep of an answer that comes too late: its contents, where it is a tool's and there as a whole.
+    fn into_contents(self) -> Vec<Content> {
+        Vec::new()
+    }
 }
 
 /// Makes types of your own answers that are returned as a whole.
@@ -85,6 +90,14 @@ impl ToolResponse for ToolOutput {
             Body::One(_) | Body::Many(_) => watch.on_end(End::Complete),
         }
         self
+    }
+
+    fn into_contents(self) -> Vec<Content> {
+        match self.body {
+            Body::One(content) => vec![content],
+            Body::Many(contents) => contents,
+            Body::Stream(_) => Vec::new(),
+        }
     }
 }
 

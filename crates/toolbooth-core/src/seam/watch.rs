@@ -30,7 +30,8 @@ pub trait Watch: Send + Unpin + Sized + 'static {
         Poll::Pending
     }
 
-    /// When the answer is to be cut even if nobody polls it; then [`poll_interrupt`](Self::poll_interrupt) gives the error.
+    /// When the answer is to be cut even if nobody polls it; then [`poll_interrupt`](Self::poll_interrupt) gives the
+    /// error. It is asked again when that instant has come: a later one is waited for in its turn.
     fn cut_at(&self) -> Option<Instant> {
         None
     }

@@ -1,7 +1,7 @@
 //! Keeping what a call has produced, for when it is cut short.
 //!
 //! Use it around tools that produce their result bit by bit. What the tool [emits](crate::CallContext::emit) or
-//! streams, and its last [snapshot](crate::CallContext::snapshot), is attached to the error that ends the call early, whichever layer makes
+//! streams, its last [snapshot](crate::CallContext::snapshot), and how far it last said it [was](crate::CallContext::progress), is attached to the error that ends the call early, whichever layer makes
 //! that error: [`ToolError::partial`](crate::ToolError::partial). On success nothing is attached.
 //!
 //! ```

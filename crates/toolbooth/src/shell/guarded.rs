@@ -187,7 +187,7 @@ where
     A: Admit<W>,
 {
     /// The stages up to the answer. At the answer the inner future is gone.
-    fn poll_stage(
+    pub(crate) fn poll_stage(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, ToolError>> {
@@ -214,6 +214,12 @@ where
                 }
                 StageProj::Waiting { admission, start } => {
                     if let Some(watch) = this.watch.as_mut() {
+                        // Nothing starts in the grace that a timeout further out gives to what runs.
+                        if let Some(reason) =
+                            watch.part().and_then(|part| part.context().cancel_reason())
+                        {
+                            return Poll::Ready(Err(ToolError::cancelled(reason)));
+                        }
                         if let Err(error) = ready!(admission.poll_admit(watch, cx)) {
                             return Poll::Ready(Err(error));
                         }

@@ -12,6 +12,7 @@ use toolbooth_core::{
 };
 use tower_service::Service;
 
+use super::limits::Limited;
 use crate::shell::{Guarded, LayerWatch};
 
 pin_project! {
@@ -23,7 +24,8 @@ pin_project! {
     {
         #[pin]
         guarded: Guarded<S, R, ResponseWatch>,
-        at: Option<Moment>,
+        // The limit that has struck, while the tool may still finish by itself.
+        struck: Option<Box<Bound>>,
         // Made when the call is first pending: a call that need not wait has no timer.
         #[pin]
         timer: Option<Sleep>,
@@ -34,18 +36,88 @@ pin_project! {
 #[derive(Debug)]
 pub struct ResponseWatch {
     part: Part,
-    bound: Option<Bound>,
+    limits: Limited,
 }
 
 // === impl ResponseFuture ===
 
 impl<S: Service<R>, R> ResponseFuture<S, R> {
-    pub(super) fn new(guarded: Guarded<S, R, ResponseWatch>, bound: Option<Bound>) -> Self {
+    pub(super) const fn new(guarded: Guarded<S, R, ResponseWatch>) -> Self {
         Self {
             guarded,
-            at: bound.map(|bound| bound.at),
+            struck: None,
             timer: None,
         }
+    }
+
+    /// Waits for the limit that strikes, and tells what is further in.
+    fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Bound> {
+        let mut this = self.project();
+        let Some(watch) = this.guarded.watch() else {
+            return Poll::Pending;
+        };
+        if this.timer.is_none() {
+            let Some(at) = watch.limits.look_at(Moment::now) else {
+                return Poll::Pending;
+            };
+            this.timer.set(Some(sleep_until(at.instant())));
+        }
+        while let Some(mut timer) = this.timer.as_mut().as_pin_mut() {
+            ready!(poll_timer(timer.as_mut(), cx));
+            match watch.limits.look_at(Moment::now) {
+                // Signs of life have moved the limit since the timer was set.
+                Some(at) if at > Moment::now() => timer.reset(at.instant()),
+                Some(_) => {
+                    if let Some(struck) = watch.strike() {
+                        return Poll::Ready(struck);
+                    }
+                }
+                None => break,
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<S, R> ResponseFuture<S, R>
+where
+    S: Service<R>,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+{
+    /// Behind the limit: waits for the tool to finish by itself, or for the end of the time that it has for that.
+    fn poll_grace(self: Pin<&mut Self>, struck: Bound, cx: &mut Context<'_>) -> Poll<ToolError> {
+        let mut this = self.project();
+        let late = match this.guarded.as_mut().poll_stage(cx) {
+            Poll::Ready(late) => Some(late.map(ToolResponse::into_contents)),
+            Poll::Pending => {
+                let watch = this.guarded.as_mut().watch();
+                // The owner of the call ends the grace, too.
+                let by_owner = watch.is_some_and(|watch| watch.part.poll_cut(cx).is_ready());
+                let timer = this.timer.as_pin_mut();
+                match timer.map_or(Poll::Pending, |timer| poll_timer(timer, cx)) {
+                    Poll::Pending if !by_owner => return Poll::Pending,
+                    _ => None,
+                }
+            }
+        };
+        let Some(watch) = this.guarded.as_mut().watch() else {
+            return Poll::Pending;
+        };
+        let timeout = struck.error(watch.part.context());
+        let timeout = match late {
+            None => timeout,
+            Some(Ok(contents)) => {
+                if !contents.is_empty() {
+                    watch.part.keep_late(contents);
+                }
+                timeout
+            }
+            // It only says that it was told to stop.
+            Some(Err(ToolError::Cancelled { .. })) => timeout,
+            Some(Err(error)) => timeout.with_late(error),
+        };
+        Poll::Ready(this.guarded.fail(timeout))
     }
 }
 
@@ -57,39 +129,46 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        // The call before its limit: an answer that is ready when the limit strikes counts.
-        if let Poll::Ready(answer) = this.guarded.as_mut().poll(cx) {
-            return Poll::Ready(answer);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.struck.is_none() {
+            // The call before its limit: an answer that is ready when the limit strikes counts.
+            if let Poll::Ready(answer) = self.as_mut().project().guarded.poll(cx) {
+                return Poll::Ready(answer);
+            }
+            let struck = ready!(self.as_mut().poll_limit(cx));
+            let mut this = self.as_mut().project();
+            let grace = match this.guarded.as_mut().watch() {
+                Some(watch) => watch
+                    .limits
+                    .grace(struck)
+                    .ok_or_else(|| struck.error(watch.part.context())),
+                None => return Poll::Pending,
+            };
+            match grace {
+                Err(timeout) => return Poll::Ready(Err(this.guarded.fail(timeout))),
+                Ok(end) => {
+                    this.timer.set(end.map(|end| sleep_until(end.instant())));
+                    *this.struck = Some(Box::new(struck));
+                }
+            }
         }
-        let Some(at) = *this.at else {
-            return Poll::Pending;
-        };
-        if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(at.instant())));
-        }
-        if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-            // A tool that never waits is pending only for having used up the task's budget, and
-            // the timer must not be held back by that very budget.
-            ready!(std::pin::pin!(unconstrained(timer)).poll(cx));
-        }
-        match this
-            .guarded
-            .as_mut()
-            .watch()
-            .and_then(ResponseWatch::strike)
-        {
-            Some(timeout) => Poll::Ready(Err(this.guarded.fail(timeout))),
+        match self.struck.as_deref().copied() {
+            Some(struck) => self.poll_grace(struck, cx).map(Err),
             None => Poll::Pending,
         }
     }
 }
 
+/// A tool that never waits is pending only for having used up the task's budget, and the timer must not be held
+/// back by that very budget.
+fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    std::pin::pin!(unconstrained(timer)).poll(cx)
+}
+
 impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("at", &self.at)
+            .field("struck", &self.struck)
             .finish_non_exhaustive()
     }
 }
@@ -97,24 +176,25 @@ impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    pub(super) const fn new(part: Part, bound: Option<Bound>) -> Self {
-        Self { part, bound }
+    pub(super) const fn new(part: Part, limits: Limited) -> Self {
+        Self { part, limits }
     }
 
-    /// The limit strikes: what is further in is told, and the error is made.
-    fn strike(&mut self) -> Option<ToolError> {
-        let bound = self.bound?;
+    /// The limit strikes, if it has come: what is further in is told.
+    fn strike(&mut self) -> Option<Bound> {
+        let bound = self.limits.struck(Moment::now)?;
         let context = self.part.context();
         let (limit, waited) = (bound.limit, context.elapsed());
         tracing::debug!(tool = context.tool(), call_id = %context.id(), scope = %bound.scope, ?limit, ?waited, "timed out");
         self.part.cancel(CancelReason::Timeout);
-        Some(bound.error(context))
+        Some(bound)
     }
 
-    /// The error, if the limit has come.
-    fn struck(&mut self) -> Option<ToolError> {
-        let bound = self.bound?;
-        (bound.at <= Moment::now()).then(|| self.strike()).flatten()
+    /// The error of a streamed answer, if the limit has come. It strikes once.
+    fn cut(&mut self) -> Option<ToolError> {
+        let bound = self.strike()?;
+        self.limits = Limited::default();
+        Some(bound.error(self.part.context()))
     }
 }
 
@@ -130,18 +210,19 @@ impl Watch for ResponseWatch {
     }
 
     fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<ToolError> {
-        match self.struck() {
+        match self.cut() {
             Some(timeout) => Poll::Ready(timeout),
             None => Poll::Pending,
         }
     }
 
     fn cut_at(&self) -> Option<Instant> {
-        self.bound.map(|bound| bound.at.instant())
+        self.limits.look_at(Moment::now).map(Moment::instant)
     }
 
     fn on_content(&mut self, _: Piece<'_>) -> ControlFlow<ToolError> {
-        match self.struck() {
+        self.limits.item(Moment::now);
+        match self.cut() {
             Some(timeout) => ControlFlow::Break(timeout),
             None => ControlFlow::Continue(()),
         }

@@ -1,26 +1,24 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use toolbooth_core::{
-    Bound, BoxError, CallContext, Moment, TimeoutScope, ToolError, ToolRequest, ToolResponse,
-};
+use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
-use crate::shell::{Guarded, PerTool, not_to_start};
+use super::limits::{Limited, Limits};
+use crate::shell::{Guarded, not_to_start};
 
 /// A tool whose calls are cut when they take too long. Made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
 pub struct Timeout<S> {
     inner: S,
-    limits: Arc<PerTool<Duration>>,
+    limits: Arc<Limits>,
 }
 
 // === impl Timeout ===
 
 impl<S> Timeout<S> {
-    pub(super) const fn new(inner: S, limits: Arc<PerTool<Duration>>) -> Self {
+    pub(super) const fn new(inner: S, limits: Arc<Limits>) -> Self {
         Self { inner, limits }
     }
 
@@ -37,28 +35,6 @@ impl<S> Timeout<S> {
     /// The tool inside, by value.
     pub fn into_inner(self) -> S {
         self.inner
-    }
-
-    /// The limit that this layer enforces on a call: its own where that comes first. What comes
-    /// first otherwise is enforced by the layer that set it; the caller's deadline by the outermost timeout.
-    fn bound(&self, context: &CallContext, now: Moment) -> Option<Bound> {
-        let outermost = context.enter_timeout();
-        let limit = match context.timeout() {
-            Some(limit) if outermost => Some(limit),
-            _ => self.limits.get(context.tool()).copied(),
-        };
-        let own = limit.and_then(|limit| {
-            Some(Bound {
-                at: now.after(limit)?,
-                scope: TimeoutScope::Total,
-                limit,
-            })
-        });
-        match (own, context.bound()) {
-            (Some(own), Some(around)) if own.at < around.at => Some(own),
-            (_, Some(around)) => outermost.then_some(around),
-            (own, None) => own,
-        }
     }
 }
 
@@ -81,17 +57,12 @@ where
         let context = request.context();
         let part = context.enter();
         let now = part.now();
-        let bound = self.bound(context, now);
+        let limits = self.limits.of(context, now);
         if let Some(refusal) = not_to_start(&part) {
-            return ResponseFuture::new(
-                Guarded::refuse(refusal, ResponseWatch::new(part, None)),
-                None,
-            );
+            let watch = ResponseWatch::new(part, Limited::default());
+            return ResponseFuture::new(Guarded::refuse(refusal, watch));
         }
-        if let Some(bound) = bound {
-            context.narrow(bound);
-        }
-        let watch = ResponseWatch::new(part, bound);
-        ResponseFuture::new(Guarded::start(&mut self.inner, request, watch), bound)
+        let watch = ResponseWatch::new(part, limits);
+        ResponseFuture::new(Guarded::start(&mut self.inner, request, watch))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Attempt;
-use crate::answer::{Displaced, KeepPolicy, Partials};
+use crate::answer::{Content, Displaced, KeepPolicy, Partials};
 use crate::sync::lock;
 
 /// A [`KeepPolicy`] that is set by the outermost layer that keeps partial results.
@@ -59,6 +59,16 @@ impl Attempt {
                 drop(partials);
                 drop(displaced);
             }
+        }
+    }
+
+    /// What a tool answered, whole, when its time was over: instead of what it had published.
+    pub(crate) fn keep_late(&self, depth: u32, contents: Vec<Content>) {
+        let mut partials = lock(self.call().partials.get_or_init(Box::default));
+        if self.closed_outside(depth).is_none() {
+            let displaced = partials.late(self.call().attempts.load(Ordering::Acquire), contents);
+            drop(partials);
+            drop(displaced);
         }
     }
 

@@ -12,6 +12,7 @@
 //! 4. A hook is pushed under the lock under which the end takes the hooks, after looking whether
 //!    the attempt is over: so it is either taken by the end or runs at once.
 
+mod beats;
 mod ends;
 mod held;
 mod hooks;
@@ -38,6 +39,7 @@ use super::Name;
 use super::canceller::Signal;
 use super::cleanup::Hooks;
 use super::clock::{AtomicMoment, Moment};
+use super::pulse::Pulses;
 use super::settings::{Bound, Settings};
 use crate::answer::Partials;
 use crate::error::TimeoutScope;
@@ -108,6 +110,8 @@ struct Rare {
     children: Mutex<Vec<Weak<Signal>>>,
     /// Lines of which it holds a permit, and at which depth.
     lines: Mutex<Vec<(usize, u32)>>,
+    /// Of the timeout layers around that have an idle limit.
+    pulses: Pulses,
 }
 
 // === impl Attempt ===
@@ -145,6 +149,7 @@ impl Attempt {
         fork.bound_at.set(self.bound_at.get());
         fork.bound_limit = AtomicU64::new(self.bound_limit.load(Ordering::Acquire));
         fork.keep = self.keep.copy();
+        fork.listen_as(self);
         fork
     }
 

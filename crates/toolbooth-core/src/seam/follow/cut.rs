@@ -5,15 +5,16 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::{Pair, Pieces};
-use crate::call::Cut;
+use crate::call::{CallContext, Cut};
 use crate::error::ToolError;
-use crate::outcome::CancelReason;
 use crate::seam::Watch;
 use crate::sync::lock;
 
@@ -26,6 +27,8 @@ pub(super) struct Cuttable<P: Pieces, W: Watch> {
 struct Shared<P: Pieces, W: Watch> {
     state: Mutex<State<P, W>>,
     struck: AtomicBool,
+    /// Told when a consumer that was polling as the task struck has let go.
+    look_again: Notify,
 }
 
 struct State<P: Pieces, W: Watch> {
@@ -33,7 +36,19 @@ struct State<P: Pieces, W: Watch> {
     /// A piece that was ready when the task cut the answer.
     piece: Option<P::Piece>,
     consumer: Option<Waker>,
+    /// Whether the consumer has asked for a piece and got none yet.
+    waiting: bool,
 }
+
+/// What the task does next.
+enum Next {
+    Sleep(Instant),
+    LookAgain,
+    Done,
+}
+
+/// Of tokio's timers.
+const TICK: Duration = Duration::from_millis(1);
 
 // === impl Cuttable ===
 
@@ -47,8 +62,10 @@ impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
                 pair: Some(Box::pin(pair)),
                 piece: None,
                 consumer: None,
+                waiting: false,
             }),
             struck: AtomicBool::new(false),
+            look_again: Notify::new(),
         });
         if let Some(context) = context {
             context.attempt_state().cut_with_owner(&shared);
@@ -56,8 +73,15 @@ impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
         let task = at.map(|(at, runtime)| {
             let cut = Arc::clone(&shared);
             let task = runtime.spawn(async move {
-                tokio::time::sleep_until(at).await;
-                cut.strike();
+                let mut next = Next::Sleep(at);
+                loop {
+                    match next {
+                        Next::Sleep(at) => tokio::time::sleep_until(at).await,
+                        Next::LookAgain => cut.look_again.notified().await,
+                        Next::Done => return,
+                    }
+                    next = cut.strike(false);
+                }
             });
             task.abort_handle()
         });
@@ -69,16 +93,16 @@ impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P::Piece, ToolError>>> {
         let polled = self.shared.poll_piece(&mut lock(&self.shared.state), cx);
-        // The lock is free again: had the task struck meanwhile, it left the cut to us.
-        if self.shared.struck.load(Ordering::SeqCst) {
-            let mut state = lock(&self.shared.state);
-            let cut = state.cut();
-            return match polled {
-                Poll::Pending if cut => self.shared.poll_piece(&mut state, cx),
-                polled => polled,
-            };
+        match polled {
+            Poll::Pending if self.shared.let_go() => {
+                self.shared.poll_piece(&mut lock(&self.shared.state), cx)
+            }
+            Poll::Pending => Poll::Pending,
+            polled @ Poll::Ready(_) => {
+                self.shared.let_go();
+                polled
+            }
         }
-        polled
     }
 }
 
@@ -87,7 +111,10 @@ impl<P: Pieces, W: Watch> Cuttable<P, W> {
     pub(super) fn peek<T>(&self, look: impl FnOnce(Option<&P>) -> T) -> T {
         let state = lock(&self.shared.state);
         let pair = state.pair.as_ref().filter(|_| state.piece.is_none());
-        look(pair.and_then(|pair| pair.source.as_ref()))
+        let seen = look(pair.and_then(|pair| pair.source.as_ref()));
+        drop(state);
+        self.shared.let_go();
+        seen
     }
 }
 
@@ -114,6 +141,7 @@ impl<P: Pieces, W: Watch> Shared<P, W> {
             return Poll::Ready(None);
         };
         let polled = pair.as_mut().poll_piece(cx);
+        state.waiting = polled.is_pending();
         if polled.is_pending()
             && !state
                 .consumer
@@ -125,49 +153,116 @@ impl<P: Pieces, W: Watch> Shared<P, W> {
         polled
     }
 
-    /// The instant has come.
-    fn strike(&self) {
-        self.struck.store(true, Ordering::SeqCst);
-        let mut state = match self.state.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(state)) => state.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        state.last_piece();
-        state.cut();
-        let consumer = state.consumer.take();
-        drop(state);
-        if let Some(consumer) = consumer {
-            consumer.wake();
+    /// Called by whoever had the lock and has let go of it: who wanted to cut meanwhile has left it to us. True if there
+    /// was anything to cut.
+    fn let_go(&self) -> bool {
+        let mut cut = false;
+        while self.struck.load(Ordering::SeqCst) {
+            self.struck.store(false, Ordering::SeqCst);
+            let mut state = lock(&self.state);
+            let cut_now = state.cut();
+            let consumer = state.consumer.take_if(|_| cut_now);
+            drop(state);
+            cut |= cut_now;
+            consumer.into_iter().for_each(Waker::wake);
+            self.look_again.notify_one();
         }
+        cut
+    }
+
+    /// The lock, or the word left for who has it: who fails to get the lock behind that word is seen by its holder.
+    fn try_lock(&self) -> Option<MutexGuard<'_, State<P, W>>> {
+        let try_lock = || match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        try_lock().or_else(|| {
+            self.struck.store(true, Ordering::SeqCst);
+            try_lock()
+        })
+    }
+
+    /// The instant has come, unless it has moved; or the owner of the call cuts it, whenever that is.
+    fn strike(&self, by_owner: bool) -> Next {
+        let Some(mut state) = self.try_lock() else {
+            return Next::LookAgain;
+        };
+        let now = Instant::now();
+        let mut next = state.cut_at();
+        let mut consumer = None;
+        if by_owner || next.is_some_and(|at| at <= now) {
+            state.last_piece();
+            // It finds its piece or its error; and if neither, it asks the source anew, which knows no waker by now.
+            consumer = state.consumer.take();
+            // Where a sign of life came in between, or a watch does not keep its word, it is not asked all the time.
+            next = state.cut_at().map(|at| at.max(now + TICK));
+        }
+        drop(state);
+        consumer.into_iter().for_each(Waker::wake);
+        self.let_go();
+        next.map_or(Next::Done, Next::Sleep)
     }
 }
 
 impl<P: Pieces + Send, W: Watch> Cut for Shared<P, W> {
     fn cut(&self) {
-        self.strike();
+        self.strike(true);
     }
 }
 
-fn cut_by_owner(watch: &impl Watch) -> Option<CancelReason> {
-    watch.context()?.attempt_state().cut_by_owner()
+/// The error that cuts the answer now, if there is one.
+fn interrupt<P: Pieces, W: Watch>(pair: Pin<&mut Pair<P, W>>) -> Option<ToolError> {
+    let watch = pair.project().watch.as_mut()?;
+    let owner = watch.context().map(CallContext::attempt_state);
+    if let Some(reason) = owner.and_then(|attempt| attempt.cut_by_owner()) {
+        return Some(ToolError::cancelled(reason));
+    }
+    match watch.poll_interrupt(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(error) => Some(error),
+        Poll::Pending => None,
+    }
 }
 
 impl<P: Pieces, W: Watch> State<P, W> {
-    /// A piece that is ready at the instant is still delivered. A panic has no caller to go to here, and becomes the error.
+    fn cut_at(&self) -> Option<Instant> {
+        self.pair.as_ref()?.watch.as_ref()?.cut_at()
+    }
+
+    /// At the instant: a piece that is ready is still delivered, then the answer is cut. A panic has no caller to go
+    /// to here, and becomes the error.
     fn last_piece(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        if self.piece.is_some() {
+            // Nobody has come for the one before.
+            self.cut();
+            return;
+        }
         let Some(pair) = &mut self.pair else { return };
         let mut cx = Context::from_waker(Waker::noop());
         let polled = catch_unwind(AssertUnwindSafe(|| pair.as_mut().poll_source(&mut cx)));
         let polled = match polled {
-            Ok(Poll::Pending) => return,
             Ok(polled) => polled,
             Err(panic) => Poll::Ready(Some(Err(ToolError::from_panic(&*panic)))),
         };
+        if polled.is_pending() {
+            self.cut();
+            return;
+        }
+        let complete = pair.source.as_ref().is_some_and(P::is_complete);
+        let unasked = !waiting && !complete && matches!(polled, Poll::Ready(Some(Ok(_))));
+        // Before the watch hears of the piece: nobody asked for it, so that it is no sign of life.
+        let error = unasked.then(|| interrupt(pair.as_mut())).flatten();
         match pair.as_mut().caught(|pair| pair.polled(polled, &mut cx)) {
             Poll::Ready(Some(Ok(piece))) => self.piece = Some(piece),
             Poll::Ready(Some(Err(error))) => *pair.as_mut().project().last = Some(error),
             Poll::Ready(None) | Poll::Pending => {}
+        }
+        match error {
+            Some(error) => self.fail(error),
+            None => {
+                self.cut();
+            }
         }
     }
 
@@ -176,26 +271,26 @@ impl<P: Pieces, W: Watch> State<P, W> {
         let Some(pair) = &mut self.pair else {
             return false;
         };
-        let mut cx = Context::from_waker(Waker::noop());
-        let error = match pair.as_mut().project().watch {
-            Some(watch) => match cut_by_owner(watch) {
-                Some(reason) => Poll::Ready(ToolError::cancelled(reason)),
-                None => watch.poll_interrupt(&mut cx),
-            },
-            None => Poll::Pending,
-        };
-        match error {
-            Poll::Ready(error) => {
-                let failed = pair.as_mut().caught(|mut pair| {
-                    pair.as_mut().fail(error);
-                    Poll::Ready(pair.project().last.take().map(Err))
-                });
-                if let Poll::Ready(Some(Err(error))) = failed {
-                    *pair.as_mut().project().last = Some(error);
-                }
+        match interrupt(pair.as_mut()) {
+            Some(error) => {
+                self.fail(error);
                 true
             }
-            Poll::Pending => false,
+            None => false,
+        }
+    }
+
+    /// Ends what is not over yet with this error, which the consumer finds.
+    fn fail(&mut self, error: ToolError) {
+        let Some(pair) = self.pair.as_mut().filter(|pair| pair.watch.is_some()) else {
+            return;
+        };
+        let failed = pair.as_mut().caught(|mut pair| {
+            pair.as_mut().fail(error);
+            Poll::Ready(pair.project().last.take().map(Err))
+        });
+        if let Poll::Ready(Some(Err(error))) = failed {
+            *pair.as_mut().project().last = Some(error);
         }
     }
 }

@@ -4,7 +4,9 @@
 //! 2. A piece that the source has ready is delivered before an interrupt is looked at.
 //! 3. Where a watch names an instant, a task cuts the answer then, whether or not the consumer
 //!    polls. It never waits for the consumer's lock: if the consumer is polling just then, the
-//!    consumer finds `struck` when it lets go of the lock, and cuts itself.
+//!    consumer finds `struck` when it lets go of the lock, cuts itself, and lets the task look again.
+//! 4. The instant may move while the task sleeps: then the task sleeps on, and nothing else happens. A piece
+//!    that is ready at the instant is a sign of life if the consumer waits for it, and else only the last piece.
 
 mod cut;
 
