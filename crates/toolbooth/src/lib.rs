@@ -171,6 +171,8 @@ pub use cleanup::{CleanupLayer, DrainReport};
 pub use concurrency::ConcurrencyLimitLayer;
 #[cfg(feature = "handler")]
 pub use handler::{stream_tool_fn, tool_fn};
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+pub use line::Order;
 #[cfg(feature = "partial")]
 pub use partial::PartialResultLayer;
 #[cfg(all(feature = "process", unix))]

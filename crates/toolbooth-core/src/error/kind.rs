@@ -62,6 +62,26 @@ pub enum OverloadReason {
         /// How long a call may wait.
         max_wait: Duration,
     },
+    /// The call could not start in time, by the estimate of how long a call takes.
+    #[non_exhaustive]
+    TooLate {
+        /// How long it would have waited at least.
+        wait: Duration,
+    },
+    /// The call takes more than the limit can ever give: trying again does not help.
+    #[non_exhaustive]
+    TooHeavy {
+        /// What the call takes.
+        cost: u64,
+        /// The most that there is.
+        limit: u64,
+    },
+    /// The call's key is new, and as many keys as may be are in use.
+    #[non_exhaustive]
+    TooManyKeys {
+        /// How many may be.
+        keys: usize,
+    },
     /// A layer that is not toolbooth's, such as tower's `LoadShed`.
     Foreign,
 }
@@ -130,6 +150,30 @@ impl OverloadReason {
     pub const fn waited_too_long(max_wait: Duration) -> Self {
         Self::WaitedTooLong { max_wait }
     }
+
+    /// A wait that would be too long.
+    #[must_use]
+    pub const fn too_late(wait: Duration) -> Self {
+        Self::TooLate { wait }
+    }
+
+    /// A call that takes more than there ever is.
+    #[must_use]
+    pub const fn too_heavy(cost: u64, limit: u64) -> Self {
+        Self::TooHeavy { cost, limit }
+    }
+
+    /// One key too many.
+    #[must_use]
+    pub const fn too_many_keys(keys: usize) -> Self {
+        Self::TooManyKeys { keys }
+    }
+
+    /// Whether the same call may be let in later.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        !matches!(self, Self::TooHeavy { .. })
+    }
 }
 
 impl fmt::Display for OverloadReason {
@@ -143,6 +187,21 @@ impl fmt::Display for OverloadReason {
                 write!(f, "the limit is reached, and {capacity} calls are waiting")
             }
             Self::WaitedTooLong { max_wait } => write!(f, "no place was free within {max_wait:?}"),
+            Self::TooLate { wait } => {
+                write!(f, "the call could not start for at least {wait:?}")
+            }
+            Self::TooHeavy { cost, limit } => {
+                write!(
+                    f,
+                    "the call takes {cost}, and the limit gives {limit} at most"
+                )
+            }
+            Self::TooManyKeys { keys } => {
+                write!(
+                    f,
+                    "all {keys} keys that may be are in use, and this one is new"
+                )
+            }
             Self::Foreign => f.write_str("the service shed the call"),
         }
     }

@@ -316,10 +316,8 @@ impl ToolError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Timeout { .. }
-            | Self::RateLimited { .. }
-            | Self::Overloaded { .. }
-            | Self::CircuitOpen { .. } => true,
+            Self::Timeout { .. } | Self::RateLimited { .. } | Self::CircuitOpen { .. } => true,
+            Self::Overloaded { reason, .. } => reason.is_retryable(),
             Self::Tool { retryable, .. } => *retryable,
             _ => false,
         }

@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{
-    BoxError, CallContext, CancelReason, End, OverloadReason, Part, ToolError, ToolResponse, Watch,
-};
+use toolbooth_core::{BoxError, CallContext, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::permits::Permits;
-use crate::line::{Line, Place, Refusal, trace_refusal};
+use crate::line::{Line, Place, trace_refusal};
 use crate::shell::{Admit, Guarded, LayerWatch};
 
 pin_project! {
@@ -32,9 +30,12 @@ pub struct ResponseWatch {
     permit: Option<Permit>,
 }
 
-/// One of so many; dropping it lets the next in line run.
+/// One of so many, or several; dropping it lets the next in line run.
 #[derive(Debug)]
-pub(super) struct Permit(Arc<Line<Permits>>);
+struct Permit {
+    line: Arc<Line<Permits>>,
+    cost: u64,
+}
 
 /// A place in line for a permit.
 #[derive(Debug)]
@@ -74,15 +75,16 @@ impl ResponseWatch {
         Self { part, permit: None }
     }
 
-    pub(super) fn admitted(part: Part, line: &Arc<Line<Permits>>) -> Self {
+    pub(super) fn admitted(part: Part, line: &Arc<Line<Permits>>, cost: u64) -> Self {
         let mut watch = Self::waiting(part);
-        watch.admit(line);
+        watch.admit(line, cost);
         watch
     }
 
-    fn admit(&mut self, line: &Arc<Line<Permits>>) {
+    fn admit(&mut self, line: &Arc<Line<Permits>>, cost: u64) {
         self.part.hold(line);
-        self.permit = Some(Permit(Arc::clone(line)));
+        let line = Arc::clone(line);
+        self.permit = Some(Permit { line, cost });
     }
 }
 
@@ -100,7 +102,7 @@ impl Watch for ResponseWatch {
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |part, _| {
             if let Some(permit) = self.permit {
-                part.release(&permit.0);
+                part.release(&permit.line);
             }
         });
     }
@@ -110,7 +112,7 @@ impl Watch for ResponseWatch {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.refund();
+        self.line.refund(self.cost);
     }
 }
 
@@ -130,17 +132,10 @@ impl Admit<ResponseWatch> for Admission {
     ) -> Poll<Result<(), ToolError>> {
         let context = watch.part.context();
         let Err(refusal) = ready!(self.0.poll(context, cx)) else {
-            watch.admit(self.0.line());
+            watch.admit(self.0.line(), self.0.cost());
             return Poll::Ready(Ok(()));
         };
         trace_refusal("concurrency", context, &refusal, self.0.waited());
-        Poll::Ready(Err(match refusal {
-            Refusal::Full(capacity) => ToolError::overloaded(OverloadReason::queue_full(capacity)),
-            Refusal::WaitedTooLong(max_wait) | Refusal::TooLate(max_wait) => {
-                ToolError::overloaded(OverloadReason::waited_too_long(max_wait))
-            }
-            Refusal::Cut(bound) => bound.error(context),
-            Refusal::ShuttingDown => ToolError::cancelled(CancelReason::Shutdown),
-        }))
+        Poll::Ready(Err(refusal.error(context)))
     }
 }

@@ -29,7 +29,8 @@
 //! # Readiness
 //! Always ready: `LoadShed`, `Balance` and `ready()` outside see nothing of the waiting line. A call that finds a permit
 //! takes it in `call`; else it waits inside its future, in the order of first polls, and holds nothing further in. An idle service
-//! holds no permit. A free permit goes to the call that waits longest; nobody is overtaken.
+//! holds no permit. A free permit goes to the call that waits longest; nobody is overtaken, unless
+//! [`with_order`](ConcurrencyLimitLayer::with_order) says who is: by priority, with or without aging, or in turns between keys.
 //!
 //! A call that a tool makes with [`child`](crate::CallContext::child) through a limit of which its own call, or one above it, holds a permit
 //! needs none of its own: the permit is for all that the call makes, at once or one after the other. So a tool that calls through
@@ -42,7 +43,8 @@
 //! # Errors
 //! `Overloaded` where the line is full (1,024 calls, or
 //! [`with_queue_capacity`](ConcurrencyLimitLayer::with_queue_capacity)), where the call waited
-//! [as long as it may](ConcurrencyLimitLayer::with_max_wait), and where the limit is 0. `Timeout` where the call's deadline comes while
+//! [as long as it may](ConcurrencyLimitLayer::with_max_wait), where it could not start in time by
+//! [the estimate](ConcurrencyLimitLayer::with_service_time), and where the limit is 0. `Timeout` where the call's deadline comes while
 //! it waits; a call that is admitted at or after its deadline is not started.
 //!
 //! # Clone

@@ -1,27 +1,26 @@
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use toolbooth_core::{BoxError, OverloadReason, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
-use crate::line::{Line, Place, Refusal, trace_refusal};
+use crate::line::{Limits, Needs, Place, Refusal, trace_refusal};
 use crate::shell::{Guarded, not_to_start};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit<S> {
     inner: S,
-    line: Option<Arc<Line<Permits>>>,
+    limits: Option<Limits<Permits>>,
 }
 
 // === impl ConcurrencyLimit ===
 
 impl<S> ConcurrencyLimit<S> {
-    pub(super) const fn new(inner: S, line: Option<Arc<Line<Permits>>>) -> Self {
-        Self { inner, line }
+    pub(super) const fn new(inner: S, limits: Option<Limits<Permits>>) -> Self {
+        Self { inner, limits }
     }
 
     /// The tool inside.
@@ -57,29 +56,45 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let part = request.context().enter();
-        let Some(line) = &self.line else {
+        let Some(limits) = &self.limits else {
             let watch = ResponseWatch::waiting(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         };
         if let Some(refusal) = not_to_start(&part) {
             return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
         }
-        if part.context().inherits(line) {
+        let (part, needs) = limits.find(part);
+        let Needs { line, cost } = match needs {
+            Ok(Some(needs)) => needs,
+            Ok(None) => {
+                let watch = ResponseWatch::waiting(part);
+                return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+            }
+            Err(refusal) => {
+                let refusal = refused(&part, refusal);
+                return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
+            }
+        };
+        if part.context().inherits(&line) {
             let watch = ResponseWatch::waiting(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
-        if line.try_admit(|| part.now()) {
-            let watch = ResponseWatch::admitted(part, line);
+        if line.try_admit(cost, || part.now()) {
+            let watch = ResponseWatch::admitted(part, &line, cost);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
-        if line.rule().limit() == 0 {
-            let context = part.context();
-            trace_refusal("concurrency", context, &Refusal::Full(0), Duration::ZERO);
-            let refusal = ToolError::overloaded(OverloadReason::Closed);
+        if line.rule().is_closed() {
+            let refusal = refused(&part, Refusal::Closed);
             return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
         }
-        let admission = Admission::new(Place::new(Arc::clone(line), part.now()));
+        let admission = Admission::new(Place::new(line.into_owned(), cost, part.now()));
         let watch = ResponseWatch::waiting(part);
         ResponseFuture::new(Guarded::wait(&self.inner, request, watch, admission))
     }
+}
+
+#[cold]
+fn refused(part: &Part, refusal: Refusal) -> ToolError {
+    trace_refusal("concurrency", part.context(), &refusal, Duration::ZERO);
+    refusal.error(part.context())
 }

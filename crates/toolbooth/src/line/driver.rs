@@ -3,8 +3,10 @@
 //!
 //! Each of them admits whoever is due, of whatever runtime; a waiter is woken once all the same. All of them end when the line is empty.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker, ready};
+use std::time::Duration;
 
 use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
@@ -26,6 +28,8 @@ struct Driver {
     generation: u64,
     runtime: Id,
     task: Option<AbortHandle>,
+    /// Until when it sleeps, and what wakes it before.
+    asleep: Option<(Moment, Waker)>,
 }
 
 struct Driving<R: Rule> {
@@ -59,6 +63,7 @@ impl Drivers {
             generation: self.next,
             runtime,
             task: None,
+            asleep: None,
         });
         Some(self.next)
     }
@@ -72,16 +77,23 @@ impl Drivers {
         }
     }
 
+    /// What wakes those that sleep past `due`; or all, where none is given.
+    pub(super) fn wakers(&self, due: Option<Moment>) -> Vec<Waker> {
+        let asleep = self.list.iter().filter_map(|driver| driver.asleep.as_ref());
+        let late = asleep.filter(|(until, _)| due.is_none_or(|due| due < *until));
+        late.map(|(_, waker)| waker.clone()).collect()
+    }
+
     fn find(&mut self, generation: u64) -> Option<&mut Driver> {
         self.list
             .iter_mut()
             .find(|driver| driver.generation == generation)
     }
 
-    fn remove(&mut self, generation: u64) -> bool {
-        let before = self.list.len();
-        self.list.retain(|driver| driver.generation != generation);
-        self.list.len() < before
+    fn remove(&mut self, generation: u64) -> Option<Driver> {
+        let place = |driver: &Driver| driver.generation == generation;
+        let place = self.list.iter().position(place)?;
+        Some(self.list.swap_remove(place))
     }
 }
 
@@ -112,22 +124,31 @@ pub(super) fn start<R: Rule>(
 impl<R: Rule> Driving<R> {
     async fn run(mut self) {
         self.begun = true;
-        while let Some(due) = self.grant_due() {
-            tokio::time::sleep_until(due.instant()).await;
-        }
+        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        poll_fn(|cx| {
+            while let Some(due) = self.grant_due(cx.waker()) {
+                timer.as_mut().reset(due.instant());
+                ready!(timer.as_mut().poll(cx));
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
-    /// Admits all whose time has come, in order; then when the next one's comes.
-    fn grant_due(&self) -> Option<Moment> {
+    /// Admits all whose time has come, in order; then when the next one's comes, before which the waker may be called.
+    fn grant_due(&self, waker: &Waker) -> Option<Moment> {
         let now = Moment::now();
         let mut state = self.line.lock();
         state.drivers.find(self.generation)?;
         let woken: Vec<Waker> = std::iter::from_fn(|| self.line.grant(&mut state, now)).collect();
-        let next = match state.waiting.is_empty() {
-            true => None,
-            false => self.line.rule().due(0),
-        };
+        let next = self.line.next_due(&state, now);
+        let asleep = next.map(|due| (due, waker.clone()));
+        let before = state
+            .drivers
+            .find(self.generation)
+            .and_then(|driver| std::mem::replace(&mut driver.asleep, asleep));
         drop(state);
+        drop(before);
         woken.into_iter().for_each(Waker::wake);
         next
     }
@@ -138,14 +159,15 @@ impl<R: Rule> Drop for Driving<R> {
     /// are polled on another runtime by now.
     fn drop(&mut self) {
         let mut state = self.line.lock();
-        if !state.drivers.remove(self.generation) {
+        let Some(driver) = state.drivers.remove(self.generation) else {
             return;
-        }
+        };
         if !self.begun {
             state.drivers.stillborn = self.generation;
         }
-        let orphans: Vec<Waker> = state.waiting.values().cloned().collect();
+        let orphans: Vec<Waker> = state.waiting.iter().cloned().collect();
         drop(state);
+        drop(driver);
         orphans.into_iter().for_each(Waker::wake);
     }
 }

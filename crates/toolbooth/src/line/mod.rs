@@ -1,13 +1,17 @@
 //! The waiting line of both limits: who is next and when, apart from how they are woken.
 
 mod driver;
+mod limits;
+mod order;
 mod place;
 mod refusal;
 mod rule;
 mod state;
 
-pub(crate) use place::{Place, Refusal};
-pub(crate) use refusal::trace_refusal;
+pub(crate) use limits::{Cost, Key, Limits, Needs};
+pub use order::Order;
+pub(crate) use place::Place;
+pub(crate) use refusal::{Refusal, trace_refusal};
 pub(crate) use rule::Rule;
 pub(crate) use state::Line;
 

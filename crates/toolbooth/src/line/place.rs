@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
-use toolbooth_core::{Bound, CallContext, Moment};
+use toolbooth_core::{CallContext, Moment};
 
 use super::driver::{self, ShuttingDown};
-use super::state::{State, Ticket};
-use super::{Line, Rule};
+use super::order::{Ticket, Who};
+use super::state::State;
+use super::{Line, Refusal, Rule};
 
 /// A call's place in a line: taken at the first poll, given up when dropped.
 #[derive(Debug)]
 pub(crate) struct Place<R: Rule> {
     line: Arc<Line<R>>,
+    cost: u64,
     ticket: Option<Ticket>,
     since: Moment,
     /// Where the wait has an end of its own that neither the line nor a layer around knows; and the timer for it.
@@ -22,28 +24,14 @@ pub(crate) struct Place<R: Rule> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// Why a call does not get, or does not keep, its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// As many wait as may.
-    Full(usize),
-    /// Its turn would come after this long: too late for it.
-    TooLate(Duration),
-    /// It waited as long as a call may.
-    WaitedTooLong(Duration),
-    /// A limit around it struck.
-    Cut(Bound),
-    /// Its runtime is shutting down, so that nobody would wake it.
-    ShuttingDown,
-}
-
 // === impl Place ===
 
 impl<R: Rule> Place<R> {
-    /// A place that is not taken yet, for a call that came at `since`.
-    pub(crate) const fn new(line: Arc<Line<R>>, since: Moment) -> Self {
+    /// A place that is not taken yet, for a call that came at `since` and takes so much.
+    pub(crate) const fn new(line: Arc<Line<R>>, cost: u64, since: Moment) -> Self {
         Self {
             line,
+            cost,
             ticket: None,
             since,
             until: None,
@@ -52,12 +40,13 @@ impl<R: Rule> Place<R> {
     }
 
     /// The line it is in.
-    #[cfg_attr(
-        not(feature = "concurrency"),
-        expect(dead_code, reason = "only a permit goes back to its line")
-    )]
     pub(crate) const fn line(&self) -> &Arc<Line<R>> {
         &self.line
+    }
+
+    /// What it takes of the limit.
+    pub(crate) const fn cost(&self) -> u64 {
+        self.cost
     }
 
     /// How long the call has waited.
@@ -65,105 +54,137 @@ impl<R: Rule> Place<R> {
         Moment::now().since(self.since)
     }
 
-    /// Waits in line. `Ok`: one was taken, which the caller now has.
+    /// Waits in line. `Ok`: its cost was taken, which the caller now has.
     pub(crate) fn poll(
         &mut self,
         context: &CallContext,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
-        let line = Arc::clone(&self.line);
-        let mut stale = None;
-        let mut state = line.lock();
-        match self.ticket {
-            None => match self.enter(&mut state, context, cx) {
+        let Some(ticket) = self.ticket else {
+            match self.enter(context, cx) {
                 Ok(admitted) if admitted => return Poll::Ready(Ok(())),
-                Ok(_) => {}
+                Ok(_) => return self.keep_waiting(context, cx),
                 Err(refusal) => return Poll::Ready(Err(refusal)),
-            },
-            Some(ticket) if state.take(ticket) => {
-                drop(state);
-                self.ticket = None;
-                return Poll::Ready(self.admitted(context));
             }
-            Some(ticket) => {
-                // Dropping a waker may run anything, even what comes back to this line.
-                stale = state.renew(ticket, cx.waker());
-            }
+        };
+        let line = Arc::clone(&self.line);
+        let mut state = line.lock();
+        if state.take(ticket) {
+            drop(state);
+            self.ticket = None;
+            return Poll::Ready(self.admitted(context));
+        }
+        // Dropping a waker may run anything, even what comes back to this line.
+        let Ok(stale) = state.renew(ticket, cx.waker()) else {
+            self.ticket = None;
+            let limit = line.rule().capacity();
+            return Poll::Ready(Err(Refusal::TooHeavy(self.cost, limit)));
+        };
+        if state.uncertain && self.until.is_none() {
+            self.until = self.end_of_wait(&state, context);
         }
         drop(state);
         drop(stale);
-        if line.drive().is_err() {
-            self.leave();
-            return Poll::Ready(Err(Refusal::ShuttingDown));
-        }
-        self.poll_timer(context, cx)
+        self.keep_waiting(context, cx)
     }
 
-    /// The first poll: one is free by now, or the line has a place, or there is no use in waiting.
-    fn enter(
-        &mut self,
-        state: &mut State,
-        context: &CallContext,
-        cx: &Context<'_>,
-    ) -> Result<bool, Refusal> {
+    /// The first poll: it is free by now, or the line has a place, or there is no use in waiting.
+    fn enter(&mut self, context: &CallContext, cx: &Context<'_>) -> Result<bool, Refusal> {
         let now = Moment::now();
-        let bound = context.bound();
-        if let Some(bound) = bound.filter(|bound| bound.at <= now) {
+        if let Some(bound) = context.bound().filter(|bound| bound.at <= now) {
             return Err(Refusal::Cut(bound));
         }
-        if self.line.last_look(state, now) {
+        let line = Arc::clone(&self.line);
+        let mut state = line.lock();
+        if line.last_look(&state, self.cost, now) {
             return Ok(true);
         }
-        match self.refused(state, context, now) {
-            Some(refusal) => {
-                self.line.settle(state);
-                Err(refusal)
+        let who = match state.settings.order.clone() {
+            None => Who::first_come(now, self.cost),
+            Some(order) => {
+                line.settle(&state);
+                drop(state);
+                let who = order.who(context, self.cost, now)?;
+                drop(order);
+                state = line.lock();
+                if line.last_look(&state, self.cost, now) {
+                    return Ok(true);
+                }
+                who
             }
-            None => {
-                self.ticket = Some(self.line.enqueue(state, cx.waker().clone()));
-                Ok(false)
-            }
+        };
+        if let Some(refusal) = self.refused(&state, &who, context) {
+            line.settle(&state);
+            return Err(refusal);
         }
+        self.ticket = line.enqueue(&mut state, who, cx.waker().clone());
+        let drivers = line.hurry(&state, now);
+        drop(state);
+        drivers.into_iter().for_each(std::task::Waker::wake);
+        Ok(self.ticket.is_none())
     }
 
     /// Whether there is no use in lining up; if there is, the end of a wait that has one of its own.
-    fn refused(&mut self, state: &State, context: &CallContext, now: Moment) -> Option<Refusal> {
-        let bound = context.bound();
-        let ahead = state.waiting.len();
-        if ahead >= state.capacity {
-            return Some(Refusal::Full(state.capacity));
+    fn refused(&mut self, state: &State, who: &Who, context: &CallContext) -> Option<Refusal> {
+        let limit = self.line.rule().capacity();
+        if self.cost > limit {
+            return Some(Refusal::TooHeavy(self.cost, limit));
         }
-        let until = state
-            .max_wait
-            .and_then(|max_wait| self.since.after(max_wait));
-        if let Some(due) = self.line.rule().due(ahead) {
-            if bound.is_some_and(|bound| due >= bound.at) || until.is_some_and(|until| due > until)
-            {
+        let capacity = state.settings.capacity;
+        if state.waiting.len() >= capacity {
+            return Some(Refusal::Full(capacity));
+        }
+        let (now, bound) = (who.since, context.bound());
+        let max_wait = state.settings.max_wait;
+        let until = max_wait.and_then(|max_wait| self.since.after(max_wait));
+        if bound.is_some() || until.is_some() {
+            let due = self
+                .line
+                .rule()
+                .due(state.waiting.ahead(who), self.cost, now);
+            let too_late = |due: &Moment| {
+                bound.is_some_and(|bound| *due >= bound.at)
+                    || until.is_some_and(|until| *due > until)
+            };
+            if let Some(due) = due.filter(too_late) {
                 return Some(Refusal::TooLate(due.since(now)));
             }
-        } else {
-            let deadline = bound.filter(|_| !context.is_timed()).map(|bound| bound.at);
-            self.until = until.into_iter().chain(deadline).min();
+            if state.uncertain || !R::TIMED {
+                self.until = self.end_of_wait(state, context);
+            }
         }
         None
+    }
+
+    /// When the wait is over in any case, where no layer around sees to that.
+    fn end_of_wait(&self, state: &State, context: &CallContext) -> Option<Moment> {
+        let max_wait = state.settings.max_wait;
+        let until = max_wait.and_then(|max_wait| self.since.after(max_wait));
+        let bound = context.bound().filter(|_| !context.is_timed());
+        let deadline = bound.map(|bound| bound.at);
+        until.into_iter().chain(deadline).min()
     }
 
     /// An admission at or after the deadline does not start the tool.
     fn admitted(&self, context: &CallContext) -> Result<(), Refusal> {
         match context.bound().filter(|bound| bound.at <= Moment::now()) {
             Some(bound) => {
-                self.line.refund();
+                self.line.refund(self.cost);
                 Err(Refusal::Cut(bound))
             }
             None => Ok(()),
         }
     }
 
-    fn poll_timer(
+    fn keep_waiting(
         &mut self,
         context: &CallContext,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
+        if self.line.drive().is_err() {
+            self.leave();
+            return Poll::Ready(Err(Refusal::ShuttingDown));
+        }
         let Some(until) = self.until else {
             return Poll::Pending;
         };
@@ -174,14 +195,15 @@ impl<R: Rule> Place<R> {
         Poll::Ready(Err(match context.bound().filter(|bound| bound.at <= now) {
             Some(bound) => Refusal::Cut(bound),
             None => {
-                Refusal::WaitedTooLong(self.line.lock().max_wait.unwrap_or_else(|| self.waited()))
+                let max_wait = self.line.lock().settings.max_wait;
+                Refusal::WaitedTooLong(max_wait.unwrap_or_else(|| self.waited()))
             }
         }))
     }
 
     fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.line.leave(ticket);
+            self.line.leave(ticket, self.cost);
         }
     }
 }
@@ -197,7 +219,7 @@ impl<R: Rule> Drop for Place<R> {
 impl<R: Rule> Line<R> {
     /// A line that waits for a point in time is driven, on the runtime of each who waits.
     fn drive(self: &Arc<Self>) -> Result<(), ShuttingDown> {
-        if self.rule().due(0).is_none() {
+        if !R::TIMED {
             return Ok(());
         }
         let runtime = Handle::current();

@@ -1,24 +1,26 @@
 //! Invariants:
 //! 1. Whoever waits counts in `queued` before it looks at the rule for the last time, and whoever
-//!    gives one back does so before it looks at `queued`, both `SeqCst`: so either the waiter finds
+//!    gives back does so before it looks at `queued`, both `SeqCst`: so either the waiter finds
 //!    what was given back, or the giver finds the waiter, and grants it under the lock. No wakeup is lost.
-//! 2. Who comes while `queued` is not 0 takes nothing, but lines up: nobody is overtaken.
-//! 3. A ticket is in `waiting`, or in `granted`, or its holder has taken it: it moves once, and is woken then.
-//! 4. Wakers are called, and dropped, after the lock is let go.
+//! 2. Who comes while `queued` is not 0 takes nothing past the order of the line: it lines up, and is admitted then if it is next.
+//! 3. A ticket is in `waiting`, or in `granted`, or its holder has taken it, or it was expelled: it moves once, and is woken then.
+//! 4. Wakers are called, and dropped, after the lock is let go; what users gave is called without it, too.
+//! 5. Whatever makes somebody else the first, or more of the limit free, grants as long as the first is admitted:
+//!    nobody waits for what is there. Only the clock does so without an event, and the drivers wait for that.
+//! 6. Nobody waits for more than the limit can ever give: it is refused where it comes, and where the limit is lowered it
+//!    loses its ticket, is woken and finds that out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
 use std::task::Waker;
 use std::time::Duration;
 
 use toolbooth_core::Moment;
 
 use super::driver::Drivers;
+use super::order::{Order, Queue, Ticket, Who};
 use super::{DEFAULT_QUEUE_CAPACITY, Rule};
-
-/// The order of the line: the lowest is next.
-pub(super) type Ticket = u64;
+use crate::shell::sync::atomic::{AtomicUsize, Ordering};
+use crate::shell::sync::{Arc, Mutex, MutexGuard, lock};
 
 /// A limit and those who wait for it, shared by all clones of a layer.
 #[derive(Debug)]
@@ -28,40 +30,63 @@ pub(crate) struct Line<R> {
     state: Mutex<State>,
 }
 
+/// What may be said of a line.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) capacity: usize,
+    pub(crate) max_wait: Option<Duration>,
+    /// `None`: first come, first served.
+    pub(crate) order: Option<Arc<Order>>,
+    pub(crate) service_time: Option<Duration>,
+}
+
+/// The limit can never give what this ticket waits for any more.
+#[derive(Debug)]
+pub(super) struct Expelled;
+
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) capacity: usize,
-    pub(super) max_wait: Option<Duration>,
-    pub(super) waiting: BTreeMap<Ticket, Waker>,
+    pub(super) settings: Settings,
+    pub(super) waiting: Queue<Waker>,
     pub(super) drivers: Drivers,
+    /// Whether who lines up may start later than could be told then: others may overtake it, or the limit was changed.
+    pub(super) uncertain: bool,
     granted: BTreeSet<Ticket>,
-    next: Ticket,
 }
 
 // === impl Line ===
 
 impl<R: Rule> Line<R> {
-    pub(crate) const fn new(rule: R) -> Self {
+    pub(crate) fn new(rule: R) -> Self {
+        Self::with(rule, Settings::default())
+    }
+
+    pub(crate) fn with(rule: R, settings: Settings) -> Self {
+        let mut state = State {
+            settings: Settings::default(),
+            waiting: Queue::new(),
+            drivers: Drivers::new(),
+            uncertain: false,
+            granted: BTreeSet::new(),
+        };
+        rule.set_service_time(settings.service_time);
+        state.set(settings);
         Self {
             rule,
             queued: AtomicUsize::new(0),
-            state: Mutex::new(State {
-                capacity: DEFAULT_QUEUE_CAPACITY,
-                max_wait: None,
-                waiting: BTreeMap::new(),
-                drivers: Drivers::new(),
-                granted: BTreeSet::new(),
-                next: 0,
-            }),
+            state: Mutex::new(state),
         }
     }
 
-    pub(crate) fn set_capacity(&self, capacity: usize) {
-        self.lock().capacity = capacity;
-    }
-
-    pub(crate) fn set_max_wait(&self, max_wait: Duration) {
-        self.lock().max_wait = Some(max_wait);
+    /// Changes what is said of the line; those who wait stay.
+    pub(crate) fn configure(&self, change: impl FnOnce(&mut Settings)) {
+        let mut state = self.lock();
+        let mut settings = state.settings.clone();
+        change(&mut settings);
+        self.rule.set_service_time(settings.service_time);
+        let before = state.set(settings);
+        drop(state);
+        drop(before);
     }
 
     /// The limit.
@@ -69,34 +94,60 @@ impl<R: Rule> Line<R> {
         &self.rule
     }
 
+    /// Changes the limit. Those who wait stay, as far as it can ever admit them: who may run by now does, and the others wait anew.
+    pub(crate) fn change(&self, change: impl FnOnce(&R)) {
+        let mut state = self.lock();
+        change(&self.rule);
+        state.uncertain = true;
+        let mut woken = state.waiting.expel(self.rule.capacity());
+        self.shrunk(&mut state);
+        let now = Moment::now();
+        woken.extend(std::iter::from_fn(|| self.grant(&mut state, now)));
+        if R::TIMED {
+            woken.extend(state.waiting.iter().cloned());
+            woken.extend(state.drivers.wakers(None));
+        }
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
     /// How many wait.
     pub(crate) fn queued(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// Takes one without waiting; never past somebody who waits.
-    pub(crate) fn try_admit(&self, now: impl FnOnce() -> Moment) -> bool {
-        self.queued.load(Ordering::SeqCst) == 0 && self.rule.admit(now)
+    /// When a call that lines up behind all who wait will be admitted at the earliest.
+    #[cfg_attr(
+        not(feature = "rate"),
+        expect(dead_code, reason = "only a rate knows when")
+    )]
+    pub(crate) fn due(&self, cost: u64, now: Moment) -> Option<Moment> {
+        let ahead = self.lock().waiting.cost();
+        self.rule.due(ahead, cost, now)
     }
 
-    /// Gives one back, to the first in line if there is one.
-    pub(crate) fn refund(&self) {
-        self.rule.refund();
+    /// Takes without waiting; never past somebody who waits.
+    pub(crate) fn try_admit(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool {
+        self.queued.load(Ordering::SeqCst) == 0 && self.rule.admit(cost, now)
+    }
+
+    /// Gives back, to whoever is next if somebody waits.
+    pub(crate) fn refund(&self, cost: u64) {
+        self.rule.refund(cost);
         if self.queued.load(Ordering::SeqCst) > 0 {
-            let next = self.grant(&mut self.lock(), Moment::now());
-            next.into_iter().for_each(Waker::wake);
+            self.pass_on(self.lock());
         }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    /// The last look before lining up: `true` takes one. Otherwise [`enqueue`](Self::enqueue) or [`settle`](Self::settle) follows.
-    pub(super) fn last_look(&self, state: &State, now: Moment) -> bool {
+    /// The last look before lining up: `true` takes. Otherwise [`enqueue`](Self::enqueue) or [`settle`](Self::settle) follows.
+    pub(super) fn last_look(&self, state: &State, cost: u64, now: Moment) -> bool {
         if state.waiting.is_empty() {
             self.queued.store(1, Ordering::SeqCst);
-            if self.rule.admit(|| now) {
+            if self.rule.admit(cost, || now) {
                 self.settle(state);
                 return true;
             }
@@ -104,12 +155,23 @@ impl<R: Rule> Line<R> {
         false
     }
 
-    pub(super) fn enqueue(&self, state: &mut State, waker: Waker) -> Ticket {
-        let ticket = state.next;
-        state.next += 1;
-        state.waiting.insert(ticket, waker);
+    /// Lines up; `None` where it is next at once, and has been admitted.
+    pub(super) fn enqueue(&self, state: &mut State, who: Who, waker: Waker) -> Option<Ticket> {
+        let (now, first) = (who.since, state.waiting.is_empty());
+        let ticket = state.waiting.push(who, waker);
         self.settle(state);
-        ticket
+        // The first of all has had its last look.
+        if first || state.waiting.first(now).map(|(next, _)| next) != Some(ticket) {
+            return Some(ticket);
+        }
+        match self.grant(state, now) {
+            // Its own waker, and its own task is running.
+            Some(_) => {
+                state.granted.remove(&ticket);
+                None
+            }
+            None => Some(ticket),
+        }
     }
 
     /// Publishes how many wait.
@@ -119,27 +181,60 @@ impl<R: Rule> Line<R> {
 
     /// Admits the first in line if the rule does.
     pub(super) fn grant(&self, state: &mut State, now: Moment) -> Option<Waker> {
-        let first = state.waiting.first_entry()?;
-        if !self.rule.admit_waiting(now) {
+        let (ticket, cost) = state.waiting.first(now)?;
+        if !self.rule.admit_waiting(cost, now) {
             return None;
         }
-        let (ticket, waker) = first.remove_entry();
+        let waker = state.waiting.serve(ticket)?;
         state.granted.insert(ticket);
         self.shrunk(state);
         Some(waker)
     }
 
-    /// The holder of a ticket gives up: what it was granted goes to the next.
-    pub(super) fn leave(&self, ticket: Ticket) {
+    /// The holder of a ticket gives up: what it was granted goes to the next, and so does its place.
+    pub(super) fn leave(&self, ticket: Ticket, cost: u64) {
         let mut state = self.lock();
         if state.granted.remove(&ticket) {
             drop(state);
-            return self.refund();
+            return self.refund(cost);
         }
-        let waker = state.waiting.remove(&ticket);
+        let waker = state.waiting.leave(ticket);
         self.shrunk(&mut state);
-        drop(state);
+        self.pass_on(state);
         drop(waker);
+    }
+
+    /// Admits as many as the rule does.
+    fn pass_on(&self, mut state: MutexGuard<'_, State>) {
+        if state.waiting.is_empty() {
+            return;
+        }
+        let now = Moment::now();
+        let first = self.grant(&mut state, now);
+        let others: Vec<Waker> = match first {
+            Some(_) => std::iter::from_fn(|| self.grant(&mut state, now)).collect(),
+            None => Vec::new(),
+        };
+        let drivers = self.hurry(&state, now);
+        drop(state);
+        let woken = first.into_iter().chain(others).chain(drivers);
+        woken.for_each(Waker::wake);
+    }
+
+    /// The drivers that would come too late for whoever is first by now.
+    pub(super) fn hurry(&self, state: &State, now: Moment) -> Vec<Waker> {
+        match R::TIMED {
+            true => state.drivers.wakers(self.next_due(state, now)),
+            false => Vec::new(),
+        }
+    }
+
+    /// When somebody is to be admitted, where the clock says so.
+    pub(super) fn next_due(&self, state: &State, now: Moment) -> Option<Moment> {
+        let (_, cost) = state.waiting.first(now)?;
+        let due = self.rule.due(0, cost, now)?;
+        let turns = state.waiting.turns_at().filter(|turns| *turns > now);
+        Some(turns.map_or(due, |turns| turns.min(due)))
     }
 
     fn shrunk(&self, state: &mut State) {
@@ -155,16 +250,42 @@ impl<R: Rule> Line<R> {
 
 impl State {
     /// Has a ticket's holder woken by this waker from now on; gives back the one before.
-    pub(super) fn renew(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
-        let before = self
-            .waiting
-            .get_mut(&ticket)
-            .filter(|before| !before.will_wake(waker))?;
-        Some(std::mem::replace(before, waker.clone()))
+    pub(super) fn renew(
+        &mut self,
+        ticket: Ticket,
+        waker: &Waker,
+    ) -> Result<Option<Waker>, Expelled> {
+        let before = self.waiting.get_mut(ticket).ok_or(Expelled)?;
+        if before.will_wake(waker) {
+            return Ok(None);
+        }
+        Ok(Some(std::mem::replace(before, waker.clone())))
     }
 
     /// Takes a granted ticket.
     pub(super) fn take(&mut self, ticket: Ticket) -> bool {
         self.granted.remove(&ticket)
+    }
+
+    /// Gives back the settings before, whose closures are the user's to drop.
+    fn set(&mut self, settings: Settings) -> Settings {
+        let order = settings.order.as_deref();
+        self.uncertain |= order.is_some();
+        self.waiting
+            .reorder(order.and_then(Order::classes), order.and_then(Order::aging));
+        std::mem::replace(&mut self.settings, settings)
+    }
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            capacity: DEFAULT_QUEUE_CAPACITY,
+            max_wait: None,
+            order: None,
+            service_time: None,
+        }
     }
 }

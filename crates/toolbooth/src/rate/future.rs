@@ -3,9 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{
-    BoxError, CallContext, CancelReason, End, OverloadReason, Part, ToolError, ToolResponse, Watch,
-};
+use toolbooth_core::{BoxError, CallContext, End, Moment, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::gcra::Gcra;
@@ -110,12 +108,13 @@ impl Admit<ResponseWatch> for Admission {
         };
         trace_refusal("rate", context, &refusal, self.0.waited());
         Poll::Ready(Err(match refusal {
-            Refusal::Full(capacity) => ToolError::overloaded(OverloadReason::queue_full(capacity)),
-            Refusal::WaitedTooLong(after) | Refusal::TooLate(after) => {
-                ToolError::rate_limited(after)
+            Refusal::TooLate(after) => ToolError::rate_limited(after),
+            Refusal::WaitedTooLong(_) => {
+                let now = Moment::now();
+                let due = self.0.line().due(self.0.cost(), now);
+                ToolError::rate_limited(due.map_or_else(Default::default, |due| due.since(now)))
             }
-            Refusal::Cut(bound) => bound.error(context),
-            Refusal::ShuttingDown => ToolError::cancelled(CancelReason::Shutdown),
+            refusal => refusal.error(context),
         }))
     }
 }

@@ -1,13 +1,16 @@
 //! governor's rule (the generic cell rate algorithm, ITU-T I.371 annex A), with the time as an
 //! argument and the state in the open, so that a wait can be foretold and a token given back.
+//!
+//! Invariant: `arrival` also says which of the two quotas counts, and a change writes the other one before it swings
+//! `arrival` over. So a decision that read one quota takes effect only if that one still counts: it is a quota's own, whole.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::Quota;
 use toolbooth_core::Moment;
 
 use crate::line::Rule;
+use crate::shell::sync::atomic::{AtomicU64, Ordering};
 
 /// tokio's timers are that late at most, and a waiter is charged for when it was due within it.
 const TICK: u64 = 1_000_000;
@@ -15,59 +18,87 @@ const TICK: u64 = 1_000_000;
 /// Some 73 years: with it no sum of times overflows, which would be no limit at all.
 const LONGEST: u64 = 1 << 61;
 
+/// Which quota counts, in `arrival`, whose times need one bit less.
+const SECOND: u64 = 1 << 63;
+
 /// One bucket. Times are nanoseconds as [`Moment`] counts them.
 #[derive(Debug)]
 pub(super) struct Gcra {
+    quotas: [Shared; 2],
+    /// The theoretical arrival time of the next call; and which quota counts.
+    arrival: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    interval: AtomicU64,
+    burst: AtomicU64,
+}
+
+/// A quota, as the rule reckons with it.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
     /// What one token weighs: the time in which it comes back.
     interval: u64,
-    /// How far ahead of the clock the bucket may run: the burst less one.
-    tolerance: u64,
-    burst: u32,
-    /// The theoretical arrival time of the next call.
-    arrival: AtomicU64,
+    burst: u64,
 }
 
 // === impl Gcra ===
 
 impl Gcra {
-    pub(super) fn new(quota: Quota) -> Self {
-        let interval = nanos(quota.replenish_interval()).clamp(1, LONGEST);
-        let burst = quota.burst_size().get();
-        Self {
-            interval,
-            tolerance: interval
-                .saturating_mul(u64::from(burst - 1))
-                .min(2 * LONGEST),
-            burst,
-            arrival: AtomicU64::new(0),
-        }
+    /// Another quota from `now` on: as many tokens as were taken and have not come back are so still, the whole burst at most.
+    ///
+    /// One change at a time.
+    fn set_quota(&self, quota: Quota, now: Moment) {
+        let (terms, now) = (Terms::of(quota), now.as_nanos());
+        let changed = |word: u64| {
+            let (before, arrival) = self.read(word);
+            let other = usize::from(word & SECOND == 0);
+            self.quotas[other].set(terms);
+            let taken = u128::from(arrival.saturating_sub(now)) * u128::from(terms.interval);
+            let taken = u64::try_from(taken / u128::from(before.interval)).unwrap_or(u64::MAX);
+            let most = terms.weight(terms.burst);
+            let arrival = now.saturating_add(taken.min(most)).min(SECOND - 1);
+            Some(arrival | (!word & SECOND))
+        };
+        let _ = self
+            .arrival
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, changed);
     }
 
-    /// How many calls would be admitted at once.
+    /// How many tokens there are.
     pub(super) fn remaining(&self, now: Moment) -> u32 {
-        let arrival = self.arrival.load(Ordering::SeqCst);
+        let (terms, arrival) = self.read(self.arrival.load(Ordering::SeqCst));
         let now = now.as_nanos();
-        if now >= arrival {
-            return self.burst;
-        }
-        match now.saturating_add(self.tolerance).checked_sub(arrival) {
-            Some(room) => u32::try_from(room / self.interval + 1)
-                .map_or(self.burst, |free| free.min(self.burst)),
-            None => 0,
-        }
+        let free = match now >= arrival {
+            true => terms.burst,
+            false => match now.saturating_add(terms.tolerance()).checked_sub(arrival) {
+                Some(room) => (room / terms.interval + 1).min(terms.burst),
+                None => 0,
+            },
+        };
+        u32::try_from(free).unwrap_or(u32::MAX)
     }
 
-    /// The earliest time at which a bucket of this state has a token.
-    const fn earliest(&self, arrival: u64) -> u64 {
-        arrival.saturating_sub(self.tolerance)
+    /// When the bucket is full, if nobody takes any more.
+    pub(super) fn full_at(&self) -> Moment {
+        let (_, arrival) = self.read(self.arrival.load(Ordering::SeqCst));
+        Moment::from_nanos(arrival)
     }
 
-    /// Takes a token for the time that `at` makes of the earliest one.
-    fn decide(&self, at: impl Fn(u64) -> u64) -> bool {
-        let charged = |arrival: u64| {
-            let earliest = self.earliest(arrival);
+    fn read(&self, word: u64) -> (Terms, u64) {
+        let quota = &self.quotas[usize::from(word & SECOND != 0)];
+        (quota.get(), word & !SECOND)
+    }
+
+    /// Takes tokens for the time that `at` makes of the earliest one at which there are so many.
+    fn decide(&self, cost: u64, at: impl Fn(u64) -> u64) -> bool {
+        let charged = |word: u64| {
+            let (terms, arrival) = self.read(word);
+            let earliest = terms.earliest(arrival, cost)?;
             let at = at(earliest);
-            (at >= earliest).then(|| arrival.max(at).saturating_add(self.interval))
+            let after = || arrival.max(at).saturating_add(terms.weight(cost));
+            (at >= earliest).then(|| after().min(SECOND - 1) | (word & SECOND))
         };
         self.arrival
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, charged)
@@ -76,30 +107,112 @@ impl Gcra {
 }
 
 impl Rule for Gcra {
-    fn admit(&self, now: impl FnOnce() -> Moment) -> bool {
+    type Setting = Quota;
+
+    const TIMED: bool = true;
+
+    fn of(quota: Quota) -> Self {
+        let terms = Terms::of(quota);
+        Self {
+            quotas: [Shared::new(terms), Shared::new(terms)],
+            arrival: AtomicU64::new(0),
+        }
+    }
+
+    fn set(&self, quota: Quota) {
+        self.set_quota(quota, Moment::now());
+    }
+
+    /// The rate says when a call starts, however long it takes.
+    fn set_service_time(&self, _: Option<Duration>) {}
+
+    fn idle_from(&self) -> Moment {
+        self.full_at()
+    }
+
+    fn admit(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool {
         let now = now().as_nanos();
-        self.decide(|_| now)
+        self.decide(cost, |_| now)
     }
 
     /// Charged for when it was due, not for when the timer came round to it: else 700 a second
     /// become 500, and nothing is faster than the timer. Beyond a tick, lateness is lost.
-    fn admit_waiting(&self, now: Moment) -> bool {
+    fn admit_waiting(&self, cost: u64, now: Moment) -> bool {
         let now = now.as_nanos();
-        self.decide(|earliest| earliest.clamp(now.saturating_sub(TICK), now))
+        self.decide(cost, |earliest| {
+            earliest.clamp(now.saturating_sub(TICK), now)
+        })
     }
 
-    fn refund(&self) {
-        let refunded = |arrival: u64| Some(arrival.saturating_sub(self.interval));
+    fn refund(&self, cost: u64) {
+        let refunded = |word: u64| {
+            let (terms, arrival) = self.read(word);
+            Some(arrival.saturating_sub(terms.weight(cost)) | (word & SECOND))
+        };
         let _ = self
             .arrival
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, refunded);
     }
 
-    fn due(&self, ahead: usize) -> Option<Moment> {
-        let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
-        let earliest = self.earliest(self.arrival.load(Ordering::SeqCst));
-        let due = earliest.saturating_add(self.interval.saturating_mul(ahead));
-        Some(Moment::from_nanos(due))
+    fn capacity(&self) -> u64 {
+        let (terms, _) = self.read(self.arrival.load(Ordering::SeqCst));
+        terms.burst
+    }
+
+    fn due(&self, ahead: u64, cost: u64, _: Moment) -> Option<Moment> {
+        let (terms, arrival) = self.read(self.arrival.load(Ordering::SeqCst));
+        let earliest = terms.earliest(arrival, cost)?;
+        Some(Moment::from_nanos(
+            earliest.saturating_add(terms.weight(ahead)),
+        ))
+    }
+}
+
+// === impl Shared, Terms ===
+
+impl Shared {
+    fn new(terms: Terms) -> Self {
+        Self {
+            interval: AtomicU64::new(terms.interval),
+            burst: AtomicU64::new(terms.burst),
+        }
+    }
+
+    fn get(&self) -> Terms {
+        Terms {
+            interval: self.interval.load(Ordering::Acquire),
+            burst: self.burst.load(Ordering::Acquire),
+        }
+    }
+
+    fn set(&self, terms: Terms) {
+        self.interval.store(terms.interval, Ordering::Release);
+        self.burst.store(terms.burst, Ordering::Release);
+    }
+}
+
+impl Terms {
+    fn of(quota: Quota) -> Self {
+        Self {
+            interval: nanos(quota.replenish_interval()).clamp(1, LONGEST),
+            burst: u64::from(quota.burst_size().get()),
+        }
+    }
+
+    /// How far ahead of the clock the bucket may run.
+    fn tolerance(self) -> u64 {
+        self.weight(self.burst - 1)
+    }
+
+    /// The time in which so many tokens come back.
+    fn weight(self, tokens: u64) -> u64 {
+        self.interval.saturating_mul(tokens).min(2 * LONGEST)
+    }
+
+    /// The earliest time at which a bucket of this state has so many tokens; `None` if it never has.
+    fn earliest(self, arrival: u64, cost: u64) -> Option<u64> {
+        let missing = self.weight(self.burst.checked_sub(cost)?);
+        Some(arrival.saturating_sub(missing))
     }
 }
 
@@ -124,9 +237,13 @@ mod tests {
 
     impl Gcra {
         fn copy(&self) -> Self {
+            let word = self.arrival.load(Ordering::SeqCst);
             Self {
-                arrival: AtomicU64::new(self.arrival.load(Ordering::SeqCst)),
-                ..*self
+                quotas: [false, true].map(|second| {
+                    let (terms, _) = self.read(if second { SECOND } else { 0 });
+                    Shared::new(terms)
+                }),
+                arrival: AtomicU64::new(word),
             }
         }
     }
@@ -144,16 +261,16 @@ mod tests {
             );
             let clock = FakeRelativeClock::default();
             let theirs = RateLimiter::direct_with_clock(quota, clock.clone());
-            let ours = Gcra::new(quota);
+            let ours = Gcra::of(quota);
             let mut now = Moment::now();
             for decision in 0..1_000 {
-                let verdict = ours.admit(|| now);
+                let verdict = ours.admit(1, || now);
                 assert_eq!(
                     verdict,
                     theirs.check().is_ok(),
                     "decision {decision} of {quota:?}"
                 );
-                assert_eq!(ours.remaining(now) > 0, ours.copy().admit(|| now));
+                assert_eq!(ours.remaining(now) > 0, ours.copy().admit(1, || now));
                 *(if verdict { &mut admitted } else { &mut refused }) += 1;
                 let pause = Duration::from_nanos(random.below(1 + interval));
                 clock.advance(pause);
@@ -170,27 +287,27 @@ mod tests {
     #[test]
     fn the_slowest_rate_there_can_be_is_one() {
         let slowest = Quota::with_period(Duration::MAX).expect("not zero");
-        let bucket = Gcra::new(slowest.allow_burst(NonZeroU32::new(2).expect("not zero")));
+        let bucket = Gcra::of(slowest.allow_burst(NonZeroU32::new(2).expect("not zero")));
         let now = Moment::now();
         assert_eq!(
-            [(); 4].map(|()| bucket.admit(|| now)),
+            [(); 4].map(|()| bucket.admit(1, || now)),
             [true, true, false, false]
         );
     }
 
     #[test]
     fn a_refusal_names_the_first_instant_at_which_it_would_not_refuse() {
-        let bucket = Gcra::new(quota(1_000, 3));
+        let bucket = Gcra::of(quota(1_000, 3));
         let start = Moment::now();
         assert!(
-            bucket.admit(|| start)
-                && bucket.admit(|| start)
-                && bucket.admit(|| start)
-                && !bucket.admit(|| start)
+            bucket.admit(1, || start)
+                && bucket.admit(1, || start)
+                && bucket.admit(1, || start)
+                && !bucket.admit(1, || start)
         );
-        let due = bucket.due(0).expect("a rate knows when");
-        assert!(!bucket.admit(|| Moment::from_nanos(due.as_nanos() - 1)));
-        assert!(bucket.admit(|| due));
+        let due = bucket.due(0, 1, start).expect("a rate knows when");
+        assert!(!bucket.admit(1, || Moment::from_nanos(due.as_nanos() - 1)));
+        assert!(bucket.admit(1, || due));
     }
 
     proptest! {
@@ -201,12 +318,12 @@ mod tests {
             burst in 1_u32..20,
             lateness in prop::collection::vec(0_u64..30_000_000, 1..200),
         ) {
-            let bucket = Gcra::new(quota(interval, burst));
+            let bucket = Gcra::of(quota(interval, burst));
             let mut now = Moment::now();
             let mut admitted = Vec::new();
             for late in lateness {
                 now = now.after(Duration::from_nanos(late)).expect("a few seconds");
-                while admitted.len() < 5_000 && bucket.admit_waiting(now) {
+                while admitted.len() < 5_000 && bucket.admit_waiting(1, now) {
                     admitted.push(now);
                 }
             }
@@ -221,15 +338,15 @@ mod tests {
 
         #[test]
         fn a_refund_undoes_an_admission(interval in 1_u64..1_000_000, burst in 1_u32..20, taken in 1_u32..20) {
-            let bucket = Gcra::new(quota(interval, burst));
+            let bucket = Gcra::of(quota(interval, burst));
             let now = Moment::now();
             for _ in 0..taken {
-                bucket.admit(|| now);
+                bucket.admit(1, || now);
             }
             let before = bucket.remaining(now);
-            if bucket.admit(|| now) {
+            if bucket.admit(1, || now) {
                 prop_assert_eq!(bucket.remaining(now), before - 1);
-                bucket.refund();
+                bucket.refund(1);
             }
             prop_assert_eq!(bucket.remaining(now), before);
         }

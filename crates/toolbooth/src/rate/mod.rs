@@ -31,7 +31,7 @@
 //!
 //! # Readiness
 //! Always ready: `LoadShed`, `Balance` and `ready()` outside see nothing of the waiting line. A call that finds a token takes it in
-//! `call`; else it waits inside its future, in the order of first polls, and holds nothing further in. Asking for readiness spends nothing.
+//! `call`; else it waits inside its future, in the order of first polls or [another](RateLimitLayer::with_order), and holds nothing further in. Asking for readiness spends nothing.
 //!
 //! # Cancellation
 //! A call that is dropped in line has taken nothing, and all behind it move up. One that was granted a token and not yet polled

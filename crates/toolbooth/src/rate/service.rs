@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -7,24 +6,24 @@ use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
-use crate::line::{Line, Place, Refusal, Rule, trace_refusal};
+use crate::line::{Limits, Needs, Place, Refusal, Rule, trace_refusal};
 use crate::shell::{Guarded, not_to_start};
 
 /// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    line: Option<Arc<Line<Gcra>>>,
+    limits: Option<Limits<Gcra>>,
     reject: bool,
 }
 
 // === impl RateLimit ===
 
 impl<S> RateLimit<S> {
-    pub(super) const fn new(inner: S, line: Option<Arc<Line<Gcra>>>, reject: bool) -> Self {
+    pub(super) const fn new(inner: S, limits: Option<Limits<Gcra>>, reject: bool) -> Self {
         Self {
             inner,
-            line,
+            limits,
             reject,
         }
     }
@@ -65,13 +64,32 @@ where
         // All that the layer needs is a token. Inside of another layer of ours, which follows the
         // call to its end, it takes a part of its own only to wait for one, or to refuse the call.
         let part = (!context.is_entered()).then(|| context.enter());
-        let now = || part.as_ref().map_or_else(|| context.now(), Part::now);
-        let Some(line) = &self.line else {
-            let watch = ResponseWatch::new(part);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+        let (part, needs) = match (&self.limits, part) {
+            (None, part) => (part, Ok(None)),
+            (Some(limits), None) => (None, limits.find_for(context)),
+            (Some(limits), Some(part)) => {
+                let (part, needs) = limits.find(part);
+                (Some(part), needs)
+            }
         };
+        let Needs { line, cost } = match needs {
+            Ok(Some(needs)) => needs,
+            Ok(None) => {
+                let watch = ResponseWatch::new(part);
+                return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+            }
+            Err(refusal) => {
+                let part = part.unwrap_or_else(|| context.enter());
+                let refusal = refused(&part, refusal);
+                return ResponseFuture::new(Guarded::refuse(
+                    refusal,
+                    ResponseWatch::new(Some(part)),
+                ));
+            }
+        };
+        let now = || part.as_ref().map_or_else(|| context.now(), Part::now);
         let cut = part.as_ref().and_then(Part::cut);
-        if cut.is_none() && context.past_deadline(now).is_none() && line.try_admit(now) {
+        if cut.is_none() && context.past_deadline(now).is_none() && line.try_admit(cost, now) {
             let watch = ResponseWatch::new(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
@@ -81,15 +99,24 @@ where
         }
         if self.reject {
             let now = part.now();
-            let due = line.rule().due(line.queued()).unwrap_or(now);
-            let retry_after = due.since(now);
-            let refusal = Refusal::TooLate(retry_after);
-            trace_refusal("rate", part.context(), &refusal, Duration::ZERO);
-            let refusal = ToolError::rate_limited(retry_after);
+            let refusal = match line.due(cost, now) {
+                Some(due) => Refusal::TooLate(due.since(now)),
+                None => Refusal::TooHeavy(cost, line.rule().capacity()),
+            };
+            let refusal = refused(&part, refusal);
             return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::new(Some(part))));
         }
-        let admission = Admission::new(Place::new(Arc::clone(line), part.now()));
+        let admission = Admission::new(Place::new(line.into_owned(), cost, part.now()));
         let watch = ResponseWatch::new(Some(part));
         ResponseFuture::new(Guarded::wait(&self.inner, request, watch, admission))
+    }
+}
+
+#[cold]
+fn refused(part: &Part, refusal: Refusal) -> ToolError {
+    trace_refusal("rate", part.context(), &refusal, Duration::ZERO);
+    match refusal {
+        Refusal::TooLate(after) => ToolError::rate_limited(after),
+        refusal => refusal.error(part.context()),
     }
 }

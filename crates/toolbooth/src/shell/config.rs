@@ -12,6 +12,14 @@ pub enum ConfigError {
         "a time limit of {0:?} cannot be waited for: say `TimeoutLayer::unlimited()` for no limit"
     )]
     EndlessTimeout(Duration),
+    /// A limit for a layer that was made without one, and so has nothing to change.
+    #[error(
+        "this layer was made without a limit: make one with a limit, which can then be changed"
+    )]
+    NoLimit,
+    /// A limit for one tool or key, of a layer whose limit is one for all calls.
+    #[error("this layer has one limit for all calls, and none by tool or by key")]
+    NotByKey,
     /// A retry of no attempts.
     #[error("a call of 0 attempts cannot be: give at least 1, which is a call without retries")]
     ZeroAttempts,

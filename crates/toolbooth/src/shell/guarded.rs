@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+use toolbooth_core::CallContext;
 use toolbooth_core::{BoxError, CancelReason, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
@@ -70,6 +72,19 @@ struct Armed<'a, S: Service<R>, R, W: LayerWatch, A>(Option<Pin<&'a mut Guarded<
 
 /// A watch on its way to being told the end; or told of a panic, where there was one.
 struct Untold<W: Watch>(Option<W>);
+
+/// The same for a part that has no watch yet.
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+struct Unended(Option<Part>);
+
+/// Asks what the user said about calls of this one; a panic of that ends the call as one.
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&CallContext) -> T) -> (Part, T) {
+    let mut unended = Unended(None);
+    let said = user(unended.0.insert(part).context());
+    let part = unended.0.take();
+    (part.expect("only a panic ends it here"), said)
+}
 
 fn part_of<W: LayerWatch>(watch: &Option<W>) -> Option<&Part> {
     watch.as_ref().and_then(LayerWatch::part)
@@ -316,7 +331,7 @@ impl<S: Service<R>, R, A> Stage<S, R, A> {
     }
 }
 
-// === impl Armed, Untold ===
+// === impl Armed, Untold, Unended ===
 
 impl<S: Service<R>, R, W: LayerWatch, A> Drop for Armed<'_, S, R, W, A> {
     fn drop(&mut self) {
@@ -330,6 +345,15 @@ impl<W: Watch> Drop for Untold<W> {
     fn drop(&mut self) {
         if let Some(watch) = self.0.take() {
             watch.on_end(End::Panicked);
+        }
+    }
+}
+
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+impl Drop for Unended {
+    fn drop(&mut self) {
+        if let Some(part) = self.0.take() {
+            part.end(End::Panicked, |_, _| ());
         }
     }
 }

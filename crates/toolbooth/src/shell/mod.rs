@@ -16,6 +16,8 @@ mod contained;
     feature = "spawn"
 ))]
 mod guarded;
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+pub(crate) mod keys;
 mod per_tool;
 #[cfg(any(
     feature = "breaker",
@@ -24,7 +26,7 @@ mod per_tool;
     feature = "rate"
 ))]
 mod refusal;
-#[cfg(feature = "breaker")]
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) mod sync;
 
 #[cfg(feature = "builder")]
@@ -33,7 +35,7 @@ pub use config::ConfigError;
 #[cfg(any(feature = "catch-panic", feature = "spawn"))]
 pub(crate) use contained::Contained;
 #[cfg(any(feature = "concurrency", feature = "rate"))]
-pub(crate) use guarded::Admit;
+pub(crate) use guarded::{Admit, ask};
 #[cfg(any(
     feature = "breaker",
     feature = "timeout",

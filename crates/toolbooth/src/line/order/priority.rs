@@ -1,0 +1,106 @@
+//! Priority: the highest class first; within a class first come, first served, or fair between keys.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fair::Fair;
+use super::{Ticket, Who};
+
+/// Those who wait, by priority.
+#[derive(Debug)]
+pub(in crate::line) struct Classes {
+    /// Only those in which somebody waits.
+    classes: BTreeMap<Reverse<i32>, Class>,
+    fair: bool,
+}
+
+#[derive(Debug)]
+struct Class {
+    cost: u64,
+    members: Members,
+}
+
+#[derive(Debug)]
+enum Members {
+    Fifo(BTreeSet<Ticket>),
+    Fair(Fair),
+}
+
+// === impl Classes ===
+
+impl Classes {
+    pub(in crate::line) const fn new(fair: bool) -> Self {
+        Self {
+            classes: BTreeMap::new(),
+            fair,
+        }
+    }
+
+    pub(super) fn push(&mut self, ticket: Ticket, who: &Who) {
+        let fair = self.fair;
+        let class = self
+            .classes
+            .entry(Reverse(who.priority))
+            .or_insert_with(|| Class::new(fair));
+        class.cost = class.cost.saturating_add(who.cost);
+        match &mut class.members {
+            Members::Fifo(members) => {
+                members.insert(ticket);
+            }
+            Members::Fair(members) => members.push(ticket, who),
+        }
+    }
+
+    pub(super) fn first(&self) -> Option<Ticket> {
+        let (_, class) = self.classes.first_key_value()?;
+        match &class.members {
+            Members::Fifo(members) => members.first().copied(),
+            Members::Fair(members) => members.first(),
+        }
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket, who: &Who, served: bool) {
+        let Some(class) = self.classes.get_mut(&Reverse(who.priority)) else {
+            return;
+        };
+        class.cost = class.cost.saturating_sub(who.cost);
+        let empty = match &mut class.members {
+            Members::Fifo(members) => {
+                members.remove(&ticket);
+                members.is_empty()
+            }
+            Members::Fair(members) => {
+                members.remove(ticket, who, served);
+                members.is_empty()
+            }
+        };
+        if empty {
+            self.classes.remove(&Reverse(who.priority));
+        }
+    }
+
+    /// All of the classes above, and of its own class, or else of its own key.
+    pub(super) fn ahead(&self, who: &Who) -> u64 {
+        let own = Reverse(who.priority);
+        let above = self.classes.range(..own).map(|(_, class)| class.cost);
+        let peers = self.classes.get(&own).map(|class| match &class.members {
+            Members::Fifo(_) => class.cost,
+            Members::Fair(members) => members.ahead(who),
+        });
+        above.chain(peers).fold(0, u64::saturating_add)
+    }
+}
+
+// === impl Class ===
+
+impl Class {
+    fn new(fair: bool) -> Self {
+        Self {
+            cost: 0,
+            members: match fair {
+                true => Members::Fair(Fair::new()),
+                false => Members::Fifo(BTreeSet::new()),
+            },
+        }
+    }
+}
