@@ -330,3 +330,68 @@ async fn hooks_are_bounded() {
     assert_eq!(registered.count(), MAX_HOOKS);
     assert_eq!(context.on_cleanup(|_| async {}), Registered::Refused);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_a_megabyte_is_refused_by_every_limit_and_kept_by_none() {
+    let tenant = |call: &CallContext| call.tenant().unwrap_or_default().into();
+    let long = "x".repeat(1_000_000);
+    let calls = [call(0).with_tenant(&*long), call(0).with_tenant("short")];
+    let [limit, rate] = [
+        five(
+            TimeoutLayer::unlimited(),
+            ConcurrencyLimitLayer::by(1, tenant),
+            RateLimitLayer::new(None),
+        ),
+        five(
+            TimeoutLayer::unlimited(),
+            ConcurrencyLimitLayer::new(None),
+            RateLimitLayer::by(hour(), tenant),
+        ),
+    ];
+    for stack in [limit, rate] {
+        let [long, short] = calls.clone().map(|call| stack.clone().oneshot(call));
+        let refused = long.await.unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.outcome()),
+            (ErrorKind::InvalidArguments, Outcome::Failed)
+        );
+        short.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_let_nothing_in_are_typed_wherever_they_are_given() {
+    let limit = ConcurrencyLimitLayer::per_tool(PerTool::new(0));
+    let stack = five(
+        TimeoutLayer::unlimited(),
+        limit.clone(),
+        RateLimitLayer::new(None),
+    );
+    let refused = stack.oneshot(call(0)).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "overloaded: the limit is 0, so that no call may run"
+    );
+    assert_eq!(limit.set_limit(0), Err(ConfigError::ZeroLimit));
+    assert_eq!(
+        limit.set_limit_for("sleeps", 0),
+        Err(ConfigError::ZeroLimit)
+    );
+    // Rates are whole numbers or a period, windows of no length cannot be said, and no key at all is a bound, too.
+    assert_eq!(Quota::with_period(Duration::ZERO), None);
+    let limit = ConcurrencyLimitLayer::per_tool(1).with_key_bounds(0, Duration::MAX);
+    let stack = five(TimeoutLayer::unlimited(), limit, RateLimitLayer::new(None));
+    let refused = stack.oneshot(call(0)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Overloaded);
+    // Waits without end, and none at all.
+    for wait in [Duration::MAX, Duration::ZERO] {
+        let limit = ConcurrencyLimitLayer::new(1)
+            .with_max_wait(wait)
+            .with_service_time(wait)
+            .with_order(toolbooth::Order::priority().with_aging(wait));
+        let stack = five(TimeoutLayer::unlimited(), limit, RateLimitLayer::new(None));
+        let (first, second) = tokio::join!(stack.clone().oneshot(call(1)), stack.oneshot(call(1)));
+        first.unwrap();
+        assert_eq!(second.is_ok(), wait == Duration::MAX, "{wait:?}");
+    }
+}

@@ -271,3 +271,41 @@ async fn l7_control_without_a_limit_all_hundred_run_at_once() {
     );
     assert_eq!(tool.probe().max(), 100);
 }
+
+/// Refusing what finds no permit is a typed refusal of the limit, not a timeout; and a call that is cancelled in line is no call that ran.
+#[tokio::test(start_paused = true)]
+async fn bh1_refused_when_full_is_overloaded_and_a_cancelled_call_gives_all_back() {
+    let tool = SlowTool::new(ms(100));
+    let limit = ConcurrencyLimitLayer::new(5).with_queue_capacity(0);
+    let stack = limit.layer(tool.clone());
+    let mut running = Vec::new();
+    for _ in 0..5 {
+        running.push(begin(&stack, call("tool")).await);
+    }
+    let refused = stack.clone().oneshot(call("tool")).await.unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.outcome()),
+        (ErrorKind::Overloaded, Outcome::Rejected)
+    );
+    for running in running {
+        running.abort();
+        assert!(running.await.is_err());
+    }
+    assert_eq!(
+        (limit.available(), limit.in_flight(), limit.queued()),
+        (5, 0, 0)
+    );
+    assert_eq!((tool.probe().started(), tool.probe().running()), (5, 0));
+
+    let limit = ConcurrencyLimitLayer::new(1);
+    let stack = limit.layer(tool.clone());
+    let _running = begin(&stack, call("tool")).await;
+    let in_line = begin(&stack, call("tool")).await;
+    assert_eq!((limit.in_flight(), limit.queued()), (1, 1));
+    in_line.abort();
+    assert!(in_line.await.is_err());
+    assert_eq!(
+        (limit.in_flight(), limit.queued(), tool.probe().started()),
+        (1, 0, 6)
+    );
+}

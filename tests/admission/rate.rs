@@ -132,3 +132,55 @@ async fn q3_control_without_a_limit_the_backend_refuses_thirty() {
         assert_eq!(last_ok(&finished), Some(ms(50)));
     }
 }
+
+/// The slowest and the fastest there can be: no sum of times overflows, nothing panics, and the limit goes on working.
+#[tokio::test(start_paused = true)]
+async fn rl5_no_period_breaks_the_limit() {
+    for (quota, admitted) in [
+        (Quota::with_period(Duration::MAX).unwrap(), 1),
+        (
+            Quota::with_period(Duration::MAX)
+                .unwrap()
+                .allow_burst(NonZeroU32::MAX),
+            50,
+        ),
+        (Quota::with_period(Duration::from_nanos(1)).unwrap(), 1),
+        (Quota::per_second(NonZeroU32::MAX), 50),
+    ] {
+        let rate = RateLimitLayer::new(quota).reject();
+        for _ in 0..2 {
+            let finished = call_all(rate.layer(FastTool::new()), calls(50)).await;
+            assert!(count_ok(&finished) <= admitted, "{quota:?}");
+            assert_eq!(
+                count_ok(&finished) + count(&finished, ErrorKind::RateLimited),
+                50
+            );
+        }
+        let waits = RateLimitLayer::new(quota).with_max_wait(ms(1_000));
+        let finished = call_all(waits.layer(FastTool::new()), calls(50)).await;
+        assert_eq!(
+            count_ok(&finished) + count(&finished, ErrorKind::RateLimited),
+            50
+        );
+    }
+}
+
+/// A window of a fixed clock lets twice the rate through at its edge: here no window of a second does, wherever it begins.
+#[tokio::test(start_paused = true)]
+async fn rl6_no_edge_at_which_twice_as_many_start() {
+    let starts = Recorder::new();
+    let rate = RateLimitLayer::new(quota(100, 1)).reject();
+    let stack = rate.layer(order_tool(starts.clone()));
+    for _ in 0..3_000 {
+        drop(begin(&stack, call("tool")).await);
+        sleep(ms(1)).await;
+    }
+    let times = starts.times();
+    assert_eq!(times.len(), 300);
+    for (from, first) in times.iter().enumerate() {
+        let within = times[from..]
+            .iter()
+            .take_while(|at| **at < *first + ms(1_000));
+        assert!(within.count() <= 100);
+    }
+}

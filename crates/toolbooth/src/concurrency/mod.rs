@@ -44,22 +44,31 @@
 //! `Overloaded` where the line is full (1,024 calls, or
 //! [`with_queue_capacity`](ConcurrencyLimitLayer::with_queue_capacity)), where the call waited
 //! [as long as it may](ConcurrencyLimitLayer::with_max_wait), where it could not start in time by
-//! [the estimate](ConcurrencyLimitLayer::with_service_time), and where the limit is 0. `Timeout` where the call's deadline comes while
+//! [the estimate](ConcurrencyLimitLayer::with_service_time), where it takes [more permits](ConcurrencyLimitLayer::with_weight) than
+//! there are, where its [key](ConcurrencyLimitLayer::by) is one too many, and where the limit is 0. `InvalidArguments` where a key has more than 1,024 bytes. `Timeout` where the call's deadline comes while
 //! it waits; a call that is admitted at or after its deadline is not started.
 //!
 //! # Clone
-//! Clones of the layer, and services made of one layer value, share one limit. A new value is a new limit.
+//! Clones of the layer, and services made of one layer value, share one limit, or [one for each tool](ConcurrencyLimitLayer::per_tool) or
+//! [key](ConcurrencyLimitLayer::by). A new value is a new limit. [`set_limit`](ConcurrencyLimitLayer::set_limit) changes it while calls run and wait.
 //!
 //! # Order
 //! A timeout outside bounds the wait, one inside begins when the tool does. A rate limit outside spends its token before the
-//! call waits for a permit; inside, the call holds a permit while it waits for a token.
+//! call waits for a permit; inside, the call holds a permit while it waits for a token. Where several of these limits stand in each other, a call takes
+//! their permits from the outside in and gives them back from the inside out: in the same order in every stack, no two calls wait for each other.
+//!
+//! There is no load-shed layer, and none is needed. [`with_queue_capacity(0)`](ConcurrencyLimitLayer::with_queue_capacity) refuses what finds no permit,
+//! a capacity bounds how many wait, and [`with_max_wait`](ConcurrencyLimitLayer::with_max_wait) how long. tower's `LoadShed` around tower's
+//! `ConcurrencyLimit` strands permits: a service that was asked for its readiness, and shed the call, keeps its place in tower's line, and the permit that comes next goes to
+//! it, though it has no call. Here nothing is asked for before there is a call, and a call that is refused has left the line.
 //!
 //! # Panics
 //! A call that waits up to [`with_max_wait`](ConcurrencyLimitLayer::with_max_wait), or to a deadline without a timeout around, needs a tokio
 //! runtime with time enabled, and panics where there is none, as tokio's timers do.
 //!
 //! # Cost
-//! A call that finds a permit allocates nothing. One that waits takes a place in a tree, and another when its turn has come: two
+//! A call that finds a permit allocates nothing. A limit by tool or by key is looked up under a lock; and a call with a new key that finds
+//! as many as may be looks at all of them for one that is idle. One that waits takes a place in a tree, and another when its turn has come: two
 //! allocations at most, and one more for the timer of a wait that has an end of its own.
 
 mod future;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+
 use std::time::Duration;
 
 use toolbooth_core::{CallContext, Moment, Name, Part};
@@ -11,7 +11,7 @@ use toolbooth_core::{CallContext, Moment, Name, Part};
 use super::state::Settings;
 use super::{Line, Order, Refusal, Rule};
 use crate::shell::keys::{Idle, Keys};
-use crate::shell::sync::{Mutex, lock};
+use crate::shell::sync::{Arc, Mutex, lock};
 use crate::shell::{ConfigError, PerTool, ask};
 
 /// The lines of a layer. Clones share them.
@@ -110,6 +110,7 @@ impl<R: Rule> Limits<R> {
     }
 
     /// A line that these keys share, of a layer that has one for each.
+    #[cfg(feature = "rate")]
     pub(crate) fn add_group(&self, setting: R::Setting, keys: impl IntoIterator<Item = Name>) {
         if let Some(keyed) = self.by_key() {
             let mut shelf = lock(&keyed.shelf);

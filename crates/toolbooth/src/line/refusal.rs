@@ -8,6 +8,10 @@ use crate::shell::keys::KeyRefusal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The limit is 0.
+    #[cfg_attr(
+        not(feature = "concurrency"),
+        expect(dead_code, reason = "a rate cannot be 0")
+    )]
     Closed,
     /// As many wait as may.
     Full(usize),

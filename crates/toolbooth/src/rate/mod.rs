@@ -40,21 +40,27 @@
 //! # Errors
 //! `RateLimited`, with the time after which there is a token: in [`reject`](RateLimitLayer::reject) mode, and, when waiting, at once for
 //! a call whose token would come at or after its deadline, or after [`with_max_wait`](RateLimitLayer::with_max_wait).
-//! `Overloaded` where the line is full. `Timeout` where the call's deadline has passed already. A refusal spends nothing.
+//! `Overloaded` where the line is full, where a call costs [more than the burst](RateLimitLayer::with_cost), and where its
+//! [key](RateLimitLayer::by) is one too many; `InvalidArguments` where a key has more than 1,024 bytes. `Timeout` where the call's deadline has passed already. A refusal spends nothing.
 //!
 //! # Clone
-//! Clones of the layer, and services made of one layer value, share one bucket. A new value is a new bucket.
+//! Clones of the layer, and services made of one layer value, share one bucket, or [one for each tool](RateLimitLayer::per_tool),
+//! [group of tools](RateLimitLayer::with_group) or [key](RateLimitLayer::by). A new value is a new bucket. [`set_quota`](RateLimitLayer::set_quota) changes it while calls wait.
 //!
 //! # Order
 //! Outside a concurrency limit, a call that waits for a token holds no permit; the price is a token spent on a call that then
 //! times out in the queue, or that the inner limit refuses. A timeout outside bounds the wait.
+//!
+//! There is no load-shed layer, and none is needed: [`reject`](RateLimitLayer::reject) refuses what finds no token and says when there is one,
+//! [`with_max_wait`](RateLimitLayer::with_max_wait) what would wait too long, [`with_queue_capacity`](RateLimitLayer::with_queue_capacity) what finds too many in line.
 //!
 //! # Panics
 //! A call that must wait does so on a tokio runtime; polled outside of one it panics, as tokio's timers do. Where the
 //! runtime shuts down under it, it ends as cancelled.
 //!
 //! # Cost
-//! A call that finds a token allocates nothing. One that waits takes a place in a tree, and another when its turn has come: two
+//! A call that finds a token allocates nothing. A limit by tool or by key is looked up under a lock; and a call with a new key that finds
+//! as many as may be looks at all of them for one that is idle. One that waits takes a place in a tree, and another when its turn has come: two
 //! allocations at most. While anybody waits, each runtime on which somebody does has one task with one timer.
 
 mod future;

@@ -181,6 +181,34 @@ proptest! {
         }
     }
 
+    /// Aged: who has waited long enough precedes every younger one, whoever comes.
+    #[test]
+    fn nobody_overtakes_an_aged_one(rules in rules(), steps in steps()) {
+        let rules = Rules { aging: Some(30), ..rules };
+        let (mut queue, mut since) = (rules.queue(), HashMap::new());
+        let mut now = 1;
+        for step in &steps {
+            match *step {
+                Step::Push { cost, priority, key } => {
+                    let ticket = queue.push(rules.who(now, cost, priority, key), 0);
+                    since.insert(ticket, now);
+                }
+                Step::Serve | Step::Leave(_) => {
+                    let Some((ticket, _)) = queue.first(Moment::from_nanos(now)) else { continue };
+                    let aged = since.iter().filter(|(_, since)| *since + 30 <= now);
+                    if let Some(oldest) = aged.map(|(ticket, _)| *ticket).min() {
+                        prop_assert_eq!(ticket, oldest);
+                    }
+                    queue.serve(ticket);
+                    since.remove(&ticket);
+                }
+                Step::Pass(time) => now += time,
+            }
+        }
+    }
+}
+
+proptest! {
     /// Of two keys that always have somebody in line, neither gets ahead of its share by more than the largest cost of each
     /// (Golestani, theorem 1).
     #[test]
@@ -207,32 +235,6 @@ proptest! {
                     let apart = (served[one] * others).abs_diff(served[other] * share);
                     prop_assert!(apart <= 4 * (share + others), "{:?}", served);
                 }
-            }
-        }
-    }
-
-    /// Aged: who has waited long enough precedes every younger one, whoever comes.
-    #[test]
-    fn nobody_overtakes_an_aged_one(rules in rules(), steps in steps()) {
-        let rules = Rules { aging: Some(30), ..rules };
-        let (mut queue, mut since) = (rules.queue(), HashMap::new());
-        let mut now = 1;
-        for step in &steps {
-            match *step {
-                Step::Push { cost, priority, key } => {
-                    let ticket = queue.push(rules.who(now, cost, priority, key), 0);
-                    since.insert(ticket, now);
-                }
-                Step::Serve | Step::Leave(_) => {
-                    let Some((ticket, _)) = queue.first(Moment::from_nanos(now)) else { continue };
-                    let aged = since.iter().filter(|(_, since)| *since + 30 <= now);
-                    if let Some(oldest) = aged.map(|(ticket, _)| *ticket).min() {
-                        prop_assert_eq!(ticket, oldest);
-                    }
-                    queue.serve(ticket);
-                    since.remove(&ticket);
-                }
-                Step::Pass(time) => now += time,
             }
         }
     }
