@@ -309,11 +309,11 @@ async fn three_attempts_of_one_call_in_every_order_and_position() {
             assert_eq!(start.elapsed(), millis(40), "{case}");
             assert_eq!(take(&seen), Seen::three("call_7"), "{case}");
 
-            // The last attempt's error, with what the second one had.
+            // The last attempt's error, with what that one had.
             assert_eq!(error.kind(), ErrorKind::Tool, "{case}");
             assert_eq!(error.source().unwrap().to_string(), "attempt 3", "{case}");
             assert_eq!(error.call_id(), Some("call_7"), "{case}");
-            assert_eq!(texts(error.partial()), ["2.1", "2.2", "2.3"], "{case}");
+            assert_eq!(texts(error.partial()), ["3.1", "3.2"], "{case}");
 
             layers.assert_free(&case);
             let position = |layer| order.iter().position(|other| *other == layer);
@@ -338,12 +338,12 @@ async fn three_attempts_of_one_call_in_every_order_and_position() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_equally_long_partials_the_latest_is_attached() {
+async fn partial_of_the_last_attempt_that_published_any_is_attached() {
     for outside in 0..=5 {
         let layers = Layers::new();
         let failing = tool(|context| async move {
             let attempt = context.attempt();
-            for piece in 0..[2, 2, 1][attempt as usize - 1] {
+            for piece in 0..[3, 2, 0][attempt as usize - 1] {
                 context.emit(format!("{attempt}.{piece}"));
             }
             Err("no".into())
@@ -819,7 +819,7 @@ async fn three_attempts_of_one_http_request_in_every_position() {
         let error = stack.oneshot(request).await.unwrap_err();
         assert_eq!(error.source().unwrap().to_string(), "attempt 3", "{case}");
         assert_eq!(error.tool(), Some("api"), "{case}");
-        assert_eq!(texts(error.partial()), ["2.1", "2.2", "2.3"], "{case}");
+        assert_eq!(texts(error.partial()), ["3.1", "3.2"], "{case}");
         let id = error.call_id().unwrap();
         assert!(context.is_none_or(|context| context.id() == id), "{case}");
         assert_eq!(take(&seen), Seen::three(id), "{case}");
@@ -1081,7 +1081,7 @@ async fn clones_of_a_call_that_is_over_keep_nothing_growing() {
         assert_eq!(error.partial().unwrap().contents().len(), 2);
         let context = take(&kept).remove(0);
         drop(error);
-        // Of all attempts that are over one partial result is kept, the latest of equals.
+        // Of all attempts that are over one partial result is kept, the last one.
         assert_eq!((context.attempt() as usize, held.now()), (round + 1, 2));
     }
     drop(calls);

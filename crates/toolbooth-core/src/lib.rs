@@ -11,7 +11,8 @@ mod seam;
 mod sync;
 
 pub use answer::{
-    Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, Partial, ToolOutput,
+    Checkpointed, Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, MAX_CHECKPOINT,
+    Partial, ToolOutput,
 };
 pub use call::{
     Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, Hooks,

@@ -114,6 +114,8 @@
 //! | rate limit | one token for the call | a token for each attempt; a refusal is tried again when there is a token |
 //! | concurrency limit | the permit is held through the waits | a permit for each attempt: while it waits the call holds none, and waits in line again |
 //! | cleanup | hooks of all attempts run at the end of the call, and are told its outcome | hooks of an attempt run when it ends, with [`with_wait`](CleanupLayer::with_wait) before the next one |
+//! | circuit breaker | it counts calls: one that succeeds in its third attempt is a success | it counts attempts, and may open in the middle of a call; its refusal is tried again when it would let a probe through |
+//! | catch panic, spawn | a panic ends the call, in whichever attempt it is | a panic is that attempt's error, and made again if the call is idempotent |
 //! | partial results | no difference | no difference |
 //!
 //! # Cancel safety
@@ -189,10 +191,11 @@ pub use spawn::SpawnLayer;
 #[cfg(feature = "timeout")]
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
-    Answer, BoxError, CallContext, CancelReason, Canceller, CleanupEnd, Collected, Content,
-    ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, MAX_HOOKS, Message, Name,
-    Origin, Outcome, OverloadReason, Partial, Piece, Progress, Registered, Source, TimeoutScope,
-    ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse, Watch, checked, whole_response,
+    Answer, BoxError, CallContext, CancelReason, Canceller, Checkpointed, CleanupEnd, Collected,
+    Content, ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, MAX_CHECKPOINT,
+    MAX_HOOKS, Message, Name, Origin, Outcome, OverloadReason, Partial, Piece, Progress,
+    Registered, Source, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse,
+    Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]
 pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};

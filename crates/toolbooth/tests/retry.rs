@@ -18,8 +18,9 @@ use http_body_util::BodyExt;
 use support::{Answer, Probe, call, error, ms, text};
 use tokio::time::Instant;
 use toolbooth::{
-    BoxError, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, Quota, RateLimitLayer,
-    RetryPolicy, TimeoutLayer, ToolCall, ToolError, ToolOutput,
+    BoxError, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
+    PartialResultLayer, Quota, RateLimitLayer, RetryPolicy, SpawnLayer, TimeoutLayer, ToolCall,
+    ToolError, ToolOutput,
 };
 use tower::retry::{Retry, RetryLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
@@ -172,5 +173,8 @@ async fn policy_stacks_with_every_layer_on_calls_and_on_http_requests() {
         RateLimitLayer::new(Quota::per_second(NonZeroU32::MIN)),
         CleanupLayer::new(),
         PartialResultLayer::new(),
+        CircuitBreakerLayer::new(),
+        CatchPanicLayer::new(),
+        SpawnLayer::new(),
     );
 }

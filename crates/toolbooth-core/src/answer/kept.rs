@@ -16,13 +16,14 @@ pub struct KeepPolicy {
     drop_oldest: bool,
 }
 
-/// The partial results of one call, by attempt, and how far it is.
+/// The partial results of one call, by attempt; how far it is; and the checkpoint that its attempts share.
 #[derive(Debug, Default)]
 pub(crate) struct Partials {
     attempts: Vec<Attempt>,
     progress: Option<Progress>,
     /// Whether a layer keeps what is published: then an error takes the progress along.
     keeps: bool,
+    checkpoint: Option<Content>,
 }
 
 /// Contents that found no room, or made some. They are dropped by whoever called, after the lock: dropping bytes may run anything.
@@ -174,28 +175,27 @@ impl Partials {
         for entry in &mut self.attempts {
             entry.ended |= entry.number == attempt;
         }
-        let best = self.best().map(|best| best.number);
-        let stays = |entry: &Attempt| !entry.ended || Some(entry.number) == best;
-        let (stay, go) = std::mem::take(&mut self.attempts)
-            .into_iter()
-            .partition(stays);
+        let last = self.last().map(|last| last.number);
+        let stays = |entry: &Attempt| !entry.ended || Some(entry.number) == last;
+        let attempts = std::mem::take(&mut self.attempts);
+        let (stay, go) = attempts.into_iter().partition(stays);
         self.attempts = stay;
         go
     }
 
-    /// A copy of what `attempt` has kept so far, or else of the best that the call has.
+    /// A copy of what `attempt` has kept so far, or else of what an error would take along.
     pub(crate) fn copy(&self, attempt: u32) -> Option<Partial> {
         let own = self.attempts.iter().find(|entry| entry.number == attempt);
-        let entry = own.or_else(|| self.best());
+        let entry = own.or_else(|| self.last());
         let mut partial = entry.map_or_else(Partial::default, |entry| entry.kept.copy());
         partial.progress = self.kept_progress().cloned();
         (partial != Partial::default()).then_some(partial)
     }
 
-    /// What an error takes along: the longest, of equals the latest. Nothing more is added to it but later progress.
+    /// What an error takes along: that of the last attempt that published any. Nothing more is added to it but later progress.
     pub(crate) fn attach(&mut self) -> Option<Arc<Partial>> {
         let progress = self.kept_progress().cloned();
-        let Some(number) = self.best().map(|best| best.number) else {
+        let Some(number) = self.last().map(|last| last.number) else {
             let partial = Partial {
                 progress: Some(progress?),
                 ..Partial::default()
@@ -207,13 +207,22 @@ impl Partials {
                 Arc::make_mut(partial).progress = progress;
             }
         });
-        (*partial != Partial::default()).then_some(partial)
+        Some(partial)
     }
 
-    fn best(&self) -> Option<&Attempt> {
-        self.attempts
-            .iter()
-            .max_by_key(|entry| (entry.late, entry.kept.rank(), entry.number))
+    /// Replaces the checkpoint, and gives back the one before.
+    pub(crate) const fn set_checkpoint(&mut self, content: Content) -> Option<Content> {
+        self.checkpoint.replace(content)
+    }
+
+    pub(crate) fn checkpoint(&self) -> Option<Content> {
+        self.checkpoint.clone()
+    }
+
+    /// The last attempt that published any; one that answered, if late, goes before.
+    fn last(&self) -> Option<&Attempt> {
+        let published = self.attempts.iter().filter(|entry| entry.kept.is_any());
+        published.max_by_key(|entry| (entry.late, entry.number))
     }
 
     fn kept_progress(&self) -> Option<&Progress> {
@@ -253,11 +262,17 @@ impl Partials {
 // === impl Kept ===
 
 impl Kept {
-    /// Longest first; with equally many contents, one that has anything else beats one that has not.
-    fn rank(&self) -> (usize, bool) {
+    /// Whether there is anything to tell: a piece, a snapshot, or that pieces were dropped or delivered.
+    fn is_any(&self) -> bool {
         match self {
-            Self::Open(buffer) => (buffer.contents.len(), buffer.snapshot.is_some()),
-            Self::Closed(partial) => (partial.contents.len(), partial.snapshot.is_some()),
+            Self::Open(Buffer {
+                contents,
+                snapshot,
+                dropped,
+                delivered,
+                ..
+            }) => !contents.is_empty() || snapshot.is_some() || *dropped + *delivered > 0,
+            Self::Closed(partial) => **partial != Partial::default(),
         }
     }
 
@@ -375,22 +390,25 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_attempt_is_attached_and_of_equals_the_latest() {
+    fn last_attempt_that_published_any_is_attached() {
         let policy = KeepPolicy::new();
         let mut partials = keep(policy, &["a", "b"]);
         partials.end(1);
-        partials.append(2, policy, Content::from("c"));
+        // It published, and nothing of it was kept.
+        let small = policy.with_max_bytes(1);
+        partials.snapshot(2, small, Content::from("too long"));
         partials.end(2);
         assert_eq!(
             texts(partials.attach().map(Arc::unwrap_or_clone)),
             ["a", "b"]
         );
-        partials.append(3, policy, Content::from("d"));
-        partials.append(3, policy, Content::from("e"));
-        assert_eq!(
-            texts(partials.attach().map(Arc::unwrap_or_clone)),
-            ["d", "e"]
-        );
+        partials.append(3, policy, Content::from("c"));
+        partials.end(3);
+        assert_eq!(texts(partials.attach().map(Arc::unwrap_or_clone)), ["c"]);
+        partials.snapshot(4, policy, Content::from("half"));
+        let attached = partials.attach().unwrap();
+        assert_eq!(attached.snapshot(), Some(&Content::from("half")));
+        assert_eq!(attached.contents(), []);
     }
 
     #[test]

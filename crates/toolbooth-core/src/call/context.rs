@@ -12,7 +12,7 @@ use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Hooks, Registered};
 use super::clock::Moment;
 use super::settings::{Bound, More, Settings};
-use crate::answer::{KeepPolicy, Partial};
+use crate::answer::{Checkpointed, Content, KeepPolicy, Partial};
 use crate::outcome::{CancelReason, Outcome};
 
 /// What travels with a call: the tool's view of it, and what layers tell each other.
@@ -126,6 +126,41 @@ impl CallContext {
     pub fn partial(&self) -> Option<Partial> {
         self.attempt
             .partials(|partials, attempt| partials.copy(attempt))
+    }
+
+    /// Leaves word for the next attempt of this call, which [reads](Self::last_checkpoint) it and goes on from there: the last one wins; a
+    /// [`heartbeat`](Self::heartbeat), too. Never waits.
+    ///
+    /// It needs no layer. It may have [`MAX_CHECKPOINT`](crate::MAX_CHECKPOINT) bytes, 1 MiB; one that is larger is not kept, and the one before stays.
+    /// From an attempt that is over it goes nowhere.
+    ///
+    /// Any handle of the call's context gives it back, also after the call; so a caller can keep it, and give it to another call before making it:
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolbooth_core::{Checkpointed, Content, ToolCall};
+    ///
+    /// let first = ToolCall::new("import", json!({ "rows": 100 }));
+    /// let context = first.context().clone();
+    /// # context.checkpoint(json!(60));
+    /// // .. `first` is made, and fails after 60 rows ..
+    /// let saved = context.last_checkpoint();
+    ///
+    /// let later = ToolCall::new("import", json!({ "rows": 100 }));
+    /// if let Some(saved) = saved {
+    ///     assert_eq!(later.context().checkpoint(saved), Checkpointed::Kept);
+    /// }
+    /// assert_eq!(later.context().last_checkpoint(), Some(Content::Json(json!(60))));
+    /// ```
+    pub fn checkpoint(&self, content: impl Into<Content>) -> Checkpointed {
+        self.heartbeat();
+        self.attempt.checkpoint(content.into())
+    }
+
+    /// A copy of the last [checkpoint](Self::checkpoint) of this call, whichever attempt made it.
+    #[must_use]
+    pub fn last_checkpoint(&self) -> Option<Content> {
+        self.attempt.partials(|partials, _| partials.checkpoint())
     }
 
     /// Whether the call was cut short from outside of the tool.

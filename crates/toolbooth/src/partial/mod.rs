@@ -45,8 +45,8 @@
 //! What is kept belongs to the call. Clones share nothing but the bounds.
 //!
 //! # Order
-//! Outside or inside a timeout makes no difference to what is attached. Outside a retry, the longest partial result of all attempts is
-//! attached, of equals the latest. Bounds are those of the outermost such layer.
+//! Outside or inside a timeout makes no difference to what is attached. With a retry, the error takes along what the last
+//! attempt that published any had kept. Bounds are those of the outermost such layer.
 
 mod layer;
 mod service;

@@ -33,7 +33,7 @@
 //!
 //! | the error | retried |
 //! |---|---|
-//! | a refusal: `RateLimited`, `Overloaded` | yes: nothing ran |
+//! | a refusal: `RateLimited`, `Overloaded`, `CircuitOpen` | yes: nothing ran |
 //! | any other that is [retryable](crate::ToolError::is_retryable): `Timeout`, a failure of which the tool said so | yes, unless the call says [`with_idempotent(false)`](crate::ToolCall::with_idempotent) |
 //! | another failure of the tool, a panic | only if the call says [`with_idempotent(true)`](crate::ToolCall::with_idempotent) |
 //! | `Cancelled`, `InvalidArguments`, `UnknownTool`, `TooDeep` | never |
@@ -53,14 +53,48 @@
 //!
 //! [Exponential Backoff And Jitter]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 //!
+//! # Resuming
+//! An attempt can leave word for the next one with [`checkpoint`](crate::CallContext::checkpoint), which reads it with
+//! [`last_checkpoint`](crate::CallContext::last_checkpoint) and goes on from there instead of beginning anew. It needs no layer, and is bounded.
+//!
+//! ```
+//! use std::time::Duration;
+//! use serde_json::json;
+//! use toolbooth::{CallContext, Content, RetryPolicy, TimeoutLayer, ToolCall, tool_fn};
+//! use tower::retry::RetryLayer;
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let import = tool_fn("import", async |call: CallContext, _: ()| {
+//!     let from = match call.last_checkpoint() {
+//!         Some(Content::Json(done)) => done.as_u64().unwrap_or(0),
+//!         _ => 0,
+//!     };
+//!     for item in from..100 {
+//!         tokio::time::sleep(Duration::from_millis(10)).await; // its work
+//!         call.checkpoint(json!(item + 1));
+//!     }
+//!     Ok::<_, std::io::Error>(format!("done at attempt {}", call.attempt()))
+//! });
+//! let import = ServiceBuilder::new()
+//!     .layer(RetryLayer::new(RetryPolicy::new(5)))
+//!     .layer(TimeoutLayer::new(Duration::from_millis(305))) // 30 items, and half of the next one
+//!     .service(import);
+//! let answer = import.oneshot(ToolCall::new("import", json!(null))).await?.collect().await?;
+//! assert_eq!(answer.text(), "done at attempt 4");
+//! # Ok(()) }
+//! ```
+//!
 //! # Readiness
 //! tower's `Retry` asks what is inside for readiness, and so do its callers. Our layers inside are always ready.
 //!
 //! # Cancellation
 //! Dropping the future ends the call, in an attempt or between two: then nothing runs, and nothing inside of the retry is held.
+//! A call that is [cancelled](crate::Canceller) between two attempts ends then as well: by our layer outside, or else by the one inside, which refuses the next attempt.
 //!
 //! # Errors
-//! None of its own: the error of the last attempt.
+//! None of its own: the error of the last attempt, with the [partial result](crate::partial) of the last attempt that published any.
 //!
 //! # Clone
 //! Clones, and services made of one policy, share the budget and the jitter's sequence. The attempts are counted for each call.
@@ -74,7 +108,7 @@
 //! A call that must wait does so on a tokio runtime with time enabled, and panics where there is none, as tokio's timers do.
 //!
 //! # Cost
-//! A clone of the call for each attempt: one allocation, and one for the arguments, which all attempts share. With a budget, a lock and a reading of the clock for a success.
+//! A clone of the call for each attempt: one allocation, and one for the arguments, which all attempts share. With a budget, a lock and a reading of the clock for a success. A wait: its future, and a place to be told of a cancellation.
 
 mod backoff;
 mod policy;

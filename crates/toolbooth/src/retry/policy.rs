@@ -1,9 +1,10 @@
 use std::any::Any;
-use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
+use tokio::task::yield_now;
+use tokio::time::timeout;
 use toolbooth_core::{BoxError, CallContext, ErrorKind, Moment, Outcome, ToolError, ToolRequest};
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
@@ -123,16 +124,24 @@ where
     R: ToolRequest + Clone,
     E: Into<BoxError> + 'static,
 {
-    type Future = Sleep;
+    type Future = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-    fn retry(&mut self, request: &mut R, result: &mut Result<Res, E>) -> Option<Sleep> {
+    fn retry(&mut self, request: &mut R, result: &mut Result<Res, E>) -> Option<Self::Future> {
         let Err(error) = result else {
             if let Some(budget) = &self.budget {
                 budget.deposit();
             }
             return None;
         };
-        self.wait(request.context(), error).map(sleep)
+        let context = request.context();
+        let wait = self.wait(context, error)?;
+        let context = context.clone();
+        Some(Box::pin(async move {
+            if timeout(wait, context.cancelled()).await.is_ok() {
+                // Our layer outside ends the call in this very poll; where there is none, the one inside refuses the next attempt.
+                yield_now().await;
+            }
+        }))
     }
 
     fn clone_request(&mut self, request: &R) -> Option<R> {

@@ -26,6 +26,7 @@ async fn refusals_are_made_again_whatever_the_caller_says() {
     assert_eq!(made(ToolError::rate_limited(ms(1))).await, [2, 2, 2]);
     let full = ToolError::overloaded(OverloadReason::queue_full(1));
     assert_eq!(made(full).await, [2, 2, 2]);
+    assert_eq!(made(ToolError::circuit_open(ms(1))).await, [2, 2, 2]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -46,13 +47,16 @@ async fn what_cannot_help_is_never_made_again() {
     for reason in [
         CancelReason::CallerGone,
         CancelReason::Timeout,
+        CancelReason::Parent,
         CancelReason::Shutdown,
+        CancelReason::Explicit,
     ] {
         assert_eq!(made(ToolError::cancelled(reason)).await, [1, 1, 1]);
     }
     let arguments = ToolError::invalid_arguments("path", "not a text");
     assert_eq!(made(arguments).await, [1, 1, 1]);
     assert_eq!(made(ToolError::unknown_tool("serach")).await, [1, 1, 1]);
+    assert_eq!(made(ToolError::too_deep(5)).await, [1, 1, 1]);
     assert_eq!(made(ToolError::too_deep(5)).await, [1, 1, 1]);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Attempt;
-use crate::answer::{Content, Displaced, KeepPolicy, Partials};
+use crate::answer::{Checkpointed, Content, Displaced, KeepPolicy, MAX_CHECKPOINT, Partials};
 use crate::sync::lock;
 
 /// A [`KeepPolicy`] that is set by the outermost layer that keeps partial results.
@@ -70,6 +70,21 @@ impl Attempt {
             drop(partials);
             drop(displaced);
         }
+    }
+
+    /// Keeps what the attempts of the call share, unless this one is over.
+    pub(in crate::call) fn checkpoint(&self, content: Content) -> Checkpointed {
+        if content.size() > MAX_CHECKPOINT {
+            return Checkpointed::TooLarge;
+        }
+        let mut partials = lock(self.call().partials.get_or_init(Box::default));
+        if self.is_closed() {
+            return Checkpointed::Over;
+        }
+        let before = partials.set_checkpoint(content);
+        drop(partials);
+        drop(before);
+        Checkpointed::Kept
     }
 
     pub(in crate::call) fn partials<T>(
