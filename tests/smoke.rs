@@ -9,7 +9,6 @@ use futures_util::StreamExt;
 use governor::Quota;
 use serde_json::json;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
     CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, Outcome, Partial,
@@ -42,29 +41,6 @@ async fn a_timeout_strikes_on_time_for_100_calls() {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
     }
     within_100_ms_of(300, started.elapsed());
-}
-
-/// Each by its own clock.
-#[tokio::test]
-async fn ten_thousand_timeouts_strike_within_a_quarter_of_a_second() {
-    let hangs = tool_fn("hangs", async |_: ()| {
-        std::future::pending::<Result<(), std::io::Error>>().await
-    });
-    let limit = Duration::from_secs(2);
-    let tool = TimeoutLayer::new(limit).layer(hangs);
-    let mut calls: JoinSet<_> = (0..10_000)
-        .map(|_| {
-            let call = tool.clone().oneshot(ToolCall::new("hangs", json!(null)));
-            async move { call.await.unwrap_err() }
-        })
-        .collect();
-    while let Some(timeout) = calls.join_next().await {
-        let ToolError::Timeout { elapsed, .. } = timeout.unwrap() else {
-            unreachable!("it hangs")
-        };
-        let late = elapsed.checked_sub(limit).unwrap();
-        assert!(late <= Duration::from_millis(250), "late by {late:?}");
-    }
 }
 
 /// What is there at the limit on the paused clock is there on the real one, ties excepted.
@@ -127,9 +103,8 @@ fn streams_read_while_their_idle_limits_fire_lose_no_piece_and_no_end() {
         .build()
         .unwrap();
     let tool = stream_tool_fn("numbers", |call: CallContext, pieces: u64| {
-        let beats = call.clone();
         let numbers = futures_util::stream::iter(0..pieces).then(move |number| {
-            let call = beats.clone();
+            let call = call.clone();
             async move {
                 match number % 4 {
                     0 => tokio::task::yield_now().await,
