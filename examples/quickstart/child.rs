@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::repository;
+use crate::{children, repository};
 
 /// First argument: print each line of the repository that holds the second one.
 pub(crate) const SEARCH: &str = "child-search";
@@ -14,8 +14,8 @@ pub(crate) const TICK: &str = "child-tick";
 /// Does a child's work if the arguments ask for it.
 pub(crate) fn main(mut args: impl Iterator<Item = String>) -> Option<ExitCode> {
     let done = match args.next()?.as_str() {
-        SEARCH => search(&args.next().unwrap_or_default()),
-        TICK => tick(),
+        SEARCH => children::write_down().and_then(|()| search(&args.next().unwrap_or_default())),
+        TICK => children::write_down().and_then(|()| tick()),
         _ => return None,
     };
     Some(match done {

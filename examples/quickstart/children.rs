@@ -1,30 +1,20 @@
-//! Child processes that end with the call that started them.
+//! Child processes as tools, and the count of them.
 //!
-//! 1. Dropping [`Running`], which is in the tool's future, kills the process at once.
-//! 2. The cleanup hook waits until the process is gone and reaped, which Drop cannot.
-//! 3. `kill_on_drop` is for the case that nobody came to run the hook.
+//! A process writes itself down in a folder when it starts; whether it is still there, the system is asked. So what is counted is
+//! not what `CommandTool` says of itself.
 
 use std::io;
-use std::process::Stdio;
-use std::sync::{Arc, PoisonError};
+use std::path::{Path, PathBuf};
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::Mutex;
-use toolbooth::CallContext;
+use rustix::process::{Pid, test_kill_process};
+use toolbooth::{BoxError, CommandTool, ToolCall, ToolError, ToolOutput};
+use tower::{Service, ServiceExt};
 
 use crate::record::Record;
 
-/// Every child process of this run. Clones share the list.
-#[derive(Clone, Default)]
+/// Every child process of this run.
 pub(crate) struct Children {
-    started: Arc<std::sync::Mutex<Vec<Shared>>>,
-}
-
-/// A tool's hold on its child process.
-pub(crate) struct Running {
-    child: Shared,
-    lines: Lines<BufReader<ChildStdout>>,
+    folder: PathBuf,
 }
 
 /// How many there were, and how many are still there.
@@ -34,88 +24,66 @@ pub(crate) struct Count {
     pub(crate) left: usize,
 }
 
-type Shared = Arc<Mutex<Child>>;
+/// The variable that tells a process the folder.
+const FOLDER: &str = "TOOLBOOTH_QUICKSTART_CHILDREN";
 
 // === impl Children ===
 
 impl Children {
-    /// Starts this program as a child process that lives no longer than the call.
-    pub(crate) fn start(&self, call: &CallContext, args: &[&str]) -> io::Result<Running> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let child = Arc::new(Mutex::new(child));
-        self.list().push(Arc::clone(&child));
+    pub(crate) fn new() -> io::Result<Self> {
+        let process = std::process::id();
+        let folder = std::env::temp_dir().join(format!("toolbooth-quickstart-{process}"));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
 
-        let left_behind = Arc::clone(&child);
-        Record::of(call).on_cleanup(call, async move |_| {
-            // A hook that panics is counted as failed, and the numbers at the end say so.
-            end(&mut *left_behind.lock().await)
-                .await
-                .expect("a child process can be killed and waited for");
-        });
-        Ok(Running {
-            child,
-            lines: BufReader::new(output).lines(),
-        })
+    /// This program as a tool. The limit, the cleanup and the partial result are the stack's affair.
+    pub(crate) fn tool(&self, name: &str) -> io::Result<CommandTool> {
+        let program = std::env::current_exe()?;
+        Ok(CommandTool::new(name, program).with_env(FOLDER, &self.folder))
     }
 
     /// Asks the system about each one.
-    pub(crate) async fn count(&self) -> io::Result<Count> {
-        let children = self.list().clone();
-        let mut left = 0;
-        for child in &children {
-            left += usize::from(child.lock().await.try_wait()?.is_none());
+    pub(crate) fn count(&self) -> Result<Count, BoxError> {
+        let mut count = Count {
+            started: 0,
+            left: 0,
+        };
+        for entry in std::fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let process = name.to_str().ok_or("a number is a text")?.parse()?;
+            let process = Pid::from_raw(process).ok_or("no process has the number 0")?;
+            count.started += 1;
+            count.left += usize::from(test_kill_process(process).is_ok());
         }
-        Ok(Count {
-            started: children.len(),
-            left,
-        })
-    }
-
-    fn list(&self) -> std::sync::MutexGuard<'_, Vec<Shared>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(count)
     }
 }
 
-/// Kills the process unless it has ended, and takes its exit status from the system.
-async fn end(child: &mut Child) -> io::Result<()> {
-    if child.try_wait()?.is_none() {
-        child.kill().await?;
-    }
-    Ok(())
-}
-
-// === impl Running ===
-
-impl Running {
-    /// The next line of its output; `None` at the end of it.
-    pub(crate) async fn line(&mut self) -> io::Result<Option<String>> {
-        self.lines.next_line().await
-    }
-
-    /// Waits for its end, which is an error unless it ended well.
-    pub(crate) async fn finish(&mut self) -> io::Result<()> {
-        let status = self.child.lock().await.wait().await?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!(
-            "the child process ended with {status}"
-        )))
-    }
-}
-
-impl Drop for Running {
+impl Drop for Children {
     fn drop(&mut self) {
-        // Nobody else holds the lock yet: the hook runs after this future is gone.
-        if let Ok(mut child) = self.child.try_lock() {
-            // It fails where the process has ended already, and then all is well.
-            let _ = child.start_kill();
-        }
+        // It is in the folder for temporary files, and may stay there if it must.
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// In the child process: writes it down.
+pub(crate) fn write_down() -> io::Result<()> {
+    let folder = std::env::var_os(FOLDER).ok_or(io::ErrorKind::NotFound)?;
+    let file = Path::new(&folder).join(std::process::id().to_string());
+    std::fs::write(file, "")
+}
+
+/// Notes when the tool was reached.
+pub(crate) fn noted(
+    tool: CommandTool,
+) -> impl Service<ToolCall, Response = ToolOutput, Error = ToolError, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static {
+    tool.map_request(|call: ToolCall| {
+        Record::started(call.context());
+        call
+    })
 }

@@ -60,12 +60,13 @@ async fn a_program_that_ignores_sigterm_is_gone_after_the_grace() {
     assert_eq!(marked.alive(), 0);
 }
 
+/// It has something to say, too: more than a pipe holds, when nobody listens any more.
 #[tokio::test]
 async fn within_the_grace_a_program_ends_in_its_own_way() {
     let (marked, folder) = (Marked::new(), Folder::new("grace"));
     let cleanup = CleanupLayer::new();
     let tidy = marked
-        .sh("trap 'sleep 0.2; echo tidy > \"$1\"; exit' TERM; echo armed; while :; do sleep 0.02; done", &["{file}"])
+        .sh("trap 'echo bye; echo bye >&2; seq 1 100000; seq 1 100000 >&2; echo tidy > \"$1\"; exit' TERM; echo armed; while :; do sleep 0.02; done", &["{file}"])
         .with_kill_grace(Duration::from_secs(4))
         .with_output(CommandOutput::Lines);
     let file = folder.file("told");

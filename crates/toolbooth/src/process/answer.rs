@@ -13,7 +13,8 @@ use tokio::io::ReadBuf;
 use toolbooth_core::{CallContext, Content, ToolCall, ToolError, ToolOutput};
 
 use super::output::{Capped, Lossy, Raw, first_line, whole_characters};
-use super::running::{CHUNK, Running};
+use super::pipes::CHUNK;
+use super::running::Running;
 use super::start::Spec;
 use super::{CommandError, CommandOutput, error};
 use crate::handler::parse;

@@ -6,7 +6,8 @@
 //! 2. Whoever drops a group that is not known to be empty kills it, without grace: a runtime that shuts down drops the task that gave it grace.
 //! 3. The hook of the call is told when the group is dropped, and not before.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::process::ExitStatus;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::pipes::Pipes;
 use super::zombies::only_zombies;
 
 /// How long the end of a group that was killed is waited for. What is left then are zombies whose parent, not ours, does not reap
@@ -75,8 +77,17 @@ impl Group {
     }
 
     /// Waits until the members that were asked to end have done so; those that have not within `grace` are killed.
-    pub(super) async fn end(mut self, grace: Duration) {
-        if timeout(grace, self.emptied()).await.is_ok() {
+    pub(super) async fn end(mut self, grace: Duration, mut pipes: Pipes) {
+        let ended = {
+            let mut emptied = pin!(timeout(grace, self.emptied()));
+            poll_fn(|cx| {
+                pipes.discard(cx);
+                emptied.as_mut().poll(cx)
+            })
+            .await
+        };
+        drop(pipes);
+        if ended.is_ok() {
             return;
         }
         tracing::debug!(group = %self.id, ?grace, "killing a process group that did not end by itself");
@@ -89,7 +100,7 @@ impl Group {
     async fn emptied(&mut self) {
         if self.leader.is_some() {
             // What its status is interests nobody any more.
-            let _ = std::future::poll_fn(|cx| self.poll_leader(cx)).await;
+            let _ = poll_fn(|cx| self.poll_leader(cx)).await;
         }
         let mut pause = FIRST_LOOK;
         loop {

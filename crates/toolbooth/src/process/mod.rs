@@ -57,7 +57,7 @@
 //! # Cancellation
 //! A program leads a process group of its own, and the call's end is the group's end. When the program exits, what it has left
 //! behind gets SIGTERM. When the call is cut (by a limit, by its caller, by a panic next to it, by dropping its future or its stream), the
-//! whole group gets SIGTERM before the caller sees the error. What is left after the [grace](CommandTool::with_kill_grace)
+//! whole group gets SIGTERM before the caller sees the error; what it still says is read and dropped. What is left after the [grace](CommandTool::with_kill_grace)
 //! gets SIGKILL. The program is reaped. A task does that, and a hook of the call waits for it: with a
 //! [cleanup layer](crate::cleanup) around, no process of the group is alive when [`drain`](crate::CleanupLayer::drain) returns. A runtime
 //! that is shut down before kills the group without grace.
@@ -86,6 +86,7 @@ mod command_tool;
 mod error;
 mod group;
 mod output;
+mod pipes;
 mod program;
 mod running;
 mod start;

@@ -11,7 +11,8 @@ use tokio::process::{Child, Command};
 use toolbooth_core::{CallContext, ToolError};
 
 use super::group::Group;
-use super::running::{Input, Pipes, Running};
+use super::pipes::{Input, Pipes};
+use super::running::Running;
 use super::template::Template;
 use super::{CommandError, CommandOutput, program};
 
