@@ -1,12 +1,16 @@
 //! What a program says: output, errors, exit codes, and how much of it is kept.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use toolbooth::process::{MAX_LINE, STDERR_TAIL};
 use toolbooth::{
     CleanupLayer, CommandError, CommandOutput, CommandTool, Content, ErrorKind, Outcome,
+    TimeoutLayer, TimeoutScope, ToolError,
 };
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 
 use super::{LONG, Marked, Result_, answer, call, command_error, stack};
 
@@ -163,7 +167,7 @@ async fn lines_that_were_read_are_the_partial_result_of_a_text() -> Result_ {
         let tool = marked
             .sh("printf 'a\\nb\\nc'; sleep 60", &[])
             .with_output(output);
-        let tool = stack(tool, std::time::Duration::from_millis(400), &cleanup);
+        let tool = stack(tool, Duration::from_millis(400), &cleanup);
         let error = tool.oneshot(call(json!({}))).await.unwrap_err();
         assert_eq!(error.partial().unwrap().contents(), kept);
         cleanup.drain(LONG).await;
@@ -262,5 +266,31 @@ async fn a_hundred_megabytes_pass_in_bounded_memory() -> Result_ {
 
     let grown = peak() - before;
     assert!(grown < 8 * 1_024, "{grown} KiB");
+    Ok(())
+}
+
+/// Whatever it says, and whether or not it is kept.
+#[tokio::test]
+async fn a_program_that_says_anything_is_not_idle() -> Result_ {
+    let marked = Marked::new();
+    let calls = [
+        ("while :; do sleep 0.05; echo x; done", TimeoutScope::Total),
+        (
+            "while :; do sleep 0.05; echo x >&2; done",
+            TimeoutScope::Total,
+        ),
+        ("echo x; sleep 60", TimeoutScope::Idle),
+    ];
+    let calls = calls.map(async |(script, told)| {
+        let limits = TimeoutLayer::new(Duration::from_secs(2)).with_idle(Duration::from_secs(1));
+        let tool = limits.layer(marked.sh(script, &[]).with_output_cap(0));
+        let error = tool.oneshot(call(json!({}))).await.unwrap_err();
+        let ToolError::Timeout { scope, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(scope, told, "{script}");
+    });
+    join_all(calls).await;
+    marked.settle(0).await;
     Ok(())
 }

@@ -48,6 +48,7 @@
 //! [`CommandOutput`]: one text where nothing is said, lines as they come, JSON, or bytes. In every case no more than the
 //! [cap](CommandTool::with_output_cap) is kept, of 1 MiB where nothing is said, and lines longer than [`MAX_LINE`] come in pieces. What
 //! was read when the call is cut short is its partial result, where a [partial-result layer](crate::partial) stands around.
+//! Whatever a program writes, on its standard error as well, is a [heartbeat](crate::CallContext::heartbeat).
 //! A program whose lines nobody reads waits: there is no buffer but the system's.
 //!
 //! An exit code other than 0 is an answer that reports a failure, `is_error`: what the program wrote, then a text with the code and

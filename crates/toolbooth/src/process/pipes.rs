@@ -45,8 +45,9 @@ impl Pipes {
         }
     }
 
-    pub(super) fn poll_stderr(&mut self, cx: &mut Context<'_>, tail: &mut Tail) {
-        poll_all(&mut self.stderr, cx, |said| tail.push(said));
+    /// True if anything was said.
+    pub(super) fn poll_stderr(&mut self, cx: &mut Context<'_>, tail: &mut Tail) -> bool {
+        poll_all(&mut self.stderr, cx, |said| tail.push(said))
     }
 
     /// Reads on for a program that is on its way out, so that its last words neither block nor kill it.
@@ -102,22 +103,27 @@ impl Pipes {
     }
 }
 
-/// Takes what a pipe holds, and closes it at its end.
+/// Takes what a pipe holds, and closes it at its end; true if it held anything.
 fn poll_all(
     pipe: &mut Option<impl AsyncRead + Unpin>,
     cx: &mut Context<'_>,
     mut take: impl FnMut(&[u8]),
-) {
+) -> bool {
+    let mut held = false;
     for _ in 0..READS {
-        let Some(open) = pipe else { return };
+        let Some(open) = pipe else { return held };
         let mut space = [0; CHUNK];
         let mut read = ReadBuf::new(&mut space);
         match Pin::new(open).poll_read(cx, &mut read) {
-            Poll::Ready(Ok(())) if !read.filled().is_empty() => take(read.filled()),
+            Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                take(read.filled());
+                held = true;
+            }
             Poll::Ready(_) => *pipe = None,
-            Poll::Pending => return,
+            Poll::Pending => return held,
         }
     }
     // There may be more, of which no waker was told.
     cx.waker().wake_by_ref();
+    held
 }

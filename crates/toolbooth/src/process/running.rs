@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use toolbooth_core::CallContext;
 use tracing::Instrument;
 
 use super::group::Group;
@@ -26,6 +27,7 @@ pub(super) struct Running {
     ending: Option<JoinHandle<()>>,
     pipes: Pipes,
     stderr: Tail,
+    context: CallContext,
     runtime: Handle,
     grace: Duration,
 }
@@ -33,13 +35,14 @@ pub(super) struct Running {
 // === impl Running ===
 
 impl Running {
-    pub(super) fn new(group: Group, pipes: Pipes, grace: Duration) -> Self {
+    pub(super) fn new(group: Group, pipes: Pipes, context: CallContext, grace: Duration) -> Self {
         Self {
             group: Some(group),
             status: None,
             ending: None,
             pipes,
             stderr: Tail::default(),
+            context,
             runtime: Handle::current(),
             grace,
         }
@@ -52,8 +55,13 @@ impl Running {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<Option<ExitStatus>>> {
         self.pipes.feed(cx);
-        self.pipes.poll_stderr(cx, &mut self.stderr);
-        if self.pipes.poll_stdout(cx, out)? {
+        let has_spoken = self.pipes.poll_stderr(cx, &mut self.stderr);
+        let has_output = self.pipes.poll_stdout(cx, out)?;
+        if has_spoken || has_output {
+            // Whether or not any of it is kept.
+            self.context.heartbeat();
+        }
+        if has_output {
             return Poll::Ready(Ok(None));
         }
         let status = ready!(self.poll_exit(cx))?;

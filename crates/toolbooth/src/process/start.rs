@@ -72,7 +72,7 @@ impl Spec {
         let (group, ended) = Group::led_by(child).ok_or_else(|| {
             ToolError::failed(not_started(io::Error::other("it has no process id")))
         })?;
-        let running = Running::new(group, pipes, self.kill_grace);
+        let running = Running::new(group, pipes, context.clone(), self.kill_grace);
         // The group is ended by dropping `running`, and by nothing else: the hook lets others wait for it.
         context.on_cleanup_with(|_| async move {
             // It is dropped without a word.
