@@ -16,7 +16,8 @@ pub use answer::{
 };
 pub use call::{
     Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, Hooks,
-    MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, Tally, ToolCall,
+    MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, RunHooks, Tally,
+    ToolCall,
 };
 pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};
 pub use outcome::{CancelReason, Outcome};

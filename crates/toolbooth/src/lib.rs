@@ -203,7 +203,7 @@ pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};
 /// What authors of layers need besides: how a layer takes part in a call.
 pub mod layer {
     pub use toolbooth_core::{
-        Bound, DEFAULT_HOOK_LIMIT, Hooks, KeepPolicy, Moment, Part, Pulse, Reading, Tally,
+        Bound, DEFAULT_HOOK_LIMIT, Hooks, KeepPolicy, Moment, Part, Pulse, Reading, RunHooks, Tally,
     };
 }
 

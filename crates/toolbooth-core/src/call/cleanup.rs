@@ -57,6 +57,12 @@ pub trait Tally: Send + 'static {
     fn abandoned(&self, hooks: usize);
 }
 
+/// Who runs hooks of calls that it does not see end: see [`CallContext::run_hooks_with`](crate::CallContext::run_hooks_with).
+pub trait RunHooks: fmt::Debug + Send + Sync + 'static {
+    /// Runs them.
+    fn run_hooks(&self, hooks: Hooks, end: CleanupEnd);
+}
+
 /// The hooks of a call, for whoever runs them.
 #[derive(Default)]
 pub struct Hooks {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Name;
 use super::attempt::Attempt;
 use super::canceller::Canceller;
-use super::cleanup::{CleanupEnd, Hooks, Registered};
+use super::cleanup::{CleanupEnd, Hooks, Registered, RunHooks};
 use super::clock::Moment;
 use super::settings::{Bound, More, Settings};
 use crate::answer::{Checkpointed, Content, KeepPolicy, Partial};
@@ -283,9 +283,24 @@ impl CallContext {
         self.attempt.enter_timeout()
     }
 
-    /// For layers that run what is further in on a task: called before that starts.
-    pub fn enter_task(&self) {
-        self.attempt.enter_task();
+    /// For layers that run what is further in on a task: called before that starts. How many layers stand around the task.
+    #[must_use]
+    pub fn enter_task(&self) -> u32 {
+        self.attempt.enter_task()
+    }
+
+    /// For layers that run what is further in on a task, with the depth that [`enter_task`](Self::enter_task) gave: it was
+    /// cut, and goes on until the task has stopped. Cleanup waits for that before the first hook runs. Where a cleanup layer stands
+    /// further in, it begins with this now, since its part of the call ends only with the task.
+    pub fn outlived_by(&self, depth: u32, stopped: impl Future<Output = ()> + Send + 'static) {
+        self.on_cleanup_with(|_| stopped);
+        let reason = self.cancel_reason().unwrap_or(CancelReason::CallerGone);
+        self.attempt.run_hooks_inside(depth, reason.outcome());
+    }
+
+    /// For cleanup layers: where this call runs on a task, who runs its hooks [if the task outlives it](Self::outlived_by).
+    pub fn run_hooks_with<R: RunHooks>(&self, runner: impl FnOnce() -> R) {
+        self.attempt.run_hooks_with(runner);
     }
 
     /// For timeout layers: what is further in ends by `bound`.

@@ -5,6 +5,7 @@ use tower_service::Service;
 
 use super::CleanupLayer;
 use super::future::{ResponseFuture, ResponseWatch};
+use super::tracker::Late;
 use crate::shell::Guarded;
 
 /// A tool whose cleanup hooks are run. Made by [`CleanupLayer`].
@@ -55,6 +56,9 @@ where
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
         let watch = ResponseWatch::new(context.enter(), &self.layer);
+        if let Some(tracker) = &self.layer.tracker {
+            context.run_hooks_with(|| Late::new(tracker, self.layer.hook_limit));
+        }
         let waiting = watch.waiting();
         let guarded = match self.layer.is_closed() {
             true => Guarded::refuse(ToolError::cancelled(CancelReason::Shutdown), watch),

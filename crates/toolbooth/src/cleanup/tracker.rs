@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use toolbooth_core::{CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, Tally};
+use toolbooth_core::{CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, RunHooks, Tally};
 
 /// How long a hook that is told to stop may take to notice, before it counts as one that cannot be stopped.
 const STOP: Duration = Duration::from_millis(10);
@@ -40,6 +40,13 @@ pub(super) struct Count {
     ran: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
+}
+
+/// Runs hooks of calls whose end comes late, since the task that they run on outlives them.
+#[derive(Debug)]
+pub(super) struct Late {
+    tracker: Arc<Tracker>,
+    hook_limit: Option<Duration>,
 }
 
 /// Counts for a batch of hooks.
@@ -119,6 +126,24 @@ impl Tracker {
             orphaned: u64::try_from(self.tasks.len()).unwrap_or(u64::MAX),
             ..self.report()
         }
+    }
+}
+
+// === impl Late ===
+
+impl Late {
+    pub(super) fn new(tracker: &Arc<Tracker>, hook_limit: Option<Duration>) -> Self {
+        Self {
+            tracker: Arc::clone(tracker),
+            hook_limit,
+        }
+    }
+}
+
+impl RunHooks for Late {
+    fn run_hooks(&self, hooks: Hooks, end: CleanupEnd) {
+        // Nobody waits for them but a drain.
+        drop(self.tracker.run(hooks, end, self.hook_limit));
     }
 }
 

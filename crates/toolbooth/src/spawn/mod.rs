@@ -44,7 +44,8 @@
 //! # Cancellation
 //! Dropping the future ends the call: what is inside is dropped then and there, and the task is aborted. While the tool is running on
 //! another thread in that very moment, nobody waits for it: it is dropped when it next yields, and until then what stands inside this layer, such as
-//! a permit, is not given back. Cleanup hooks wait for that, each within its limit, and so does a [`drain`](crate::CleanupLayer::drain) of the cleanup layer that runs them.
+//! a permit, is not given back. Cleanup begins with waiting for that: it counts as one more hook of the call, and a
+//! [`drain`](crate::CleanupLayer::drain) waits for it, wherever the cleanup layer stands.
 //! A limit that strikes in that moment wins over an answer that the tool is about to give.
 //!
 //! # Errors

@@ -88,10 +88,10 @@ where
             return Spawned::InPlace { contained };
         }
         let context = request.context().clone();
-        context.enter_task();
+        let depth = context.enter_task();
         let contained = Contained::start(&mut self.inner, request, true);
         Spawned::OnTask {
-            task: OwnTask::new(contained, context),
+            task: OwnTask::new(contained, context, depth),
         }
     }
 }

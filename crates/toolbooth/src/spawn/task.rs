@@ -20,6 +20,8 @@ pub(super) struct OwnTask<F, T> {
     /// From the first poll on, which is on a runtime where the call may not be.
     task: Option<JoinHandle<()>>,
     context: CallContext,
+    /// How many layers stand around the task.
+    depth: u32,
 }
 
 struct Shared<F, T> {
@@ -39,7 +41,7 @@ struct Running<F, T>(Arc<Shared<F, T>>);
 // === impl OwnTask ===
 
 impl<F, T> OwnTask<F, T> {
-    pub(super) fn new(future: F, context: CallContext) -> Self {
+    pub(super) fn new(future: F, context: CallContext, depth: u32) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State::Running(Box::pin(future))),
@@ -47,6 +49,7 @@ impl<F, T> OwnTask<F, T> {
             }),
             task: None,
             context,
+            depth,
         }
     }
 }
@@ -78,9 +81,8 @@ impl<F, T> Drop for OwnTask<F, T> {
         let Some(task) = self.task.take() else { return };
         task.abort();
         if !self.shared.cut() {
-            // The task drops what is inside when its tool next yields. Until then it is the first
-            // thing that cleanup waits for, and so does a drain.
-            self.context.on_cleanup_with(|_| async move {
+            // The task drops what is inside when its tool next yields: cleanup, and with it a drain, waits for that.
+            self.context.outlived_by(self.depth, async move {
                 let _ = task.await;
             });
         }

@@ -47,9 +47,14 @@ impl Attempt {
         }
     }
 
-    /// What is further in runs on a task: parts inside and outside of it may end at the same time.
-    pub(in crate::call) fn enter_task(&self) {
+    /// What is further in runs on a task: parts inside and outside of it may end at the same time. Gives the depth.
+    pub(in crate::call) fn enter_task(&self) -> u32 {
         self.closed.fetch_or(ON_TASK, Ordering::AcqRel);
+        self.depth.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_on_task(&self) -> bool {
+        self.closed.load(Ordering::Acquire) & ON_TASK != 0
     }
 
     /// The reason of a cut from outside of `depth`.

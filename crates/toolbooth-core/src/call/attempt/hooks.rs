@@ -1,9 +1,10 @@
 //! The hooks of an attempt: where they are registered, and to whom they are left.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Attempt;
-use crate::call::cleanup::{self, CleanupEnd, Hook, Hooks};
+use crate::call::cleanup::{self, CleanupEnd, Hook, Hooks, RunHooks};
 use crate::outcome::Outcome;
 use crate::sync::lock;
 
@@ -55,6 +56,25 @@ impl Attempt {
             }
         }
         hooks.run_untracked(self.cleanup_end(outcome));
+    }
+
+    /// Who runs the hooks if a task that is around outlives the call; without one it is not asked.
+    #[inline]
+    pub(in crate::call) fn run_hooks_with<R: RunHooks>(&self, runner: impl FnOnce() -> R) {
+        if self.is_on_task() {
+            let runner = (self.depth.load(Ordering::Acquire), Arc::new(runner()) as _);
+            *lock(&self.rare().runner) = Some(runner);
+        }
+    }
+
+    /// Has the hooks run by whoever said so further in than `depth`.
+    pub(in crate::call) fn run_hooks_inside(&self, depth: u32, outcome: Outcome) {
+        let runner = self.rare.get().and_then(|rare| lock(&rare.runner).clone());
+        if let Some((at, runner)) = runner {
+            if at > depth {
+                runner.run_hooks(self.take_hooks(), self.cleanup_end(outcome));
+            }
+        }
     }
 
     /// What hooks are told; with a success nothing is attached.

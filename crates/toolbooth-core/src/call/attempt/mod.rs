@@ -37,7 +37,7 @@ use self::owner::Owner;
 use self::serial::serial;
 use super::Name;
 use super::canceller::Signal;
-use super::cleanup::Hooks;
+use super::cleanup::{Hooks, RunHooks};
 use super::clock::{AtomicMoment, Moment};
 use super::pulse::Pulses;
 use super::settings::{Bound, Settings};
@@ -103,6 +103,8 @@ struct Rare {
     /// Told whenever the attempt is cut or closed.
     gone: Notify,
     hooks: Mutex<Hooks>,
+    /// By the innermost cleanup layer on a task, and its depth: who runs the hooks if the task outlives the call.
+    runner: Mutex<Option<(u32, Arc<dyn RunHooks>)>>,
     /// Forks in which somebody waits for the cut.
     forks: Mutex<Vec<Weak<Attempt>>>,
     owner: OnceLock<Owner>,
