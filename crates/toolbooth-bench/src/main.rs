@@ -8,6 +8,7 @@
 mod body;
 mod contended;
 mod measure;
+mod queue;
 mod stacks;
 mod tools;
 
@@ -29,6 +30,7 @@ fn main() {
     pending(&mut report);
     contended::run(&mut report);
     body::run(&mut report);
+    queue::run(&mut report);
     println!("{}", report.lines.join("\n"));
 }
 

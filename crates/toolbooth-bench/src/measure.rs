@@ -72,7 +72,7 @@ pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> Duration {
 // === impl Spread ===
 
 impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         Self {

@@ -74,8 +74,8 @@
 //! | Layer | What it guarantees | Feature | Default |
 //! |---|---|---|---|
 //! | [`TimeoutLayer`] | A call is over when its limit is, waits and streamed answer included; the limit is on the whole, on the time without a sign of life, or until the first item | `timeout` | on; limits are given, for all tools, by tool or by call |
-//! | [`ConcurrencyLimitLayer`] | No more than so many calls run at once, each until its last byte is delivered | `concurrency` | on; 1,024 calls may wait |
-//! | [`RateLimitLayer`] | No more than so many calls start in a time | `rate` | on; calls wait, 1,024 of them at most |
+//! | [`ConcurrencyLimitLayer`] | No more than so many calls run at once, in all, by tool or by key, each until its last byte is delivered; the others wait in an [`Order`] | `concurrency` | on; 1,024 calls may wait |
+//! | [`RateLimitLayer`] | No more than so many calls start in a time, in all, by tool or by key | `rate` | on; calls wait, 1,024 of them at most |
 //! | [`CircuitBreakerLayer`] | A tool that fails is not called for a while | `breaker` | on; 5 failures in a row, 30 s, one probe |
 //! | [`CleanupLayer`] | Hooks run once, however the call ends, and nobody waits for them | `cleanup` | on; 5 s for a hook, 64 hooks |
 //! | [`PartialResultLayer`] | What was produced is in the error that cuts the call short | `partial` | on; 1,024 items and 1 MiB |

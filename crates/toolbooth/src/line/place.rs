@@ -101,6 +101,8 @@ impl<R: Rule> Place<R> {
         }
         let who = match state.settings.order.clone() {
             None => Who::first_come(now, self.cost),
+            // Nothing of the user's is called.
+            Some(order) if !order.is_fair() => order.who(context, self.cost, now)?,
             Some(order) => {
                 line.settle(&state);
                 drop(state);

@@ -66,6 +66,8 @@
 mod future;
 mod gcra;
 mod layer;
+#[cfg(test)]
+mod model;
 mod service;
 
 pub use governor::Quota;

@@ -112,6 +112,10 @@ impl Order {
         !self.priority && self.fair.is_none()
     }
 
+    pub(in crate::line) const fn is_fair(&self) -> bool {
+        self.fair.is_some()
+    }
+
     pub(in crate::line) const fn aging(&self) -> Option<Duration> {
         self.aging
     }

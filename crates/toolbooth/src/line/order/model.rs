@@ -1,8 +1,10 @@
 //! The order against a model that looks at everybody each time.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
+use toolbooth_core::{Moment, Name};
 
 use super::*;
 

@@ -1,0 +1,180 @@
+//! Calls that wait: what a place in line costs, in time and in memory.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::num::NonZeroU32;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use allocation_counter::measure as allocations;
+use governor::{Quota, RateLimiter};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use toolbooth::{ConcurrencyLimitLayer, Order, RateLimitLayer, ToolCall};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::measure::{Contender, Spread, ratio_of, rounds, timed};
+use crate::stacks::call;
+use crate::tools::{AtOnce, YieldsOnce};
+use crate::{Report, runtime};
+
+const WAITERS: u32 = 100_000;
+const LIMIT: usize = 100;
+const ROUNDS: usize = 7;
+
+pub(crate) fn run(report: &mut Report) {
+    queue(report);
+    rate_wait(report);
+    waiter_bytes(report);
+}
+
+/// A limit through which so many go by priority.
+pub(crate) fn by_priority(waiters: u32) -> ConcurrencyLimitLayer {
+    ConcurrencyLimitLayer::new(LIMIT)
+        .with_queue_capacity(waiters as usize)
+        .with_order(Order::priority())
+}
+
+pub(crate) fn with_priority(number: u32) -> ToolCall<serde_json::Value> {
+    call().with_priority(i32::try_from(number % 10).unwrap_or(0))
+}
+
+/// All at once, each on a task of its own, through a limit of 100: ours by priority, and tokio's semaphore first come, first served.
+fn queue(report: &mut Report) {
+    let (runtime_ours, runtime_theirs) = (runtime(), runtime());
+    let mut ours = Contender::new(move |count| {
+        timed(|| {
+            runtime_ours.block_on(async {
+                let tool = by_priority(count).layer(YieldsOnce);
+                let mut tasks = JoinSet::new();
+                for number in 0..count {
+                    tasks.spawn(tool.clone().oneshot(with_priority(number)));
+                }
+                tasks.join_all().await;
+            });
+        })
+    });
+    let mut theirs = Contender::new(move |count| {
+        timed(|| {
+            runtime_theirs.block_on(async {
+                let semaphore = Arc::new(Semaphore::new(LIMIT));
+                let mut tasks = JoinSet::new();
+                for _ in 0..count {
+                    let semaphore = Arc::clone(&semaphore);
+                    tasks.spawn(async move {
+                        let _permit = semaphore.acquire().await;
+                        YieldsOnce.oneshot(()).await
+                    });
+                }
+                tasks.join_all().await;
+            });
+        })
+    });
+    rounds(ROUNDS, WAITERS, &mut [&mut ours, &mut theirs]);
+    report.ratio("queue", ratio_of(&ours, &theirs));
+    report.nanos("queue", &ours);
+    report.nanos("queue_semaphore", &theirs);
+}
+
+/// Counts how often it is polled.
+struct Polled<F> {
+    future: Pin<Box<F>>,
+    polls: Arc<AtomicU32>,
+}
+
+impl<F: Future> Future for Polled<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// 10,000 at once at 100,000 a second.
+fn rate_wait(report: &mut Report) {
+    const CALLS: u32 = 10_000;
+    let rate = NonZeroU32::new(100_000).expect("not 0");
+    let quota = Quota::per_second(rate).allow_burst(NonZeroU32::MIN);
+    let (runtime_ours, runtime_theirs) = (runtime(), runtime());
+    let wakeups = RefCell::new(Vec::new());
+    let mut ours = Contender::new(|count| {
+        let polls = Arc::new(AtomicU32::new(0));
+        let time = timed(|| {
+            runtime_ours.block_on(async {
+                let rate = RateLimitLayer::new(quota).with_queue_capacity(count as usize);
+                let tool = rate.layer(AtOnce);
+                let mut tasks = JoinSet::new();
+                for _ in 0..count {
+                    tasks.spawn(Polled {
+                        future: Box::pin(tool.clone().oneshot(call())),
+                        polls: Arc::clone(&polls),
+                    });
+                }
+                tasks.join_all().await;
+            });
+        });
+        // All but the first, which finds a token, are polled once more than they are woken.
+        let polls = f64::from(polls.load(Ordering::Relaxed));
+        wakeups
+            .borrow_mut()
+            .push((polls - f64::from(count)) / (f64::from(count) - 1.0));
+        time
+    });
+    let mut theirs = Contender::new(|count| {
+        timed(|| {
+            runtime_theirs.block_on(async {
+                let limiter = Arc::new(RateLimiter::direct(quota));
+                let mut tasks = JoinSet::new();
+                for _ in 0..count {
+                    let limiter = Arc::clone(&limiter);
+                    tasks.spawn(async move {
+                        limiter.until_ready().await;
+                        AtOnce.oneshot(()).await
+                    });
+                }
+                tasks.join_all().await;
+            });
+        })
+    });
+    rounds(ROUNDS, CALLS, &mut [&mut ours, &mut theirs]);
+    report.ratio("rate_wait", ratio_of(&ours, &theirs));
+    report.nanos("rate_wait", &ours);
+    report.nanos("rate_wait_governor", &theirs);
+    let wakeups = wakeups.borrow();
+    report.ratio("rate_wait_wakeups", Spread::of(wakeups.iter().copied()));
+}
+
+type Never = std::future::Pending<Result<(), Infallible>>;
+
+/// What the line keeps of each who waits in it, besides the call's future.
+fn waiter_bytes(report: &mut Report) {
+    const CALLS: u32 = 10_000;
+    let mut cx = Context::from_waker(Waker::noop());
+    for (name, order) in [
+        ("waiter_bytes", Order::priority()),
+        ("waiter_bytes_fifo", Order::fifo()),
+    ] {
+        let limit = ConcurrencyLimitLayer::new(1)
+            .with_queue_capacity(CALLS as usize)
+            .with_order(order);
+        let mut tool = limit.layer(tower::service_fn(|_: ToolCall| -> Never {
+            std::future::pending()
+        }));
+        let mut running = pin!(tool.call(call()));
+        assert!(running.as_mut().poll(&mut cx).is_pending());
+        let mut waiters: Vec<_> = (0..CALLS)
+            .map(|number| Box::pin(tool.call(with_priority(number))))
+            .collect();
+        let taken = allocations(|| {
+            for waiter in &mut waiters {
+                assert!(waiter.as_mut().poll(&mut cx).is_pending());
+            }
+        });
+        assert_eq!(limit.queued(), CALLS as usize);
+        let bytes = taken.bytes_current / i64::from(CALLS);
+        report.lines.push(format!("bytes {name} {bytes}"));
+    }
+}

@@ -1,0 +1,23 @@
+//! The library's module of this name, but for its own tests.
+
+#[path = "../../src/line/driver.rs"]
+mod driver;
+mod order;
+#[path = "../../src/line/place.rs"]
+mod place;
+#[path = "../../src/line/refusal.rs"]
+mod refusal;
+#[path = "../../src/line/rule.rs"]
+mod rule;
+#[path = "../../src/line/state.rs"]
+mod state;
+
+mod tests;
+
+pub(crate) use order::Order;
+pub(crate) use place::Place;
+pub(crate) use refusal::Refusal;
+pub(crate) use rule::Rule;
+pub(crate) use state::Line;
+
+const DEFAULT_QUEUE_CAPACITY: usize = 1_024;

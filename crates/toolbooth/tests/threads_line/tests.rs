@@ -1,0 +1,228 @@
+//! One line and several threads: no permit is lost or doubled, nobody who waits is forgotten, whoever gives up, and whenever.
+//!
+//! A wakeup that is lost is a thread that sleeps for ever, which the checker reports as a deadlock.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use governor::Quota;
+use shuttle::future::block_on;
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::atomic::{AtomicU64, Ordering};
+use shuttle::thread;
+use toolbooth_core::{CallContext, Moment, ToolCall};
+
+use super::{Line, Order, Place, Refusal, Rule};
+use crate::gcra::Gcra;
+use crate::permits::Permits;
+
+/// Random orders, and orders with few changes between threads at the worst moments.
+fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(test.clone(), 2_000);
+    shuttle::check_pct(test, 1_000, 3);
+}
+
+/// A limit, and how much of it is in use by the count of those who use it.
+#[derive(Clone)]
+struct Limit {
+    line: Arc<Line<Permits>>,
+    in_use: Arc<AtomicU64>,
+}
+
+impl Limit {
+    fn new(limit: usize, order: Option<Order>) -> Self {
+        let line = Line::new(Permits::of(limit));
+        line.configure(|settings| settings.order = order.map(Arc::new));
+        Self {
+            line: Arc::new(line),
+            in_use: Arc::default(),
+        }
+    }
+
+    /// A call: it runs, unless it is refused or gives up when it was polled `patience` times.
+    fn call(&self, cost: u64, priority: i32, patience: usize, most: u64) -> Option<Refusal> {
+        if self.line.try_admit(cost, Moment::now) {
+            self.run(cost, most);
+            return None;
+        }
+        let call = ToolCall::new("tool", ()).with_priority(priority);
+        let mut place = Place::new(Arc::clone(&self.line), cost, Moment::now());
+        let mut polls = 0;
+        let mut poll = |context: &CallContext, cx: &mut Context<'_>| {
+            let polled = place.poll(context, cx);
+            polls += 1;
+            match polled {
+                Poll::Pending if polls >= patience => Poll::Ready(None),
+                Poll::Pending if patience < usize::MAX => {
+                    // Comes back by itself.
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                polled => Poll::Ready(Some(ready!(polled))),
+            }
+        };
+        match block_on(poll_fn(|cx| poll(call.context(), cx))) {
+            Some(Ok(())) => self.run(cost, most),
+            Some(Err(refusal)) => return Some(refusal),
+            None => {}
+        }
+        None
+    }
+
+    fn run(&self, cost: u64, most: u64) {
+        let others = self.in_use.fetch_add(cost, Ordering::SeqCst);
+        assert!(others + cost <= most, "{others} and {cost} of {most}");
+        self.in_use.fetch_sub(cost, Ordering::SeqCst);
+        self.line.refund(cost);
+    }
+
+    fn is_free(&self, limit: usize) {
+        assert_eq!(self.line.queued(), 0);
+        let rule = self.line.rule();
+        assert_eq!((rule.available(), rule.in_flight()), (limit, 0));
+    }
+}
+
+fn all(threads: usize, run: impl Fn(usize) + Send + Sync + Clone + 'static) {
+    let spawn = |number| {
+        let run = run.clone();
+        thread::spawn(move || run(number))
+    };
+    let threads: Vec<_> = (0..threads).map(spawn).collect();
+    for thread in threads {
+        thread.join().expect("no thread panics");
+    }
+}
+
+#[test]
+fn nobody_is_forgotten_and_no_permit_is_lost() {
+    check(|| {
+        for limit in [1, 2] {
+            let shared = Limit::new(limit, None);
+            let calls = shared.clone();
+            all(3, move |_| {
+                for _ in 0..2 {
+                    assert_eq!(calls.call(1, 0, usize::MAX, limit as u64), None);
+                }
+            });
+            shared.is_free(limit);
+        }
+    });
+}
+
+/// One gives up at a random moment: in line, or with a permit that it was granted and did not see.
+#[test]
+fn a_place_may_be_dropped_at_any_moment() {
+    check(|| {
+        let shared = Limit::new(1, None);
+        let calls = shared.clone();
+        all(4, move |number| {
+            let patience = match number {
+                0 | 1 => usize::MAX,
+                _ => thread_rng().gen_range(1..4),
+            };
+            assert_eq!(calls.call(1, 0, patience, 1), None);
+        });
+        shared.is_free(1);
+    });
+}
+
+/// Heavy ones at the head, who leave, too: those behind them run on what is there.
+#[test]
+fn weights_and_priorities_with_some_who_give_up() {
+    check(|| {
+        let order = thread_rng().gen_bool(0.5).then(Order::priority);
+        let shared = Limit::new(3, order);
+        let calls = shared.clone();
+        all(4, move |number| {
+            let cost = thread_rng().gen_range(1..4);
+            let patience = match number {
+                0 => thread_rng().gen_range(1..4),
+                _ => usize::MAX,
+            };
+            let priority = thread_rng().gen_range(0..2);
+            assert_eq!(calls.call(cost, priority, patience, 3), None);
+        });
+        shared.is_free(3);
+    });
+}
+
+/// A limit that goes up and down under them. Who is too heavy for what is left is told so.
+#[test]
+fn a_limit_may_change_at_any_moment() {
+    check(|| {
+        let shared = Limit::new(1, None);
+        let calls = shared.clone();
+        all(4, move |number| match number {
+            0 => {
+                for limit in [3, 2, 1] {
+                    calls.line.change(|rule| rule.set(limit));
+                }
+            }
+            1 => {
+                let refused = calls.call(2, 0, usize::MAX, 3);
+                assert!(matches!(refused, None | Some(Refusal::TooHeavy(2, _))));
+            }
+            _ => assert_eq!(calls.call(1, 0, usize::MAX, 3), None),
+        });
+        shared.is_free(1);
+    });
+}
+
+/// Two quotas take turns while tokens are taken and given back: each decision is one quota's own, and no token is lost or made.
+#[test]
+fn a_quota_may_change_at_any_moment() {
+    let quota = |period, burst| {
+        let quota = Quota::with_period(std::time::Duration::from_secs(period));
+        let burst = std::num::NonZeroU32::new(burst).expect("not 0");
+        quota.expect("not 0").allow_burst(burst)
+    };
+    check(move || {
+        let (slow, fast) = (quota(3_600, 2), quota(60, 4));
+        let bucket = Arc::new(Gcra::of(slow));
+        let now = Moment::from_nanos(1 << 60);
+        let taken = Arc::new(AtomicU64::new(0));
+        let (shared, counted) = (Arc::clone(&bucket), Arc::clone(&taken));
+        all(3, move |number| match number {
+            0 => {
+                for quota in [fast, slow, fast] {
+                    shared.set_quota(quota, now);
+                }
+            }
+            _ => {
+                for _ in 0..2 {
+                    if shared.admit(1, || now) {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            }
+        });
+        let taken = taken.load(Ordering::SeqCst);
+        // The slow one holds two: what was taken beyond that, under the fast one, is forgiven then.
+        let remaining = u64::from(bucket.remaining(now));
+        assert!(remaining >= 4 - taken, "{taken} taken, {remaining} remain");
+        assert!(
+            remaining <= 4 - taken.min(2),
+            "{taken} taken, {remaining} remain"
+        );
+    });
+}
+
+#[test]
+fn tokens_that_are_given_back_are_there_again() {
+    check(|| {
+        let hour = Quota::per_hour(std::num::NonZeroU32::MIN);
+        let burst = std::num::NonZeroU32::new(3).expect("not 0");
+        let bucket = Arc::new(Gcra::of(hour.allow_burst(burst)));
+        let now = Moment::from_nanos(1 << 60);
+        let shared = Arc::clone(&bucket);
+        all(3, move |number| {
+            let cost = number as u64 + 1;
+            if shared.admit(cost, || now) {
+                shared.refund(cost);
+            }
+        });
+        assert_eq!(bucket.remaining(now), 3);
+    });
+}
