@@ -11,6 +11,7 @@ mod measure;
 mod queue;
 mod stacks;
 mod tools;
+mod waiting;
 
 use std::fmt::Debug;
 

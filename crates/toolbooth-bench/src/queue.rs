@@ -10,72 +10,64 @@ use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure as allocations;
 use governor::{Quota, RateLimiter};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use toolbooth::{ConcurrencyLimitLayer, Order, RateLimitLayer, ToolCall};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::measure::{Contender, Spread, ratio_of, rounds, timed};
 use crate::stacks::call;
-use crate::tools::{AtOnce, YieldsOnce};
+use crate::tools::AtOnce;
+use crate::waiting::{all_by_priority, all_by_semaphore, with_priority};
 use crate::{Report, runtime};
 
 const WAITERS: u32 = 100_000;
-const LIMIT: usize = 100;
 const ROUNDS: usize = 7;
 
 pub(crate) fn run(report: &mut Report) {
     queue(report);
+    queue_growth(report);
     rate_wait(report);
     waiter_bytes(report);
-}
-
-/// A limit through which so many go by priority.
-pub(crate) fn by_priority(waiters: u32) -> ConcurrencyLimitLayer {
-    ConcurrencyLimitLayer::new(LIMIT)
-        .with_queue_capacity(waiters as usize)
-        .with_order(Order::priority())
-}
-
-pub(crate) fn with_priority(number: u32) -> ToolCall<serde_json::Value> {
-    call().with_priority(i32::try_from(number % 10).unwrap_or(0))
 }
 
 /// All at once, each on a task of its own, through a limit of 100: ours by priority, and tokio's semaphore first come, first served.
 fn queue(report: &mut Report) {
     let (runtime_ours, runtime_theirs) = (runtime(), runtime());
-    let mut ours = Contender::new(move |count| {
-        timed(|| {
-            runtime_ours.block_on(async {
-                let tool = by_priority(count).layer(YieldsOnce);
-                let mut tasks = JoinSet::new();
-                for number in 0..count {
-                    tasks.spawn(tool.clone().oneshot(with_priority(number)));
-                }
-                tasks.join_all().await;
-            });
-        })
-    });
-    let mut theirs = Contender::new(move |count| {
-        timed(|| {
-            runtime_theirs.block_on(async {
-                let semaphore = Arc::new(Semaphore::new(LIMIT));
-                let mut tasks = JoinSet::new();
-                for _ in 0..count {
-                    let semaphore = Arc::clone(&semaphore);
-                    tasks.spawn(async move {
-                        let _permit = semaphore.acquire().await;
-                        YieldsOnce.oneshot(()).await
-                    });
-                }
-                tasks.join_all().await;
-            });
-        })
-    });
+    let mut ours =
+        Contender::new(move |count| timed(|| runtime_ours.block_on(all_by_priority(count))));
+    let mut theirs =
+        Contender::new(move |count| timed(|| runtime_theirs.block_on(all_by_semaphore(count))));
     rounds(ROUNDS, WAITERS, &mut [&mut ours, &mut theirs]);
     report.ratio("queue", ratio_of(&ours, &theirs));
     report.nanos("queue", &ours);
     report.nanos("queue_semaphore", &theirs);
+}
+
+/// Instructions a waiter with 100,000 in line, as a part of those with 1,000, where there is valgrind to count them.
+fn queue_growth(report: &mut Report) {
+    let per_waiter = |waiters: u32| {
+        // What the program does besides is in both.
+        let [less, more] = [waiters, 2 * waiters].map(instructions);
+        Some((more? - less?) / f64::from(waiters))
+    };
+    if let (Some(few), Some(many)) = (per_waiter(1_000), per_waiter(WAITERS / 2)) {
+        report.ratio("queue_growth", Spread::of([many / few].into_iter()));
+        report
+            .lines
+            .push(format!("instructions queue {few:.0} {many:.0}"));
+    }
+}
+
+fn instructions(waiters: u32) -> Option<f64> {
+    let program = std::env::current_exe().ok()?.with_file_name("instructions");
+    let counted = std::process::Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args(["queue", &waiters.to_string()])
+        .output();
+    let said = String::from_utf8(counted.ok()?.stderr).ok()?;
+    let line = said.lines().find(|line| line.contains("Collected"))?;
+    line.split_whitespace().last()?.parse().ok()
 }
 
 /// Counts how often it is polled.

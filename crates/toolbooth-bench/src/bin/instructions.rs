@@ -8,6 +8,8 @@
 mod stacks;
 #[path = "../tools.rs"]
 mod tools;
+#[path = "../waiting.rs"]
+mod waiting;
 
 use std::fmt::Debug;
 use std::process::ExitCode;
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
             "rate" => run!(RateLimitLayer::new(stacks::quota()).layer(AtOnce), call),
             "cleanup" => run!(CleanupLayer::new().layer(AtOnce), call),
             "partial" => run!(PartialResultLayer::new().layer(AtOnce), call),
+            "queue" => waiting::all_by_priority(count).await,
+            "queue_semaphore" => waiting::all_by_semaphore(count).await,
             other => {
                 eprintln!("no stack named `{other}`");
                 return ExitCode::FAILURE;

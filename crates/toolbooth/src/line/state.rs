@@ -135,7 +135,7 @@ impl<R: Rule> Line<R> {
     pub(crate) fn refund(&self, cost: u64) {
         self.rule.refund(cost);
         if self.queued.load(Ordering::SeqCst) > 0 {
-            self.pass_on(self.lock());
+            self.pass_on(self.lock(), cost);
         }
     }
 
@@ -161,7 +161,8 @@ impl<R: Rule> Line<R> {
         let ticket = state.waiting.push(who, waker);
         self.settle(state);
         // The first of all has had its last look.
-        if first || state.waiting.first(now).map(|(next, _)| next) != Some(ticket) {
+        let in_vain = first || state.waiting.is_uniform();
+        if in_vain || state.waiting.first(now).map(|(next, _)| next) != Some(ticket) {
             return Some(ticket);
         }
         match self.grant(state, now) {
@@ -200,20 +201,30 @@ impl<R: Rule> Line<R> {
         }
         let waker = state.waiting.leave(ticket);
         self.shrunk(&mut state);
-        self.pass_on(state);
+        self.pass_on(state, 0);
         drop(waker);
     }
 
-    /// Admits as many as the rule does.
-    fn pass_on(&self, mut state: MutexGuard<'_, State>) {
-        if state.waiting.is_empty() {
+    /// Admits as many as the rule does, now that so much was given back.
+    fn pass_on(&self, mut state: MutexGuard<'_, State>, given_back: u64) {
+        let most = match state.waiting.is_uniform() {
+            true => given_back,
+            false => u64::MAX,
+        };
+        if state.waiting.is_empty() || most == 0 {
             return;
         }
-        let now = Moment::now();
+        let now = match R::TIMED || state.waiting.ages() {
+            true => Moment::now(),
+            // Nobody looks at it.
+            false => Moment::from_nanos(0),
+        };
         let first = self.grant(&mut state, now);
         let others: Vec<Waker> = match first {
-            Some(_) => std::iter::from_fn(|| self.grant(&mut state, now)).collect(),
-            None => Vec::new(),
+            Some(_) if most > 1 => (1..most)
+                .map_while(|_| self.grant(&mut state, now))
+                .collect(),
+            _ => Vec::new(),
         };
         let drivers = self.hurry(&state, now);
         drop(state);

@@ -70,9 +70,10 @@ impl Fair {
         }
     }
 
-    pub(super) fn first(&self) -> Option<Ticket> {
-        let ((_, ticket), _) = self.heads.first_key_value()?;
-        Some(*ticket)
+    pub(super) fn first(&self) -> Option<(Ticket, u64)> {
+        let ((_, ticket), key) = self.heads.first_key_value()?;
+        let cost = self.flows.get(key)?.waiting.get(ticket)?;
+        Some((*ticket, *cost))
     }
 
     pub(super) fn remove(&mut self, ticket: Ticket, who: &Who, served: bool) {

@@ -1,7 +1,7 @@
 //! Priority: the highest class first; within a class first come, first served, or fair between keys.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::fair::Fair;
 use super::{Ticket, Who};
@@ -22,7 +22,8 @@ struct Class {
 
 #[derive(Debug)]
 enum Members {
-    Fifo(BTreeSet<Ticket>),
+    /// Each with what it takes.
+    Fifo(BTreeMap<Ticket, u64>),
     Fair(Fair),
 }
 
@@ -45,16 +46,19 @@ impl Classes {
         class.cost = class.cost.saturating_add(who.cost);
         match &mut class.members {
             Members::Fifo(members) => {
-                members.insert(ticket);
+                members.insert(ticket, who.cost);
             }
             Members::Fair(members) => members.push(ticket, who),
         }
     }
 
-    pub(super) fn first(&self) -> Option<Ticket> {
+    /// Whose turn it is, and what that takes.
+    pub(super) fn first(&self) -> Option<(Ticket, u64)> {
         let (_, class) = self.classes.first_key_value()?;
         match &class.members {
-            Members::Fifo(members) => members.first().copied(),
+            Members::Fifo(members) => members
+                .first_key_value()
+                .map(|(ticket, cost)| (*ticket, *cost)),
             Members::Fair(members) => members.first(),
         }
     }
@@ -99,7 +103,7 @@ impl Class {
             cost: 0,
             members: match fair {
                 true => Members::Fair(Fair::new()),
-                false => Members::Fifo(BTreeSet::new()),
+                false => Members::Fifo(BTreeMap::new()),
             },
         }
     }

@@ -103,18 +103,27 @@ impl<T> Queue<T> {
 
     /// Whose turn it is, and what that takes.
     pub(in crate::line) fn first(&self, now: Moment) -> Option<(Ticket, u64)> {
-        let (oldest, waiting) = self.waiting.first_key_value()?;
-        let Some(classes) = &self.classes else {
-            return Some((*oldest, waiting.who.cost));
-        };
-        if self
-            .aged_at(&waiting.who)
-            .is_some_and(|aged_at| aged_at <= now)
-        {
-            return Some((*oldest, waiting.who.cost));
+        if let Some(classes) = &self.classes {
+            let aged = |(_, waiting): &(&Ticket, &Waiting<T>)| {
+                let aged_at = self.aged_at(&waiting.who);
+                aged_at.is_some_and(|aged_at| aged_at <= now)
+            };
+            if self.aging.is_none() || self.waiting.first_key_value().filter(aged).is_none() {
+                return classes.first();
+            }
         }
-        let ticket = classes.first()?;
-        Some((ticket, self.waiting.get(&ticket)?.who.cost))
+        let (oldest, waiting) = self.waiting.first_key_value()?;
+        Some((*oldest, waiting.who.cost))
+    }
+
+    /// Whether all take one: then nobody is let in but for somebody who gave one back.
+    pub(in crate::line) fn is_uniform(&self) -> bool {
+        u64::try_from(self.waiting.len()) == Ok(self.cost)
+    }
+
+    /// Whether who is first depends on the time.
+    pub(in crate::line) const fn ages(&self) -> bool {
+        self.aging.is_some() && self.classes.is_some()
     }
 
     /// When somebody else's turn comes though nobody is served, comes or leaves: who waits longest has waited long enough.
