@@ -1,9 +1,11 @@
-//! Who may run, when, and who goes first: limits, rates, the order of the line, limits by tool and by key, and limits that change,
+//! Who may run, when, and who goes first: limits, rates, the order of the line, limits by tool and by key, circuit breakers, and limits that change,
 //! as equalities on the paused clock.
 //!
 //! Each test bears the name of its guarantee: L is the concurrency limit, Q the rate limit. The others are named after the cases in which other crates go
 //! wrong; of those, the ones that are about composition with tower's layers (`rl1`, `rl2c`, `rl4`, `bh3`, `tw3`) are in `foreign.rs`.
 
+#[path = "admission/breaker.rs"]
+mod breaker;
 #[path = "admission/changes.rs"]
 mod changes;
 #[path = "admission/concurrency.rs"]

@@ -2,6 +2,9 @@
 //!
 //! The tests are named after the cases in which other crates' tasks hang for good.
 
+#[path = "pressure/breaker.rs"]
+mod breaker;
+
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -9,8 +9,8 @@ use governor::Quota;
 use serde_json::json;
 use tokio::time::sleep;
 use toolbooth::{
-    CallContext, ConcurrencyLimitLayer, ErrorKind, Order, Outcome, RateLimitLayer, ToolCall,
-    ToolError, ToolOutput, tool_fn,
+    CallContext, CircuitBreakerLayer, ConcurrencyLimitLayer, ErrorKind, Order, Outcome,
+    RateLimitLayer, ToolCall, ToolError, ToolOutput, tool_fn,
 };
 use toolbooth_test::{
     FailingTool, FastTool, Finished, RateLimitedTool, Recorder, ResourceIntensiveTool, SlowTool,
@@ -138,6 +138,30 @@ async fn cascading_failure_20() {
     let expected = [vec![Outcome::Completed; 14], vec![Outcome::Failed; 6]].concat();
     assert_eq!(outcomes, expected);
     assert_eq!(tool.calls(), 20);
+}
+
+/// The fifth failure in a row opens the breaker, so that the last call does not reach the tool.
+#[tokio::test(start_paused = true)]
+async fn cascading_failure_20_behind_a_breaker() {
+    let tool = FailingTool::new(14);
+    let stack = CircuitBreakerLayer::new().layer(tool.clone());
+    let mut outcomes = Vec::new();
+    for _ in 0..20 {
+        let result = stack.clone().oneshot(call("failing")).await;
+        outcomes.push(result.map_or_else(|error| error.outcome(), |_| Outcome::Completed));
+    }
+    let failed = vec![Outcome::Failed; 5];
+    let expected = [
+        vec![Outcome::Completed; 14],
+        failed,
+        vec![Outcome::Rejected],
+    ]
+    .concat();
+    assert_eq!(outcomes, expected);
+    assert_eq!(tool.calls(), 19);
+    let refused = stack.oneshot(call("failing")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::CircuitOpen);
+    assert_eq!(refused.retry_after(), Some(ms(30_000)));
 }
 
 #[tokio::test(start_paused = true)]

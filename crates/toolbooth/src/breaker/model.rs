@@ -236,7 +236,8 @@ fn compare(settings: Settings, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 prop_assert_eq!(rule.state(moment), model.state);
             }
             Step::Trip => {
-                rule.open(moment);
+                rule.trip(moment);
+                model.look(now);
                 model.open(now);
             }
             Step::Reset => {
@@ -373,7 +374,7 @@ fn a_million_times_the_last_so_many_calls_are_those() -> Result<(), crate::Confi
 fn changes_that_nobody_takes_are_merged() {
     let mut rule = Rule::new(BreakerPolicy::new());
     for _ in 0..1_000 {
-        rule.open(Moment::from_nanos(1));
+        rule.trip(Moment::from_nanos(1));
         rule.close();
     }
     rule.disable();

@@ -38,10 +38,7 @@ pub struct BreakerPolicy {
 
 /// What a rate is over: the last so many calls, or those of the last while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a window is of calls or of time, there is no third"
-)]
+#[non_exhaustive]
 pub enum Over {
     /// The last so many calls: the window slides with each of them.
     Calls(u32),

@@ -184,8 +184,13 @@ impl Rule {
         self.current()
     }
 
-    /// Opens it, whatever it was.
-    pub(super) fn open(&mut self, now: Moment) {
+    /// Opens it by hand, whatever it is at this time.
+    pub(super) fn trip(&mut self, now: Moment) {
+        self.catch_up(now);
+        self.open(now);
+    }
+
+    fn open(&mut self, now: Moment) {
         self.trips = self.trips.saturating_add(1);
         let open_for = self.policy.open_for(self.trips);
         let until = now.after(open_for);

@@ -116,7 +116,7 @@ impl Breaker {
     }
 
     pub(super) fn trip(&self, now: Moment) {
-        self.locked(|rule| rule.open(now));
+        self.locked(|rule| rule.trip(now));
     }
 
     pub(super) fn reset(&self) {

@@ -1,0 +1,189 @@
+//! One circuit breaker and several threads: as many probes as there may be, none of them lost, and changes told in order.
+
+use std::time::Duration;
+
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::atomic::{AtomicUsize, Ordering};
+use shuttle::sync::{Arc, Mutex};
+use shuttle::thread;
+use toolbooth_core::Moment;
+
+use super::policy::BreakerPolicy;
+use super::rule::{BreakerState, Verdict};
+use super::shared::{Breaker, Listeners};
+
+/// Random orders, and orders with few changes between threads at the worst moments.
+fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(test.clone(), 2_000);
+    shuttle::check_pct(test, 500, 3);
+}
+
+fn at(nanos: u64) -> Moment {
+    Moment::from_nanos(1_000 + nanos)
+}
+
+/// Open for 10 ns at a time, and opened at the second failure in a row.
+fn breaker(probes: u32) -> Arc<Breaker> {
+    let policy = BreakerPolicy::new()
+        .with_consecutive_failures(2)
+        .and_then(|policy| policy.with_probes(probes))
+        .expect("the settings are valid")
+        .with_open_time(Duration::from_nanos(10));
+    Arc::new(Breaker::new(policy, None, Arc::default()))
+}
+
+fn any_verdict() -> Verdict {
+    match thread_rng().gen_range(0..3) {
+        0 => Verdict::Success,
+        1 => Verdict::Failure,
+        _ => Verdict::None,
+    }
+}
+
+fn all(threads: usize, run: impl Fn(usize) + Send + Sync + Clone + 'static) {
+    let spawn = |thread| {
+        let run = run.clone();
+        thread::spawn(move || run(thread))
+    };
+    let threads: Vec<_> = (0..threads).map(spawn).collect();
+    for thread in threads {
+        thread.join().expect("no thread panics");
+    }
+}
+
+#[test]
+fn no_more_probes_than_may_be_and_none_is_lost() {
+    check(|| {
+        for probes in [1, 2] {
+            let breaker = breaker(probes);
+            breaker.trip(at(0));
+            let under_way = Arc::new(AtomicUsize::new(0));
+            let (shared, running) = (Arc::clone(&breaker), Arc::clone(&under_way));
+            all(3, move |_| {
+                for _ in 0..2 {
+                    let Ok(generation) = shared.admit(|| at(10)) else {
+                        continue;
+                    };
+                    let others = running.fetch_add(1, Ordering::SeqCst);
+                    assert!(others < probes as usize, "one probe too many");
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    // Dropped at any moment.
+                    shared.record(generation, Verdict::None, Duration::ZERO, || at(10));
+                }
+            });
+            assert_eq!(breaker.state(at(10)), BreakerState::HalfOpen);
+            let admitted: Vec<_> = (0..3).map(|_| breaker.admit(|| at(10)).is_ok()).collect();
+            assert_eq!(admitted, [true, probes == 2, false]);
+        }
+    });
+}
+
+#[test]
+fn one_of_many_probes_closes_it_once() {
+    check(|| {
+        let breaker = breaker(1);
+        breaker.trip(at(0));
+        let passed = Arc::new(AtomicUsize::new(0));
+        let (shared, counted) = (Arc::clone(&breaker), Arc::clone(&passed));
+        all(3, move |_| {
+            if let Ok(generation) = shared.admit(|| at(10)) {
+                if shared.state(at(10)) == BreakerState::HalfOpen {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+                shared.record(generation, Verdict::Success, Duration::ZERO, || at(10));
+            }
+        });
+        assert_eq!(breaker.state(at(10)), BreakerState::Closed);
+        assert_eq!(passed.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn what_was_let_through_before_a_change_changes_nothing() {
+    check(|| {
+        let breaker = breaker(1);
+        let old: Vec<_> = (0..4)
+            .map(|_| breaker.admit(|| at(0)).expect("it is closed"))
+            .collect();
+        breaker.trip(at(0));
+        let shared = Arc::clone(&breaker);
+        // Three come back with whatever they have, and one thread probes.
+        all(4, move |thread| match thread {
+            0 => {
+                let probe = shared.admit(|| at(10)).expect("there was no other");
+                assert_eq!(shared.state(at(10)), BreakerState::HalfOpen);
+                shared.record(probe, Verdict::None, Duration::ZERO, || at(10));
+            }
+            thread => shared.record(old[thread], any_verdict(), Duration::ZERO, || at(10)),
+        });
+        assert_eq!(breaker.state(at(10)), BreakerState::HalfOpen);
+        assert!(breaker.admit(|| at(10)).is_ok());
+        assert!(breaker.admit(|| at(10)).is_err());
+    });
+}
+
+#[test]
+fn the_second_of_two_failures_opens_it_however_they_come() {
+    check(|| {
+        let breaker = breaker(1);
+        let shared = Arc::clone(&breaker);
+        all(2, move |_| {
+            if let Ok(generation) = shared.admit(|| at(0)) {
+                shared.record(generation, Verdict::Failure, Duration::ZERO, || at(0));
+            }
+        });
+        assert_eq!(breaker.state(at(0)), BreakerState::Open);
+        assert!(breaker.admit(|| at(9)).is_err());
+    });
+}
+
+#[test]
+fn changes_are_told_in_order_and_none_is_left_out() {
+    check(|| {
+        let listeners = Arc::new(Listeners::default());
+        let policy = BreakerPolicy::new().with_open_time(Duration::ZERO);
+        let breaker = Arc::new(Breaker::new(policy, None, Arc::clone(&listeners)));
+        let told = Arc::new(Mutex::new(BreakerState::Closed));
+        let (last, telling) = (Arc::clone(&told), Arc::new(AtomicUsize::new(0)));
+        listeners.add(move |change| {
+            assert_eq!(
+                telling.fetch_add(1, Ordering::SeqCst),
+                0,
+                "two tell at once"
+            );
+            let mut last = last.lock().expect("no panic under it");
+            assert_eq!(*last, change.from);
+            *last = change.to;
+            telling.fetch_sub(1, Ordering::SeqCst);
+        });
+        let shared = Arc::clone(&breaker);
+        all(3, move |thread| match thread {
+            0 => shared.trip(at(0)),
+            1 => shared.disable(),
+            _ => {
+                shared.reset();
+                if let Ok(generation) = shared.admit(|| at(0)) {
+                    shared.record(generation, any_verdict(), Duration::ZERO, || at(0));
+                }
+            }
+        });
+        let state = breaker.state(at(0));
+        assert_eq!(*told.lock().expect("no panic under it"), state);
+    });
+}
+
+#[test]
+fn what_is_read_without_the_lock_is_what_the_rule_says() {
+    check(|| {
+        let breaker = breaker(1);
+        let shared = Arc::clone(&breaker);
+        all(3, move |thread| match thread {
+            0 => shared.trip(at(0)),
+            1 => shared.reset(),
+            _ => shared.disable(),
+        });
+        // Asked first, since every look at the rule sets the gate right.
+        let passes = breaker.admit(|| at(0)).is_ok();
+        assert_eq!(passes, breaker.state(at(0)) != BreakerState::Open);
+    });
+}
