@@ -234,7 +234,7 @@ async fn fair_by_key_a_key_that_is_too_long_is_refused() {
     assert_eq!(refused.kind(), ErrorKind::InvalidArguments);
     assert_eq!(
         refused.to_string(),
-        "invalid arguments at `key`: a limit's key may have 1024 bytes, and this one has 1000000"
+        "invalid arguments at `key`: a key may have 1024 bytes, and this one has 1000000"
     );
     let longest = begin(&stack, of(&long[..1_024], 0).with_id("longest")).await;
     running.await.unwrap().unwrap();

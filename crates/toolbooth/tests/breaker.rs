@@ -6,6 +6,8 @@ mod support;
 mod counts;
 #[path = "breaker/handles.rs"]
 mod handles;
+#[path = "breaker/keys.rs"]
+mod keys;
 #[path = "breaker/probes.rs"]
 mod probes;
 

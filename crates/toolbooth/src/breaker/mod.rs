@@ -26,6 +26,9 @@
 //! # }
 //! ```
 //!
+//! One breaker is for all calls; [`per_tool`](CircuitBreakerLayer::per_tool) makes one for each tool, [`by`](CircuitBreakerLayer::by) one for each
+//! key, such as the host that is asked.
+//!
 //! Closed, calls go through and are counted; open, they are refused; after the open time it is half-open: one call at a time, or
 //! [as many as it probes with](BreakerPolicy::with_probes), goes through, and its result closes or opens it. Which failures open it, and for how long, is the
 //! [`BreakerPolicy`]. A call counts in the state in which it was let through: one from before a change changes nothing.
@@ -50,6 +53,7 @@
 //! Dropping the future ends the call; a probe that is dropped makes way for the next one.
 //!
 //! # Errors
+//! `Overloaded` and `InvalidArguments` for a key [for which there is no room](CircuitBreakerLayer::with_key_bounds), or that is too long.
 //! `CircuitOpen`, with the time after which a call is let through; without one while a probe is under way. `Timeout` for a call that comes at
 //! or after its deadline, so that it is no probe.
 //!
@@ -62,10 +66,11 @@
 //!
 //! # Cost
 //! A call through a breaker that is closed allocates nothing. Where only failures in a row count it takes no lock, until one fails;
-//! where a rate counts, its result takes one for a moment. A window of calls holds a bit for each, one of time ten counts.
+//! where a rate counts, its result takes one for a moment; by tool or by key, finding the breaker takes one more. A window of calls holds a bit for each, one of time ten counts.
 
 mod counting;
 mod future;
+mod keyed;
 mod layer;
 #[cfg(test)]
 mod model;

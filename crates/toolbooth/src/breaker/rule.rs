@@ -184,6 +184,14 @@ impl Rule {
         self.current()
     }
 
+    /// Until when it refuses calls at the least.
+    pub(super) fn shut_until(&self) -> Moment {
+        match self.phase {
+            Phase::Open { until } => until.unwrap_or(Moment::from_nanos(u64::MAX)),
+            Phase::Closed | Phase::HalfOpen { .. } | Phase::Disabled => Moment::from_nanos(0),
+        }
+    }
+
     /// Opens it by hand, whatever it is at this time.
     pub(super) fn trip(&mut self, now: Moment) {
         self.catch_up(now);

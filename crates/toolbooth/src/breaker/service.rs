@@ -56,17 +56,14 @@ where
     }
 
     fn call(&mut self, mut request: R) -> Self::Future {
-        let context = request.context();
-        // Asked before the call is entered, since whose key it is says code that may panic.
-        let breaker = self.layer.breaker_of(context);
-        let part = context.enter();
+        let (part, breaker) = self.layer.find(request.context().enter());
         let admitted = match breaker {
             Ok(None) => {
                 let watch = ResponseWatch::uncounted(part);
                 return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
             }
             Ok(Some(breaker)) => admit(breaker, &part),
-            Err(full) => Err(full),
+            Err(refusal) => Err(refusal),
         };
         match admitted {
             Ok((breaker, generation)) => {

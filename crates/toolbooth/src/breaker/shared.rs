@@ -59,9 +59,19 @@ pub(super) struct Listeners(Mutex<Vec<Arc<Listener>>>);
 // === impl Breaker ===
 
 impl Breaker {
-    pub(super) fn new(policy: BreakerPolicy, key: Option<Name>, listeners: Arc<Listeners>) -> Self {
+    pub(super) fn new(
+        policy: BreakerPolicy,
+        key: Option<Name>,
+        listeners: Arc<Listeners>,
+        disabled: bool,
+    ) -> Self {
         let (timed, counting) = (policy.slow.is_some(), policy.counting.clone());
-        let rule = Rule::new(policy);
+        let mut rule = Rule::new(policy);
+        if disabled {
+            rule.disable();
+            // It was made so: there is nothing to tell.
+            rule.next_change();
+        }
         Self {
             gate: AtomicU64::new(rule.gate().bits()),
             locked: Mutex::new(Locked {
@@ -108,6 +118,14 @@ impl Breaker {
     ) {
         if !self.gate().ignores(generation, verdict) {
             self.locked(|rule| rule.record(generation, verdict, took, now));
+        }
+    }
+
+    /// From when on it may be forgotten, if nobody uses it.
+    pub(super) fn forgettable_from(&self) -> Moment {
+        match self.gate().is_free() {
+            Some(_) => Moment::from_nanos(0),
+            None => self.locked(|rule| rule.shut_until()),
         }
     }
 

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
-#[cfg(any(feature = "concurrency", feature = "rate"))]
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 use toolbooth_core::CallContext;
 use toolbooth_core::{BoxError, CancelReason, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
@@ -74,11 +74,11 @@ struct Armed<'a, S: Service<R>, R, W: LayerWatch, A>(Option<Pin<&'a mut Guarded<
 struct Untold<W: Watch>(Option<W>);
 
 /// The same for a part that has no watch yet.
-#[cfg(any(feature = "concurrency", feature = "rate"))]
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 struct Unended(Option<Part>);
 
 /// Asks what the user said about calls of this one; a panic of that ends the call as one.
-#[cfg(any(feature = "concurrency", feature = "rate"))]
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&CallContext) -> T) -> (Part, T) {
     let mut unended = Unended(None);
     let said = user(unended.0.insert(part).context());
@@ -349,7 +349,7 @@ impl<W: Watch> Drop for Untold<W> {
     }
 }
 
-#[cfg(any(feature = "concurrency", feature = "rate"))]
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 impl Drop for Unended {
     fn drop(&mut self) {
         if let Some(part) = self.0.take() {

@@ -69,6 +69,7 @@ impl<V: Idle> Keys<V> {
     }
 
     /// The value of a key that was asked for before.
+    #[cfg(any(feature = "concurrency", feature = "rate"))]
     pub(crate) fn get(&self, key: &str) -> Option<&Arc<V>> {
         self.entries.get(key).map(|entry| &entry.value)
     }
@@ -142,8 +143,7 @@ impl KeyRefusal {
     pub(crate) fn error(self) -> ToolError {
         match self {
             Self::TooLong(bytes) => {
-                let message =
-                    format!("a limit's key may have {MAX_KEY} bytes, and this one has {bytes}");
+                let message = format!("a key may have {MAX_KEY} bytes, and this one has {bytes}");
                 ToolError::invalid_arguments("key", message)
             }
             Self::TooMany(keys) => ToolError::overloaded(OverloadReason::too_many_keys(keys)),

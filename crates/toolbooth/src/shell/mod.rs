@@ -16,7 +16,7 @@ mod contained;
     feature = "spawn"
 ))]
 mod guarded;
-#[cfg(any(feature = "concurrency", feature = "rate"))]
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) mod keys;
 mod per_tool;
 #[cfg(any(
@@ -35,7 +35,9 @@ pub use config::ConfigError;
 #[cfg(any(feature = "catch-panic", feature = "spawn"))]
 pub(crate) use contained::Contained;
 #[cfg(any(feature = "concurrency", feature = "rate"))]
-pub(crate) use guarded::{Admit, ask};
+pub(crate) use guarded::Admit;
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
+pub(crate) use guarded::ask;
 #[cfg(any(
     feature = "breaker",
     feature = "timeout",

@@ -29,7 +29,7 @@ fn breaker(probes: u32) -> Arc<Breaker> {
         .and_then(|policy| policy.with_probes(probes))
         .expect("the settings are valid")
         .with_open_time(Duration::from_nanos(10));
-    Arc::new(Breaker::new(policy, None, Arc::default()))
+    Arc::new(Breaker::new(policy, None, Arc::default(), false))
 }
 
 fn any_verdict() -> Verdict {
@@ -142,7 +142,7 @@ fn changes_are_told_in_order_and_none_is_left_out() {
     check(|| {
         let listeners = Arc::new(Listeners::default());
         let policy = BreakerPolicy::new().with_open_time(Duration::ZERO);
-        let breaker = Arc::new(Breaker::new(policy, None, Arc::clone(&listeners)));
+        let breaker = Arc::new(Breaker::new(policy, None, Arc::clone(&listeners), false));
         let told = Arc::new(Mutex::new(BreakerState::Closed));
         let (last, telling) = (Arc::clone(&told), Arc::new(AtomicUsize::new(0)));
         listeners.add(move |change| {
