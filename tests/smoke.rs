@@ -523,7 +523,7 @@ fn a_tool_that_never_yields(cleanup_is_outside: bool) {
         .worker_threads(2)
         .enable_time()
         .build()
-        .unwrap();
+        .expect("a runtime can be built");
     let cleanup = CleanupLayer::new();
     let concurrency = ConcurrencyLimitLayer::new(1);
     let (release, running) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -563,7 +563,7 @@ fn a_tool_that_never_yields(cleanup_is_outside: bool) {
             told.send((outcome, running))
                 .expect("the test waits for it");
         });
-        let error = tool.oneshot(call).await.unwrap_err();
+        let error = tool.oneshot(call).await.expect_err("it blocks");
         assert_eq!(error.kind(), ErrorKind::Timeout);
         // It has not moved, and its permit is where it is.
         assert_eq!(running.load(Ordering::SeqCst), 1);
@@ -580,6 +580,6 @@ fn a_tool_that_never_yields(cleanup_is_outside: bool) {
         assert_eq!(concurrency.available(), 1);
         // The wait for the task, and the hook, which runs when what the tool held is gone.
         assert_eq!(report.ran, 2);
-        assert_eq!(seen.await.unwrap(), (Outcome::TimedOut, 0));
+        assert_eq!(seen.await.expect("the task ends"), (Outcome::TimedOut, 0));
     });
 }

@@ -104,7 +104,7 @@ impl Toolbox {
             shared,
             by_tool,
             told: Arc::default(),
-            limit: AtomicU32::new(START as u32),
+            limit: AtomicU32::new(u32::try_from(START).expect("20 fits")),
         }
     }
 
