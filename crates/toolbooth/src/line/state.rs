@@ -135,7 +135,12 @@ impl<R: Rule> Line<R> {
     pub(crate) fn refund(&self, cost: u64) {
         self.rule.refund(cost);
         if self.queued.load(Ordering::SeqCst) > 0 {
-            self.pass_on(self.lock(), cost);
+            let state = self.lock();
+            let most = match state.waiting.is_uniform() {
+                true => cost,
+                false => u64::MAX,
+            };
+            self.pass_on(state, most);
         }
     }
 
@@ -199,18 +204,19 @@ impl<R: Rule> Line<R> {
             drop(state);
             return self.refund(cost);
         }
+        // Where all take one, nothing is free that one who gives up could have kept from the others.
+        let most = match state.waiting.is_uniform() {
+            true => 0,
+            false => u64::MAX,
+        };
         let waker = state.waiting.leave(ticket);
         self.shrunk(&mut state);
-        self.pass_on(state, 0);
+        self.pass_on(state, most);
         drop(waker);
     }
 
-    /// Admits as many as the rule does, now that so much was given back.
-    fn pass_on(&self, mut state: MutexGuard<'_, State>, given_back: u64) {
-        let most = match state.waiting.is_uniform() {
-            true => given_back,
-            false => u64::MAX,
-        };
+    /// Admits as many as the rule does, but no more than can be.
+    fn pass_on(&self, mut state: MutexGuard<'_, State>, most: u64) {
         if state.waiting.is_empty() || most == 0 {
             return;
         }
