@@ -1,11 +1,17 @@
 //! What a call starts ends with it: cancellation that reaches everything, and shutdown.
 
+#![expect(clippy::panic, reason = "tools panic here")]
+
+#[path = "spawned/blocking.rs"]
+mod blocking;
 #[path = "spawned/cancel.rs"]
 mod cancel;
 #[path = "spawned/child.rs"]
 mod child;
 #[path = "spawned/close.rs"]
 mod close;
+#[path = "spawned/tasks.rs"]
+mod tasks;
 
 use std::num::NonZeroU32;
 use std::time::Duration;

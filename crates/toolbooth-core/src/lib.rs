@@ -19,6 +19,7 @@ pub use call::{
     MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, RunHooks, Tally,
     ToolCall,
 };
+pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};
 pub use outcome::{CancelReason, Outcome};
 pub use seam::{Answer, End, Part, Piece, ToolRequest, ToolResponse, Watch, checked};

@@ -2,17 +2,19 @@
 
 use std::any::Any;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::Name;
+use super::spawned::Tasks;
 use crate::answer::Partial;
 use crate::outcome::Outcome;
 
@@ -63,11 +65,13 @@ pub trait RunHooks: fmt::Debug + Send + Sync + 'static {
     fn run_hooks(&self, hooks: Hooks, end: CleanupEnd);
 }
 
-/// The hooks of a call, for whoever runs them.
+/// The hooks of a call, and the tasks that it started, for whoever runs and ends them.
 #[derive(Default)]
 pub struct Hooks {
     list: Vec<Hook>,
     runtime: Option<Handle>,
+    /// Waited for before the first hook runs.
+    tasks: Tasks,
 }
 
 /// Hooks on their way to being run: what is dropped unrun counts as abandoned.
@@ -136,7 +140,7 @@ impl Hooks {
     /// Whether there is nothing to run.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.tasks.is_empty()
     }
 
     /// The runtime on which the first hook was registered, or else the current one.
@@ -145,43 +149,35 @@ impl Hooks {
         self.runtime.clone().or_else(|| Handle::try_current().ok())
     }
 
-    /// Runs the hooks one after the other, last in first out, each for `limit` at most. A hook that
-    /// panics or overruns is reported, and stops no other.
+    /// Waits until the tasks of the call have stopped, for `limit` at most. Then runs the hooks one after the other, last in
+    /// first out, each for `limit` at most. A hook that panics or overruns is reported, and stops no other.
     ///
-    /// Dropping the future abandons the hooks that have not run to their end, and says so to `tally`.
+    /// When `stop` comes, or the future is dropped, the hooks that have not run to their end are abandoned, and `tally` is told so.
+    /// The future is done when the tasks have stopped, too: one that blocks its thread is waited for.
     pub fn run<T: Tally>(
         mut self,
         end: CleanupEnd,
         limit: Duration,
         tally: T,
+        stop: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = ()> + Send {
-        let mut batch = Batch {
+        let batch = Batch {
             list: std::mem::take(&mut self.list),
             running: false,
             call: end.call.clone(),
             tally,
         };
+        let mut tasks = std::mem::take(&mut self.tasks);
         async move {
-            while let Some(hook) = batch.list.pop() {
-                batch.running = true;
-                let end = end.clone();
-                let mut hook = Box::pin(async move { hook(end).await });
-                let done = tokio::time::timeout(limit, caught(hook.as_mut())).await;
-                // A hook that panics even when it is dropped stops no other.
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
-                batch.running = false;
-                let Called { tool, id } = &batch.call;
-                let failure = match (done, dropped) {
-                    (Ok(Ok(())), Ok(())) => {
-                        batch.tally.ran();
-                        continue;
-                    }
-                    (Err(_), _) => "stopped at its limit",
-                    _ => "panicked",
-                };
-                tracing::warn!(%tool, call_id = %id, ?limit, failure, "a cleanup hook failed");
-                batch.tally.failed();
-            }
+            let hooks = async {
+                if !tasks.stopped(limit).await {
+                    let Called { tool, id } = &batch.call;
+                    tracing::warn!(%tool, call_id = %id, ?limit, "tasks of a call do not stop");
+                }
+                batch.run(&end, limit).await;
+            };
+            until(stop, hooks).await;
+            tasks.join().await;
         }
         .in_current_span()
     }
@@ -191,18 +187,34 @@ impl Hooks {
         if self.list.len() >= MAX_HOOKS {
             return Some(hook);
         }
-        if self.runtime.is_none() {
-            self.runtime = Handle::try_current().ok();
-        }
+        self.remember_runtime();
         self.list.push(hook);
         None
     }
 
+    fn remember_runtime(&mut self) {
+        if self.runtime.is_none() {
+            self.runtime = Handle::try_current().ok();
+        }
+    }
+
+    /// The tasks, to add one or to stop them.
+    pub(super) const fn tasks(&mut self) -> &mut Tasks {
+        &mut self.tasks
+    }
+
+    pub(super) fn push_task(&mut self, depth: u32, task: JoinHandle<()>) {
+        self.remember_runtime();
+        self.tasks.push(depth, task);
+    }
+
     /// Takes over the hooks of an attempt, if there is room for all; else leaves them where they are.
     pub(super) fn append(&mut self, hooks: &mut Self) -> bool {
-        let room = self.list.len() + hooks.list.len() <= MAX_HOOKS;
+        let room = self.list.len() + hooks.list.len() <= MAX_HOOKS
+            && self.tasks.has_room(hooks.tasks.len());
         if room {
             self.list.append(&mut hooks.list);
+            self.tasks.append(&mut hooks.tasks);
             self.runtime = self.runtime.take().or(hooks.runtime.take());
         }
         room
@@ -211,7 +223,7 @@ impl Hooks {
     /// Runs the hooks where no cleanup layer does: on a task that nobody waits for.
     pub(super) fn run_untracked(self, end: CleanupEnd) {
         let runtime = self.runtime();
-        let run = self.run(end, DEFAULT_HOOK_LIMIT, Untracked);
+        let run = self.run(end, DEFAULT_HOOK_LIMIT, Untracked, pending());
         if let Some(runtime) = runtime {
             runtime.spawn(run);
         }
@@ -223,6 +235,7 @@ impl From<Hook> for Hooks {
         Self {
             list: vec![hook],
             runtime: None,
+            tasks: Tasks::default(),
         }
     }
 }
@@ -231,6 +244,7 @@ impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
             .field("len", &self.list.len())
+            .field("tasks", &self.tasks.len())
             .finish_non_exhaustive()
     }
 }
@@ -242,6 +256,33 @@ impl Drop for Hooks {
                 hooks = self.list.len(),
                 "cleanup hooks were dropped without being run"
             );
+        }
+    }
+}
+
+// === impl Batch ===
+
+impl<T: Tally> Batch<T> {
+    async fn run(mut self, end: &CleanupEnd, limit: Duration) {
+        while let Some(hook) = self.list.pop() {
+            self.running = true;
+            let end = end.clone();
+            let mut hook = Box::pin(async move { hook(end).await });
+            let done = tokio::time::timeout(limit, caught(hook.as_mut())).await;
+            // A hook that panics even when it is dropped stops no other.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
+            self.running = false;
+            let Called { tool, id } = &self.call;
+            let failure = match (done, dropped) {
+                (Ok(Ok(())), Ok(())) => {
+                    self.tally.ran();
+                    continue;
+                }
+                (Err(_), _) => "stopped at its limit",
+                _ => "panicked",
+            };
+            tracing::warn!(%tool, call_id = %id, ?limit, failure, "a cleanup hook failed");
+            self.tally.failed();
         }
     }
 }
@@ -270,9 +311,19 @@ pub(super) fn refuse(hook: Hook) -> Registered {
     Registered::Refused
 }
 
+/// Runs `work` to its end, or until `stop` comes; then it is dropped.
+async fn until(stop: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    let (mut stop, mut work) = (pin!(stop), pin!(work));
+    poll_fn(|cx| match stop.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => work.as_mut().poll(cx),
+    })
+    .await;
+}
+
 /// The future's output, or the panic that ended it.
-async fn caught(future: impl Future<Output = ()>) -> Result<(), Box<dyn Any + Send>> {
-    let mut future = std::pin::pin!(future);
+pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
     poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Ok),

@@ -315,7 +315,8 @@ impl CallContext {
         self.attempt.keep(policy)
     }
 
-    /// For cleanup layers: the hooks registered so far, which are then theirs to run.
+    /// For cleanup layers, at the end: the hooks registered so far, which are then theirs to run, and the tasks that were
+    /// started, which are told to stop.
     #[must_use]
     pub fn take_hooks(&self) -> Hooks {
         self.attempt.take_hooks()

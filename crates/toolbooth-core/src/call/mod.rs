@@ -2,6 +2,7 @@
 
 mod args;
 mod attempt;
+mod blocking;
 mod canceller;
 mod child;
 mod cleanup;
@@ -11,9 +12,11 @@ mod name;
 mod progress;
 mod pulse;
 mod settings;
+mod spawned;
 mod tool_call;
 
 pub(crate) use attempt::Cut;
+pub use blocking::CancelFlag;
 pub use canceller::Canceller;
 pub use child::DEFAULT_MAX_DEPTH;
 pub(crate) use child::address;
@@ -25,4 +28,5 @@ pub use name::Name;
 pub use progress::{Message, Progress};
 pub use pulse::Pulse;
 pub use settings::Bound;
+pub use spawned::{MAX_SPAWNED, Spawned, TooManySpawned};
 pub use tool_call::ToolCall;

@@ -135,6 +135,20 @@ impl Part {
         self.context.attempt_state().keep_late(self.depth, contents);
     }
 
+    /// For layers whose permit stands for work that runs: keeps `permit` until the [blocking work](CallContext::spawn_blocking) that
+    /// the call started and that outlives it has ended; drops it at once where there is none. At the [end](Self::end).
+    #[inline]
+    pub fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
+        self.context.attempt_state().keep_for_blocking(permit);
+    }
+
+    /// For layers that wait for such work, or count it: each piece of it keeps one of what `each` gives until it has ended, and
+    /// the permits are back.
+    #[inline]
+    pub fn count_blocking<T: Send + 'static>(&self, each: impl FnMut() -> T) {
+        self.context.attempt_state().count_blocking(each);
+    }
+
     /// Tells everything further in that it is cut short.
     pub fn cancel(&self, reason: CancelReason) {
         self.context.attempt_state().cancel(self.depth, reason);

@@ -149,6 +149,7 @@ impl Watch for ResponseWatch {
         } = self;
         part.end(end, |part, end| {
             let Some(tracker) = tracker else { return };
+            part.count_blocking(|| tracker.orphan());
             let context = part.context();
             let hooks = context.take_hooks();
             if hooks.is_empty() {

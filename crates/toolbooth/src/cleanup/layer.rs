@@ -77,7 +77,7 @@ impl CleanupLayer {
             .map_or_else(DrainReport::default, |tracker| tracker.report())
     }
 
-    /// Waits until all hooks of calls that have ended are done, for `limit` at most; those that are
+    /// Waits until all hooks of calls that have ended are done, and so is the blocking work that outlived its call, for `limit` at most; hooks that are
     /// not are stopped, for which they have some 10 ms, and count as abandoned. For shutdown: after the calls have ended or were dropped, before the runtime is.
     ///
     /// The layer goes on as before, unless it was [closed](Self::close): hooks of calls that end later run, and another drain waits for them.

@@ -31,6 +31,8 @@
 //! # }
 //! ```
 //!
+//! What else ends with a call, and what cannot be ended, is in the [guide].
+//!
 //! Hooks run last in first out, each for 5 s at most or [`with_hook_limit`](CleanupLayer::with_hook_limit); at most
 //! 64 for an attempt of a call. One that panics or overruns is reported and stops no other.
 //!
@@ -38,7 +40,8 @@
 //! Always ready; the inner service is waited for inside the call's future.
 //!
 //! # Cancellation
-//! Dropping the future runs the hooks. They do not delay the caller, unless [`with_wait`](CleanupLayer::with_wait) says so.
+//! Dropping the future runs the hooks. Tasks that the call [started](crate::CallContext::spawn) are told to stop at its end, before the caller sees the outcome, and are
+//! waited for before the first hook runs. They do not delay the caller, unless [`with_wait`](CleanupLayer::with_wait) says so.
 //!
 //! # Errors
 //! `Cancelled`, for shutdown, once the layer is [closed](CleanupLayer::close); none of its own before.
@@ -57,6 +60,8 @@
 //! A call without hooks pays nothing. The first hook of an attempt allocates a place for all; running hooks takes one task for each call that has any.
 
 mod future;
+#[doc = include_str!("../../docs/cleanup.md")]
+pub mod guide {}
 mod layer;
 mod service;
 mod tracker;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use toolbooth_core::{CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, RunHooks, Tally};
 
 /// How long a hook that is told to stop may take to notice, before it counts as one that cannot be stopped.
@@ -20,7 +21,8 @@ pub struct DrainReport {
     pub failed: u64,
     /// Did not run, or not to their end: the drain's limit came, or the runtime was shut down.
     pub abandoned: u64,
-    /// Still run although they were told to stop: they block their thread, or nobody drives their
+    /// Still run, and nobody can stop them: pieces of [blocking work](crate::CallContext::spawn_blocking) that outlived their calls; and, after a
+    /// drain came to its limit, the hooks of calls and their tasks where they block their thread, or nobody drives their
     /// runtime. Such a hook, and those that were to run after it, count as abandoned when it ends.
     pub orphaned: u64,
 }
@@ -29,6 +31,8 @@ pub struct DrainReport {
 #[derive(Debug)]
 pub(super) struct Tracker {
     tasks: TaskTracker,
+    /// Blocking work that outlived its call.
+    orphans: TaskTracker,
     /// Stops the hooks that run; a new one after each drain that came to its limit.
     stop: Mutex<CancellationToken>,
     count: Arc<Count>,
@@ -58,6 +62,7 @@ impl Tracker {
     pub(super) fn new() -> Self {
         Self {
             tasks: TaskTracker::new(),
+            orphans: TaskTracker::new(),
             stop: Mutex::default(),
             count: Arc::default(),
             closed: AtomicBool::new(false),
@@ -80,16 +85,19 @@ impl Tracker {
         limit: Option<Duration>,
     ) -> Option<JoinHandle<()>> {
         let runtime = hooks.runtime();
+        let stop = self.stop().clone();
         let run = hooks.run(
             end,
             limit.unwrap_or(DEFAULT_HOOK_LIMIT),
             Counting(Arc::clone(&self.count)),
+            stop.cancelled_owned(),
         );
-        let stop = self.stop().clone();
-        let run = async move {
-            let _ = stop.run_until_cancelled_owned(run).await;
-        };
         Some(self.tasks.spawn_on(run, &runtime?))
+    }
+
+    /// One more piece of blocking work that goes on, until what comes back is dropped.
+    pub(super) fn orphan(&self) -> TaskTrackerToken {
+        self.orphans.token()
     }
 
     fn stop(&self) -> MutexGuard<'_, CancellationToken> {
@@ -97,20 +105,26 @@ impl Tracker {
     }
 
     pub(super) fn report(&self) -> DrainReport {
+        self.report_with(self.orphans.len())
+    }
+
+    fn report_with(&self, orphaned: usize) -> DrainReport {
         DrainReport {
             ran: self.count.ran.load(Ordering::Acquire),
             failed: self.count.failed.load(Ordering::Acquire),
             abandoned: self.count.abandoned.load(Ordering::Acquire),
-            orphaned: 0,
+            orphaned: u64::try_from(orphaned).unwrap_or(u64::MAX),
         }
     }
 
     pub(super) async fn drain(&self, limit: Duration) -> DrainReport {
         self.tasks.close();
-        if tokio::time::timeout(limit, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        self.orphans.close();
+        let all = async {
+            self.tasks.wait().await;
+            self.orphans.wait().await;
+        };
+        if tokio::time::timeout(limit, all).await.is_err() {
             let stop = std::mem::take(&mut *self.stop());
             stop.cancel();
             // The tasks that can stop do so when they are next polled; those that block are left behind.
@@ -121,11 +135,14 @@ impl Tracker {
                     "cleanup hooks were told to stop and still run"
                 );
             }
+            if !self.orphans.is_empty() {
+                tracing::warn!(
+                    orphans = self.orphans.len(),
+                    "blocking work outlives its call"
+                );
+            }
         }
-        DrainReport {
-            orphaned: u64::try_from(self.tasks.len()).unwrap_or(u64::MAX),
-            ..self.report()
-        }
+        self.report_with(self.tasks.len() + self.orphans.len())
     }
 }
 

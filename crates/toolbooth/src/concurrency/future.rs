@@ -103,6 +103,7 @@ impl Watch for ResponseWatch {
         self.part.end(end, |part, _| {
             if let Some(permit) = self.permit {
                 part.release(&permit.line);
+                part.keep_for_blocking(permit);
             }
         });
     }

@@ -26,6 +26,7 @@ impl Attempt {
             self.closed.store(packed, Ordering::Release);
         }
         if self.rare.get().is_some() {
+            self.stop_tasks(depth);
             self.tell();
         }
     }
@@ -115,7 +116,7 @@ impl Attempt {
             let told = self.rare().gone.notified();
             let mut told = std::pin::pin!(told);
             told.as_mut().enable();
-            if self.cancelled_outside(u32::MAX).is_some() || self.is_closed() {
+            if self.is_gone() {
                 return;
             }
             told.await;
@@ -143,7 +144,7 @@ impl Attempt {
 
     /// Cancels the calls that this attempt made, if it is cut or over.
     fn tell_children(&self) {
-        if self.cancelled_outside(u32::MAX).is_some() || self.is_closed() {
+        if self.is_gone() {
             self.cancel_children();
         }
     }

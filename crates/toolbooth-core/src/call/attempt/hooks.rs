@@ -10,10 +10,16 @@ use crate::sync::lock;
 
 impl Attempt {
     pub(in crate::call) fn register(&self, hook: Hook) -> cleanup::Registered {
-        if let (0, Some(link)) = (self.depth.load(Ordering::Acquire), &self.parent) {
-            return link.attempt.register_at(hook, link.depth + 1);
+        let (attempt, depth) = self.registers_at();
+        attempt.register_at(hook, depth)
+    }
+
+    /// To whose end, and from which depth on, it belongs what this attempt leaves to be done: to those around a fork that has not been called.
+    pub(super) fn registers_at(&self) -> (&Self, u32) {
+        match (self.depth.load(Ordering::Acquire), &self.parent) {
+            (0, Some(link)) => (&link.attempt, link.depth + 1),
+            _ => (self, u32::MAX),
         }
-        self.register_at(hook, u32::MAX)
     }
 
     fn register_at(&self, hook: Hook, depth: u32) -> cleanup::Registered {
@@ -28,11 +34,14 @@ impl Attempt {
         cleanup::Registered::RunsNow
     }
 
+    /// What is to be done at the end, which has come: the tasks are told to stop.
     pub(in crate::call) fn take_hooks(&self) -> Hooks {
-        match self.rare.get() {
-            Some(rare) => std::mem::take(&mut *lock(&rare.hooks)),
-            None => Hooks::default(),
-        }
+        let Some(rare) = self.rare.get() else {
+            return Hooks::default();
+        };
+        let mut hooks = std::mem::take(&mut *lock(&rare.hooks));
+        hooks.tasks().abort(0);
+        hooks
     }
 
     /// What no cleanup layer has run: it goes to the layers around a fork, where there are any and

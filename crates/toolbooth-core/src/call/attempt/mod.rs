@@ -20,6 +20,7 @@ mod keep;
 mod lines;
 mod owner;
 mod serial;
+mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -36,6 +37,7 @@ use self::lines::Slot;
 use self::owner::Owner;
 use self::serial::serial;
 use super::Name;
+use super::blocking::Blocking;
 use super::canceller::Signal;
 use super::cleanup::{Hooks, RunHooks};
 use super::clock::{AtomicMoment, Moment};
@@ -110,6 +112,7 @@ struct Rare {
     owner: OnceLock<Owner>,
     /// What cancels the calls that it made.
     children: Mutex<Vec<Weak<Signal>>>,
+    blocking: Blocking,
     /// Lines of which it holds a permit, and at which depth.
     lines: Mutex<Vec<(usize, u32)>>,
     /// Of the timeout layers around that have an idle limit.
