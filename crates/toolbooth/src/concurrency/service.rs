@@ -7,7 +7,7 @@ use tower_service::Service;
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
 use crate::line::{Limits, Needs, Place, Refusal, trace_refusal};
-use crate::shell::{Guarded, not_to_start};
+use crate::shell::{Entry, Guarded, not_to_start};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
@@ -37,6 +37,33 @@ impl<S> ConcurrencyLimit<S> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    #[inline(always)]
+    fn entry(&self, part: Part) -> Entry<ResponseWatch, Admission> {
+        let Some(limits) = &self.limits else {
+            return Entry::Start(ResponseWatch::waiting(part));
+        };
+        if let Some(refusal) = not_to_start(&part) {
+            return Entry::Refuse(ResponseWatch::waiting(part), refusal);
+        }
+        let (part, needs) = limits.find(part);
+        let Needs { line, cost } = match needs {
+            Ok(Some(needs)) => needs,
+            Ok(None) => return Entry::Start(ResponseWatch::waiting(part)),
+            Err(refusal) => return refused(part, refusal),
+        };
+        if part.context().inherits(&line) {
+            return Entry::Start(ResponseWatch::waiting(part));
+        }
+        if line.try_admit(cost, || part.now()) {
+            return Entry::Start(ResponseWatch::admitted(part, &line, cost));
+        }
+        if line.rule().is_closed() {
+            return refused(part, Refusal::Closed);
+        }
+        let place = Place::new(line.into_owned(), cost, part.now());
+        Entry::Wait(ResponseWatch::waiting(part), Admission::new(place))
+    }
 }
 
 impl<S, R> Service<R> for ConcurrencyLimit<S>
@@ -55,46 +82,14 @@ where
     }
 
     fn call(&mut self, mut request: R) -> Self::Future {
-        let part = request.context().enter();
-        let Some(limits) = &self.limits else {
-            let watch = ResponseWatch::waiting(part);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-        };
-        if let Some(refusal) = not_to_start(&part) {
-            return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
-        }
-        let (part, needs) = limits.find(part);
-        let Needs { line, cost } = match needs {
-            Ok(Some(needs)) => needs,
-            Ok(None) => {
-                let watch = ResponseWatch::waiting(part);
-                return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-            }
-            Err(refusal) => {
-                let refusal = refused(&part, refusal);
-                return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
-            }
-        };
-        if part.context().inherits(&line) {
-            let watch = ResponseWatch::waiting(part);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-        }
-        if line.try_admit(cost, || part.now()) {
-            let watch = ResponseWatch::admitted(part, &line, cost);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-        }
-        if line.rule().is_closed() {
-            let refusal = refused(&part, Refusal::Closed);
-            return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::waiting(part)));
-        }
-        let admission = Admission::new(Place::new(line.into_owned(), cost, part.now()));
-        let watch = ResponseWatch::waiting(part);
-        ResponseFuture::new(Guarded::wait(&self.inner, request, watch, admission))
+        let entry = self.entry(request.context().enter());
+        ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
     }
 }
 
 #[cold]
-fn refused(part: &Part, refusal: Refusal) -> ToolError {
+fn refused(part: Part, refusal: Refusal) -> Entry<ResponseWatch, Admission> {
     trace_refusal("concurrency", part.context(), &refusal, Duration::ZERO);
-    refusal.error(part.context())
+    let error = refusal.error(part.context());
+    Entry::Refuse(ResponseWatch::waiting(part), error)
 }

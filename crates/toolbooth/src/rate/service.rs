@@ -1,13 +1,13 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, CallContext, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
 use crate::line::{Limits, Needs, Place, Refusal, Rule, trace_refusal};
-use crate::shell::{Guarded, not_to_start};
+use crate::shell::{Entry, Guarded, not_to_start};
 
 /// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
@@ -42,6 +42,47 @@ impl<S> RateLimit<S> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    /// All that the layer needs is a token. Inside of another layer of ours, which follows the
+    /// call to its end, it takes a part of its own only to wait for one, or to refuse the call.
+    #[inline(always)]
+    fn entry(&self, context: &CallContext) -> Entry<ResponseWatch, Admission> {
+        let part = (!context.is_entered()).then(|| context.enter());
+        let Some(limits) = &self.limits else {
+            return Entry::Start(ResponseWatch::new(part));
+        };
+        let (part, needs) = match part {
+            None => (None, limits.find_for(context)),
+            Some(part) => {
+                let (part, needs) = limits.find(part);
+                (Some(part), needs)
+            }
+        };
+        let Needs { line, cost } = match needs {
+            Ok(Some(needs)) => needs,
+            Ok(None) => return Entry::Start(ResponseWatch::new(part)),
+            Err(refusal) => return refused(part.unwrap_or_else(|| context.enter()), refusal),
+        };
+        let now = || part.as_ref().map_or_else(|| context.now(), Part::now);
+        let cut = part.as_ref().and_then(Part::cut);
+        if cut.is_none() && context.past_deadline(now).is_none() && line.try_admit(cost, now) {
+            return Entry::Start(ResponseWatch::new(part));
+        }
+        let part = part.unwrap_or_else(|| context.enter());
+        if let Some(refusal) = not_to_start(&part) {
+            return Entry::Refuse(ResponseWatch::new(Some(part)), refusal);
+        }
+        let now = part.now();
+        if self.reject {
+            let refusal = match line.due(cost, now) {
+                Some(due) => Refusal::TooLate(due.since(now)),
+                None => Refusal::TooHeavy(cost, line.rule().capacity()),
+            };
+            return refused(part, refusal);
+        }
+        let place = Place::new(line.into_owned(), cost, now);
+        Entry::Wait(ResponseWatch::new(Some(part)), Admission::new(place))
+    }
 }
 
 impl<S, R> Service<R> for RateLimit<S>
@@ -60,63 +101,17 @@ where
     }
 
     fn call(&mut self, mut request: R) -> Self::Future {
-        let context = request.context();
-        // All that the layer needs is a token. Inside of another layer of ours, which follows the
-        // call to its end, it takes a part of its own only to wait for one, or to refuse the call.
-        let part = (!context.is_entered()).then(|| context.enter());
-        let (part, needs) = match (&self.limits, part) {
-            (None, part) => (part, Ok(None)),
-            (Some(limits), None) => (None, limits.find_for(context)),
-            (Some(limits), Some(part)) => {
-                let (part, needs) = limits.find(part);
-                (Some(part), needs)
-            }
-        };
-        let Needs { line, cost } = match needs {
-            Ok(Some(needs)) => needs,
-            Ok(None) => {
-                let watch = ResponseWatch::new(part);
-                return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-            }
-            Err(refusal) => {
-                let part = part.unwrap_or_else(|| context.enter());
-                let refusal = refused(&part, refusal);
-                return ResponseFuture::new(Guarded::refuse(
-                    refusal,
-                    ResponseWatch::new(Some(part)),
-                ));
-            }
-        };
-        let now = || part.as_ref().map_or_else(|| context.now(), Part::now);
-        let cut = part.as_ref().and_then(Part::cut);
-        if cut.is_none() && context.past_deadline(now).is_none() && line.try_admit(cost, now) {
-            let watch = ResponseWatch::new(part);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-        }
-        let part = part.unwrap_or_else(|| context.enter());
-        if let Some(refusal) = not_to_start(&part) {
-            return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::new(Some(part))));
-        }
-        if self.reject {
-            let now = part.now();
-            let refusal = match line.due(cost, now) {
-                Some(due) => Refusal::TooLate(due.since(now)),
-                None => Refusal::TooHeavy(cost, line.rule().capacity()),
-            };
-            let refusal = refused(&part, refusal);
-            return ResponseFuture::new(Guarded::refuse(refusal, ResponseWatch::new(Some(part))));
-        }
-        let admission = Admission::new(Place::new(line.into_owned(), cost, part.now()));
-        let watch = ResponseWatch::new(Some(part));
-        ResponseFuture::new(Guarded::wait(&self.inner, request, watch, admission))
+        let entry = self.entry(request.context());
+        ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
     }
 }
 
 #[cold]
-fn refused(part: &Part, refusal: Refusal) -> ToolError {
+fn refused(part: Part, refusal: Refusal) -> Entry<ResponseWatch, Admission> {
     trace_refusal("rate", part.context(), &refusal, Duration::ZERO);
-    match refusal {
+    let error = match refusal {
         Refusal::TooLate(after) => ToolError::rate_limited(after),
         refusal => refusal.error(part.context()),
-    }
+    };
+    Entry::Refuse(ResponseWatch::new(Some(part)), error)
 }

@@ -26,6 +26,14 @@ pub(crate) trait Admit<W>: Unpin {
     fn poll_admit(&mut self, watch: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>>;
 }
 
+/// What a layer makes of a call that comes.
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+pub(crate) enum Entry<W, A> {
+    Start(W),
+    Wait(W, A),
+    Refuse(W, ToolError),
+}
+
 /// For layers that wait for nothing.
 #[derive(Debug)]
 pub(crate) enum Never {}
@@ -59,12 +67,19 @@ pin_project! {
     where
         S: Service<R>,
     {
-        Waiting { admission: A, start: Option<(S, R)> },
-        Unready { start: Option<(S, R)> },
         Running { #[pin] future: S::Future },
+        // On the heap: a call that need not wait is not the longer for it, in each layer, nested.
+        Held { held: Option<Box<Held<S, R, A>>> },
         Refused { error: Option<ToolError> },
         Done,
     }
+}
+
+/// A call that waits: for its admission while there is one, then for the inner service to be ready.
+struct Held<S, R, A> {
+    admission: Option<A>,
+    service: S,
+    request: R,
 }
 
 /// Around everything that runs foreign code: a panic ends the call as one.
@@ -98,8 +113,22 @@ where
     S::Error: Into<BoxError> + 'static,
     W: LayerWatch,
 {
+    /// Lets a call in, or not.
+    #[cfg(any(feature = "concurrency", feature = "rate"))]
+    #[inline(always)]
+    pub(crate) fn enter(inner: &mut S, request: R, entry: Entry<W, A>) -> Self
+    where
+        S: Clone,
+    {
+        match entry {
+            Entry::Start(watch) => Self::start(inner, request, watch),
+            Entry::Wait(watch, admission) => Self::wait(inner, request, watch, admission),
+            Entry::Refuse(watch, error) => Self::refuse(error, watch),
+        }
+    }
+
     /// Starts what is inside.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn start(inner: &mut S, request: R, watch: W) -> Self
     where
         S: Clone,
@@ -123,11 +152,8 @@ where
     }
 
     /// Waits for admission first.
-    #[cfg_attr(
-        not(any(feature = "concurrency", feature = "rate")),
-        expect(dead_code, reason = "only limits wait")
-    )]
-    pub(crate) fn wait(inner: &S, request: R, watch: W, admission: A) -> Self
+    #[cfg(any(feature = "concurrency", feature = "rate"))]
+    fn wait(inner: &S, request: R, watch: W, admission: A) -> Self
     where
         S: Clone,
     {
@@ -135,10 +161,7 @@ where
             part.hold_back();
         }
         let mut untold = Untold(Some(watch));
-        let stage = Stage::Waiting {
-            admission,
-            start: Some((inner.clone(), request)),
-        };
+        let stage = Stage::held(Some(admission), inner.clone(), request);
         Self {
             stage,
             watch: untold.0.take(),
@@ -221,58 +244,60 @@ where
     ) -> Poll<Result<S::Response, ToolError>> {
         let mut this = self.project();
         loop {
-            let (mut service, request) = match this.stage.as_mut().project() {
+            let held = match this.stage.as_mut().project() {
                 StageProj::Running { future } => {
                     let answer = ready!(future.poll(cx));
                     this.stage.set(Stage::Done);
                     return Poll::Ready(answer.map_err(ToolError::from_error));
                 }
-                StageProj::Waiting { admission, start } => {
-                    if let Some(watch) = this.watch.as_mut() {
-                        // Nothing starts in the grace that a timeout further out gives to what runs.
-                        if let Some(reason) =
-                            watch.part().and_then(|part| part.context().cancel_reason())
-                        {
-                            return Poll::Ready(Err(ToolError::cancelled(reason)));
-                        }
-                        if let Err(error) = ready!(admission.poll_admit(watch, cx)) {
-                            return Poll::Ready(Err(error));
-                        }
-                        if let Some(part) = watch.part() {
-                            part.let_through();
-                        }
-                    }
-                    start.take().expect("it is put back, or the stage is left")
-                }
-                StageProj::Unready { start } => {
-                    start.take().expect("it is put back, or the stage is left")
-                }
+                StageProj::Held { held } => held,
                 StageProj::Refused { error } => {
                     let error = error.take().expect("polled after it was done");
                     return Poll::Ready(Err(error));
                 }
                 StageProj::Done => return Poll::Pending,
             };
-            let ready = service.poll_ready(cx);
+            let waits = held.as_mut().expect("it is taken to leave the stage");
+            if let (Some(admission), Some(watch)) = (&mut waits.admission, this.watch.as_mut()) {
+                ready!(poll_admission(admission, watch, cx))?;
+                waits.admission = None;
+            }
+            let ready = ready!(waits.service.poll_ready(cx));
+            let Held {
+                mut service,
+                request,
+                ..
+            } = *held.take().expect("it was there before");
             let stage = match ready {
-                Poll::Ready(Ok(())) => {
+                Ok(()) => {
                     // Whoever waited reads the clock anew, once for all layers further in.
                     let _reading = part_of(this.watch).map(Part::carry_now);
                     Stage::Running {
                         future: service.call(request),
                     }
                 }
-                Poll::Ready(Err(error)) => Stage::refused(ToolError::from_error(error)),
-                Poll::Pending => {
-                    this.stage.set(Stage::Unready {
-                        start: Some((service, request)),
-                    });
-                    return Poll::Pending;
-                }
+                Err(error) => Stage::refused(ToolError::from_error(error)),
             };
             this.stage.set(stage);
         }
     }
+}
+
+fn poll_admission<W: LayerWatch>(
+    admission: &mut impl Admit<W>,
+    watch: &mut W,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), ToolError>> {
+    // Nothing starts in the grace that a timeout further out gives to what runs.
+    let reason = watch.part().and_then(|part| part.context().cancel_reason());
+    if let Some(reason) = reason {
+        return Poll::Ready(Err(ToolError::cancelled(reason)));
+    }
+    ready!(admission.poll_admit(watch, cx))?;
+    if let Some(part) = watch.part() {
+        part.let_through();
+    }
+    Poll::Ready(Ok(()))
 }
 
 impl<S, R, W, A> Future for Guarded<S, R, W, A>
@@ -313,6 +338,17 @@ impl<S: Service<R>, R, A> Stage<S, R, A> {
         Self::Refused { error: Some(error) }
     }
 
+    fn held(admission: Option<A>, service: S, request: R) -> Self {
+        let held = Held {
+            admission,
+            service,
+            request,
+        };
+        Self::Held {
+            held: Some(Box::new(held)),
+        }
+    }
+
     /// The instance that is waited for, or broken, is replaced by a fresh one.
     #[cold]
     fn not_ready(ready: Poll<Result<(), S::Error>>, inner: &mut S, request: R) -> Self
@@ -324,9 +360,7 @@ impl<S: Service<R>, R, A> Stage<S, R, A> {
         let instance = std::mem::replace(inner, fresh);
         match ready {
             Poll::Ready(Err(error)) => Self::refused(ToolError::from_error(error)),
-            _ => Self::Unready {
-                start: Some((instance, request)),
-            },
+            _ => Self::held(None, instance, request),
         }
     }
 }

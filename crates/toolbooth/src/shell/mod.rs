@@ -34,10 +34,10 @@ pub use builder_ext::ServiceBuilderExt;
 pub use config::ConfigError;
 #[cfg(any(feature = "catch-panic", feature = "spawn"))]
 pub(crate) use contained::Contained;
-#[cfg(any(feature = "concurrency", feature = "rate"))]
-pub(crate) use guarded::Admit;
 #[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) use guarded::ask;
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+pub(crate) use guarded::{Admit, Entry};
 #[cfg(any(
     feature = "breaker",
     feature = "timeout",
