@@ -1,4 +1,4 @@
-/// How many bytes a checkpoint may have, as [`Content::size`] counts them: 1 MiB.
+/// How many bytes a checkpoint may have, as [`Content::size`](crate::Content::size) counts them: 1 MiB.
 pub const MAX_CHECKPOINT: usize = 1 << 20;
 
 /// What became of a [checkpoint](crate::CallContext::checkpoint).
