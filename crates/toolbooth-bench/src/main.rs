@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "it is a program that reports")]
 
 mod body;
+mod breaker;
 mod contended;
 mod measure;
 mod queue;
@@ -31,6 +32,7 @@ fn main() {
     pending(&mut report);
     contended::run(&mut report);
     body::run(&mut report);
+    breaker::run(&mut report);
     queue::run(&mut report);
     println!("{}", report.lines.join("\n"));
 }

@@ -28,6 +28,11 @@ impl<'a> Contender<'a> {
         }
     }
 
+    /// Makes so many calls that are not counted.
+    pub(crate) fn warm_up(&mut self, calls: u32) {
+        (self.run)(calls);
+    }
+
     /// Nanoseconds a call.
     pub(crate) fn spread(&self) -> Spread {
         Spread::of(self.nanos.iter().copied())
@@ -50,6 +55,19 @@ pub(crate) fn rounds(rounds: usize, calls: u32, contenders: &mut [&mut Contender
 pub(crate) fn ratio(ours: &Contender<'_>, theirs: &Contender<'_>, bare: &Contender<'_>) -> Spread {
     let rounds = ours.nanos.iter().zip(&theirs.nanos).zip(&bare.nanos);
     Spread::of(rounds.map(|((ours, theirs), bare)| (ours - bare) / (theirs - bare)))
+}
+
+/// In each round what a pair differs by, as a part of what the other pair differs by.
+pub(crate) fn ratio_of_differences(
+    ours: (&Contender<'_>, &Contender<'_>),
+    theirs: (&Contender<'_>, &Contender<'_>),
+) -> Spread {
+    let difference = |(with, without): (&Contender<'_>, &Contender<'_>)| -> Vec<f64> {
+        let rounds = with.nanos.iter().zip(&without.nanos);
+        rounds.map(|(with, without)| with - without).collect()
+    };
+    let (ours, theirs) = (difference(ours), difference(theirs));
+    Spread::of(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs))
 }
 
 /// In each round one as a part of the other, both with all that belongs to them.

@@ -19,6 +19,12 @@ pub(crate) fn quota() -> Quota {
     Quota::per_second(NonZeroU32::new(1_000_000_000).expect("not 0"))
 }
 
+/// A circuit breaker that opens when half of the last 100 calls failed.
+pub(crate) fn breaker() -> toolbooth::CircuitBreakerLayer {
+    let policy = toolbooth::BreakerPolicy::new().with_failure_rate(0.5, 100);
+    toolbooth::CircuitBreakerLayer::with_policy(policy.expect("the settings are valid"))
+}
+
 /// Timeout, concurrency limit and rate limit of toolbooth.
 macro_rules! three {
     ($tool:expr) => {

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use stacks::{call, five, resilience_three, three, tower_three};
 use toolbooth::{
-    CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, RateLimitLayer, TimeoutLayer,
+    CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, RateLimitLayer,
+    TimeoutLayer,
 };
 use tools::{AtOnce, YieldsOnce};
 use tower::{Layer, Service, ServiceExt};
@@ -50,6 +51,8 @@ fn main() -> ExitCode {
             "timeout" => run!(TimeoutLayer::new(stacks::TIMEOUT).layer(AtOnce), call),
             "concurrency" => run!(ConcurrencyLimitLayer::new(1_000).layer(AtOnce), call),
             "rate" => run!(RateLimitLayer::new(stacks::quota()).layer(AtOnce), call),
+            "breaker" => run!(CircuitBreakerLayer::new().layer(AtOnce), call),
+            "breaker_rate" => run!(stacks::breaker().layer(AtOnce), call),
             "cleanup" => run!(CleanupLayer::new().layer(AtOnce), call),
             "partial" => run!(PartialResultLayer::new().layer(AtOnce), call),
             "queue" => waiting::all_by_priority(count).await,

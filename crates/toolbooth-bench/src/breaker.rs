@@ -1,0 +1,92 @@
+//! A circuit breaker that is closed: beside the peer's, and with windows of a thousand and of a million calls.
+
+use std::time::Duration;
+
+use toolbooth::breaker::CircuitBreaker;
+use toolbooth::{BreakerPolicy, CircuitBreakerLayer, ConfigError, PartialResultLayer};
+use tower::Layer;
+use tower_resilience::circuitbreaker::CircuitBreakerLayer as Resilience;
+
+use crate::measure::{Contender, ratio, ratio_of, ratio_of_differences, rounds};
+use crate::stacks::{breaker, call};
+use crate::tools::AtOnce;
+use crate::{CALLS, ROUNDS, Report, contender, count};
+
+/// Half of the last 100 calls, as ours: the peer's default.
+fn resilience() -> impl tower::Service<(), Response = (), Error: std::fmt::Debug> {
+    let layer = Resilience::builder()
+        .failure_rate_threshold(0.5)
+        .sliding_window_size(100)
+        .build();
+    layer.expect("the settings are valid").layer(AtOnce)
+}
+
+fn with(policy: Result<BreakerPolicy, ConfigError>) -> CircuitBreaker<AtOnce> {
+    let policy = policy.expect("the settings are valid");
+    CircuitBreakerLayer::with_policy(policy).layer(AtOnce)
+}
+
+pub(crate) fn run(report: &mut Report) {
+    let mut bare = contender(|| AtOnce, || ());
+    let mut rate = contender(|| breaker().layer(AtOnce), call);
+    let mut in_a_row = contender(|| CircuitBreakerLayer::new().layer(AtOnce), call);
+    let mut peer = contender(resilience, || ());
+    // What it adds where another layer has made the call's first steps already.
+    let kept = || PartialResultLayer::new();
+    let mut other = contender(|| kept().layer(AtOnce), call);
+    let mut both = contender(|| kept().layer(breaker().layer(AtOnce)), call);
+    rounds(
+        ROUNDS,
+        CALLS,
+        &mut [
+            &mut bare,
+            &mut rate,
+            &mut in_a_row,
+            &mut peer,
+            &mut other,
+            &mut both,
+        ],
+    );
+    report.ratio("breaker_vs_resilience", ratio(&rate, &peer, &bare));
+    let added = ratio_of_differences((&both, &other), (&peer, &bare));
+    report.ratio("breaker_added_vs_resilience", added);
+    report.nanos("breaker_rate", &rate);
+    report.nanos("breaker_in_a_row", &in_a_row);
+    report.nanos("breaker_inside_of_another", &both);
+    report.nanos("another", &other);
+    report.nanos("breaker_resilience", &peer);
+    count(report, "breaker_rate", || breaker().layer(AtOnce), call);
+    count(report, "breaker_resilience", resilience, || ());
+
+    growth(report);
+}
+
+/// What a call costs with a million records in the window, and with a thousand: of calls, and of time, where those of the
+/// rounds come to both.
+fn growth(report: &mut Report) {
+    let hour = Duration::from_secs(3_600);
+    let window = |calls: u32| with(BreakerPolicy::new().with_failure_rate(0.5, calls));
+    let time = || with(BreakerPolicy::new().with_failure_rate(0.5, hour));
+    let mut few = filled(|| window(1_000), 1_000);
+    let mut many = filled(|| window(1_000_000), 1_000_000);
+    rounds(ROUNDS, CALLS, &mut [&mut few, &mut many]);
+    report.ratio("breaker_growth", ratio_of(&many, &few));
+    report.nanos("breaker_window_1k", &few);
+    report.nanos("breaker_window_1m", &many);
+    let mut few = filled(time, 1_000);
+    let mut many = filled(time, 1_000_000);
+    rounds(ROUNDS, 1_000, &mut [&mut few, &mut many]);
+    report.ratio("breaker_growth_time", ratio_of(&many, &few));
+    report.nanos("breaker_hour_1k", &few);
+    report.nanos("breaker_hour_1m", &many);
+}
+
+/// A breaker through which so many calls went before it is timed.
+fn filled<'a, S>(service: impl FnOnce() -> S, calls: u32) -> Contender<'a>
+where
+    S: tower::Service<toolbooth::ToolCall, Error: std::fmt::Debug> + 'a,
+{
+    let mut contender = contender(service, call);
+    contender.warm_up(calls);
+    contender
+}
