@@ -1,7 +1,7 @@
 //! Every order of the layers compiles and works, each way a call can end.
 //!
 //! As static types, boxed at once so that the harness is compiled once: the 120 orders of the five layers, the pairs and the
-//! triples of the eight. Erased at run time: all 40,320 orders of the eight.
+//! triples of all nine. Erased at run time: all 40,320 orders of the eight, and all 720 of the five and a circuit breaker.
 
 #![expect(clippy::panic, reason = "a tool panics here, and a test fails")]
 
@@ -15,9 +15,9 @@ use serde_json::json;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use toolbooth::{
-    BoxError, CallContext, CatchPanicLayer, CleanupLayer, ConcurrencyLimitLayer, Content,
-    ErrorKind, Outcome, PartialResultLayer, RateLimitLayer, RetryPolicy, SpawnLayer, TimeoutLayer,
-    ToolCall, ToolError, ToolOutput, tool_fn,
+    BoxError, BreakerPolicy, CallContext, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer,
+    ConcurrencyLimitLayer, Content, ErrorKind, Outcome, PartialResultLayer, RateLimitLayer,
+    RetryPolicy, SpawnLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput, tool_fn,
 };
 use tower::retry::RetryLayer;
 use tower::util::BoxCloneSyncService;
@@ -39,6 +39,8 @@ mod endings;
 mod few;
 #[path = "orders/five.rs"]
 mod five;
+#[path = "orders/six.rs"]
+mod six;
 
 const LIMIT: Duration = Duration::from_millis(1_999);
 const PANIC: &str = "as it was told";
@@ -69,7 +71,7 @@ impl Layers {
     }
 }
 
-/// All eight.
+/// All eight, and a circuit breaker that opens when a call fails.
 struct Eight {
     timeout: TimeoutLayer,
     concurrency: ConcurrencyLimitLayer,
@@ -79,6 +81,7 @@ struct Eight {
     catch_panic: CatchPanicLayer,
     spawn: SpawnLayer,
     retry: RetryLayer<RetryPolicy>,
+    breaker: CircuitBreakerLayer,
 }
 
 impl Eight {
@@ -89,6 +92,9 @@ impl Eight {
         let twice = RetryPolicy::new(2)
             .with_backoff(Duration::ZERO, Duration::ZERO)
             .without_budget();
+        let at_once = BreakerPolicy::new()
+            .with_consecutive_failures(1)
+            .expect("one is not none");
         Self {
             timeout: layers.timeout,
             concurrency: layers.concurrency,
@@ -98,6 +104,7 @@ impl Eight {
             catch_panic: CatchPanicLayer::new(),
             spawn: SpawnLayer::new(),
             retry: RetryLayer::new(twice),
+            breaker: CircuitBreakerLayer::with_policy(at_once),
         }
     }
 }

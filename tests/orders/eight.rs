@@ -11,10 +11,10 @@ use super::*;
 use Ending::PanicsAtFirst;
 use Name::{CatchPanic, Cleanup, Concurrency, Partial, Rate, Retry, Spawn, Timeout};
 
-type Erased = Stack;
+pub(super) type Erased = Stack;
 
 impl Eight {
-    fn around(&self, name: Name, inner: Erased) -> Erased {
+    pub(super) fn around(&self, name: Name, inner: Erased) -> Erased {
         match name {
             Timeout => Erased::new(self.timeout.layer(inner)),
             Concurrency => Erased::new(self.concurrency.layer(inner)),
@@ -29,7 +29,13 @@ impl Eight {
 }
 
 /// One call, from its start to the last of the hooks that it left.
-async fn end(layers: &Eight, stack: Erased, told: &Told, ending: Ending, hooks: usize) -> End {
+pub(super) async fn end(
+    layers: &Eight,
+    stack: Erased,
+    told: &Told,
+    ending: Ending,
+    hooks: usize,
+) -> End {
     let started = Instant::now();
     let tokens = layers.rate.remaining();
     let call = ToolCall::new("tool", json!(ending.args()));

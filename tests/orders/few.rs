@@ -1,4 +1,4 @@
-//! Each pair and each triple of the eight layers as a static type, and one call that completes, one that panics.
+//! Each pair and each triple of the nine layers as a static type, and one call that completes, one that panics.
 
 use super::*;
 
@@ -28,14 +28,14 @@ macro_rules! selections {
 #[expect(clippy::vec_init_then_push, reason = "a macro pushes them one by one")]
 fn pairs() -> Vec<Few> {
     let mut all = Vec::new();
-    selections!(all; []; one one; timeout concurrency rate cleanup partial catch_panic spawn retry);
+    selections!(all; []; one one; timeout concurrency rate cleanup partial catch_panic spawn retry breaker);
     all
 }
 
 #[expect(clippy::vec_init_then_push, reason = "a macro pushes them one by one")]
 fn triples() -> Vec<Few> {
     let mut all = Vec::new();
-    selections!(all; []; one one one; timeout concurrency rate cleanup partial catch_panic spawn retry);
+    selections!(all; []; one one one; timeout concurrency rate cleanup partial catch_panic spawn retry breaker);
     all
 }
 
@@ -87,13 +87,13 @@ async fn each_works(all: Vec<Few>) {
 #[tokio::test(start_paused = true)]
 async fn each_pair_works() {
     let pairs = pairs();
-    assert_eq!(pairs.len(), 8 * 7);
+    assert_eq!(pairs.len(), 9 * 8);
     each_works(pairs).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_triple_works() {
     let triples = triples();
-    assert_eq!(triples.len(), 8 * 7 * 6);
+    assert_eq!(triples.len(), 9 * 8 * 7);
     each_works(triples).await;
 }
