@@ -13,8 +13,8 @@ use allocation_counter::measure;
 use governor::Quota;
 use serde_json::Value;
 use toolbooth::{
-    CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, PerTool, RateLimitLayer, TimeoutLayer,
-    ToolCall, ToolError, ToolRequest,
+    BreakerPolicy, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer,
+    PerTool, RateLimitLayer, TimeoutLayer, ToolCall, ToolError, ToolRequest,
 };
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 
@@ -99,6 +99,25 @@ fn five_layers_cost_one_allocation() {
     });
     assert_eq!(ours.count_total, bare.count_total + 1);
     assert_eq!((ours.count_current, bare.count_current), (0, 0));
+}
+
+/// Closed, a circuit breaker costs none, whatever it counts.
+#[test]
+fn a_closed_breaker_costs_no_allocation() {
+    let rates = BreakerPolicy::new()
+        .with_failure_rate(0.5, 100)
+        .and_then(|policy| {
+            policy.with_slow_calls(Duration::from_secs(60), 0.5, Duration::from_secs(10))
+        })
+        .unwrap();
+    for policy in [BreakerPolicy::new(), rates] {
+        let mut stack = CircuitBreakerLayer::with_policy(policy).layer(five!(Tool::default()));
+        let call = || ToolCall::new("tool", Value::Null);
+        assert!(answer(&mut stack, call()).is_ok());
+        let ours = measure(|| assert!(answer(&mut stack, call()).is_ok()));
+        // The call's context, and the answer's text.
+        assert_eq!((ours.count_total, ours.count_current), (2, 0));
+    }
 }
 
 /// Calls that register a hook, emit and time out: once the limits and the runtime have grown to what they need, nothing stays behind.

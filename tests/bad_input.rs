@@ -8,10 +8,12 @@ use governor::Quota;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+use toolbooth::breaker::{BreakerState, Over};
 use toolbooth::{
-    CallContext, CleanupLayer, ConcurrencyLimitLayer, ConfigError, ErrorKind, MAX_HOOKS, Outcome,
-    OverloadReason, PartialResultLayer, PerTool, RateLimitLayer, Registered, TimeoutLayer,
-    TimeoutScope, ToolCall, ToolError, ToolOutput, tool_fn,
+    BreakerPolicy, CallContext, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
+    ConfigError, ErrorKind, MAX_HOOKS, Outcome, OverloadReason, PartialResultLayer, PerTool,
+    RateLimitLayer, Registered, TimeoutLayer, TimeoutScope, ToolCall, ToolError, ToolOutput,
+    tool_fn,
 };
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -394,4 +396,82 @@ async fn limits_that_let_nothing_in_are_typed_wherever_they_are_given() {
         first.unwrap();
         assert_eq!(second.is_ok(), wait == Duration::MAX, "{wait:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_could_not_work_is_refused() {
+    let new = BreakerPolicy::new;
+    let second = Duration::from_secs(1);
+    for rate in [f64::NAN, -0.1, 1.1, 50.0, f64::INFINITY] {
+        let refused = new().with_failure_rate(rate, 10).unwrap_err();
+        assert_eq!(refused, ConfigError::RateOutOfRange, "{rate}");
+        let refused = new().with_slow_calls(second, rate, 10).unwrap_err();
+        assert_eq!(refused, ConfigError::RateOutOfRange, "{rate}");
+    }
+    for window in [
+        Over::Calls(0),
+        Over::Calls(1_000_001),
+        Over::Time(Duration::ZERO),
+    ] {
+        let refused = new().with_failure_rate(0.5, window).unwrap_err();
+        assert_eq!(refused, ConfigError::Window, "{window:?}");
+    }
+    for factor in [f64::NAN, 0.0, 0.99, -2.0, f64::INFINITY] {
+        let refused = new().with_open_growth(factor, second).unwrap_err();
+        assert_eq!(refused, ConfigError::Growth, "{factor}");
+    }
+    let refused = new().with_slow_calls(Duration::ZERO, 0.5, 10).unwrap_err();
+    assert_eq!(refused, ConfigError::ZeroSlow);
+    assert_eq!(
+        new().with_consecutive_failures(0).unwrap_err(),
+        ConfigError::ZeroFailures
+    );
+    assert_eq!(new().with_probes(0).unwrap_err(), ConfigError::ZeroProbes);
+}
+
+/// What is at the edge of what can work does: no panic, no overflow.
+#[tokio::test(start_paused = true)]
+async fn a_breaker_at_the_edge_of_its_settings_works() -> Result<(), ConfigError> {
+    let endless = BreakerPolicy::new()
+        .with_consecutive_failures(u32::MAX)?
+        .with_failure_rate(0.0, Duration::MAX)?
+        .with_slow_calls(Duration::MAX, 1.0, 1_000_000)?
+        .with_minimum_calls(0)
+        .with_open_time(Duration::MAX)
+        .with_open_growth(f64::MAX, Duration::MAX)?
+        .with_probes(u32::MAX)?
+        .with_half_open_limit(Duration::MAX);
+    let at_once = BreakerPolicy::new()
+        .with_failure_rate(1.0, Duration::from_nanos(1))?
+        .with_minimum_calls(1)
+        .with_open_time(Duration::ZERO)
+        .with_open_growth(f64::MAX, Duration::ZERO)?
+        .with_half_open_limit(Duration::ZERO);
+    for (policy, outcomes) in [
+        (
+            endless,
+            [
+                ErrorKind::Tool,
+                ErrorKind::CircuitOpen,
+                ErrorKind::CircuitOpen,
+            ],
+        ),
+        (at_once, [ErrorKind::Tool; 3]),
+    ] {
+        let breaker = CircuitBreakerLayer::with_policy(policy);
+        let fails = tool_fn("fails", async |_: ()| {
+            Err::<(), _>(std::io::Error::other("no"))
+        });
+        let stack = breaker.layer(fails);
+        for outcome in outcomes {
+            let call = ToolCall::new("fails", json!(null));
+            let failed = stack.clone().oneshot(call).await.unwrap_err();
+            assert_eq!(failed.kind(), outcome);
+        }
+        for _ in 0..100 {
+            breaker.trip();
+            assert_ne!(breaker.state(), BreakerState::Closed);
+        }
+    }
+    Ok(())
 }
