@@ -21,6 +21,9 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 type BoxTool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 
+/// What takes the time by the clock, and what takes all the time there is, run one after the other.
+static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 fn within_100_ms_of(millis: u64, elapsed: Duration) {
     let due = Duration::from_millis(millis);
     assert!(
@@ -31,6 +34,7 @@ fn within_100_ms_of(millis: u64, elapsed: Duration) {
 
 #[tokio::test]
 async fn a_timeout_strikes_on_time_for_100_calls() {
+    let _alone = MACHINE.lock().await;
     let hangs = tool_fn("hangs", async |_: ()| {
         std::future::pending::<Result<(), std::io::Error>>().await
     });
@@ -46,6 +50,7 @@ async fn a_timeout_strikes_on_time_for_100_calls() {
 /// What is there at the limit on the paused clock is there on the real one, ties excepted.
 #[tokio::test]
 async fn streams_and_partial_results_are_cut_on_time() {
+    let _alone = MACHINE.lock().await;
     let kept = |limit: u64, tool: BoxTool| {
         let tool = ServiceBuilder::new()
             .layer(TimeoutLayer::new(ms(limit)))
@@ -77,6 +82,7 @@ async fn streams_and_partial_results_are_cut_on_time() {
 
 #[tokio::test]
 async fn a_beat_is_heard() {
+    let _alone = MACHINE.lock().await;
     let under = |idle| {
         let tool = TimeoutLayer::unlimited().with_idle(ms(idle));
         let tool = tool.layer(HeartbeatTool::new());
@@ -97,6 +103,7 @@ async fn a_beat_is_heard() {
 /// Idle limits that fire while other threads read, ask and beat: no piece is lost or comes twice, and each stream has its end.
 #[test]
 fn streams_read_while_their_idle_limits_fire_lose_no_piece_and_no_end() {
+    let _alone = MACHINE.blocking_lock();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_time()
@@ -158,6 +165,7 @@ fn streams_read_while_their_idle_limits_fire_lose_no_piece_and_no_end() {
 
 #[tokio::test]
 async fn a_rate_is_kept() {
+    let _alone = MACHINE.lock().await;
     let quota = Quota::per_second(NonZeroU32::new(100).unwrap()).allow_burst(NonZeroU32::MIN);
     let tool = RateLimitLayer::new(quota)
         .layer(tool_fn("fast", async |_: ()| Ok::<_, std::io::Error>(())));
@@ -172,6 +180,7 @@ async fn a_rate_is_kept() {
 /// The error comes at the limit, the hook's end 500 ms later.
 #[tokio::test]
 async fn cleanup_delays_nobody() {
+    let _alone = MACHINE.lock().await;
     let (done, cleaned) = oneshot::channel();
     let cleanup = CleanupLayer::new();
     let call = ToolCall::new("hangs", json!(null));
@@ -194,6 +203,7 @@ async fn cleanup_delays_nobody() {
 /// Each hook ran or is counted as abandoned, and nothing panics; the limits are whole again.
 #[test]
 fn a_runtime_that_shuts_down_with_1000_calls_in_flight_loses_no_hook() {
+    let _alone = MACHINE.blocking_lock();
     for workers in [1, 2] {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers)
@@ -247,6 +257,7 @@ fn a_runtime_that_shuts_down_with_1000_calls_in_flight_loses_no_hook() {
 /// Threads that take, wait, give up and give back as fast as they can: the limit holds, and no wakeup is lost.
 #[test]
 fn limits_hammered_by_threads_lose_no_wakeup_and_no_permit() {
+    let _alone = MACHINE.blocking_lock();
     const LIMIT: usize = 3;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
@@ -317,6 +328,7 @@ fn limits_hammered_by_threads_lose_no_wakeup_and_no_permit() {
 /// The one permit is given back in the very moment in which another thread lines up for it.
 #[test]
 fn a_permit_given_back_while_a_call_lines_up_is_found() {
+    let _alone = MACHINE.blocking_lock();
     const ROUNDS: u64 = 3_000;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -513,6 +525,7 @@ impl Drop for Released {
 /// go of its thread, and that is what a drain waits for.
 #[test]
 fn a_tool_that_never_yields_blocks_neither_its_caller_nor_the_limit() {
+    let _alone = MACHINE.blocking_lock();
     for cleanup_is_outside in [true, false] {
         a_tool_that_never_yields(cleanup_is_outside);
     }
