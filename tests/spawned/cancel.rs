@@ -359,6 +359,33 @@ async fn one_that_is_taken_by_the_tool_works() {
     assert_eq!(start.elapsed(), ms(30));
 }
 
+/// That attempt is no fork of the one that the layers outside of the retry know, but is cut with it.
+#[tokio::test(start_paused = true)]
+async fn one_that_a_later_attempt_takes_works_wherever_the_retry_stands() {
+    for outside in 0..=Ours::ALL.len() {
+        let layers = Layers::new();
+        let (outer, inner) = Ours::ALL.split_at(outside);
+        let takes = tool(|context| async move {
+            if context.attempt() == 1 {
+                return Err("no".into());
+            }
+            let canceller = context.canceller();
+            tokio::spawn(async move {
+                sleep(ms(30)).await;
+                canceller.cancel();
+            });
+            context.cancelled().await;
+            Err(ToolError::cancelled(CancelReason::Explicit).into())
+        });
+        let retry = Retry::new(Stubborn(1), layers.stack(inner, takes));
+        let stack = layers.stack(outer, boxed(retry));
+        let start = Instant::now();
+        let case = format!("retry inside {outside}");
+        assert_explicit(&stack.oneshot(call()).await.unwrap_err(), &case);
+        assert_eq!(start.elapsed(), ms(40), "{case}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tool_without_any_layer_is_told() {
     let call = call();

@@ -36,6 +36,10 @@ impl Attempt {
         if self.depth.load(Ordering::Acquire) > 0 || self.rare.get().is_some() {
             self.join();
         }
+        // What stands inside of another attempt's layers is cut with that one, which may have been called before anybody asked.
+        if let Some(link) = &self.parent {
+            link.attempt.signal();
+        }
         signal
     }
 
