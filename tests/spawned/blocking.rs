@@ -413,6 +413,35 @@ async fn work_of_an_attempt_and_of_a_nested_call_keeps_the_permit_around() {
     assert_eq!(limit.available(), 1);
 }
 
+/// The call that makes a nested call is above each of that one's attempts, and has their work once.
+#[tokio::test(start_paused = true)]
+async fn work_of_an_attempt_of_a_nested_call_counts_once() {
+    let (cleanup, gate) = (CleanupLayer::new(), Gate::new());
+    let work = gate.work.tool();
+    let attempts = boxed(tower::service_fn(move |call: ToolCall| {
+        let work = work.clone();
+        async move {
+            match call.context().attempt() {
+                1 => Err(ToolError::failed("no")),
+                _ => work.oneshot(call).await,
+            }
+        }
+    }));
+    let retry = boxed(Retry::new(Once(true), attempts));
+    let nested = boxed(PartialResultLayer::new().layer(retry));
+    let outer = boxed(tower::service_fn(move |call: ToolCall| {
+        let nested = nested.clone();
+        async move {
+            let child = call.context().child("nested", json!(null))?;
+            nested.oneshot(child).await
+        }
+    }));
+    cleanup.layer(outer).oneshot(call()).await.unwrap();
+    assert_eq!(cleanup.report().orphaned, 1);
+    gate.let_go();
+    assert_eq!(cleanup.drain(MINUTE).await.orphaned, 0);
+}
+
 /// A task that blocks its thread cannot be aborted either: the hooks wait for it as long as a hook may run, and a drain counts it.
 #[test]
 fn a_task_that_blocks_its_thread_holds_no_hook_up() {

@@ -51,11 +51,12 @@ impl fmt::Debug for CancelFlag {
 // === impl Blocking ===
 
 impl Blocking {
-    /// Adds a piece of work; those that have ended are forgotten. How many there are.
+    /// Adds a piece of work, once, however many ways lead here; those that have ended are forgotten. How many there are.
     pub(super) fn add(&self, held: &Arc<Held>) -> usize {
+        let held = Arc::downgrade(held);
         let mut list = lock(&self.0);
-        list.retain(|other| other.strong_count() > 0);
-        list.push(Arc::downgrade(held));
+        list.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&held));
+        list.push(held);
         list.len()
     }
 
