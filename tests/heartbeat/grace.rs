@@ -5,7 +5,9 @@ use std::future::pending;
 
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep};
-use toolbooth::{CancelReason, ConcurrencyLimitLayer, ErrorKind, Outcome};
+use toolbooth::{
+    CancelReason, CatchPanicLayer, ConcurrencyLimitLayer, ErrorKind, Outcome, SpawnLayer,
+};
 use toolbooth_test::{Probe, Recorder};
 use tower::{ServiceBuilder, service_fn};
 
@@ -176,6 +178,36 @@ async fn while_the_grace_runs_permits_further_in_are_held_and_nothing_starts() {
     // The one in line has nothing to finish.
     assert_eq!(waiting.await.unwrap(), (Err((TOTAL, 300, 300)), 300));
     assert_eq!((permits.available(), inside.started()), (1, 1));
+}
+
+/// Nor does a tool that waits in a line that is not ours.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_ready_when_the_grace_begins_is_not_started_in_it() {
+    let inside = Probe::new();
+    let probe = inside.clone();
+    let stops = tool(move |call| {
+        let inside = probe.enter();
+        async move {
+            call.cancelled().await;
+            sleep(ms(50)).await;
+            drop(inside);
+            Ok(ToolOutput::text("half"))
+        }
+    });
+    let foreign = ServiceBuilder::new().concurrency_limit(1).service(stops);
+    let alone = BoxTool::new(foreign.clone());
+    let caught = BoxTool::new(CatchPanicLayer::new().layer(foreign.clone()));
+    let spawned = BoxTool::new(SpawnLayer::new().layer(foreign));
+    // What is on a task looks when it is woken, which is by the place that it gets.
+    for (calls, (tool, ends)) in (1..).zip([(alone, 300), (caught, 300), (spawned, 350)]) {
+        let stack = grace(300, 100).layer(tool);
+        let running = tokio::spawn(ended(stack.clone(), call()));
+        let waiting = tokio::spawn(ended(stack, call()));
+        assert_eq!(running.await.unwrap(), (Err((TOTAL, 300, 350)), 350));
+        let cut = (Err((TOTAL, 300, ends)), ends);
+        assert_eq!(waiting.await.unwrap(), cut);
+        assert_eq!(inside.started(), calls);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, CallContext, End, Part, ToolError, ToolResponse, Watch};
+use toolbooth_core::{
+    BoxError, CallContext, End, Part, ToolError, ToolRequest, ToolResponse, Watch,
+};
 use tower_service::Service;
 
 use super::service::Catching;
@@ -18,6 +20,7 @@ pin_project! {
         S: Clone,
         S::Error: Into<BoxError>,
         S::Error: 'static,
+        R: ToolRequest,
     {
         #[pin]
         guarded: Guarded<Catching<S>, R, ResponseWatch>,
@@ -37,6 +40,7 @@ impl<S, R> ResponseFuture<S, R>
 where
     S: Service<R> + Clone,
     S::Error: Into<BoxError> + 'static,
+    R: ToolRequest,
 {
     pub(super) const fn new(guarded: Guarded<Catching<S>, R, ResponseWatch>) -> Self {
         Self { guarded }
@@ -48,6 +52,7 @@ where
     S: Service<R> + Clone,
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
+    R: ToolRequest,
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
@@ -60,6 +65,7 @@ impl<S, R> fmt::Debug for ResponseFuture<S, R>
 where
     S: Service<R> + Clone,
     S::Error: Into<BoxError> + 'static,
+    R: ToolRequest,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()

@@ -69,6 +69,7 @@ where
 
 impl<S, R> Service<R> for Catching<S>
 where
+    R: ToolRequest,
     S: Service<R> + Clone,
     S::Error: Into<BoxError> + 'static,
 {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, ToolError};
+use toolbooth_core::{BoxError, CallContext, ToolError, ToolRequest};
 use tower_service::Service;
 
 pin_project! {
@@ -36,7 +36,7 @@ pin_project! {
         S: Service<R>,
     {
         // The instance that was not ready keeps its place.
-        Unready { start: Option<(S, R)> },
+        Unready { start: Option<(S, R)>, context: CallContext },
         Running { #[pin] future: S::Future },
         Failed { error: Option<ToolError> },
         Done,
@@ -51,7 +51,10 @@ where
     S::Error: Into<BoxError> + 'static,
 {
     /// Starts what is inside, with a panic of that caught if `catches`.
-    pub(crate) fn start(inner: &mut S, request: R, catches: bool) -> Self {
+    pub(crate) fn start(inner: &mut S, request: R, catches: bool) -> Self
+    where
+        R: ToolRequest,
+    {
         let state = caught(catches, || State::start(inner, request));
         Self {
             catches,
@@ -102,17 +105,20 @@ where
     S: Service<R>,
     S::Error: Into<BoxError> + 'static,
 {
-    fn start(inner: &mut S, request: R) -> Self
+    fn start(inner: &mut S, mut request: R) -> Self
     where
         S: Clone,
+        R: ToolRequest,
     {
         match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Self::Running {
                 future: inner.call(request),
             },
             Poll::Pending => {
+                let context = request.context().clone();
                 let fresh = inner.clone();
                 Self::Unready {
+                    context,
                     start: Some((std::mem::replace(inner, fresh), request)),
                 }
             }
@@ -135,7 +141,11 @@ where
                     self.set(Self::Done);
                     return Poll::Ready(answer.map_err(ToolError::from_error));
                 }
-                StateProj::Unready { start } => {
+                StateProj::Unready { start, context } => {
+                    // Nothing starts in the grace that a timeout further out gives to what runs.
+                    if let Some(reason) = context.cancel_reason() {
+                        return Poll::Ready(Err(ToolError::cancelled(reason)));
+                    }
                     let Some((mut service, request)) = start.take() else {
                         return Poll::Pending;
                     };

@@ -105,6 +105,14 @@ fn part_of<W: LayerWatch>(watch: &Option<W>) -> Option<&Part> {
     watch.as_ref().and_then(LayerWatch::part)
 }
 
+/// Nothing starts in the grace that a timeout gives to what runs.
+fn not_cancelled(part: Option<&Part>) -> Result<(), ToolError> {
+    match part.and_then(|part| part.context().cancel_reason()) {
+        Some(reason) => Err(ToolError::cancelled(reason)),
+        None => Ok(()),
+    }
+}
+
 // === impl Guarded ===
 
 impl<S, R, W, A> Guarded<S, R, W, A>
@@ -257,6 +265,7 @@ where
                 }
                 StageProj::Done => return Poll::Pending,
             };
+            not_cancelled(part_of(this.watch))?;
             let waits = held.as_mut().expect("it is taken to leave the stage");
             if let (Some(admission), Some(watch)) = (&mut waits.admission, this.watch.as_mut()) {
                 ready!(poll_admission(admission, watch, cx))?;
@@ -288,11 +297,6 @@ fn poll_admission<W: LayerWatch>(
     watch: &mut W,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), ToolError>> {
-    // Nothing starts in the grace that a timeout further out gives to what runs.
-    let reason = watch.part().and_then(|part| part.context().cancel_reason());
-    if let Some(reason) = reason {
-        return Poll::Ready(Err(ToolError::cancelled(reason)));
-    }
     ready!(admission.poll_admit(watch, cx))?;
     if let Some(part) = watch.part() {
         part.let_through();
