@@ -410,3 +410,46 @@ async fn closed_and_drained_nothing_of_a_call_is_left() {
     layers.cleanup.drain(MINUTE).await;
     assert_eq!((inside.started(), inside.running()), (1, 0));
 }
+
+/// However many hooks there are: what the layers themselves wait for takes no room of theirs.
+#[test]
+fn hooks_wait_for_a_task_that_outlives_its_call_also_when_there_is_no_room_for_more() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let (go, goes) = std::sync::mpsc::channel();
+    let goes = Arc::new(std::sync::Mutex::new(goes));
+    let (cleanup, inside) = (CleanupLayer::new(), Probe::new());
+    let probe = inside.clone();
+    let blocks = tool(move |_| {
+        let (begun, goes, inside) = (begun.clone(), goes.clone(), probe.enter());
+        async move {
+            let _inside = inside;
+            begun.send(()).expect("it is read");
+            goes.lock().expect("no panic").recv().expect("it is sent");
+            std::future::pending().await
+        }
+    });
+    let stack = cleanup.layer(toolbooth::SpawnLayer::new().layer(blocks));
+    runtime.block_on(async {
+        let (call, hooks) = (call(), Recorder::new());
+        for _ in 0..toolbooth::MAX_HOOKS {
+            let (hooks, inside) = (hooks.clone(), inside.clone());
+            call.context().on_cleanup(move |_| async move {
+                hooks.record(inside.running());
+            });
+        }
+        let answer = tokio::spawn(stack.oneshot(call));
+        has_begun.recv().await.unwrap();
+        answer.abort();
+        let _ = answer.await;
+        sleep(ms(20)).await;
+        assert_eq!((hooks.len(), inside.running()), (0, 1));
+        go.send(()).unwrap();
+        cleanup.drain(MINUTE).await;
+        assert_eq!(hooks.values(), [0; toolbooth::MAX_HOOKS]);
+    });
+}

@@ -187,9 +187,14 @@ impl Hooks {
         if self.list.len() >= MAX_HOOKS {
             return Some(hook);
         }
+        self.push_ours(hook);
+        None
+    }
+
+    /// Adds one that a layer has: few, and not to be refused.
+    pub(super) fn push_ours(&mut self, hook: Hook) {
         self.remember_runtime();
         self.list.push(hook);
-        None
     }
 
     fn remember_runtime(&mut self) {

@@ -293,7 +293,7 @@ impl CallContext {
     /// cut, and goes on until the task has stopped. Cleanup waits for that before the first hook runs. Where a cleanup layer stands
     /// further in, it begins with this now, since its part of the call ends only with the task.
     pub fn outlived_by(&self, depth: u32, stopped: impl Future<Output = ()> + Send + 'static) {
-        self.on_cleanup_with(|_| stopped);
+        self.attempt.register_ours(Box::new(|_| Box::pin(stopped)));
         let reason = self.cancel_reason().unwrap_or(CancelReason::CallerGone);
         self.attempt.run_hooks_inside(depth, reason.outcome());
     }

@@ -11,7 +11,16 @@ use crate::sync::lock;
 impl Attempt {
     pub(in crate::call) fn register(&self, hook: Hook) -> cleanup::Registered {
         let (attempt, depth) = self.registers_at();
-        attempt.register_at(hook, depth)
+        attempt.register_at(hook, depth, Hooks::push)
+    }
+
+    /// One of a layer's own, which needs no room among the others.
+    pub(in crate::call) fn register_ours(&self, hook: Hook) {
+        let (attempt, depth) = self.registers_at();
+        attempt.register_at(hook, depth, |hooks, hook| {
+            hooks.push_ours(hook);
+            None
+        });
     }
 
     /// To whose end, and from which depth on, it belongs what this attempt leaves to be done: to those around a fork that has not been called.
@@ -22,10 +31,15 @@ impl Attempt {
         }
     }
 
-    fn register_at(&self, hook: Hook, depth: u32) -> cleanup::Registered {
+    fn register_at(
+        &self,
+        hook: Hook,
+        depth: u32,
+        push: impl FnOnce(&mut Hooks, Hook) -> Option<Hook>,
+    ) -> cleanup::Registered {
         let mut hooks = lock(&self.rare().hooks);
         let Some(outcome) = self.closed_outside(depth) else {
-            let refused = hooks.push(hook);
+            let refused = push(&mut hooks, hook);
             drop(hooks);
             return refused.map_or(cleanup::Registered::Held, cleanup::refuse);
         };
