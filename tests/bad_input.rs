@@ -427,6 +427,11 @@ async fn a_breaker_that_could_not_work_is_refused() {
         ConfigError::ZeroFailures
     );
     assert_eq!(new().with_probes(0).unwrap_err(), ConfigError::ZeroProbes);
+    // Each probe would hang as soon as it is let through, and the breaker never close.
+    assert_eq!(
+        new().with_half_open_limit(Duration::ZERO).unwrap_err(),
+        ConfigError::ZeroHalfOpenLimit
+    );
 }
 
 /// What is at the edge of what can work does: no panic, no overflow.
@@ -440,13 +445,13 @@ async fn a_breaker_at_the_edge_of_its_settings_works() -> Result<(), ConfigError
         .with_open_time(Duration::MAX)
         .with_open_growth(f64::MAX, Duration::MAX)?
         .with_probes(u32::MAX)?
-        .with_half_open_limit(Duration::MAX);
+        .with_half_open_limit(Duration::MAX)?;
     let at_once = BreakerPolicy::new()
         .with_failure_rate(1.0, Duration::from_nanos(1))?
         .with_minimum_calls(1)
         .with_open_time(Duration::ZERO)
         .with_open_growth(f64::MAX, Duration::ZERO)?
-        .with_half_open_limit(Duration::ZERO);
+        .with_half_open_limit(Duration::from_nanos(1))?;
     for (policy, outcomes) in [
         (
             endless,

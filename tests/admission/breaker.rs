@@ -264,7 +264,9 @@ async fn cb5_panics_count() {
 #[tokio::test(start_paused = true)]
 async fn cb6_a_probe_that_hangs_is_given_up() {
     let (api, probe) = api();
-    let policy = BreakerPolicy::new().with_half_open_limit(Duration::from_secs(60));
+    let policy = BreakerPolicy::new()
+        .with_half_open_limit(Duration::from_secs(60))
+        .unwrap();
     let breaker = CircuitBreakerLayer::with_policy(policy);
     let stack = breaker.layer(api);
     breaker.trip();

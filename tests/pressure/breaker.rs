@@ -17,7 +17,8 @@ use super::{Burners, LOAD, TASKS};
 async fn cblost() {
     let policy = BreakerPolicy::new()
         .with_open_time(Duration::from_millis(2))
-        .with_half_open_limit(Duration::from_millis(20));
+        .with_half_open_limit(Duration::from_millis(20))
+        .expect("it is not 0");
     let breaker = CircuitBreakerLayer::with_policy(policy);
     let (stop, down) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let fails = Arc::clone(&down);

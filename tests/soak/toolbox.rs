@@ -85,7 +85,8 @@ impl Toolbox {
         let by_tool = ConcurrencyLimitLayer::per_tool(PerTool::new(2)).with_queue_capacity(2);
         let policy = BreakerPolicy::new()
             .with_open_time(scaled(Duration::from_secs(30)))
-            .with_half_open_limit(scaled(Duration::from_secs(30)));
+            .with_half_open_limit(scaled(Duration::from_secs(30)))
+            .expect("it is not 0");
         let stack = ServiceBuilder::new()
             .layer(cleanup.clone())
             .layer(TimeoutLayer::new(scaled(Duration::from_secs(20))))

@@ -174,7 +174,7 @@ fn policy(settings: &Settings) -> Result<BreakerPolicy, crate::ConfigError> {
     let mut policy = BreakerPolicy::new()
         .with_minimum_calls(settings.minimum)
         .with_open_time(millis(settings.open))
-        .with_half_open_limit(millis(settings.limit))
+        .with_half_open_limit(millis(settings.limit))?
         .with_probes(settings.probes)?;
     if let Some(failures) = settings.in_a_row {
         policy = policy.with_consecutive_failures(failures as u32)?;

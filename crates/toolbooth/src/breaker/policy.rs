@@ -169,10 +169,15 @@ impl BreakerPolicy {
 
     /// How long a probe may be under way while it is half-open: 5 min where nothing is said. Then it hangs, and counts as a failure. Give it more than
     /// the longest call takes: a probe that is given up does not close the breaker when it succeeds after all.
-    #[must_use]
-    pub const fn with_half_open_limit(mut self, limit: Duration) -> Self {
+    ///
+    /// # Errors
+    /// [`ConfigError::ZeroHalfOpenLimit`] for zero, with which it would never close.
+    pub fn with_half_open_limit(mut self, limit: Duration) -> Result<Self, ConfigError> {
+        if limit.is_zero() {
+            return Err(ConfigError::ZeroHalfOpenLimit);
+        }
         self.half_open_limit = limit;
-        self
+        Ok(self)
     }
 
     /// Which failures count: all of them where nothing is said. What does not is a success, since the tool was there to answer.

@@ -52,4 +52,7 @@ pub enum ConfigError {
     /// A circuit breaker that never closes.
     #[error("with 0 probes a circuit breaker would never close: give at least 1")]
     ZeroProbes,
+    /// A circuit breaker of which every probe hangs.
+    #[error("with 0 s for a probe a circuit breaker would never close: give it some time")]
+    ZeroHalfOpenLimit,
 }

@@ -160,7 +160,7 @@ async fn a_probe_that_panics_is_a_failure_or_makes_way() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_hangs_is_a_failure_at_the_limit() {
-    let policy = two().with_half_open_limit(Duration::from_secs(60));
+    let policy = two().with_half_open_limit(Duration::from_secs(60)).unwrap();
     let (breaker, mut service) = half_open(policy, &Probe::stuck()).await;
     let mut hung = tokio_test::task::spawn(service.call(call()));
     assert_pending!(hung.poll());
