@@ -160,3 +160,47 @@ async fn a_change_that_cannot_work_is_refused_and_changes_nothing() {
     closed.set_limit(2).unwrap();
     assert_eq!(closed.available(), 2);
 }
+
+/// In another order another one is first: it starts when its own token is there, not when that of the one before it would have been.
+#[tokio::test(start_paused = true)]
+async fn another_order_counts_at_once_for_those_who_wait() {
+    let cost = |call: &CallContext| u32::try_from(call.priority()).unwrap_or(0);
+    let rate = RateLimitLayer::new(quota(1, 10))
+        .with_order(Order::priority())
+        .with_cost(cost);
+    let starts = Recorder::new();
+    let stack = rate.layer(order_tool(starts.clone()));
+    let calls = [10, 1, 9].map(|cost| call("tool").with_priority(cost));
+    let running = tokio::spawn(call_all(stack, calls));
+    sleep(ms(500)).await;
+    assert_eq!((starts.times().len(), rate.queued()), (1, 2));
+    drop(rate.clone().with_order(Order::fifo()));
+    assert_eq!(count_ok(&running.await.unwrap()), 3);
+    let at = starts.times().into_iter().map(|at| at.as_millis());
+    assert_eq!(at.collect::<Vec<_>>(), [0, 1_000, 10_000]);
+}
+
+/// The same for permits: who is first by now and finds enough does not wait for somebody to end.
+#[tokio::test(start_paused = true)]
+async fn another_order_starts_those_who_may_run_at_once() {
+    let weight = |call: &CallContext| usize::try_from(call.priority()).unwrap_or(0);
+    let limit = ConcurrencyLimitLayer::new(3)
+        .with_order(Order::priority())
+        .with_weight(weight);
+    let tool = tool_fn("tool", async |millis: u64| {
+        sleep(ms(millis)).await;
+        Ok::<_, Infallible>(millis)
+    });
+    let stack = limit.layer(tool);
+    let calls = [(2, 100), (1, 1_000), (1, 100), (3, 100)];
+    let calls =
+        calls.map(|(weight, millis)| ToolCall::new("tool", json!(millis)).with_priority(weight));
+    let running = tokio::spawn(call_all(stack, calls));
+    sleep(ms(500)).await;
+    assert_eq!((limit.in_flight(), limit.queued()), (1, 2));
+    drop(limit.clone().with_order(Order::fifo()));
+    assert_eq!((limit.in_flight(), limit.queued()), (2, 1));
+    let finished = running.await.unwrap();
+    let at = finished.iter().map(|finished| finished.at.as_millis());
+    assert_eq!(at.collect::<Vec<_>>(), [100, 1_000, 600, 1_100]);
+}

@@ -119,9 +119,10 @@ impl<R: Rule> Place<R> {
             line.settle(&state);
             return Err(refusal);
         }
-        self.ticket = line.enqueue(&mut state, who, cx.waker().clone());
+        let lined_up = line.enqueue(&mut state, who, cx.waker().clone());
         let drivers = line.hurry(&state, now);
         drop(state);
+        self.ticket = lined_up.ok();
         drivers.into_iter().for_each(std::task::Waker::wake);
         Ok(self.ticket.is_none())
     }

@@ -85,7 +85,8 @@ impl<R: Rule> Line<R> {
         change(&mut settings);
         self.rule.set_service_time(settings.service_time);
         let before = state.set(settings);
-        drop(state);
+        // In another order another one may be first, who need not wait as long, or at all.
+        self.look_anew(state, Vec::new());
         drop(before);
     }
 
@@ -99,8 +100,13 @@ impl<R: Rule> Line<R> {
         let mut state = self.lock();
         change(&self.rule);
         state.uncertain = true;
-        let mut woken = state.waiting.expel(self.rule.capacity());
+        let expelled = state.waiting.expel(self.rule.capacity());
         self.shrunk(&mut state);
+        self.look_anew(state, expelled);
+    }
+
+    /// Admits who may run by now; where the clock says when, the others reckon anew.
+    fn look_anew(&self, mut state: MutexGuard<'_, State>, mut woken: Vec<Waker>) {
         let now = Moment::now();
         woken.extend(std::iter::from_fn(|| self.grant(&mut state, now)));
         if R::TIMED {
@@ -160,23 +166,28 @@ impl<R: Rule> Line<R> {
         false
     }
 
-    /// Lines up; `None` where it is next at once, and has been admitted.
-    pub(super) fn enqueue(&self, state: &mut State, who: Who, waker: Waker) -> Option<Ticket> {
+    /// Lines up; its waker comes back where it is next at once, and has been admitted.
+    pub(super) fn enqueue(
+        &self,
+        state: &mut State,
+        who: Who,
+        waker: Waker,
+    ) -> Result<Ticket, Waker> {
         let (now, first) = (who.since, state.waiting.is_empty());
         let ticket = state.waiting.push(who, waker);
         self.settle(state);
         // The first of all has had its last look.
         let in_vain = first || state.waiting.is_uniform();
         if in_vain || state.waiting.first(now).map(|(next, _)| next) != Some(ticket) {
-            return Some(ticket);
+            return Ok(ticket);
         }
         match self.grant(state, now) {
             // Its own waker, and its own task is running.
-            Some(_) => {
+            Some(waker) => {
                 state.granted.remove(&ticket);
-                None
+                Err(waker)
             }
-            None => Some(ticket),
+            None => Ok(ticket),
         }
     }
 
