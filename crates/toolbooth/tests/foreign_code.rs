@@ -8,8 +8,9 @@ use futures_util::FutureExt;
 use serde_json::json;
 use tokio::time::sleep;
 use toolbooth::{
-    CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, MAX_HOOKS, Outcome,
-    PartialResultLayer, Registered, TimeoutLayer, ToolCall, ToolError, ToolOutput, tool_fn,
+    CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, MAX_HOOKS, Order,
+    Outcome, PartialResultLayer, Quota, RateLimitLayer, Registered, TimeoutLayer, ToolCall,
+    ToolError, ToolOutput, tool_fn,
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -205,4 +206,50 @@ async fn a_stream_whose_drop_panics_still_gives_its_permit_back() {
         .catch_unwind()
         .await;
     assert!(matches!(ended, Ok(Err(error)) if error.kind() == ErrorKind::Panicked));
+}
+
+/// Asks the layer something when it is dropped.
+struct AsksOnDrop(ConcurrencyLimitLayer);
+
+impl Drop for AsksOnDrop {
+    fn drop(&mut self) {
+        assert_eq!(self.0.available_for("tool"), 1);
+    }
+}
+
+/// Runs it on a thread of its own: true if that ends.
+fn ends(run: impl FnOnce() + Send + 'static) -> bool {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        run();
+        let _ = tell.send(());
+    });
+    told.recv_timeout(Duration::from_secs(5)).is_ok()
+}
+
+#[test]
+fn an_order_may_ask_its_limit_when_it_is_dropped() {
+    assert!(ends(|| {
+        let limit = ConcurrencyLimitLayer::per_tool(1);
+        let asks = AsksOnDrop(limit.clone());
+        let order = Order::fair_by(move |call| {
+            let _ = &asks;
+            call.tool().into()
+        });
+        let limit = limit.with_order(order);
+        drop(limit.with_order(Order::fifo()));
+    }));
+}
+
+#[test]
+fn the_members_of_a_group_may_ask_its_limit() {
+    assert!(ends(|| {
+        let rate = RateLimitLayer::per_tool(Quota::per_hour(std::num::NonZeroU32::MIN));
+        let asked = rate.clone();
+        let members = ["a", "b"]
+            .into_iter()
+            .filter(|tool| asked.remaining_for(tool) > 0);
+        let quota = Quota::per_second(std::num::NonZeroU32::MIN);
+        assert_eq!(rate.with_group(quota, members).remaining_for("b"), 1);
+    }));
 }

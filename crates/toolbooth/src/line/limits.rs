@@ -113,11 +113,16 @@ impl<R: Rule> Limits<R> {
     #[cfg(feature = "rate")]
     pub(crate) fn add_group(&self, setting: R::Setting, keys: impl IntoIterator<Item = Name>) {
         if let Some(keyed) = self.by_key() {
+            // The user's own code: called where no lock is held.
+            let keys: Vec<Name> = keys.into_iter().collect();
             let mut shelf = lock(&keyed.shelf);
             let line = Line::with(R::of(setting), shelf.settings.clone());
             let line = Arc::new(line);
-            let keys = keys.into_iter().map(|key| (key, Arc::clone(&line)));
-            shelf.groups.extend(keys);
+            let groups = &mut shelf.groups;
+            let join = |key| groups.insert(key, Arc::clone(&line));
+            let left: Vec<_> = keys.into_iter().filter_map(join).collect();
+            drop(shelf);
+            drop(left);
         }
     }
 
@@ -149,7 +154,13 @@ impl<R: Rule> Limits<R> {
     /// Changes what is said of all lines, of those to come, too.
     pub(crate) fn configure(&self, change: impl Fn(&mut Settings)) {
         if let Some(keyed) = self.by_key() {
-            change(&mut lock(&keyed.shelf).settings);
+            let mut shelf = lock(&keyed.shelf);
+            let mut settings = shelf.settings.clone();
+            change(&mut settings);
+            let before = std::mem::replace(&mut shelf.settings, settings);
+            drop(shelf);
+            // Its closures are the user's to drop.
+            drop(before);
         }
         for line in self.all() {
             line.configure(&change);
