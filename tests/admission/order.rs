@@ -166,6 +166,25 @@ async fn aging_is_first_in_first_out_among_the_aged_and_keeps_its_bound() {
     }
 }
 
+/// All that may run can have started just before its turn came: then it takes one whole service.
+#[tokio::test(start_paused = true)]
+async fn aging_keeps_its_bound_where_all_that_run_have_just_begun() {
+    let (service, max_wait, n) = (100, 201, 4);
+    let starts = Recorder::new();
+    let limit = ConcurrencyLimitLayer::new(n);
+    let limit = limit.with_order(Order::priority().with_aging(ms(max_wait)));
+    let calls = (0..n).map(|id| high(format!("running{id}")));
+    let calls = calls.chain((0..5).map(low)).chain((0..40).map(high));
+    call_all(limit.layer(order_tool(starts.clone())), calls).await;
+    let entries = entries(&starts);
+    let low = entries.iter().filter(|(_, id)| id.starts_with("low"));
+    let low: Vec<u64> = low.map(|(at, _)| *at).collect();
+    assert_eq!(low, [300, 300, 300, 300, 400]);
+    for (ahead, at) in (0_u64..).zip(low) {
+        assert!(at <= max_wait + (ahead + 1).div_ceil(n as u64) * service);
+    }
+}
+
 /// A has 100 calls in line and B one: B is the second to start after what runs.
 #[tokio::test(start_paused = true)]
 async fn fair_by_key_a_single_call_starts_within_two_services() {

@@ -100,8 +100,10 @@ impl Order {
 
     /// Lets a call that has waited so long precede every younger one, whatever its priority or its key; among such calls, who waits longest goes first.
     ///
-    /// So on a limit of `n` whose calls take `service` at most, every call starts within
-    /// `max_wait + (aged ahead + 1) * service / n`, `aged ahead` being the calls in line that came before it.
+    /// So on a limit of `n` whose calls take one permit each and `service` at most, every call starts within
+    /// `max_wait + ((aged ahead + 1) / n).ceil() * service`, `aged ahead` being the calls in line that came before it: all `n` may have started
+    /// just before it was its turn. Where calls take several permits, a call whose turn comes by its age looks for its own
+    /// when the next one that runs ends.
     #[must_use]
     pub const fn with_aging(mut self, max_wait: Duration) -> Self {
         self.aging = Some(max_wait);
