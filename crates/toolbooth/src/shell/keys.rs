@@ -123,10 +123,10 @@ impl<V: Idle> Keys<V> {
     /// Takes out the next key of the ring if it can go, or else lets it go round again.
     fn look_at_next(&mut self, now: Moment, idle: Duration) -> Option<Arc<V>> {
         let key = self.ring.pop_front()?;
-        let can_go = self.entries.get(&*key).is_some_and(|entry| {
+        let can_go = self.entries.get_mut(&*key).is_some_and(|entry| {
             // All handles but this one are made under the lock that is held here: where it is the only one, it stays so.
-            Arc::strong_count(&entry.value) == 1
-                && entry.value.idle_from() <= now
+            // Unlike the count of them, this sees all that was done through the others.
+            Arc::get_mut(&mut entry.value).is_some_and(|value| value.idle_from() <= now)
                 && now.since(entry.used) >= idle
         });
         if can_go {
