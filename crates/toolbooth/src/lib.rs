@@ -124,7 +124,7 @@
 //! is dropped. So does a [`Canceller`], from wherever it is held: then the call ends with `Cancelled`. A token that was taken is spent. So a call may stand in a `select!`, under anybody's timeout, or on a task that is aborted. Two things
 //! outlive it: cleanup hooks, which [`CleanupLayer::drain`] waits for, and work that blocks its thread, which keeps the call's permits and which `drain` waits for as well where it was
 //! started with [`spawn_blocking`](CallContext::spawn_blocking). Tasks started with [`spawn`](CallContext::spawn) and calls made with [`child`](CallContext::child) end with the call; what a tool starts with
-//! tokio's own `spawn` does not. What cleanup can and cannot do is in `cleanup::guide`. A tool that blocks its thread is cut when it next returns to the runtime, not before.
+//! tokio's own `spawn` does not. What cleanup can and cannot do is in the [guide to cleanup](cleanup::guide). A tool that blocks its thread is cut when it next returns to the runtime, not before.
 //!
 //! # What clones share
 //!

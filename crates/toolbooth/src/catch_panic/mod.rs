@@ -30,6 +30,7 @@
 //!
 //! # Cancellation
 //! Dropping the future ends the call. A panic in the drop of a call that nobody waits for any more is traced, and goes no further.
+//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
 //!
 //! # Errors
 //! `Panicked`, with the panic's text, and what the call had produced. It is not retryable. The outcome is `Panicked` here and in every layer around.

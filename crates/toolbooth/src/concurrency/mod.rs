@@ -39,6 +39,7 @@
 //! # Cancellation
 //! Dropping the future gives up the place, or gives the permit back. The permit of a streamed answer is held until the stream ends,
 //! fails or is dropped.
+//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
 //!
 //! # Errors
 //! `Overloaded` where the line is full (1,024 calls, or

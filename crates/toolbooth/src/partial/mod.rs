@@ -37,6 +37,7 @@
 //!
 //! # Cancellation
 //! Dropping the future ends the call; what was kept is still there for cleanup hooks.
+//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
 //!
 //! # Errors
 //! None of its own.

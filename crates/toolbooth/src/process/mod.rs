@@ -62,6 +62,7 @@
 //! gets SIGKILL. The program is reaped. A task does that, and a hook of the call waits for it: with a
 //! [cleanup layer](crate::cleanup) around, no process of the group is alive when [`drain`](crate::CleanupLayer::drain) returns. A runtime
 //! that is shut down before kills the group without grace.
+//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
 //!
 //! Three things are out of reach: a process that leaves the group, as daemons do, lives on, and its output is not waited for; a zombie whose
 //! parent is not ours stays until that parent reaps it; and where our own process is killed, nothing ends the programs, to which a

@@ -47,6 +47,7 @@
 //! a permit, is not given back. Cleanup begins with waiting for that: it counts as one more hook of the call, and a
 //! [`drain`](crate::CleanupLayer::drain) waits for it, wherever the cleanup layer stands.
 //! A limit that strikes in that moment wins over an answer that the tool is about to give.
+//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
 //!
 //! # Errors
 //! `Panicked`, with the panic's text, as from the [`CatchPanicLayer`](crate::CatchPanicLayer). `Cancelled`, with the reason `shutdown`, where the task's runtime

@@ -90,6 +90,7 @@
 //! With a [grace](TimeoutLayer::with_grace), the inner future is not dropped before the tool had that time to finish by itself. What the tool answers in it, whole, is
 //! the partial result of the error, whether or not a layer keeps partial results; what it fails with is the error's source. The grace ends with the caller's deadline and with a limit on
 //! the whole call further out; streamed answers have none; a call that still waits in a line further in leaves it at once.
+//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
 //!
 //! A tool that never yields to the runtime cannot be cut by anything on its task; one that only uses up its cooperative budget is.
 //!
