@@ -167,8 +167,9 @@ impl BreakerPolicy {
         Ok(self)
     }
 
-    /// How long a probe may be under way while it is half-open: 5 min where nothing is said. Then it hangs, and counts as a failure. Give it more than
-    /// the longest call takes: a probe that is given up does not close the breaker when it succeeds after all.
+    /// How long probes may be under way without a break while it is half-open, from the first of them on: 5 min where nothing is said. Then one hangs, and
+    /// counts as a failure. Give it more than the longest call takes, and with [several probes](Self::with_probes) more than that for each: a
+    /// probe that is given up does not close the breaker when it succeeds after all.
     ///
     /// # Errors
     /// [`ConfigError::ZeroHalfOpenLimit`] for zero, with which it would never close.

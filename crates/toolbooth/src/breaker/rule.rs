@@ -77,7 +77,7 @@ enum Phase {
         until: Option<Moment>,
     },
     HalfOpen {
-        /// When the first of the probes under way was let through.
+        /// From when on probes have been under way without a break.
         since: Option<Moment>,
         under_way: u32,
         passed: u32,

@@ -6,7 +6,8 @@
 //! 3. A ticket is in `waiting`, or in `granted`, or its holder has taken it, or it was expelled: it moves once, and is woken then.
 //! 4. Wakers are called, and dropped, after the lock is let go; what users gave is called without it, too.
 //! 5. Whatever makes somebody else the first, or more of the limit free, grants as long as the first is admitted:
-//!    nobody waits for what is there. Only the clock does so without an event, and the drivers wait for that.
+//!    nobody waits for what is there. Only the clock does so without an event. The drivers of a line that waits for points in
+//!    time wait for that; in another, who is the first by age alone is seen at the next event, as the orders' docs say.
 //! 6. Nobody waits for more than the limit can ever give: it is refused where it comes, and where the limit is lowered it
 //!    loses its ticket, is woken and finds that out.
 

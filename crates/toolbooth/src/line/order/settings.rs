@@ -24,12 +24,12 @@ use crate::shell::keys::{KeyRefusal, MAX_KEY};
 /// use toolbooth::{ConcurrencyLimitLayer, Order};
 ///
 /// let urgent_first = Order::priority().with_aging(Duration::from_secs(10));
-/// let limit = ConcurrencyLimitLayer::new(4).with_order(urgent_first);
+/// let urgent = ConcurrencyLimitLayer::new(4).with_order(urgent_first);
 ///
 /// let by_tenant = Order::fair_by(|call| call.tenant().unwrap_or("nobody").into())
 ///     .with_shares(|tenant| if tenant == "paying" { 3 } else { 1 });
-/// let limit = ConcurrencyLimitLayer::new(4).with_order(by_tenant);
-/// # drop(limit);
+/// let fair = ConcurrencyLimitLayer::new(4).with_order(by_tenant);
+/// # drop((urgent, fair));
 /// ```
 #[derive(Clone, Default)]
 pub struct Order {
