@@ -92,16 +92,17 @@ async fn run() -> Result<(), BoxError> {
             waited: 11 * TIMEOUT,
         },
     )?;
-    let at = |seconds| Duration::from_secs(seconds);
+    let at = Duration::from_millis;
     expect(
         "changes",
         changes.as_slice(),
         &[
-            (at(22), BreakerState::Open),
-            (at(52), BreakerState::HalfOpen),
-            (at(54), BreakerState::Open),
-            (at(84), BreakerState::HalfOpen),
-            (at(84), BreakerState::Closed),
+            (at(22_000), BreakerState::Open),
+            (at(52_000), BreakerState::HalfOpen),
+            (at(54_000), BreakerState::Open),
+            (at(84_000), BreakerState::HalfOpen),
+            // When the probe is answered.
+            (at(84_050), BreakerState::Closed),
         ],
     )
 }
