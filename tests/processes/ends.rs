@@ -60,6 +60,27 @@ async fn a_program_that_ignores_sigterm_is_gone_after_the_grace() {
     assert_eq!(marked.alive(), 0);
 }
 
+/// As many as there may be.
+#[tokio::test]
+async fn a_program_is_waited_for_behind_64_other_hooks() {
+    let marked = Marked::new();
+    let cleanup = CleanupLayer::new();
+    let deaf = marked
+        .sh("trap '' TERM; echo armed; while :; do sleep 60; done", &[])
+        .with_kill_grace(Duration::from_secs(1))
+        .with_output(CommandOutput::Lines);
+    let hooked = call(json!({}));
+    for _ in 0..64 {
+        hooked.context().on_cleanup(|_| async {});
+    }
+    let answer = stack(deaf, LONG, &cleanup).oneshot(hooked).await;
+    let mut lines = answer.unwrap().into_stream();
+    assert_eq!(lines.next().await.unwrap().unwrap(), "armed".into());
+    drop(lines);
+    assert_eq!(cleanup.drain(LONG).await.ran, 65);
+    assert_eq!(marked.alive(), 0);
+}
+
 /// It has something to say, too: more than a pipe holds, when nobody listens any more.
 #[tokio::test]
 async fn within_the_grace_a_program_ends_in_its_own_way() {

@@ -141,7 +141,8 @@ fn rate_wait(report: &mut Report) {
 
 type Never = std::future::Pending<Result<(), Infallible>>;
 
-/// What the line keeps of each who waits in it, besides the call's future.
+/// What there is of each who waits besides the call's future and its context: its place in the line, and the box in which
+/// its request and its tool are held.
 fn waiter_bytes(report: &mut Report) {
     const CALLS: u32 = 10_000;
     let mut cx = Context::from_waker(Waker::noop());
@@ -157,16 +158,20 @@ fn waiter_bytes(report: &mut Report) {
         }));
         let mut running = pin!(tool.call(call()));
         assert!(running.as_mut().poll(&mut cx).is_pending());
-        let mut waiters: Vec<_> = (0..CALLS)
-            .map(|number| Box::pin(tool.call(with_priority(number))))
-            .collect();
-        let taken = allocations(|| {
+        let mut calls = (0..CALLS)
+            .map(with_priority)
+            .collect::<Vec<_>>()
+            .into_iter();
+        let mut futures = Vec::with_capacity(CALLS as usize);
+        let held = allocations(|| futures.extend(calls.by_ref().map(|call| tool.call(call))));
+        let mut waiters: Vec<_> = futures.into_iter().map(Box::pin).collect();
+        let lined_up = allocations(|| {
             for waiter in &mut waiters {
                 assert!(waiter.as_mut().poll(&mut cx).is_pending());
             }
         });
         assert_eq!(limit.queued(), CALLS as usize);
-        let bytes = taken.bytes_current / i64::from(CALLS);
+        let bytes = (held.bytes_current + lined_up.bytes_current) / i64::from(CALLS);
         report.lines.push(format!("bytes {name} {bytes}"));
     }
 }

@@ -293,9 +293,15 @@ impl CallContext {
     /// cut, and goes on until the task has stopped. Cleanup waits for that before the first hook runs. Where a cleanup layer stands
     /// further in, it begins with this now, since its part of the call ends only with the task.
     pub fn outlived_by(&self, depth: u32, stopped: impl Future<Output = ()> + Send + 'static) {
-        self.attempt.register_ours(Box::new(|_| Box::pin(stopped)));
+        self.cleanup_waits_for(stopped);
         let reason = self.cancel_reason().unwrap_or(CancelReason::CallerGone);
         self.attempt.run_hooks_inside(depth, reason.outcome());
+    }
+
+    /// For layers and for tools that end something behind the call: cleanup waits for it, as for a hook, which takes no room
+    /// among the [`MAX_HOOKS`](crate::MAX_HOOKS) of the call. Once for each attempt, since nothing else bounds it.
+    pub fn cleanup_waits_for(&self, ended: impl Future<Output = ()> + Send + 'static) {
+        self.attempt.register_ours(Box::new(|_| Box::pin(ended)));
     }
 
     /// For cleanup layers: where this call runs on a task, who runs its hooks [if the task outlives it](Self::outlived_by).

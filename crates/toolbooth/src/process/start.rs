@@ -73,8 +73,8 @@ impl Spec {
             ToolError::failed(not_started(io::Error::other("it has no process id")))
         })?;
         let running = Running::new(group, pipes, context.clone(), self.kill_grace);
-        // The group is ended by dropping `running`, and by nothing else: the hook lets others wait for it.
-        context.on_cleanup_with(|_| async move {
+        // The group is ended by dropping `running`, and by nothing else: cleanup waits for that.
+        context.cleanup_waits_for(async move {
             // It is dropped without a word.
             let _ = ended.await;
         });
