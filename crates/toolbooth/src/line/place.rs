@@ -1,14 +1,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
-use toolbooth_core::{CallContext, Moment};
+use toolbooth_core::{Bound, CallContext, Moment};
 
 use super::driver::{self, ShuttingDown};
-use super::order::{Ticket, Who};
+use super::order::{Standing, Ticket, Who};
 use super::state::State;
 use super::{Line, Refusal, Rule};
 
@@ -17,11 +17,17 @@ use super::{Line, Refusal, Rule};
 pub(crate) struct Place<R: Rule> {
     line: Arc<Line<R>>,
     cost: u64,
-    ticket: Option<Ticket>,
     since: Moment,
-    /// Where the wait has an end of its own that neither the line nor a layer around knows; and the timer for it.
-    until: Option<Moment>,
+    ticket: Option<Ticket>,
+    /// Where the wait has an end of its own that neither the line nor a layer around knows.
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What comes of a look at the line.
+enum Look {
+    Admitted,
+    /// It waits; until then, where its wait has an end of its own that was not known before.
+    Waits(Option<Moment>),
 }
 
 // === impl Place ===
@@ -32,9 +38,8 @@ impl<R: Rule> Place<R> {
         Self {
             line,
             cost,
-            ticket: None,
             since,
-            until: None,
+            ticket: None,
             timer: None,
         }
     }
@@ -60,112 +65,143 @@ impl<R: Rule> Place<R> {
         context: &CallContext,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
-        let Some(ticket) = self.ticket else {
-            match self.enter(context, cx) {
-                Ok(admitted) if admitted => return Poll::Ready(Ok(())),
-                Ok(_) => return self.keep_waiting(context, cx),
-                Err(refusal) => return Poll::Ready(Err(refusal)),
-            }
+        let look = match self.ticket {
+            None => self.enter(context, cx),
+            Some(ticket) => self.look(ticket, context, cx),
         };
-        let line = Arc::clone(&self.line);
-        let mut state = line.lock();
-        if state.take(ticket) {
-            drop(state);
-            self.ticket = None;
-            return Poll::Ready(self.admitted(context));
+        match look {
+            Ok(Look::Admitted) => Poll::Ready(Ok(())),
+            Ok(Look::Waits(until)) => self.keep_waiting(until, context, cx),
+            Err(refusal) => Poll::Ready(Err(refusal)),
         }
-        // Dropping a waker may run anything, even what comes back to this line.
-        let Ok(stale) = state.renew(ticket, cx.waker()) else {
-            self.ticket = None;
-            let limit = line.rule().capacity();
-            return Poll::Ready(Err(Refusal::TooHeavy(self.cost, limit)));
-        };
-        if state.uncertain && self.until.is_none() {
-            self.until = self.end_of_wait(&state, context);
-        }
-        drop(state);
-        drop(stale);
-        self.keep_waiting(context, cx)
     }
 
     /// The first poll: it is free by now, or the line has a place, or there is no use in waiting.
-    fn enter(&mut self, context: &CallContext, cx: &Context<'_>) -> Result<bool, Refusal> {
+    fn enter(&mut self, context: &CallContext, cx: &Context<'_>) -> Result<Look, Refusal> {
         let now = Moment::now();
-        if let Some(bound) = context.bound().filter(|bound| bound.at <= now) {
+        let bound = context.bound();
+        if let Some(bound) = bound.filter(|bound| bound.at <= now) {
             return Err(Refusal::Cut(bound));
         }
-        let line = Arc::clone(&self.line);
+        let line = &self.line;
         let mut state = line.lock();
         if line.last_look(&state, self.cost, now) {
-            return Ok(true);
+            return Ok(Look::Admitted);
         }
-        let who = match state.settings.order.clone() {
+        let who = match &state.settings.order {
             None => Who::first_come(now, self.cost),
             // Nothing of the user's is called.
             Some(order) if !order.is_fair() => order.who(context, self.cost, now)?,
             Some(order) => {
+                let order = Arc::clone(order);
                 line.settle(&state);
                 drop(state);
                 let who = order.who(context, self.cost, now)?;
                 drop(order);
                 state = line.lock();
                 if line.last_look(&state, self.cost, now) {
-                    return Ok(true);
+                    return Ok(Look::Admitted);
                 }
                 who
             }
         };
-        if let Some(refusal) = self.refused(&state, &who, context) {
-            line.settle(&state);
-            return Err(refusal);
-        }
+        let until = match self.end_of_wait(&state, &who, bound, context) {
+            Ok(until) => until,
+            Err(refusal) => {
+                line.settle(&state);
+                return Err(refusal);
+            }
+        };
         let lined_up = line.enqueue(&mut state, who, cx.waker().clone());
         let drivers = line.hurry(&state, now);
         drop(state);
-        self.ticket = lined_up.ok();
         drivers.into_iter().for_each(std::task::Waker::wake);
-        Ok(self.ticket.is_none())
+        self.ticket = lined_up.ok();
+        Ok(match self.ticket {
+            Some(_) => Look::Waits(until),
+            None => Look::Admitted,
+        })
     }
 
-    /// Whether there is no use in lining up; if there is, the end of a wait that has one of its own.
-    fn refused(&mut self, state: &State, who: &Who, context: &CallContext) -> Option<Refusal> {
+    /// Every later poll.
+    fn look(
+        &mut self,
+        ticket: Ticket,
+        context: &CallContext,
+        cx: &Context<'_>,
+    ) -> Result<Look, Refusal> {
+        let mut state = self.line.lock();
+        let standing = state.waiting.standing(ticket);
+        if standing == Standing::Waits {
+            let stale = state.renew(ticket, cx.waker());
+            let until = match state.uncertain && self.timer.is_none() {
+                true => self.own_end(&state, context.bound(), context),
+                false => None,
+            };
+            drop(state);
+            // Dropping a waker may run anything, even what comes back to this line.
+            drop(stale);
+            return Ok(Look::Waits(until));
+        }
+        state.waiting.leave(ticket);
+        drop(state);
+        self.ticket = None;
+        match standing {
+            Standing::Served => self.admitted(context).map(|()| Look::Admitted),
+            _ => Err(Refusal::TooHeavy(self.cost, self.line.rule().capacity())),
+        }
+    }
+
+    /// When a wait that has an end of its own is over; or why there is no use in lining up.
+    fn end_of_wait(
+        &self,
+        state: &State,
+        who: &Who,
+        bound: Option<Bound>,
+        context: &CallContext,
+    ) -> Result<Option<Moment>, Refusal> {
         let limit = self.line.rule().capacity();
         if self.cost > limit {
-            return Some(Refusal::TooHeavy(self.cost, limit));
+            return Err(Refusal::TooHeavy(self.cost, limit));
         }
         let capacity = state.settings.capacity;
         if state.waiting.len() >= capacity {
-            return Some(Refusal::Full(capacity));
+            return Err(Refusal::Full(capacity));
         }
-        let (now, bound) = (who.since, context.bound());
-        let max_wait = state.settings.max_wait;
-        let until = max_wait.and_then(|max_wait| self.since.after(max_wait));
-        if bound.is_some() || until.is_some() {
-            let due = self
-                .line
-                .rule()
-                .due(state.waiting.ahead(who), self.cost, now);
-            let too_late = |due: &Moment| {
-                bound.is_some_and(|bound| *due >= bound.at)
-                    || until.is_some_and(|until| *due > until)
-            };
-            if let Some(due) = due.filter(too_late) {
-                return Some(Refusal::TooLate(due.since(now)));
-            }
-            if state.uncertain || !R::TIMED {
-                self.until = self.end_of_wait(state, context);
-            }
+        let until = self.longest(state);
+        if bound.is_none() && until.is_none() {
+            return Ok(None);
         }
-        None
+        let now = who.since;
+        let ahead = state.waiting.ahead(who);
+        let due = self.line.rule().due(ahead, self.cost, now);
+        let too_late = |due: &Moment| {
+            bound.is_some_and(|bound| *due >= bound.at) || until.is_some_and(|until| *due > until)
+        };
+        if let Some(due) = due.filter(too_late) {
+            return Err(Refusal::TooLate(due.since(now)));
+        }
+        Ok(match state.uncertain || !R::TIMED {
+            true => self.own_end(state, bound, context),
+            false => None,
+        })
     }
 
     /// When the wait is over in any case, where no layer around sees to that.
-    fn end_of_wait(&self, state: &State, context: &CallContext) -> Option<Moment> {
-        let max_wait = state.settings.max_wait;
-        let until = max_wait.and_then(|max_wait| self.since.after(max_wait));
-        let bound = context.bound().filter(|_| !context.is_timed());
+    fn own_end(
+        &self,
+        state: &State,
+        bound: Option<Bound>,
+        context: &CallContext,
+    ) -> Option<Moment> {
+        let bound = bound.filter(|_| !context.is_timed());
         let deadline = bound.map(|bound| bound.at);
-        until.into_iter().chain(deadline).min()
+        self.longest(state).into_iter().chain(deadline).min()
+    }
+
+    /// When it has waited as long as a call may.
+    fn longest(&self, state: &State) -> Option<Moment> {
+        self.since.after(state.settings.max_wait?)
     }
 
     /// An admission at or after the deadline does not start the tool.
@@ -181,6 +217,7 @@ impl<R: Rule> Place<R> {
 
     fn keep_waiting(
         &mut self,
+        until: Option<Moment>,
         context: &CallContext,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
@@ -188,11 +225,13 @@ impl<R: Rule> Place<R> {
             self.leave();
             return Poll::Ready(Err(Refusal::ShuttingDown));
         }
-        let Some(until) = self.until else {
+        if let Some(until) = until {
+            self.timer = Some(Box::pin(tokio::time::sleep_until(until.instant())));
+        }
+        let Some(timer) = &mut self.timer else {
             return Poll::Pending;
         };
-        let timer = || Box::pin(tokio::time::sleep_until(until.instant()));
-        std::task::ready!(self.timer.get_or_insert_with(timer).as_mut().poll(cx));
+        ready!(timer.as_mut().poll(cx));
         self.leave();
         let now = Moment::now();
         Poll::Ready(Err(match context.bound().filter(|bound| bound.at <= now) {

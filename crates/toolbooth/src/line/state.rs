@@ -3,7 +3,7 @@
 //!    gives back does so before it looks at `queued`, both `SeqCst`: so either the waiter finds
 //!    what was given back, or the giver finds the waiter, and grants it under the lock. No wakeup is lost.
 //! 2. Who comes while `queued` is not 0 takes nothing past the order of the line: it lines up, and is admitted then if it is next.
-//! 3. A ticket is in `waiting`, or in `granted`, or its holder has taken it, or it was expelled: it moves once, and is woken then.
+//! 3. A ticket waits until it is served or expelled: that happens once, and its holder is woken then. Only its holder gives it back.
 //! 4. Wakers are called, and dropped, after the lock is let go; what users gave is called without it, too.
 //! 5. Whatever makes somebody else the first, or more of the limit free, grants as long as the first is admitted:
 //!    nobody waits for what is there. Only the clock does so without an event. The drivers of a line that waits for points in
@@ -11,14 +11,13 @@
 //! 6. Nobody waits for more than the limit can ever give: it is refused where it comes, and where the limit is lowered it
 //!    loses its ticket, is woken and finds that out.
 
-use std::collections::BTreeSet;
 use std::task::Waker;
 use std::time::Duration;
 
 use toolbooth_core::Moment;
 
 use super::driver::Drivers;
-use super::order::{Order, Queue, Ticket, Who};
+use super::order::{MOST, Order, Queue, Standing, Ticket, Who};
 use super::{DEFAULT_QUEUE_CAPACITY, Rule};
 use crate::shell::sync::atomic::{AtomicUsize, Ordering};
 use crate::shell::sync::{Arc, Mutex, MutexGuard, lock};
@@ -41,10 +40,6 @@ pub(crate) struct Settings {
     pub(crate) service_time: Option<Duration>,
 }
 
-/// The limit can never give what this ticket waits for any more.
-#[derive(Debug)]
-pub(super) struct Expelled;
-
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) settings: Settings,
@@ -52,7 +47,6 @@ pub(super) struct State {
     pub(super) drivers: Drivers,
     /// Whether who lines up may start later than could be told then: others may overtake it, or the limit was changed.
     pub(super) uncertain: bool,
-    granted: BTreeSet<Ticket>,
 }
 
 // === impl Line ===
@@ -68,7 +62,6 @@ impl<R: Rule> Line<R> {
             waiting: Queue::new(),
             drivers: Drivers::new(),
             uncertain: false,
-            granted: BTreeSet::new(),
         };
         rule.set_service_time(settings.service_time);
         state.set(settings);
@@ -185,7 +178,7 @@ impl<R: Rule> Line<R> {
         match self.grant(state, now) {
             // Its own waker, and its own task is running.
             Some(waker) => {
-                state.granted.remove(&ticket);
+                state.waiting.leave(ticket);
                 Err(waker)
             }
             None => Ok(ticket),
@@ -204,7 +197,6 @@ impl<R: Rule> Line<R> {
             return None;
         }
         let waker = state.waiting.serve(ticket)?;
-        state.granted.insert(ticket);
         self.shrunk(state);
         Some(waker)
     }
@@ -212,7 +204,8 @@ impl<R: Rule> Line<R> {
     /// The holder of a ticket gives up: what it was granted goes to the next, and so does its place.
     pub(super) fn leave(&self, ticket: Ticket, cost: u64) {
         let mut state = self.lock();
-        if state.granted.remove(&ticket) {
+        if state.waiting.standing(ticket) == Standing::Served {
+            state.waiting.leave(ticket);
             drop(state);
             return self.refund(cost);
         }
@@ -278,26 +271,16 @@ impl<R: Rule> Line<R> {
 // === impl State ===
 
 impl State {
-    /// Has a ticket's holder woken by this waker from now on; gives back the one before.
-    pub(super) fn renew(
-        &mut self,
-        ticket: Ticket,
-        waker: &Waker,
-    ) -> Result<Option<Waker>, Expelled> {
-        let before = self.waiting.get_mut(ticket).ok_or(Expelled)?;
-        if before.will_wake(waker) {
-            return Ok(None);
-        }
-        Ok(Some(std::mem::replace(before, waker.clone())))
-    }
-
-    /// Takes a granted ticket.
-    pub(super) fn take(&mut self, ticket: Ticket) -> bool {
-        self.granted.remove(&ticket)
+    /// Has the holder of a ticket that waits woken by this waker from now on; gives back the one before.
+    pub(super) fn renew(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
+        let before = self.waiting.told_by(ticket)?;
+        let stale = !before.will_wake(waker);
+        stale.then(|| std::mem::replace(before, waker.clone()))
     }
 
     /// Gives back the settings before, whose closures are the user's to drop.
-    fn set(&mut self, settings: Settings) -> Settings {
+    fn set(&mut self, mut settings: Settings) -> Settings {
+        settings.capacity = settings.capacity.min(MOST);
         let order = settings.order.as_deref();
         self.uncertain |= order.is_some();
         self.waiting

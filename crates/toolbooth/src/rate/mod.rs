@@ -60,8 +60,8 @@
 //!
 //! # Cost
 //! A call that finds a token allocates nothing. A limit by tool or by key is looked up under a lock; and a call with a new key that finds
-//! as many as may be looks at all of them for one that is idle. One that waits is held on the heap, in a place in a tree, and in another when its turn has come: three
-//! allocations at most. While anybody waits, each runtime on which somebody does has one task with one timer.
+//! as many as may be looks at all of them for one that is idle. One that waits is held on the heap, which is one
+//! allocation; its place in the line has 72 bytes, and many of them are allocated at once. While anybody waits, each runtime on which somebody does has one task with one timer.
 
 mod future;
 mod gcra;

@@ -8,7 +8,10 @@ mod priority;
 mod queue;
 #[path = "../../src/line/order/settings.rs"]
 mod settings;
+#[path = "../../src/line/order/slots.rs"]
+mod slots;
 
 pub(super) use priority::Classes;
-pub(super) use queue::{Queue, Ticket, Who};
+pub(super) use queue::{Queue, Who};
 pub(crate) use settings::Order;
+pub(super) use slots::{MOST, Standing, Ticket};

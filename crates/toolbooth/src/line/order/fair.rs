@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use toolbooth_core::Name;
 
-use super::{Ticket, Who};
+use super::Who;
+use super::slots::{Peers, Slot, Slots, Ticket};
 
 /// Of a unit of cost, for shares that divide it.
 const SCALE: u32 = 32;
@@ -21,8 +22,8 @@ pub(super) struct Fair {
     clock: u128,
     /// Only those of which somebody waits.
     flows: HashMap<Name, Flow>,
-    /// The first of each flow, by its tag.
-    heads: BTreeMap<(u128, Ticket), Name>,
+    /// The first of each flow, by its tag, and of equals who came first.
+    heads: BTreeMap<(u128, u64), (Ticket, Name)>,
 }
 
 #[derive(Debug)]
@@ -33,7 +34,7 @@ struct Flow {
     base: u128,
     /// Its first one's.
     tag: u128,
-    waiting: BTreeMap<Ticket, u64>,
+    waiting: Peers,
 }
 
 // === impl Fair ===
@@ -51,49 +52,52 @@ impl Fair {
         self.flows.is_empty()
     }
 
-    pub(super) fn push(&mut self, ticket: Ticket, who: &Who) {
-        let (key, share) = key(who);
+    pub(super) fn push<T>(&mut self, slots: &mut Slots<T>, ticket: Ticket) {
+        let Some(who) = slots.get(ticket) else { return };
+        let (arrival, cost) = (who.arrival, who.cost);
+        let (key, share) = key(who.flow.as_deref());
         let clock = self.clock;
         let flow = self.flows.entry(key.clone()).or_insert_with(|| Flow {
             share: 1,
             cost: 0,
             base: clock,
             tag: clock,
-            waiting: BTreeMap::new(),
+            waiting: Peers::new(),
         });
         flow.share = share;
-        flow.cost = flow.cost.saturating_add(who.cost);
-        flow.waiting.insert(ticket, who.cost);
-        if flow.waiting.len() == 1 {
-            flow.tag = flow.tag_for(who.cost);
-            self.heads.insert((flow.tag, ticket), key);
+        flow.cost = flow.cost.saturating_add(cost);
+        if flow.waiting.is_empty() {
+            flow.tag = flow.tag_for(cost);
+            self.heads.insert((flow.tag, arrival), (ticket, key));
         }
+        flow.waiting.push(slots, ticket);
     }
 
-    pub(super) fn first(&self) -> Option<(Ticket, u64)> {
-        let ((_, ticket), key) = self.heads.first_key_value()?;
-        let cost = self.flows.get(key)?.waiting.get(ticket)?;
-        Some((*ticket, *cost))
+    pub(super) fn first<'a, T>(&self, slots: &'a Slots<T>) -> Option<(Ticket, &'a Slot<T>)> {
+        let (_, (ticket, _)) = self.heads.first_key_value()?;
+        Some((*ticket, slots.get(*ticket)?))
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket, who: &Who, served: bool) {
-        let (key, _) = key(who);
+    pub(super) fn remove<T>(&mut self, slots: &mut Slots<T>, ticket: Ticket, served: bool) {
+        let Some(who) = slots.get(ticket) else { return };
+        let (arrival, cost) = (who.arrival, who.cost);
+        let (key, _) = key(who.flow.as_deref());
         let Some(flow) = self.flows.get_mut(&key) else {
             return;
         };
-        flow.cost = flow.cost.saturating_sub(who.cost);
-        flow.waiting.remove(&ticket);
-        if self.heads.remove(&(flow.tag, ticket)).is_none() {
+        flow.cost = flow.cost.saturating_sub(cost);
+        flow.waiting.remove(slots, ticket);
+        if self.heads.remove(&(flow.tag, arrival)).is_none() {
             return;
         }
         if served {
             flow.base = flow.tag;
             self.clock = self.clock.max(flow.tag);
         }
-        match flow.waiting.first_key_value() {
-            Some((next, cost)) => {
-                flow.tag = flow.tag_for(*cost);
-                self.heads.insert((flow.tag, *next), key);
+        match flow.waiting.first(slots) {
+            Some((next, first)) => {
+                flow.tag = flow.tag_for(first.cost);
+                self.heads.insert((flow.tag, first.arrival), (next, key));
             }
             None => {
                 self.flows.remove(&key);
@@ -103,7 +107,7 @@ impl Fair {
 
     /// All of its own key: of the others nobody knows.
     pub(super) fn ahead(&self, who: &Who) -> u64 {
-        let (key, _) = key(who);
+        let (key, _) = key(who.flow.as_deref());
         self.flows.get(&key).map_or(0, |flow| flow.cost)
     }
 }
@@ -118,8 +122,8 @@ impl Flow {
 }
 
 /// Who waits since before keys were looked at, shares with all others of whom that is true.
-fn key(who: &Who) -> (Name, u32) {
-    match &who.flow {
+fn key(flow: Option<&(Name, u32)>) -> (Name, u32) {
+    match flow {
         Some((key, share)) => (key.clone(), *share),
         None => (Name::from_static(""), 1),
     }

@@ -1,10 +1,11 @@
 //! Who of those who wait is next: rules without wakers, locks or clocks. Tickets in, next ticket out.
 //!
 //! Invariants:
-//! 1. A later arrival has a higher ticket: the lowest is who waits longest.
-//! 2. With classes, every ticket that waits is in exactly one of them.
+//! 1. The list of all who wait is in the order in which they came: the first of it is who waits longest.
+//! 2. With classes, everybody who waits is in exactly one of them.
 //! 3. Those of one key and one class are served in the order in which they came, so that who waits longest of all is
 //!    the first of its key: an aged one is never taken from the middle.
+//! 4. A ticket is its holder's from when it lines up until it gives it back, whatever became of it meanwhile.
 
 mod fair;
 #[cfg(test)]
@@ -12,7 +13,9 @@ mod model;
 mod priority;
 mod queue;
 mod settings;
+mod slots;
 
 pub(super) use priority::Classes;
-pub(super) use queue::{Queue, Ticket, Who};
+pub(super) use queue::{Queue, Who};
 pub use settings::Order;
+pub(super) use slots::{MOST, Standing, Ticket};

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::Who;
 use super::fair::Fair;
-use super::{Ticket, Who};
+use super::slots::{Peers, Slots, Ticket};
 
 /// Those who wait, by priority.
 #[derive(Debug)]
@@ -22,9 +23,8 @@ struct Class {
 
 #[derive(Debug)]
 enum Members {
-    /// Each with what it takes.
-    Fifo(BTreeMap<Ticket, u64>),
-    Fair(Fair),
+    Fifo(Peers),
+    Fair(Box<Fair>),
 }
 
 // === impl Classes ===
@@ -37,7 +37,8 @@ impl Classes {
         }
     }
 
-    pub(super) fn push(&mut self, ticket: Ticket, who: &Who) {
+    pub(super) fn push<T>(&mut self, slots: &mut Slots<T>, ticket: Ticket) {
+        let Some(who) = slots.get(ticket) else { return };
         let fair = self.fair;
         let class = self
             .classes
@@ -45,41 +46,40 @@ impl Classes {
             .or_insert_with(|| Class::new(fair));
         class.cost = class.cost.saturating_add(who.cost);
         match &mut class.members {
-            Members::Fifo(members) => {
-                members.insert(ticket, who.cost);
-            }
-            Members::Fair(members) => members.push(ticket, who),
+            Members::Fifo(members) => members.push(slots, ticket),
+            Members::Fair(members) => members.push(slots, ticket),
         }
     }
 
     /// Whose turn it is, and what that takes.
-    pub(super) fn first(&self) -> Option<(Ticket, u64)> {
+    pub(super) fn first<T>(&self, slots: &Slots<T>) -> Option<(Ticket, u64)> {
         let (_, class) = self.classes.first_key_value()?;
-        match &class.members {
-            Members::Fifo(members) => members
-                .first_key_value()
-                .map(|(ticket, cost)| (*ticket, *cost)),
-            Members::Fair(members) => members.first(),
-        }
+        let (ticket, first) = match &class.members {
+            Members::Fifo(members) => members.first(slots),
+            Members::Fair(members) => members.first(slots),
+        }?;
+        Some((ticket, first.cost))
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket, who: &Who, served: bool) {
-        let Some(class) = self.classes.get_mut(&Reverse(who.priority)) else {
+    pub(super) fn remove<T>(&mut self, slots: &mut Slots<T>, ticket: Ticket, served: bool) {
+        let Some(who) = slots.get(ticket) else { return };
+        let (priority, cost) = (Reverse(who.priority), who.cost);
+        let Some(class) = self.classes.get_mut(&priority) else {
             return;
         };
-        class.cost = class.cost.saturating_sub(who.cost);
+        class.cost = class.cost.saturating_sub(cost);
         let empty = match &mut class.members {
             Members::Fifo(members) => {
-                members.remove(&ticket);
+                members.remove(slots, ticket);
                 members.is_empty()
             }
             Members::Fair(members) => {
-                members.remove(ticket, who, served);
+                members.remove(slots, ticket, served);
                 members.is_empty()
             }
         };
         if empty {
-            self.classes.remove(&Reverse(who.priority));
+            self.classes.remove(&priority);
         }
     }
 
@@ -102,8 +102,8 @@ impl Class {
         Self {
             cost: 0,
             members: match fair {
-                true => Members::Fair(Fair::new()),
-                false => Members::Fifo(BTreeMap::new()),
+                true => Members::Fair(Box::new(Fair::new())),
+                false => Members::Fifo(Peers::new()),
             },
         }
     }

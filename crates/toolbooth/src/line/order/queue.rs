@@ -1,12 +1,9 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toolbooth_core::{Moment, Name};
 
 use super::Classes;
-
-/// A place in line, from the first on.
-pub(in crate::line) type Ticket = u64;
+use super::slots::{All, Slot, Slots, Standing, Ticket};
 
 /// What an order knows of one who waits.
 #[derive(Debug, Clone)]
@@ -18,24 +15,19 @@ pub(in crate::line) struct Who {
     /// Higher goes first, where the order looks at it.
     pub(in crate::line) priority: i32,
     /// With whom it shares, and how much they get; where the order looks at it.
-    pub(in crate::line) flow: Option<(Name, u32)>,
+    pub(in crate::line) flow: Option<Box<(Name, u32)>>,
 }
 
 /// Those who wait, each with what it is to be told by.
 #[derive(Debug)]
 pub(in crate::line) struct Queue<T> {
-    waiting: BTreeMap<Ticket, Waiting<T>>,
-    next: Ticket,
+    slots: Slots<T>,
+    waiting: All,
+    len: usize,
     cost: u64,
     aging: Option<Duration>,
     /// `None`: first come, first served.
     classes: Option<Classes>,
-}
-
-#[derive(Debug)]
-struct Waiting<T> {
-    who: Who,
-    told_by: T,
 }
 
 // === impl Who ===
@@ -58,8 +50,9 @@ impl<T> Queue<T> {
     /// First come, first served.
     pub(in crate::line) const fn new() -> Self {
         Self {
-            waiting: BTreeMap::new(),
-            next: 0,
+            slots: Slots::new(),
+            waiting: All::new(),
+            len: 0,
             cost: 0,
             aging: None,
             classes: None,
@@ -71,14 +64,16 @@ impl<T> Queue<T> {
         self.aging = aging;
         self.classes = classes;
         if let Some(classes) = &mut self.classes {
-            for (ticket, waiting) in &self.waiting {
-                classes.push(*ticket, &waiting.who);
+            let waiting: Vec<Ticket> = self.waiting.iter(&self.slots).map(|(one, _)| one).collect();
+            for ticket in waiting {
+                classes.push(&mut self.slots, ticket);
             }
         }
     }
 
-    pub(in crate::line) fn len(&self) -> usize {
-        self.waiting.len()
+    /// How many wait.
+    pub(in crate::line) const fn len(&self) -> usize {
+        self.len
     }
 
     /// How much all who wait take.
@@ -86,39 +81,38 @@ impl<T> Queue<T> {
         self.cost
     }
 
-    pub(in crate::line) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    /// Whether nobody waits.
+    pub(in crate::line) const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
+    /// Lines up. The ticket is [given back](Self::leave) by its holder, and by nobody else.
     pub(in crate::line) fn push(&mut self, who: Who, told_by: T) -> Ticket {
-        let ticket = self.next;
-        self.next += 1;
+        self.len += 1;
         self.cost = self.cost.saturating_add(who.cost);
+        let ticket = self.slots.take(who, told_by);
+        self.waiting.push(&mut self.slots, ticket);
         if let Some(classes) = &mut self.classes {
-            classes.push(ticket, &who);
+            classes.push(&mut self.slots, ticket);
         }
-        self.waiting.insert(ticket, Waiting { who, told_by });
         ticket
     }
 
     /// Whose turn it is, and what that takes.
     pub(in crate::line) fn first(&self, now: Moment) -> Option<(Ticket, u64)> {
         if let Some(classes) = &self.classes {
-            let aged = |(_, waiting): &(&Ticket, &Waiting<T>)| {
-                let aged_at = self.aged_at(&waiting.who);
-                aged_at.is_some_and(|aged_at| aged_at <= now)
-            };
-            if self.aging.is_none() || self.waiting.first_key_value().filter(aged).is_none() {
-                return classes.first();
+            let aged = |aged_at: Moment| aged_at <= now;
+            if self.turns_at().filter(|aged_at| aged(*aged_at)).is_none() {
+                return classes.first(&self.slots);
             }
         }
-        let (oldest, waiting) = self.waiting.first_key_value()?;
-        Some((*oldest, waiting.who.cost))
+        let (oldest, waiting) = self.waiting.first(&self.slots)?;
+        Some((oldest, waiting.cost))
     }
 
     /// Whether all take one: then nobody is let in but for somebody who gave one back.
     pub(in crate::line) fn is_uniform(&self) -> bool {
-        u64::try_from(self.waiting.len()) == Ok(self.cost)
+        u64::try_from(self.len) == Ok(self.cost)
     }
 
     /// Whether who is first depends on the time.
@@ -129,8 +123,9 @@ impl<T> Queue<T> {
     /// When somebody else's turn comes though nobody is served, comes or leaves: who waits longest has waited long enough.
     pub(in crate::line) fn turns_at(&self) -> Option<Moment> {
         self.classes.as_ref()?;
-        let (_, waiting) = self.waiting.first_key_value()?;
-        self.aged_at(&waiting.who)
+        let aging = self.aging?;
+        let (_, oldest) = self.waiting.first(&self.slots)?;
+        oldest.since.after(aging)
     }
 
     /// How much those take who, for all that is known, precede a newcomer, if none of them leaves.
@@ -141,47 +136,51 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes out one who is served.
+    /// How it stands with the holder of a ticket.
+    pub(in crate::line) fn standing(&self, ticket: Ticket) -> Standing {
+        self.slots.standing(ticket)
+    }
+
+    /// It is its turn.
     pub(in crate::line) fn serve(&mut self, ticket: Ticket) -> Option<T> {
-        self.remove(ticket, true)
+        self.end(ticket, Standing::Served)
     }
 
-    /// Takes out one who gives up.
+    /// Gives a ticket back, of one that waits, too; then that gives up.
     pub(in crate::line) fn leave(&mut self, ticket: Ticket) -> Option<T> {
-        self.remove(ticket, false)
+        let told_by = self.end(ticket, Standing::Expelled);
+        self.slots.give_back(ticket);
+        told_by
     }
 
-    pub(in crate::line) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
-        Some(&mut self.waiting.get_mut(&ticket)?.told_by)
+    /// By what one who waits is told.
+    pub(in crate::line) fn told_by(&mut self, ticket: Ticket) -> Option<&mut T> {
+        self.slots.get_mut(ticket)?.told_by.as_mut()
     }
 
     /// By what all who wait are told, in the order in which they came.
     pub(in crate::line) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.waiting.values().map(|waiting| &waiting.told_by)
+        let waiting = self.waiting.iter(&self.slots);
+        waiting.filter_map(|(_, waiting)| waiting.told_by.as_ref())
     }
 
-    /// Takes out all who want more than `most`.
+    /// None of those who want more than `most` will be served.
     pub(in crate::line) fn expel(&mut self, most: u64) -> Vec<T> {
-        let heavy = |(ticket, waiting): (&Ticket, &Waiting<T>)| {
-            (waiting.who.cost > most).then_some(*ticket)
-        };
-        let heavy: Vec<Ticket> = self.waiting.iter().filter_map(heavy).collect();
-        heavy
-            .into_iter()
-            .filter_map(|ticket| self.leave(ticket))
-            .collect()
+        let heavy = |(ticket, waiting): (Ticket, &Slot<T>)| (waiting.cost > most).then_some(ticket);
+        let heavy: Vec<Ticket> = self.waiting.iter(&self.slots).filter_map(heavy).collect();
+        let expel = |ticket| self.end(ticket, Standing::Expelled);
+        heavy.into_iter().filter_map(expel).collect()
     }
 
-    fn aged_at(&self, who: &Who) -> Option<Moment> {
-        who.since.after(self.aging?)
-    }
-
-    fn remove(&mut self, ticket: Ticket, served: bool) -> Option<T> {
-        let Waiting { who, told_by } = self.waiting.remove(&ticket)?;
-        self.cost = self.cost.saturating_sub(who.cost);
+    fn end(&mut self, ticket: Ticket, standing: Standing) -> Option<T> {
+        let told_by = self.slots.end(ticket, standing)?;
+        self.waiting.remove(&mut self.slots, ticket);
         if let Some(classes) = &mut self.classes {
-            classes.remove(ticket, &who, served);
+            classes.remove(&mut self.slots, ticket, standing == Standing::Served);
         }
+        let cost = self.slots.get(ticket).map_or(0, |slot| slot.cost);
+        self.len -= 1;
+        self.cost = self.cost.saturating_sub(cost);
         Some(told_by)
     }
 }

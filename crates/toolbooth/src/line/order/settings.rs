@@ -143,7 +143,7 @@ impl Order {
                 return Err(Refusal::Key(KeyRefusal::TooLong(key.len())));
             }
             let share = fair.share.as_ref().map_or(1, |share| share(&key));
-            who.flow = Some((key, share));
+            who.flow = Some(Box::new((key, share)));
         }
         Ok(who)
     }
