@@ -11,6 +11,9 @@
 mod shell {
     pub(crate) use toolbooth::ConfigError;
 
+    pub(crate) use crate::keys;
+    pub(crate) use crate::per_tool::PerTool;
+
     pub(crate) mod sync {
         pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, atomic};
 
@@ -24,6 +27,8 @@ mod shell {
 mod breaker {
     #[path = "../../src/breaker/counting.rs"]
     mod counting;
+    #[path = "../../src/breaker/keyed.rs"]
+    mod keyed;
     #[path = "../../src/breaker/policy.rs"]
     mod policy;
     #[path = "../../src/breaker/rule.rs"]
@@ -36,3 +41,8 @@ mod breaker {
     #[path = "../threads/breaker.rs"]
     mod tests;
 }
+
+#[path = "../src/shell/keys.rs"]
+mod keys;
+#[path = "../src/shell/per_tool.rs"]
+mod per_tool;

@@ -17,26 +17,26 @@ mod shell {
         }
     }
 
-    /// No key is looked at here.
-    pub(crate) mod keys {
-        pub(crate) const MAX_KEY: usize = 1_024;
+    pub(crate) use toolbooth::ConfigError;
+    use toolbooth_core::{CallContext, Part};
 
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum KeyRefusal {
-            TooLong(usize),
-        }
+    pub(crate) use crate::keys;
+    pub(crate) use crate::per_tool::PerTool;
 
-        impl KeyRefusal {
-            pub(crate) fn error(self) -> toolbooth_core::ToolError {
-                toolbooth_core::ToolError::invalid_arguments("key", format!("{self:?}"))
-            }
-        }
+    /// No user's function panics here.
+    pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&CallContext) -> T) -> (Part, T) {
+        let said = user(part.context());
+        (part, said)
     }
 }
 
 #[path = "../src/rate/gcra.rs"]
 mod gcra;
+#[path = "../src/shell/keys.rs"]
+mod keys;
 #[path = "threads_line/mod.rs"]
 mod line;
+#[path = "../src/shell/per_tool.rs"]
+mod per_tool;
 #[path = "../src/concurrency/permits.rs"]
 mod permits;

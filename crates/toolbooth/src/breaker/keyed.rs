@@ -7,7 +7,7 @@ use toolbooth_core::{CallContext, Moment, Name, ToolError};
 
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
-use super::shared::{Breaker, Listeners};
+use super::shared::{Act, Breaker, Listeners};
 use crate::shell::PerTool;
 use crate::shell::keys::{Idle, Keys};
 use crate::shell::sync::{Arc, Mutex, lock};
@@ -27,6 +27,8 @@ struct Shelf {
     breakers: Keys<Breaker>,
     /// Those to come are disabled, too.
     disabled: bool,
+    /// How often something was done to all.
+    acts: u64,
 }
 
 /// What calls share a breaker by.
@@ -43,6 +45,7 @@ impl Keyed {
             shelf: Mutex::new(Shelf {
                 breakers: Keys::new(),
                 disabled: false,
+                acts: 0,
             }),
         }
     }
@@ -93,11 +96,33 @@ impl Keyed {
         }
     }
 
-    /// All that there are by now. Those to come are disabled from now on, or not, where that is said.
-    pub(super) fn all(&self, disable: Option<bool>) -> Vec<Arc<Breaker>> {
+    /// All that there are by now.
+    pub(super) fn all(&self) -> Vec<Arc<Breaker>> {
+        lock(&self.shelf).all()
+    }
+
+    /// Does that to all that there are by now. Those to come are disabled from now on, or are so no more, where that is what is done.
+    pub(super) fn act(&self, act: Act, now: Moment) {
         let mut shelf = lock(&self.shelf);
-        shelf.disabled = disable.unwrap_or(shelf.disabled);
-        let breakers = shelf.breakers.iter();
+        shelf.disabled = match act {
+            Act::Trip => shelf.disabled,
+            Act::Reset => false,
+            Act::Disable => true,
+        };
+        shelf.acts += 1;
+        let (turn, breakers) = (shelf.acts, shelf.all());
+        drop(shelf);
+        for breaker in breakers {
+            breaker.act_in_turn(turn, act, now);
+        }
+    }
+}
+
+// === impl Shelf ===
+
+impl Shelf {
+    fn all(&self) -> Vec<Arc<Breaker>> {
+        let breakers = self.breakers.iter();
         breakers.map(|(_, breaker)| Arc::clone(breaker)).collect()
     }
 }

@@ -8,7 +8,7 @@ use super::CircuitBreaker;
 use super::keyed::{Key, Keyed};
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
-use super::shared::{Breaker, StateChange};
+use super::shared::{Act, Breaker, StateChange};
 use crate::shell::{PerTool, ask};
 
 /// Does not call a tool while it fails. See the [module](super).
@@ -148,7 +148,7 @@ impl CircuitBreakerLayer {
             Breakers::None => BreakerState::Disabled,
             Breakers::One(breaker) => breaker.state(now),
             Breakers::Keyed(keyed) => {
-                let breakers = keyed.all(None);
+                let breakers = keyed.all();
                 let states = breakers.iter().map(|breaker| breaker.state(now));
                 let worst = states.max_by_key(|state| match state {
                     BreakerState::Disabled => 0,
@@ -163,24 +163,25 @@ impl CircuitBreakerLayer {
 
     /// Opens the breaker, for its open time; then it probes. What is under way counts no more. Of several, all that there are by now.
     pub fn trip(&self) {
-        self.each(None, |breaker| breaker.trip(Moment::now()));
+        self.act(Act::Trip);
     }
 
     /// Closes the breaker, and enables it again. What is under way counts no more. Of several, all.
     pub fn reset(&self) {
-        self.each(Some(false), Breaker::reset);
+        self.act(Act::Reset);
     }
 
     /// Lets all calls through and counts none, until it is reset or tripped. Of several, all, those of keys to come as well.
     pub fn disable(&self) {
-        self.each(Some(true), Breaker::disable);
+        self.act(Act::Disable);
     }
 
-    fn each(&self, disable: Option<bool>, act: impl Fn(&Breaker)) {
+    fn act(&self, act: Act) {
+        let now = Moment::now();
         match &self.breakers {
             Breakers::None => {}
-            Breakers::One(breaker) => act(breaker),
-            Breakers::Keyed(keyed) => keyed.all(disable).iter().for_each(|breaker| act(breaker)),
+            Breakers::One(breaker) => breaker.act(act, now),
+            Breakers::Keyed(keyed) => keyed.act(act, now),
         }
     }
 

@@ -34,6 +34,16 @@ struct Locked {
     rule: Rule,
     /// Whether some thread is telling the listeners.
     telling: bool,
+    /// The last act on all breakers of its layer that was done here.
+    last_act: u64,
+}
+
+/// What is done to breakers by hand.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Act {
+    Trip,
+    Reset,
+    Disable,
 }
 
 /// A circuit breaker went from one state to another.
@@ -77,6 +87,7 @@ impl Breaker {
             locked: Mutex::new(Locked {
                 rule,
                 telling: false,
+                last_act: 0,
             }),
             key,
             listeners,
@@ -133,16 +144,19 @@ impl Breaker {
         self.locked(|rule| rule.state(now))
     }
 
-    pub(super) fn trip(&self, now: Moment) {
-        self.locked(|rule| rule.trip(now));
+    pub(super) fn act(&self, act: Act, now: Moment) {
+        self.locked(|rule| act.on(rule, now));
     }
 
-    pub(super) fn reset(&self) {
-        self.locked(Rule::close);
-    }
-
-    pub(super) fn disable(&self) {
-        self.locked(Rule::disable);
+    /// Does the so manieth act on all breakers of the layer; but not after a later one, else some of them would
+    /// end up as the one says, and others as the other.
+    pub(super) fn act_in_turn(&self, turn: u64, act: Act, now: Moment) {
+        self.with_lock(|locked| {
+            if turn > locked.last_act {
+                locked.last_act = turn;
+                act.on(&mut locked.rule, now);
+            }
+        });
     }
 
     fn gate(&self) -> Gate {
@@ -150,8 +164,12 @@ impl Breaker {
     }
 
     fn locked<T>(&self, ask: impl FnOnce(&mut Rule) -> T) -> T {
+        self.with_lock(|locked| ask(&mut locked.rule))
+    }
+
+    fn with_lock<T>(&self, ask: impl FnOnce(&mut Locked) -> T) -> T {
         let mut locked = lock(&self.locked);
-        let told = ask(&mut locked.rule);
+        let told = ask(&mut locked);
         self.gate
             .store(locked.rule.gate().bits(), Ordering::Release);
         // Whoever tells goes on until there is nothing left to tell.
@@ -188,6 +206,18 @@ impl Breaker {
         let next = locked.rule.next_change();
         locked.telling = next.is_some();
         next
+    }
+}
+
+// === impl Act ===
+
+impl Act {
+    fn on(self, rule: &mut Rule, now: Moment) {
+        match self {
+            Self::Trip => rule.trip(now),
+            Self::Reset => rule.close(),
+            Self::Disable => rule.disable(),
+        }
     }
 }
 

@@ -172,7 +172,7 @@ impl ConcurrencyLimitLayer {
     /// # Errors
     /// Those, and [`ConfigError::NotByKey`] where one limit is for all calls.
     pub fn set_limit_for(&self, key: impl Into<Name>, limit: usize) -> Result<(), ConfigError> {
-        self.changeable(limit)?.change_for(key.into(), limit)
+        self.changeable(limit)?.change_for(&key.into(), limit)
     }
 
     fn changeable(&self, limit: usize) -> Result<&Limits<Permits>, ConfigError> {

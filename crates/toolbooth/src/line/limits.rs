@@ -44,7 +44,7 @@ enum Lines<R: Rule> {
     Keyed(Arc<Keyed<R>>),
 }
 
-/// A line for each key.
+/// A line for each key. Who holds the lock of a line may take that of the shelf, and not the other way round.
 #[derive(Debug)]
 struct Keyed<R: Rule> {
     /// `None`: the tool's name.
@@ -153,17 +153,22 @@ impl<R: Rule> Limits<R> {
 
     /// Changes what is said of all lines, of those to come, too.
     pub(crate) fn configure(&self, change: impl Fn(&mut Settings)) {
-        if let Some(keyed) = self.by_key() {
-            let mut shelf = lock(&keyed.shelf);
-            let mut settings = shelf.settings.clone();
-            change(&mut settings);
-            let before = std::mem::replace(&mut shelf.settings, settings);
-            drop(shelf);
-            // Its closures are the user's to drop.
-            drop(before);
-        }
+        let Some(keyed) = self.by_key() else {
+            for line in self.all() {
+                line.configure(&change);
+            }
+            return;
+        };
+        let mut shelf = lock(&keyed.shelf);
+        let mut settings = shelf.settings.clone();
+        change(&mut settings);
+        let before = std::mem::replace(&mut shelf.settings, settings);
+        drop(shelf);
+        // Its closures are the user's to drop.
+        drop(before);
         for line in self.all() {
-            line.configure(&change);
+            // What is said by now, as in `Keyed::renew`.
+            line.configure(|settings| *settings = lock(&keyed.shelf).settings.clone());
         }
     }
 
@@ -174,37 +179,39 @@ impl<R: Rule> Limits<R> {
 
     /// Changes the limit; that of all keys which have none of their own.
     pub(crate) fn change(&self, setting: R::Setting) {
-        let lines = match self.by_key() {
-            None => self.all(),
-            Some(keyed) => {
-                let mut shelf = lock(&keyed.shelf);
-                shelf.limits.set_default(setting);
-                let lines = shelf.lines.iter();
-                let lines = lines.filter(|(key, _)| !shelf.limits.names(key));
-                lines.map(|(_, line)| Arc::clone(line)).collect()
+        let Some(keyed) = self.by_key() else {
+            for line in self.all() {
+                line.change(|rule| rule.set(setting));
             }
+            return;
         };
-        for line in lines {
-            line.change(|rule| rule.set(setting));
+        let mut shelf = lock(&keyed.shelf);
+        shelf.limits.set_default(setting);
+        let lines = shelf.lines.iter();
+        let lines = lines.filter(|(key, _)| !shelf.limits.names(key));
+        let lines: Vec<_> = lines
+            .map(|(key, line)| (key.clone(), Arc::clone(line)))
+            .collect();
+        drop(shelf);
+        for (key, line) in lines {
+            keyed.renew(&key, &line);
         }
     }
 
     /// Changes the limit of one key, or of the group that it is in.
-    pub(crate) fn change_for(&self, key: Name, setting: R::Setting) -> Result<(), ConfigError> {
+    pub(crate) fn change_for(&self, key: &Name, setting: R::Setting) -> Result<(), ConfigError> {
         let keyed = self.by_key().ok_or(ConfigError::NotByKey)?;
-        let line = {
-            let mut shelf = lock(&keyed.shelf);
-            match shelf.groups.get(&*key).cloned() {
-                Some(group) => Some(group),
-                None => {
-                    let line = shelf.lines.get(&key).cloned();
-                    shelf.limits.set(key, setting);
-                    line
-                }
-            }
-        };
+        let mut shelf = lock(&keyed.shelf);
+        if let Some(group) = shelf.groups.get(&**key).cloned() {
+            drop(shelf);
+            group.change(|rule| rule.set(setting));
+            return Ok(());
+        }
+        let line = shelf.lines.get(key).cloned();
+        shelf.limits.set(key.clone(), setting);
+        drop(shelf);
         if let Some(line) = line {
-            line.change(|rule| rule.set(setting));
+            keyed.renew(key, &line);
         }
         Ok(())
     }
@@ -309,6 +316,17 @@ impl<R: Rule> Keyed<R> {
         // What had to go is dropped here, without the lock.
         let (line, _gone) = found.map_err(Refusal::Key)?;
         Ok(Some(line))
+    }
+
+    /// Sets a line to what is said of its key, as it is by now: it is read under the line's lock, so that of several
+    /// changes at a time the one that comes last to a line sets it to the last one said, as a new line is made by.
+    fn renew(&self, key: &str, line: &Line<R>) {
+        line.change(|rule| {
+            let setting = lock(&self.shelf).limits.get(key).copied();
+            if let Some(setting) = setting {
+                rule.set(setting);
+            }
+        });
     }
 }
 

@@ -194,7 +194,7 @@ impl RateLimitLayer {
     /// Those, and [`ConfigError::NotByKey`] where one quota is for all calls.
     pub fn set_quota_for(&self, key: impl Into<Name>, quota: Quota) -> Result<(), ConfigError> {
         let limits = self.limits.as_ref().ok_or(ConfigError::NoLimit)?;
-        limits.change_for(key.into(), quota)
+        limits.change_for(&key.into(), quota)
     }
 
     /// How many tokens there are at this moment, of a limit by tool or by key where there are fewest; `u32::MAX` without a limit.

@@ -8,9 +8,10 @@ use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 use toolbooth_core::Moment;
 
+use super::keyed::{Key, Keyed};
 use super::policy::BreakerPolicy;
 use super::rule::{BreakerState, Verdict};
-use super::shared::{Breaker, Listeners};
+use super::shared::{Act, Breaker, Listeners};
 
 /// Random orders, and orders with few changes between threads at the worst moments.
 fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
@@ -56,7 +57,7 @@ fn no_more_probes_than_may_be_and_none_is_lost() {
     check(|| {
         for probes in [1, 2] {
             let breaker = breaker(probes);
-            breaker.trip(at(0));
+            breaker.act(Act::Trip, at(0));
             let under_way = Arc::new(AtomicUsize::new(0));
             let (shared, running) = (Arc::clone(&breaker), Arc::clone(&under_way));
             all(3, move |_| {
@@ -82,7 +83,7 @@ fn no_more_probes_than_may_be_and_none_is_lost() {
 fn one_of_many_probes_closes_it_once() {
     check(|| {
         let breaker = breaker(1);
-        breaker.trip(at(0));
+        breaker.act(Act::Trip, at(0));
         let passed = Arc::new(AtomicUsize::new(0));
         let (shared, counted) = (Arc::clone(&breaker), Arc::clone(&passed));
         all(3, move |_| {
@@ -105,7 +106,7 @@ fn what_was_let_through_before_a_change_changes_nothing() {
         let old: Vec<_> = (0..4)
             .map(|_| breaker.admit(|| at(0)).expect("it is closed"))
             .collect();
-        breaker.trip(at(0));
+        breaker.act(Act::Trip, at(0));
         let shared = Arc::clone(&breaker);
         // Three come back with whatever they have, and one thread probes.
         all(4, move |thread| match thread {
@@ -158,10 +159,10 @@ fn changes_are_told_in_order_and_none_is_left_out() {
         });
         let shared = Arc::clone(&breaker);
         all(3, move |thread| match thread {
-            0 => shared.trip(at(0)),
-            1 => shared.disable(),
+            0 => shared.act(Act::Trip, at(0)),
+            1 => shared.act(Act::Disable, at(0)),
             _ => {
-                shared.reset();
+                shared.act(Act::Reset, at(0));
                 if let Ok(generation) = shared.admit(|| at(0)) {
                     shared.record(generation, any_verdict(), Duration::ZERO, || at(0));
                 }
@@ -178,12 +179,53 @@ fn what_is_read_without_the_lock_is_what_the_rule_says() {
         let breaker = breaker(1);
         let shared = Arc::clone(&breaker);
         all(3, move |thread| match thread {
-            0 => shared.trip(at(0)),
-            1 => shared.reset(),
-            _ => shared.disable(),
+            0 => shared.act(Act::Trip, at(0)),
+            1 => shared.act(Act::Reset, at(0)),
+            _ => shared.act(Act::Disable, at(0)),
         });
         // Asked first, since every look at the rule sets the gate right.
         let passes = breaker.admit(|| at(0)).is_ok();
         assert_eq!(passes, breaker.state(at(0)) != BreakerState::Open);
+    });
+}
+
+/// Two do something to all of them while one is made: when all is quiet all are as the last one said, and those to come, too.
+#[test]
+fn what_was_done_to_all_last_counts_for_each() {
+    check(|| {
+        let key = Key::new(|call| call.tenant().unwrap_or("nobody").into());
+        let keyed = Arc::new(Keyed::new(BreakerPolicy::new().into(), Some(key)));
+        let state = |keyed: &Keyed, key: &'static str| {
+            let breaker = keyed.find(key.into(), at(0)).expect("there is room");
+            breaker.expect("each key has one").state(at(0))
+        };
+        assert_eq!(state(&keyed, "a"), BreakerState::Closed);
+        let shared = Arc::clone(&keyed);
+        all(3, move |thread| match thread {
+            0 => shared.act(Act::Disable, at(0)),
+            1 => shared.act(Act::Reset, at(0)),
+            _ => drop(shared.find("b".into(), at(0))),
+        });
+        let last = state(&keyed, "new");
+        assert_eq!(["a", "b"].map(|key| state(&keyed, key)), [last; 2]);
+        assert_eq!(last, keyed.state_of_new());
+    });
+}
+
+#[test]
+fn a_new_key_of_several_threads_gets_one_breaker() {
+    check(|| {
+        let policy = BreakerPolicy::new().with_consecutive_failures(3);
+        let keyed = Keyed::new(policy.expect("it is not 0").into(), None);
+        let keyed = Arc::new(keyed);
+        let shared = Arc::clone(&keyed);
+        all(3, move |_| {
+            let breaker = shared.find("tool".into(), at(0)).expect("there is room");
+            let breaker = breaker.expect("each tool has one");
+            let generation = breaker.admit(|| at(0)).expect("it is closed");
+            breaker.record(generation, Verdict::Failure, Duration::ZERO, || at(0));
+        });
+        let [breaker] = keyed.all().try_into().expect("one");
+        assert_eq!(breaker.state(at(0)), BreakerState::Open);
     });
 }

@@ -2,6 +2,8 @@
 
 #[path = "../../src/line/driver.rs"]
 mod driver;
+#[path = "../../src/line/limits.rs"]
+mod limits;
 mod order;
 #[path = "../../src/line/place.rs"]
 mod place;
@@ -12,8 +14,10 @@ mod rule;
 #[path = "../../src/line/state.rs"]
 mod state;
 
+mod keyed;
 mod tests;
 
+pub(crate) use limits::{Key, Limits};
 pub(crate) use order::Order;
 pub(crate) use place::Place;
 pub(crate) use refusal::Refusal;

@@ -18,16 +18,16 @@ use crate::gcra::Gcra;
 use crate::permits::Permits;
 
 /// Random orders, and orders with few changes between threads at the worst moments.
-fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
+pub(super) fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_random(test.clone(), 2_000);
     shuttle::check_pct(test, 1_000, 3);
 }
 
 /// A limit, and how much of it is in use by the count of those who use it.
 #[derive(Clone)]
-struct Limit {
-    line: Arc<Line<Permits>>,
-    in_use: Arc<AtomicU64>,
+pub(super) struct Limit {
+    pub(super) line: Arc<Line<Permits>>,
+    pub(super) in_use: Arc<AtomicU64>,
 }
 
 impl Limit {
@@ -41,7 +41,13 @@ impl Limit {
     }
 
     /// A call: it runs, unless it is refused or gives up when it was polled `patience` times.
-    fn call(&self, cost: u64, priority: i32, patience: usize, most: u64) -> Option<Refusal> {
+    pub(super) fn call(
+        &self,
+        cost: u64,
+        priority: i32,
+        patience: usize,
+        most: u64,
+    ) -> Option<Refusal> {
         if self.line.try_admit(cost, Moment::now) {
             self.run(cost, most);
             return None;
@@ -77,14 +83,14 @@ impl Limit {
         self.line.refund(cost);
     }
 
-    fn is_free(&self, limit: usize) {
+    pub(super) fn is_free(&self, limit: usize) {
         assert_eq!(self.line.queued(), 0);
         let rule = self.line.rule();
         assert_eq!((rule.available(), rule.in_flight()), (limit, 0));
     }
 }
 
-fn all(threads: usize, run: impl Fn(usize) + Send + Sync + Clone + 'static) {
+pub(super) fn all(threads: usize, run: impl Fn(usize) + Send + Sync + Clone + 'static) {
     let spawn = |number| {
         let run = run.clone();
         thread::spawn(move || run(number))
