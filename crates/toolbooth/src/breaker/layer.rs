@@ -103,6 +103,7 @@ impl CircuitBreakerLayer {
     ///
     /// A key of which a call runs, or whose breaker is open, is never forgotten; with another one goes what was counted, or done by hand. A call with a
     /// new key that finds as many as may be, none of which can go, is refused as `Overloaded`; one whose key has more than 1,024 bytes as `InvalidArguments`.
+    /// Of more than 16, one that could go for less than a microsecond a key may be overlooked, for less than 10 ms where there are 10,000.
     #[must_use]
     pub fn with_key_bounds(self, keys: usize, idle: Duration) -> Self {
         if let Breakers::Keyed(keyed) = &self.breakers {

@@ -2,7 +2,8 @@
 //!
 //! What is kept for a key is forgotten where nothing is lost by it: nobody uses it, and it is as it was when it was made. No task does that: each new
 //! key looks at two of those that are there, in turn, and forgets the one that has not been asked for in a while; only
-//! where there is no room does it look for one that can go at once.
+//! where there is no room does it look for one that can go at once. It goes all round for that, if it must; but whoever comes while that is not
+//! paid for looks at a few only. So those who are refused cost what they are worth, however many keys there are: a few looks each, and one for each microsecond that goes by.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,6 +20,12 @@ pub(crate) const DEFAULT_KEYS: usize = 10_000;
 /// After how long without a call a key is forgotten where nothing else is said.
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
+/// At how many keys a new one looks in vain, whenever it comes.
+pub(super) const FEW: usize = 16;
+
+/// How long nobody goes all round for each look in vain of the one who did.
+pub(super) const REST: Duration = Duration::from_micros(1);
+
 /// What is kept for a key.
 pub(crate) trait Idle {
     /// From when on it is as it was when it was made, if nobody uses it meanwhile.
@@ -28,15 +35,17 @@ pub(crate) trait Idle {
 /// Values by key, each in use for as long as somebody has it.
 #[derive(Debug)]
 pub(crate) struct Keys<V> {
-    most: usize,
-    idle: Duration,
-    entries: HashMap<Name, Entry<V>>,
+    pub(super) most: usize,
+    pub(super) idle: Duration,
+    pub(super) entries: HashMap<Name, Entry<V>>,
     /// Each key once, in the order in which they are looked at.
-    ring: VecDeque<Name>,
+    pub(super) ring: VecDeque<Name>,
+    /// From when on a key may be looked for all round.
+    pub(super) rested: Moment,
 }
 
 #[derive(Debug)]
-struct Entry<V> {
+pub(super) struct Entry<V> {
     value: Arc<V>,
     used: Moment,
 }
@@ -59,6 +68,7 @@ impl<V: Idle> Keys<V> {
             idle: DEFAULT_IDLE,
             entries: HashMap::new(),
             ring: VecDeque::new(),
+            rested: Moment::from_nanos(0),
         }
     }
 
@@ -109,15 +119,25 @@ impl<V: Idle> Keys<V> {
         for _ in 0..self.ring.len().min(2) {
             gone.extend(self.look_at_next(now, self.idle));
         }
-        let mut unseen = self.ring.len();
-        while self.entries.len() >= self.most {
-            if unseen == 0 {
-                return Err(KeyRefusal::TooMany(self.most));
+        let most = match now >= self.rested {
+            true => self.ring.len(),
+            false => FEW.min(self.ring.len()),
+        };
+        let mut in_vain = 0;
+        while self.entries.len() >= self.most && in_vain < most {
+            match self.look_at_next(now, Duration::ZERO) {
+                Some(value) => gone.push(value),
+                None => in_vain += 1,
             }
-            unseen -= 1;
-            gone.extend(self.look_at_next(now, Duration::ZERO));
         }
-        Ok(gone)
+        if in_vain > FEW {
+            let looks = u32::try_from(in_vain).unwrap_or(u32::MAX);
+            self.rested = now.after(REST * looks).unwrap_or(now);
+        }
+        match self.entries.len() < self.most {
+            true => Ok(gone),
+            false => Err(KeyRefusal::TooMany(self.most)),
+        }
     }
 
     /// Takes out the next key of the ring if it can go, or else lets it go round again.
@@ -147,124 +167,6 @@ impl KeyRefusal {
                 ToolError::invalid_arguments("key", message)
             }
             Self::TooMany(keys) => ToolError::overloaded(OverloadReason::too_many_keys(keys)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Idle from then on.
-    #[derive(Debug)]
-    struct Until(u64);
-
-    impl Idle for Until {
-        fn idle_from(&self) -> Moment {
-            Moment::from_nanos(self.0)
-        }
-    }
-
-    fn keys(most: usize, idle: u64) -> Keys<Until> {
-        let mut keys = Keys::new();
-        keys.set_bounds(most, Duration::from_nanos(idle));
-        keys
-    }
-
-    fn name(key: u64) -> Name {
-        Name::from(format!("key {key}"))
-    }
-
-    #[test]
-    fn a_million_keys_one_after_the_other_leave_memory_flat() {
-        let mut keys = keys(DEFAULT_KEYS, 600_000);
-        let mut most = 0;
-        let mut room = Vec::new();
-        for key in 0..1_000_000 {
-            let now = Moment::from_nanos(1 + 100 * key);
-            keys.find(name(key), now, || Until(0)).unwrap();
-            most = keys.entries.len().max(most);
-            if key % 200_000 == 199_999 {
-                room.push(keys.ring.capacity());
-                assert!(keys.entries.capacity() <= 4 * most);
-            }
-        }
-        // The 6,000 of the last 600 us, and those that have gone round since they were idle.
-        assert!(most <= 9_000, "{most}");
-        assert_eq!(room, [room[0]; 5]);
-    }
-
-    #[test]
-    fn a_key_goes_only_when_it_is_idle_and_nobody_uses_it() {
-        let mut keys = keys(2, 1_000);
-        let at = Moment::from_nanos;
-        let (used, _) = keys.find(name(1), at(1), || Until(0)).unwrap();
-        drop(keys.find(name(2), at(1), || Until(50)).unwrap());
-        let refused = keys.find(name(3), at(49), || Until(0)).unwrap_err();
-        assert_eq!(refused, KeyRefusal::TooMany(2));
-        // The second is full again; the first is still in use.
-        drop(keys.find(name(3), at(50), || Until(0)).unwrap());
-        assert!(keys.get("key 1").is_some() && keys.get("key 2").is_none());
-        drop(used);
-        drop(keys.find(name(4), at(50), || Until(0)).unwrap());
-        drop(keys.find(name(5), at(50), || Until(0)).unwrap());
-        assert!(keys.get("key 1").is_none() && keys.get("key 3").is_none());
-    }
-
-    #[test]
-    fn a_key_of_a_megabyte_is_refused() {
-        let mut keys = keys(2, 0);
-        let long = Name::from("x".repeat(1_000_000));
-        let refused = keys.find(long, Moment::from_nanos(1), || Until(0));
-        assert_eq!(refused.unwrap_err(), KeyRefusal::TooLong(1_000_000));
-        let longest = Name::from("x".repeat(MAX_KEY));
-        assert!(
-            keys.find(longest, Moment::from_nanos(1), || Until(0))
-                .is_ok()
-        );
-    }
-
-    proptest! {
-        /// Never more than may be; a key that is used or not idle is never forgotten; refused only where none could go.
-        #[test]
-        fn bounded_and_nothing_is_lost(
-            most in 1_usize..6,
-            steps in prop::collection::vec((0_u64..10, 0_u64..40, any::<bool>()), 1..200),
-        ) {
-            let mut keys = keys(most, 100);
-            let mut held: HashMap<u64, Arc<Until>> = HashMap::new();
-            let mut until: HashMap<u64, u64> = HashMap::new();
-            let mut now = 1;
-            for (key, time, hold) in steps {
-                now += time;
-                let busy = |key: u64| held.contains_key(&key) || until.get(&key).is_some_and(|until| *until > now);
-                let known = keys.get(&name(key)).is_some();
-                let room = known || keys.entries.len() < most || keys.iter().any(|(key, _)| {
-                    (0..10).any(|one| name(one) == *key && !busy(one))
-                });
-                match keys.find(name(key), Moment::from_nanos(now), || Until(now + 30)) {
-                    Ok((value, _)) => {
-                        prop_assert!(room);
-                        until.insert(key, value.0);
-                        if hold {
-                            held.insert(key, value);
-                        } else {
-                            held.remove(&key);
-                        }
-                    }
-                    Err(refusal) => {
-                        prop_assert!(!room);
-                        prop_assert_eq!(refusal, KeyRefusal::TooMany(most));
-                    }
-                }
-                prop_assert!(keys.entries.len() <= most);
-                prop_assert_eq!(keys.entries.len(), keys.ring.len());
-                for key in held.keys() {
-                    prop_assert!(keys.get(&name(*key)).is_some());
-                }
-            }
         }
     }
 }

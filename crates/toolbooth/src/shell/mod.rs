@@ -18,6 +18,11 @@ mod contained;
 mod guarded;
 #[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) mod keys;
+#[cfg(all(
+    test,
+    any(feature = "breaker", feature = "concurrency", feature = "rate")
+))]
+mod keys_model;
 mod per_tool;
 #[cfg(any(
     feature = "breaker",
