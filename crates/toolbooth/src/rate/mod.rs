@@ -68,6 +68,8 @@ mod gcra;
 mod layer;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod model_line;
 mod service;
 
 pub use governor::Quota;

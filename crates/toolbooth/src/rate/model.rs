@@ -1,4 +1,4 @@
-//! The rule beside governor's own, and what it promises.
+//! The rule beside governor's own, and beside a bucket that remembers each token; and what it promises.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,9 +11,187 @@ use toolbooth_core::Moment;
 use super::gcra::{Gcra, TICK, nanos};
 use crate::line::Rule;
 
-fn quota(interval: u64, burst: u32) -> Quota {
+pub(super) fn quota(interval: u64, burst: u32) -> Quota {
     let quota = Quota::with_period(Duration::from_nanos(interval)).expect("not zero");
     quota.allow_burst(NonZeroU32::new(burst).expect("not zero"))
+}
+
+/// Every token that was taken, and when it comes back: an interval after the one before it, and after it was taken.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    interval: u64,
+    burst: usize,
+    back: Vec<u64>,
+    /// Nothing is charged for an earlier time.
+    since: u64,
+}
+
+impl Bucket {
+    pub(super) fn new(interval: u64, burst: u32) -> Self {
+        Self {
+            interval,
+            burst: burst as usize,
+            back: Vec::new(),
+            since: 0,
+        }
+    }
+
+    fn missing(&self, now: u64) -> usize {
+        self.back.iter().filter(|back| **back > now).count()
+    }
+
+    fn full_at(&self) -> u64 {
+        self.back
+            .last()
+            .map_or(self.since, |last| self.since.max(*last))
+    }
+
+    /// Takes tokens that are there by now, as of a time that may be earlier.
+    pub(super) fn take(&mut self, cost: usize, now: u64, as_of: u64) -> bool {
+        // Of those that are back, only the last one matters.
+        let gone = self.back.len() - self.missing(now);
+        self.since = self.back.drain(..gone).fold(self.since, u64::max);
+        if self.back.len() + cost > self.burst {
+            return false;
+        }
+        for _ in 0..cost {
+            self.back.push(self.full_at().max(as_of) + self.interval);
+        }
+        true
+    }
+
+    pub(super) fn take_waiting(&mut self, cost: usize, now: u64) -> bool {
+        self.take(cost, now, now - TICK)
+    }
+
+    /// As if the last ones had not been taken.
+    fn give_back(&mut self, tokens: usize) {
+        for _ in 0..tokens {
+            self.since = self.full_at().saturating_sub(self.interval);
+            self.back.pop();
+        }
+    }
+
+    /// From now on they come back an interval of the new quota apart, and of the time that the next one still takes the same share
+    /// is left, in whole nanoseconds. Where more were taken than the new burst, all of that is taken by now.
+    pub(super) fn change(&mut self, interval: u64, burst: u32, now: u64) {
+        let next = self.back.iter().find(|back| **back > now);
+        let left = next.map_or(0, |next| {
+            let left = u128::from(next - now) * u128::from(interval) / u128::from(self.interval);
+            u64::try_from(left).expect("less than an interval")
+        });
+        let (taken, burst) = (self.missing(now), burst as usize);
+        let next = now + if taken > burst { interval } else { left };
+        self.back = (0_u64..)
+            .map(|n| next + n * interval)
+            .take(taken.min(burst))
+            .collect();
+        (self.interval, self.burst, self.since) = (interval, burst, now);
+    }
+
+    /// From when on there are so many; `None` where there never are.
+    pub(super) fn earliest(&self, cost: usize, now: u64) -> Option<u64> {
+        let there = |time: &u64| *time >= now && self.missing(*time) + cost <= self.burst;
+        [now]
+            .iter()
+            .chain(&self.back)
+            .find(|time| there(time))
+            .copied()
+    }
+
+    pub(super) const fn burst(&self) -> usize {
+        self.burst
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// So many thousandths of the interval.
+    Pass(u64),
+    Take(u8),
+    TakeWaiting(u8),
+    /// What the so manieth of those took who were admitted and did not give back.
+    GiveBack(usize),
+    Change(u64, u32),
+    Pause(u64),
+}
+
+pub(super) fn an_interval() -> impl Strategy<Value = u64> {
+    // From a nanosecond to a day: so much and more in a second, and so little.
+    prop_oneof![1_u64..10, 1_u64..5_000_000, 1_u64..86_400_000_000_000]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_u64..2_500).prop_map(Step::Pass),
+        4 => (1_u8..6).prop_map(Step::Take),
+        4 => (1_u8..6).prop_map(Step::TakeWaiting),
+        2 => any::<usize>().prop_map(Step::GiveBack),
+        2 => (an_interval(), 1_u32..12).prop_map(|(interval, burst)| Step::Change(interval, burst)),
+        1 => (0..2 * TICK).prop_map(Step::Pause),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Each decision, and all that can be read, is the model's, whatever the quota was before; and from a change on no more
+    /// are admitted than the new quota allows.
+    #[test]
+    fn does_as_the_model_says_across_changes_of_the_quota(
+        interval in an_interval(),
+        burst in 1_u32..12,
+        steps in prop::collection::vec(step(), 1..100),
+    ) {
+        let (rule, mut model) = (Gcra::of(quota(interval, burst)), Bucket::new(interval, burst));
+        let mut now = 1_u64 << 50;
+        let mut held: Vec<u8> = Vec::new();
+        // From when on the quota counts, and how much was taken since, less what was given back.
+        let (mut changed, mut taken) = (now - TICK, 0_i64);
+        for step in steps {
+            let at = Moment::from_nanos(now);
+            match step {
+                Step::Pass(share) => {
+                    let pass = u128::from(model.interval) * u128::from(share) / 1_000;
+                    now += u64::try_from(pass).expect("some days");
+                }
+                Step::Pause(pause) => now += pause,
+                Step::Take(cost) | Step::TakeWaiting(cost) => {
+                    let waits = matches!(step, Step::TakeWaiting(_));
+                    let (admitted, expected) = match waits {
+                        true => (rule.admit_waiting(cost.into(), at), model.take_waiting(cost.into(), now)),
+                        false => (rule.admit(cost.into(), || at), model.take(cost.into(), now, now)),
+                    };
+                    prop_assert_eq!(admitted, expected);
+                    if admitted {
+                        held.push(cost);
+                        taken += i64::from(cost);
+                    }
+                }
+                Step::GiveBack(_) if held.is_empty() => {}
+                Step::GiveBack(which) => {
+                    let cost = held.swap_remove(which % held.len());
+                    rule.refund(cost.into());
+                    model.give_back(cost.into());
+                    taken -= i64::from(cost);
+                }
+                Step::Change(interval, burst) => {
+                    rule.set_quota(quota(interval, burst), at);
+                    model.change(interval, burst, now);
+                    (changed, taken) = (now, 0);
+                }
+            }
+            let at = Moment::from_nanos(now);
+            prop_assert_eq!(rule.remaining(at) as usize, model.burst() - model.missing(now));
+            prop_assert_eq!(rule.full_at().as_nanos().max(now), model.full_at().max(now));
+            for cost in [1, model.burst(), 12] {
+                let due = rule.due(0, cost as u64, at).map(|due| due.as_nanos().max(now));
+                prop_assert_eq!(due, model.earliest(cost, now));
+            }
+            let bound = model.burst() as u64 + (now - changed) / model.interval;
+            prop_assert!(taken <= i64::try_from(bound).expect("a small number"), "{} of {}", taken, bound);
+        }
+    }
 }
 
 /// 100 quotas with 1,000 decisions each: equal to governor's own, one by one.
