@@ -1,11 +1,13 @@
 //! A toolbox under load for an hour of a paused clock, and for seconds of the real one on two threads.
 //!
-//! 100 tools and 10 tenants behind seven layers; calls that complete, fail, panic, stream, hang or are dropped by their
-//! caller, at random, and limits that change meanwhile. Whatever happens: each call has one outcome, and everything is given back.
+//! 100 tools and 10 tenants behind nine layers; calls that complete, fail, panic, stream, hang or are dropped by their
+//! caller, at random. Meanwhile limits and quotas change, for all or for one tool or tenant, and breakers are tripped, disabled and reset. Whatever happens: each call has one outcome, and everything is given back.
 //! `SOAK_SEED` chooses another course of events, `SOAK_SECONDS` a longer run on two threads (5 where nothing is said).
 
 #[path = "soak/calls.rs"]
 mod calls;
+#[path = "soak/changes.rs"]
+mod changes;
 #[path = "soak/toolbox.rs"]
 mod toolbox;
 
@@ -73,6 +75,7 @@ fn an_hour_leaves_nothing_behind() {
     assert_eq!(tally.ended(), tally.started);
     assert_eq!(toolbox.told(), tally.outcomes);
     assert!(tally.every_kind_happened(), "{tally:?}");
+    assert!(toolbox.limits.every_change_happened());
     assert!(memory.bytes_current < MOST_MEMORY, "{memory:?}");
 }
 

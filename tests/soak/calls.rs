@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use toolbooth::{Outcome, ToolCall, ToolError, ToolOutput};
 use tower::ServiceExt;
 
+use super::changes::{tenant_name, tool_name};
 use super::toolbox::{OUTCOMES, Outcomes, Stack, TENANTS, TOOLS, Task, Toolbox, index};
 
 /// What callers saw.
@@ -34,8 +35,8 @@ pub(crate) async fn caller(
             calls.spawn(outcome(toolbox.stack.clone(), call, patience));
             tally.started += 1;
         }
-        if random.u32(..200) == 0 {
-            toolbox.set_limit(random.u32(5..40));
+        if random.u32(..50) == 0 {
+            toolbox.limits.change(&mut random);
         }
         while let Some(ended) = calls.try_join_next() {
             tally.outcomes[index(ended.expect("panics are caught"))] += 1;
@@ -67,8 +68,8 @@ fn random_call(random: &mut Rng, toolbox: &Toolbox) -> (ToolCall<Task>, Duration
         0 => scaled(random.u64(..2_000)),
         _ => Duration::MAX,
     };
-    let call = ToolCall::new(format!("tool {}", random.u64(..TOOLS)), task)
-        .with_tenant(format!("tenant {}", random.u64(..TENANTS)))
+    let call = ToolCall::new(tool_name(random.u64(..TOOLS)), task)
+        .with_tenant(tenant_name(random.u64(..TENANTS)))
         .with_priority(random.i32(-1..=1));
     (call, patience)
 }

@@ -1,19 +1,18 @@
-use std::num::NonZeroU32;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream;
-use governor::Quota;
 use tokio::time::sleep;
 use toolbooth::{
-    BoxError, BreakerPolicy, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer,
-    ConcurrencyLimitLayer, Content, Order, Outcome, PartialResultLayer, PerTool, RateLimitLayer,
-    TimeoutLayer, ToolCall, ToolError, ToolOutput,
+    BoxError, CatchPanicLayer, CleanupLayer, Content, Outcome, PartialResultLayer, TimeoutLayer,
+    ToolCall, ToolError, ToolOutput,
 };
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, service_fn};
+
+use super::changes::Limits;
 
 pub(crate) const TOOLS: u64 = 100;
 pub(crate) const TENANTS: u64 = 10;
@@ -47,12 +46,9 @@ pub(crate) struct Toolbox {
     pub(crate) stack: Stack,
     /// By how much everything is faster than in the hour that is simulated.
     pub(crate) faster: u32,
+    pub(crate) limits: Limits,
     cleanup: CleanupLayer,
-    by_tenant: RateLimitLayer,
-    shared: ConcurrencyLimitLayer,
-    by_tool: ConcurrencyLimitLayer,
     told: Arc<[AtomicU64; OUTCOMES.len()]>,
-    limit: AtomicU32,
 }
 
 pub(crate) fn index(outcome: Outcome) -> usize {
@@ -70,42 +66,25 @@ impl Toolbox {
     }
 
     pub(crate) fn new_faster(faster: u32) -> Self {
-        let scaled = |time: Duration| time / faster;
-        let per_tenant = NonZeroU32::new(2 * faster).expect("not 0");
-        let burst = NonZeroU32::new(10).expect("not 0");
         let cleanup = CleanupLayer::new();
-        let by_tenant =
-            RateLimitLayer::by(Quota::per_second(per_tenant).allow_burst(burst), |call| {
-                call.tenant().unwrap_or("nobody").into()
-            })
-            .with_max_wait(scaled(Duration::from_secs(5)));
-        let shared = ConcurrencyLimitLayer::new(START)
-            .with_order(Order::priority().with_aging(scaled(Duration::from_secs(10))))
-            .with_queue_capacity(64);
-        let by_tool = ConcurrencyLimitLayer::per_tool(PerTool::new(2)).with_queue_capacity(2);
-        let policy = BreakerPolicy::new()
-            .with_open_time(scaled(Duration::from_secs(30)))
-            .with_half_open_limit(scaled(Duration::from_secs(30)))
-            .expect("it is not 0");
+        let limits = Limits::new(faster);
         let stack = ServiceBuilder::new()
             .layer(cleanup.clone())
-            .layer(TimeoutLayer::new(scaled(Duration::from_secs(20))))
-            .layer(by_tenant.clone())
-            .layer(shared.clone())
-            .layer(by_tool.clone())
-            .layer(CircuitBreakerLayer::with_policy(policy))
+            .layer(TimeoutLayer::new(Duration::from_secs(20) / faster))
+            .layer(limits.rate.clone())
+            .layer(limits.by_tenant.clone())
+            .layer(limits.shared.clone())
+            .layer(limits.by_tool.clone())
+            .layer(limits.breaker.clone())
             .layer(CatchPanicLayer::new())
             .layer(PartialResultLayer::new())
             .service(service_fn(tool));
         Self {
             stack: Stack::new(stack),
             faster,
+            limits,
             cleanup,
-            by_tenant,
-            shared,
-            by_tool,
             told: Arc::default(),
-            limit: AtomicU32::new(u32::try_from(START).expect("20 fits")),
         }
     }
 
@@ -121,12 +100,6 @@ impl Toolbox {
         std::array::from_fn(|at| self.told[at].load(Ordering::Relaxed))
     }
 
-    /// Changes what all tools together may do at once.
-    pub(crate) fn set_limit(&self, limit: u32) {
-        self.limit.store(limit, Ordering::Relaxed);
-        self.shared.set_limit(limit as usize).expect("it is not 0");
-    }
-
     /// Everything that calls took is back, and their hooks are done.
     pub(crate) async fn assert_idle(&self) {
         let report = self.cleanup.drain(Duration::from_secs(10)).await;
@@ -135,18 +108,9 @@ impl Toolbox {
             (0, 0, 0)
         );
         assert_eq!(report.ran, self.told().iter().sum::<u64>());
-        assert_eq!((self.shared.in_flight(), self.shared.queued()), (0, 0));
-        assert_eq!(
-            self.shared.available(),
-            self.limit.load(Ordering::Relaxed) as usize
-        );
-        assert_eq!((self.by_tool.in_flight(), self.by_tool.queued()), (0, 0));
-        assert_eq!(self.by_tool.available(), 2);
-        assert_eq!(self.by_tenant.queued(), 0);
+        self.limits.assert_idle().await;
     }
 }
-
-const START: usize = 20;
 
 async fn tool(call: ToolCall<Task>) -> Result<ToolOutput, BoxError> {
     let (context, task) = call.into_parts();
