@@ -15,6 +15,9 @@ pub(in crate::line) const MOST: usize = 1 << 31;
 /// How many places are allocated at once, in a line that is longer than that.
 const BLOCK: usize = 128;
 
+/// How many are at first.
+const FEW: usize = 4;
+
 /// How many places are kept when nobody has one.
 const KEPT: usize = 16;
 
@@ -108,11 +111,10 @@ impl<T> Slots<T> {
         }
         let place = u32::try_from(self.len()).expect("no more than `MOST` wait");
         match self.blocks.last_mut() {
-            // The first one grows as it must.
-            None => self.blocks.push(vec![slot]),
             Some(block) if block.len() < BLOCK => block.push(slot),
-            Some(_) => {
-                let mut block = Vec::with_capacity(BLOCK);
+            last => {
+                // The first one grows as it must.
+                let mut block = Vec::with_capacity(last.map_or(FEW, |_| BLOCK));
                 block.push(slot);
                 self.blocks.push(block);
             }
