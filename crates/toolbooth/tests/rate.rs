@@ -84,6 +84,25 @@ async fn a_burst_then_the_rate_and_no_more_than_the_burst_comes_back() {
     assert_eq!(starts(&rate, 5).await, [0, 0, 0, 100, 200]);
 }
 
+/// The driver holds nobody up by having to wait for its turn.
+#[tokio::test(start_paused = true)]
+async fn who_lines_up_lets_those_go_who_are_due() {
+    let rate = RateLimitLayer::new(per_second(1_000, 1));
+    let mut tool = rate.layer(Now);
+    assert_ready_ok!(task::spawn(tool.call(call())).poll());
+    let [mut first, mut second, mut third] = [(); 3].map(|()| task::spawn(tool.call(call())));
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    // The time passes at the first poll, and nothing else runs until the second.
+    let mut passing = task::spawn(advance(Duration::from_millis(1)));
+    assert_pending!(passing.poll());
+    assert!(!first.is_woken());
+    assert_pending!(third.poll());
+    assert!(first.is_woken() && !second.is_woken());
+    assert_ready_ok!(first.poll());
+    assert_eq!(rate.queued(), 2);
+}
+
 /// Lets time pass, and then the driver, whose timer fires in the same millisecond, do its work.
 async fn pass(time: Duration) {
     sleep(time).await;

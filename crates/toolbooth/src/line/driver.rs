@@ -14,6 +14,9 @@ use toolbooth_core::Moment;
 
 use super::{Line, Rule};
 
+/// The tick of tokio's timers, in nanoseconds.
+const MILLI: u64 = 1_000_000;
+
 /// Who drives a line.
 #[derive(Debug)]
 pub(super) struct Drivers {
@@ -126,8 +129,8 @@ impl<R: Rule> Driving<R> {
         self.begun = true;
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         poll_fn(|cx| {
-            while let Some(due) = self.grant_due(cx.waker()) {
-                timer.as_mut().reset(due.instant());
+            while let Some((now, due)) = self.grant_due(cx.waker()) {
+                timer.as_mut().reset(wake_at(now, due).instant());
                 ready!(timer.as_mut().poll(cx));
             }
             Poll::Ready(())
@@ -135,12 +138,13 @@ impl<R: Rule> Driving<R> {
         .await;
     }
 
-    /// Admits all whose time has come, in order; then when the next one's comes, before which the waker may be called.
-    fn grant_due(&self, waker: &Waker) -> Option<Moment> {
+    /// Admits all whose time has come by now, in order; then when the next one's comes, before which the waker may be called.
+    fn grant_due(&self, waker: &Waker) -> Option<(Moment, Moment)> {
         let now = Moment::now();
         let mut state = self.line.lock();
         state.drivers.find(self.generation)?;
-        let woken: Vec<Waker> = std::iter::from_fn(|| self.line.grant(&mut state, now)).collect();
+        let mut woken = Vec::new();
+        self.line.grant_due(&mut state, now, &mut woken);
         let next = self.line.next_due(&state, now);
         let asleep = next.map(|due| (due, waker.clone()));
         let before = state
@@ -150,8 +154,22 @@ impl<R: Rule> Driving<R> {
         drop(state);
         drop(before);
         woken.into_iter().for_each(Waker::wake);
-        next
+        Some((now, next?))
     }
+}
+
+/// For when to set a timer that is to fire when `due` has come.
+///
+/// tokio's timers round up to the next of their milliseconds, and the thread sleeps whole ones, counted from the one that it is in: together up to two too
+/// many. Whole ones from now on are less than one too many.
+fn wake_at(now: Moment, due: Moment) -> Moment {
+    let millis = due
+        .as_nanos()
+        .saturating_sub(now.as_nanos())
+        .div_ceil(MILLI);
+    // A timer that is set to within the next millisecond fires at the end of it.
+    let wait = millis.saturating_sub(1).saturating_mul(MILLI) + 1;
+    Moment::from_nanos(now.as_nanos().saturating_add(wait))
 }
 
 impl<R: Rule> Drop for Driving<R> {
@@ -169,5 +187,41 @@ impl<R: Rule> Drop for Driving<R> {
         drop(state);
         drop(driver);
         orphans.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// When a thread wakes that goes to sleep now for a timer set to `at`, as of tokio 1.54; its clock began at `epoch`.
+    fn woken(epoch: u64, now: u64, at: u64) -> u64 {
+        let fires = (at - epoch).div_ceil(MILLI);
+        now + (fires - (now - epoch) / MILLI) * MILLI
+    }
+
+    proptest! {
+        #[test]
+        fn the_driver_is_never_early_and_less_than_a_millisecond_late(
+            epoch in 1..10 * MILLI,
+            passed in 0..100 * MILLI,
+            wait in 1..100 * MILLI,
+        ) {
+            let now = epoch + passed;
+            let due = now + wait;
+            let at = wake_at(Moment::from_nanos(now), Moment::from_nanos(due)).as_nanos();
+            let woken = woken(epoch, now, at);
+            prop_assert!(due <= woken && woken < due + MILLI, "{now} {due} {woken}");
+        }
+    }
+
+    #[test]
+    fn control_a_timer_set_to_when_it_is_due_may_be_nearly_two_late() {
+        let (now, due) = (MILLI - 1, MILLI + 1);
+        assert_eq!(woken(0, now, due) - due, 2 * MILLI - 2);
+        let at = wake_at(Moment::from_nanos(now), Moment::from_nanos(due)).as_nanos();
+        assert_eq!(woken(0, now, at) - due, MILLI - 2);
     }
 }

@@ -1,6 +1,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -76,15 +76,31 @@ impl<R: Rule> Place<R> {
         }
     }
 
-    /// The first poll: it is free by now, or the line has a place, or there is no use in waiting.
+    /// The first poll.
     fn enter(&mut self, context: &CallContext, cx: &Context<'_>) -> Result<Look, Refusal> {
         let now = Moment::now();
         let bound = context.bound();
         if let Some(bound) = bound.filter(|bound| bound.at <= now) {
             return Err(Refusal::Cut(bound));
         }
+        let mut woken = Vec::new();
+        let look = self.line_up(now, bound, context, cx, &mut woken);
+        woken.into_iter().for_each(Waker::wake);
+        look
+    }
+
+    /// It is free by now, or the line has a place, or there is no use in waiting.
+    fn line_up(
+        &mut self,
+        now: Moment,
+        bound: Option<Bound>,
+        context: &CallContext,
+        cx: &Context<'_>,
+        woken: &mut Vec<Waker>,
+    ) -> Result<Look, Refusal> {
         let line = &self.line;
         let mut state = line.lock();
+        line.grant_due(&mut state, now, woken);
         if line.last_look(&state, self.cost, now) {
             return Ok(Look::Admitted);
         }
@@ -113,9 +129,8 @@ impl<R: Rule> Place<R> {
             }
         };
         let lined_up = line.enqueue(&mut state, who, cx.waker().clone());
-        let drivers = line.hurry(&state, now);
+        woken.extend(line.hurry(&state, now));
         drop(state);
-        drivers.into_iter().for_each(std::task::Waker::wake);
         self.ticket = lined_up.ok();
         Ok(match self.ticket {
             Some(_) => Look::Waits(until),

@@ -7,7 +7,7 @@
 //! 4. Wakers are called, and dropped, after the lock is let go; what users gave is called without it, too.
 //! 5. Whatever makes somebody else the first, or more of the limit free, grants as long as the first is admitted:
 //!    nobody waits for what is there. Only the clock does so without an event. The drivers of a line that waits for points in
-//!    time wait for that; in another, who is the first by age alone is seen at the next event, as the orders' docs say.
+//!    time wait for that, and who lines up looks, too, since they must wait for their turn to run; in another, who is the first by age alone is seen at the next event, as the orders' docs say.
 //! 6. Nobody waits for more than the limit can ever give: it is refused where it comes, and where the limit is lowered it
 //!    loses its ticket, is woken and finds that out.
 
@@ -199,6 +199,13 @@ impl<R: Rule> Line<R> {
         let waker = state.waiting.serve(ticket)?;
         self.shrunk(state);
         Some(waker)
+    }
+
+    /// Admits all whose time has come, where the clock says so.
+    pub(super) fn grant_due(&self, state: &mut State, now: Moment, woken: &mut Vec<Waker>) {
+        if R::TIMED {
+            woken.extend(std::iter::from_fn(|| self.grant(state, now)));
+        }
     }
 
     /// The holder of a ticket gives up: what it was granted goes to the next, and so does its place.

@@ -12,8 +12,9 @@ use toolbooth_core::Moment;
 use crate::line::Rule;
 use crate::shell::sync::atomic::{AtomicU64, Ordering};
 
-/// tokio's timers are that late at most, and a waiter is charged for when it was due within it.
-pub(super) const TICK: u64 = 1_000_000;
+/// A waiter is charged for when it was due, if that was within this time: tokio's timers are up to a millisecond late, and
+/// the thread that they wake has something else to do now and then.
+pub(super) const GRACE: u64 = 2_000_000;
 
 /// Some 73 years: with it no sum of times overflows, which would be no limit at all.
 const LONGEST: u64 = 1 << 61;
@@ -136,11 +137,11 @@ impl Rule for Gcra {
     }
 
     /// Charged for when it was due, not for when the timer came round to it: else 700 a second
-    /// become 500, and nothing is faster than the timer. Beyond a tick, lateness is lost.
+    /// become 500, and nothing is faster than the timer. Lateness beyond that is lost.
     fn admit_waiting(&self, cost: u64, now: Moment) -> bool {
         let now = now.as_nanos();
         self.decide(cost, |earliest| {
-            earliest.clamp(now.saturating_sub(TICK), now)
+            earliest.clamp(now.saturating_sub(GRACE), now)
         })
     }
 

@@ -8,7 +8,7 @@ use governor::{Quota, RateLimiter};
 use proptest::prelude::*;
 use toolbooth_core::Moment;
 
-use super::gcra::{Gcra, TICK, nanos};
+use super::gcra::{GRACE, Gcra, nanos};
 use crate::line::Rule;
 
 pub(super) fn quota(interval: u64, burst: u32) -> Quota {
@@ -61,7 +61,7 @@ impl Bucket {
     }
 
     pub(super) fn take_waiting(&mut self, cost: usize, now: u64) -> bool {
-        self.take(cost, now, now - TICK)
+        self.take(cost, now, now - GRACE)
     }
 
     /// As if the last ones had not been taken.
@@ -128,7 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1_u8..6).prop_map(Step::TakeWaiting),
         2 => any::<usize>().prop_map(Step::GiveBack),
         2 => (an_interval(), 1_u32..12).prop_map(|(interval, burst)| Step::Change(interval, burst)),
-        1 => (0..2 * TICK).prop_map(Step::Pause),
+        1 => (0..2 * GRACE).prop_map(Step::Pause),
     ]
 }
 
@@ -147,7 +147,7 @@ proptest! {
         let mut now = 1_u64 << 50;
         let mut held: Vec<u8> = Vec::new();
         // From when on the quota counts, and how much was taken since, less what was given back.
-        let (mut changed, mut taken) = (now - TICK, 0_i64);
+        let (mut changed, mut taken) = (now - GRACE, 0_i64);
         for step in steps {
             let at = Moment::from_nanos(now);
             match step {
@@ -258,7 +258,7 @@ fn a_refusal_names_the_first_instant_at_which_it_would_not_refuse() {
 }
 
 proptest! {
-    /// In any window at most burst + rate x (window + 1 ms), however late the driver comes round.
+    /// In any window at most burst + rate x (window + 2 ms), however late the driver comes round.
     #[test]
     fn waiters_keep_the_bound(
         interval in 1_000_u64..5_000_000,
@@ -276,7 +276,7 @@ proptest! {
         }
         for (first, from) in admitted.iter().enumerate().step_by(37) {
             for (last, to) in admitted.iter().enumerate().skip(first).step_by(41) {
-                let window = nanos(to.since(*from)) + TICK;
+                let window = nanos(to.since(*from)) + GRACE;
                 let bound = u64::from(burst) + window.div_ceil(interval);
                 prop_assert!((last - first + 1) as u64 <= bound);
             }

@@ -69,11 +69,24 @@ impl Model {
         true
     }
 
+    /// Starts all who are due by now.
+    fn start_due(&mut self) {
+        while let Some((call, cost)) = self.line.front().copied() {
+            if !self.bucket.take_waiting(cost.into(), self.now) {
+                break;
+            }
+            self.ends[call] = Some(End::Started(self.now.div_ceil(TICK)));
+            self.line.pop_front();
+        }
+    }
+
     fn happens(&mut self, event: &Event) {
         let (now, tick) = (self.now, self.now.div_ceil(TICK));
         match event {
             Event::Come(costs) => {
                 for cost in costs {
+                    // Who comes by lets those go who are due.
+                    self.start_due();
                     let call = self.ends.len();
                     let free = self.line.is_empty() && self.bucket.take((*cost).into(), now, now);
                     let heavy = usize::from(*cost) > self.bucket.burst();
@@ -98,13 +111,7 @@ impl Model {
                     self.ends[*call] = Some(End::Refused(tick));
                 }
                 self.line.retain(|(_, cost)| usize::from(*cost) <= most);
-                while let Some((call, cost)) = self.line.front().copied() {
-                    if !self.bucket.take_waiting(cost.into(), now) {
-                        break;
-                    }
-                    self.ends[call] = Some(End::Started(tick));
-                    self.line.pop_front();
-                }
+                self.start_due();
             }
             Event::Leave(which) => {
                 let which = which.checked_rem(self.ends.len());
