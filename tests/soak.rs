@@ -25,6 +25,9 @@ const SEED: u64 = 8;
 const WARM_UP: Duration = Duration::from_secs(15 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
+/// One call about each tenth of a second.
+const PACE: (u32, Duration) = (1, Duration::from_millis(100));
+
 /// What a queue or a map may have grown by since: not a byte for each of the calls.
 const MOST_MEMORY: i64 = 64 * 1_024;
 
@@ -33,6 +36,15 @@ fn from_env(name: &str, default: u64) -> u64 {
         Ok(value) => value.parse().expect("a number"),
         Err(_) => default,
     }
+}
+
+/// A runtime whose clock goes on as soon as nobody has anything to do.
+fn paused() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
 }
 
 /// Calls until `until`, and then until all of them are over.
@@ -53,18 +65,13 @@ fn run(
 #[test]
 fn an_hour_leaves_nothing_behind() {
     let seed = from_env("SOAK_SEED", SEED);
-    let runtime = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
+    let runtime = paused();
     let (toolbox, begun) = runtime.block_on(async { (Toolbox::new(), Instant::now()) });
-    let pace = (1, Duration::from_millis(100));
 
-    let mut tally = run(&runtime, &toolbox, seed, pace, begun + WARM_UP);
+    let mut tally = run(&runtime, &toolbox, seed, PACE, begun + WARM_UP);
     let mut after = Tally::default();
     let memory = allocation_counter::measure(|| {
-        after = run(&runtime, &toolbox, seed + 1, pace, begun + HOUR);
+        after = run(&runtime, &toolbox, seed + 1, PACE, begun + HOUR);
     });
     tally += after;
 
@@ -77,6 +84,19 @@ fn an_hour_leaves_nothing_behind() {
     assert!(tally.every_kind_happened(), "{tally:?}");
     assert!(toolbox.limits.every_change_happened());
     assert!(memory.bytes_current < MOST_MEMORY, "{memory:?}");
+}
+
+/// Else a seed that finds something would not find it again.
+#[test]
+fn one_seed_is_one_course_of_events() {
+    let quarter = || {
+        let runtime = paused();
+        let (toolbox, begun) = runtime.block_on(async { (Toolbox::new(), Instant::now()) });
+        let seed = from_env("SOAK_SEED", SEED);
+        let tally = run(&runtime, &toolbox, seed, PACE, begun + WARM_UP);
+        (tally.started, tally.outcomes)
+    };
+    assert_eq!(quarter(), quarter());
 }
 
 #[test]

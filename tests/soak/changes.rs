@@ -55,6 +55,9 @@ struct States {
 
 const KINDS: usize = 13;
 
+/// More than there are; but one that is idle for a second or two goes, and comes again.
+const KEYS: usize = 1_000;
+
 fn tenant(call: &CallContext) -> Name {
     call.tenant().unwrap_or("nobody").into()
 }
@@ -73,6 +76,7 @@ impl Limits {
     pub(crate) fn new(faster: u32) -> Self {
         let scaled = |time: Duration| time / faster;
         let (rate, shared, by_tenant, by_tool) = (10, 20, 6, 2);
+        let idle = scaled(Duration::from_secs(1));
         let policy = BreakerPolicy::new()
             .with_open_time(scaled(Duration::from_secs(30)))
             .with_half_open_limit(scaled(Duration::from_secs(30)))
@@ -89,12 +93,17 @@ impl Limits {
         });
         Self {
             rate: RateLimitLayer::by(quota(faster, 2, rate), tenant)
-                .with_max_wait(scaled(Duration::from_secs(5))),
-            by_tenant: ConcurrencyLimitLayer::by(by_tenant, tenant).with_queue_capacity(8),
+                .with_max_wait(scaled(Duration::from_secs(5)))
+                .with_key_bounds(KEYS, idle),
+            by_tenant: ConcurrencyLimitLayer::by(by_tenant, tenant)
+                .with_queue_capacity(8)
+                .with_key_bounds(KEYS, idle),
             shared: ConcurrencyLimitLayer::new(shared)
                 .with_order(Order::priority().with_aging(scaled(Duration::from_secs(10))))
                 .with_queue_capacity(64),
-            by_tool: ConcurrencyLimitLayer::per_tool(PerTool::new(by_tool)).with_queue_capacity(2),
+            by_tool: ConcurrencyLimitLayer::per_tool(PerTool::new(by_tool))
+                .with_queue_capacity(2)
+                .with_key_bounds(KEYS, idle),
             breaker,
             faster,
             said: Mutex::new(Said {

@@ -84,9 +84,10 @@ impl<V: Idle> Keys<V> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// All values.
+    /// All values, in an order that a program which does the same again finds again: what is done to all of them has a course then, too.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &Arc<V>)> {
-        self.entries.iter().map(|(key, entry)| (key, &entry.value))
+        let value = |key| Some((key, &self.entries.get(key)?.value));
+        self.ring.iter().filter_map(value)
     }
 
     /// The value of a key, made if it is new. What had to go for it comes back, to be dropped where no lock is held.
