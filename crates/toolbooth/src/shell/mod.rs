@@ -18,10 +18,7 @@ mod contained;
 mod guarded;
 #[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) mod keys;
-#[cfg(all(
-    test,
-    any(feature = "breaker", feature = "concurrency", feature = "rate")
-))]
+#[cfg(all(test, any(feature = "concurrency", feature = "rate")))]
 mod keys_model;
 mod per_tool;
 #[cfg(any(
