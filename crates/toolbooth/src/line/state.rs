@@ -238,14 +238,16 @@ impl<R: Rule> Line<R> {
             false => Moment::from_nanos(0),
         };
         let first = self.grant(&mut state, now);
-        let mut others = Vec::new();
-        if first.is_some() {
-            others.extend((1..most).map_while(|_| self.grant(&mut state, now)));
-        }
-        others.extend(self.hurry(&state, now));
+        let others: Vec<Waker> = match first {
+            Some(_) if most > 1 => (1..most)
+                .map_while(|_| self.grant(&mut state, now))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let drivers = self.hurry(&state, now);
         drop(state);
-        first.into_iter().for_each(Waker::wake);
-        others.into_iter().for_each(Waker::wake);
+        let woken = first.into_iter().chain(others).chain(drivers);
+        woken.for_each(Waker::wake);
     }
 
     /// The drivers that would come too late for whoever is first by now.

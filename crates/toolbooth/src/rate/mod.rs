@@ -61,8 +61,7 @@
 //! # Cost
 //! A call that finds a token allocates nothing. A limit by tool or by key is looked up under a lock; and a call with a new key that finds
 //! as many as may be looks for one that is idle: at all of them, or at 16 where that was done less than a microsecond a key before. One that waits is held on the heap, which is one
-//! allocation; its place in the line has 64 bytes, and many of them are allocated at once, to be let go when nobody is left in line.
-//! While anybody waits, each runtime on which somebody does has one task with one timer.
+//! allocation; its place in the line has 72 bytes, and many of them are allocated at once. While anybody waits, each runtime on which somebody does has one task with one timer.
 
 mod future;
 mod gcra;

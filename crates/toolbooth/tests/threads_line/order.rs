@@ -12,6 +12,6 @@ mod settings;
 mod slots;
 
 pub(super) use priority::Classes;
-pub(super) use queue::{Flow, Queue, Who};
+pub(super) use queue::{Queue, Who};
 pub(crate) use settings::Order;
 pub(super) use slots::{MOST, Standing, Ticket};

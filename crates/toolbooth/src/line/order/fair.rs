@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use toolbooth_core::Name;
 
+use super::Who;
 use super::slots::{Peers, Slot, Slots, Ticket};
-use super::{Flow, Who};
 
 /// Of a unit of cost, for shares that divide it.
 const SCALE: u32 = 32;
@@ -20,15 +20,14 @@ const SCALE: u32 = 32;
 #[derive(Debug)]
 pub(super) struct Fair {
     clock: u128,
-    arrivals: u64,
     /// Only those of which somebody waits.
-    flows: HashMap<Name, Shared>,
+    flows: HashMap<Name, Flow>,
     /// The first of each flow, by its tag, and of equals who came first.
-    heads: BTreeMap<(u128, u64), Ticket>,
+    heads: BTreeMap<(u128, u64), (Ticket, Name)>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Flow {
     share: u32,
     cost: u64,
     /// From where its first one's tag counts.
@@ -44,7 +43,6 @@ impl Fair {
     pub(super) fn new() -> Self {
         Self {
             clock: 0,
-            arrivals: 0,
             flows: HashMap::new(),
             heads: BTreeMap::new(),
         }
@@ -55,21 +53,11 @@ impl Fair {
     }
 
     pub(super) fn push<T>(&mut self, slots: &mut Slots<T>, ticket: Ticket) {
-        let Some(who) = slots.get_mut(ticket) else {
-            return;
-        };
-        let cost = who.cost;
-        // Who waits since before keys were looked at, shares with all others of whom that is true.
-        let flow = who.flow.get_or_insert_with(|| Box::new(Flow::none()));
-        flow.arrival = self.arrivals;
-        self.arrivals += 1;
-        let Flow {
-            key,
-            share,
-            arrival,
-        } = Flow::clone(flow);
+        let Some(who) = slots.get(ticket) else { return };
+        let (arrival, cost) = (who.arrival, who.cost);
+        let (key, share) = key(who.flow.as_deref());
         let clock = self.clock;
-        let flow = self.flows.entry(key).or_insert_with(|| Shared {
+        let flow = self.flows.entry(key.clone()).or_insert_with(|| Flow {
             share: 1,
             cost: 0,
             base: clock,
@@ -80,27 +68,26 @@ impl Fair {
         flow.cost = flow.cost.saturating_add(cost);
         if flow.waiting.is_empty() {
             flow.tag = flow.tag_for(cost);
-            self.heads.insert((flow.tag, arrival), ticket);
+            self.heads.insert((flow.tag, arrival), (ticket, key));
         }
         flow.waiting.push(slots, ticket);
     }
 
     pub(super) fn first<'a, T>(&self, slots: &'a Slots<T>) -> Option<(Ticket, &'a Slot<T>)> {
-        let (_, ticket) = self.heads.first_key_value()?;
+        let (_, (ticket, _)) = self.heads.first_key_value()?;
         Some((*ticket, slots.get(*ticket)?))
     }
 
     pub(super) fn remove<T>(&mut self, slots: &mut Slots<T>, ticket: Ticket, served: bool) {
-        let who = slots.get(ticket);
-        let Some((cost, own)) = who.and_then(|who| Some((who.cost, who.flow.clone()?))) else {
-            return;
-        };
-        let Some(flow) = self.flows.get_mut(&own.key) else {
+        let Some(who) = slots.get(ticket) else { return };
+        let (arrival, cost) = (who.arrival, who.cost);
+        let (key, _) = key(who.flow.as_deref());
+        let Some(flow) = self.flows.get_mut(&key) else {
             return;
         };
         flow.cost = flow.cost.saturating_sub(cost);
         flow.waiting.remove(slots, ticket);
-        if self.heads.remove(&(flow.tag, own.arrival)).is_none() {
+        if self.heads.remove(&(flow.tag, arrival)).is_none() {
             return;
         }
         if served {
@@ -110,27 +97,34 @@ impl Fair {
         match flow.waiting.first(slots) {
             Some((next, first)) => {
                 flow.tag = flow.tag_for(first.cost);
-                let arrival = first.flow.as_ref().map_or(0, |flow| flow.arrival);
-                self.heads.insert((flow.tag, arrival), next);
+                self.heads.insert((flow.tag, first.arrival), (next, key));
             }
             None => {
-                self.flows.remove(&own.key);
+                self.flows.remove(&key);
             }
         }
     }
 
     /// All of its own key: of the others nobody knows.
     pub(super) fn ahead(&self, who: &Who) -> u64 {
-        let flow = who.flow.as_ref().and_then(|flow| self.flows.get(&flow.key));
-        flow.map_or(0, |flow| flow.cost)
+        let (key, _) = key(who.flow.as_deref());
+        self.flows.get(&key).map_or(0, |flow| flow.cost)
     }
 }
 
-// === impl Shared ===
+// === impl Flow ===
 
-impl Shared {
+impl Flow {
     fn tag_for(&self, cost: u64) -> u128 {
         self.base
             .saturating_add((u128::from(cost) << SCALE) / u128::from(self.share.max(1)))
+    }
+}
+
+/// Who waits since before keys were looked at, shares with all others of whom that is true.
+fn key(flow: Option<&(Name, u32)>) -> (Name, u32) {
+    match flow {
+        Some((key, share)) => (key.clone(), *share),
+        None => (Name::from_static(""), 1),
     }
 }

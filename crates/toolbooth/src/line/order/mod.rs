@@ -16,6 +16,6 @@ mod settings;
 mod slots;
 
 pub(super) use priority::Classes;
-pub(super) use queue::{Flow, Queue, Who};
+pub(super) use queue::{Queue, Who};
 pub use settings::Order;
 pub(super) use slots::{MOST, Standing, Ticket};

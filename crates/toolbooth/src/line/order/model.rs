@@ -54,9 +54,7 @@ impl Rules {
             since: Moment::from_nanos(now),
             cost,
             priority: if self.priority { priority } else { 0 },
-            flow: self
-                .fair
-                .then(|| Box::new(Flow::new(Name::from(key), share))),
+            flow: self.fair.then(|| Box::new((Name::from(key), share))),
         }
     }
 }
@@ -65,12 +63,12 @@ impl Rules {
 
 impl Model {
     fn flow(who: &Who) -> (i32, Name) {
-        let key = who.flow.as_ref().map_or("", |flow| &flow.key);
+        let key = who.flow.as_ref().map_or("", |flow| &flow.0);
         (who.priority, Name::from(key))
     }
 
     fn tag(&self, who: &Who) -> u128 {
-        let share = who.flow.as_ref().map_or(1, |flow| flow.share);
+        let share = who.flow.as_ref().map_or(1, |flow| flow.1);
         self.bases[&Self::flow(who)] + (u128::from(who.cost) << 32) / u128::from(share)
     }
 
@@ -293,7 +291,7 @@ fn who_comes_anew_each_time_takes_turns() {
     let mut served = Vec::new();
     for stranger in 100..110 {
         let mut who = rules.who(1, 1, 0, 0);
-        who.flow = Some(Box::new(Flow::new(Name::from(stranger.to_string()), 1)));
+        who.flow = Some(Box::new((Name::from(stranger.to_string()), 1)));
         queue.push(who, stranger);
         for _ in 0..2 {
             let (ticket, _) = queue.first(now).unwrap();

@@ -14,18 +14,8 @@ pub(in crate::line) struct Who {
     pub(in crate::line) cost: u64,
     /// Higher goes first, where the order looks at it.
     pub(in crate::line) priority: i32,
-    /// With whom it shares, where the order looks at it.
-    pub(in crate::line) flow: Option<Box<Flow>>,
-}
-
-/// Those who share.
-#[derive(Debug, Clone)]
-pub(in crate::line) struct Flow {
-    pub(in crate::line) key: Name,
-    /// How much they get.
-    pub(in crate::line) share: u32,
-    /// Of those of its class, the so manieth that came.
-    pub(super) arrival: u64,
+    /// With whom it shares, and how much they get; where the order looks at it.
+    pub(in crate::line) flow: Option<Box<(Name, u32)>>,
 }
 
 /// Those who wait, each with what it is to be told by.
@@ -50,23 +40,6 @@ impl Who {
             cost,
             priority: 0,
             flow: None,
-        }
-    }
-}
-
-// === impl Flow ===
-
-impl Flow {
-    /// Of whom nothing is known.
-    pub(super) const fn none() -> Self {
-        Self::new(Name::from_static(""), 1)
-    }
-
-    pub(in crate::line) const fn new(key: Name, share: u32) -> Self {
-        Self {
-            key,
-            share,
-            arrival: 0,
         }
     }
 }

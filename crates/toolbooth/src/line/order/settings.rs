@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toolbooth_core::{CallContext, Moment, Name};
 
-use super::{Classes, Flow, Who};
+use super::{Classes, Who};
 use crate::line::Refusal;
 use crate::shell::keys::{KeyRefusal, MAX_KEY};
 
@@ -143,7 +143,7 @@ impl Order {
                 return Err(Refusal::Key(KeyRefusal::TooLong(key.len())));
             }
             let share = fair.share.as_ref().map_or(1, |share| share(&key));
-            who.flow = Some(Box::new(Flow::new(key, share)));
+            who.flow = Some(Box::new((key, share)));
         }
         Ok(who)
     }

@@ -1,9 +1,9 @@
 //! Where those who wait are kept: many beside each other in memory, in places that are used again, so that who lines up or leaves
 //! moves nobody and, mostly, allocates nothing. The lists that go through them know them by number.
 
-use toolbooth_core::Moment;
+use toolbooth_core::{Moment, Name};
 
-use super::{Flow, Who};
+use super::Who;
 
 /// The number of a place. Its holder has it until it gives it back, so it never means anybody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,17 +30,18 @@ pub(super) struct Slots<T> {
     /// The first of those that nobody has; each names the next one.
     free: u32,
     taken: usize,
+    arrivals: u64,
 }
 
-/// For a waker, one line of the processor's cache.
 #[derive(Debug)]
-#[repr(align(64))]
 pub(super) struct Slot<T> {
     pub(super) since: Moment,
     pub(super) cost: u64,
     pub(super) priority: i32,
     standing: Standing,
-    pub(super) flow: Option<Box<Flow>>,
+    pub(super) flow: Option<Box<(Name, u32)>>,
+    /// Higher than that of all who came before.
+    pub(super) arrival: u64,
     links: [Link; 2],
     /// While it waits.
     pub(super) told_by: Option<T>,
@@ -84,6 +85,7 @@ impl<T> Slots<T> {
             blocks: Vec::new(),
             free: NONE,
             taken: 0,
+            arrivals: 0,
         }
     }
 
@@ -95,9 +97,11 @@ impl<T> Slots<T> {
             priority: who.priority,
             standing: Standing::Waits,
             flow: who.flow,
+            arrival: self.arrivals,
             links: [Link::NONE; 2],
             told_by: Some(told_by),
         };
+        self.arrivals += 1;
         self.taken += 1;
         let free = self.free;
         if let Some(place) = self.get_mut(Ticket(free)) {
