@@ -107,7 +107,7 @@ impl CallContext {
         more.parent = Some(Parent {
             attempt: Arc::downgrade(attempt),
             level: 1 + level.map_or(0, |parent| parent.level),
-            cap: self.bound().map(|bound| bound.at),
+            cap: self.bound().map(|bound| bound.at()),
         });
         let max_depth = more.max_depth.unwrap_or(DEFAULT_MAX_DEPTH);
         (settings, max_depth)

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
 
 /// An instant of tokio's clock as a number, to the nanosecond: cheap to compare, to add to, and to keep in an atomic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(u64);
+pub struct Moment(NonZeroU64);
 
 /// A moment, or none, that threads share.
 #[derive(Debug)]
@@ -32,34 +33,41 @@ impl Moment {
     /// The instant, for timers.
     #[must_use]
     pub fn instant(self) -> Instant {
-        *EPOCH + Duration::from_nanos(self.0)
+        *EPOCH + Duration::from_nanos(self.as_nanos())
     }
 
     /// The moment so much later; `None` where that is some centuries away.
     #[must_use]
+    #[inline]
     pub fn after(self, duration: Duration) -> Option<Self> {
-        let nanos = u64::try_from(duration.as_nanos()).ok()?;
-        let moment = self.0.checked_add(nanos)?;
-        (moment <= MAX).then_some(Self(moment))
+        let moment = self.0.checked_add(nanos(duration)?)?;
+        (moment.get() <= MAX).then_some(Self(moment))
     }
 
     /// The time from `earlier` to this moment, zero if it is the later one.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
     }
 
     /// Nanoseconds since the start of the count, which is some time before the process's first call.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// What [`as_nanos`](Self::as_nanos) gave; at most some centuries.
     #[must_use]
     pub fn from_nanos(nanos: u64) -> Self {
-        Self(nanos.clamp(1, MAX))
+        Self(NonZeroU64::new(nanos.min(MAX)).unwrap_or(NonZeroU64::MIN))
     }
+}
+
+/// In 64 bits, which are cheaper than the 128 of `as_nanos`.
+#[inline]
+pub(super) fn nanos(duration: Duration) -> Option<u64> {
+    let seconds = duration.as_secs().checked_mul(NANOS_PER_SECOND)?;
+    seconds.checked_add(u64::from(duration.subsec_nanos()))
 }
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -70,9 +78,7 @@ const MAX: u64 = u64::MAX >> 1;
 impl From<Instant> for Moment {
     fn from(instant: Instant) -> Self {
         let since = instant.saturating_duration_since(*EPOCH);
-        // In 64 bits, which are cheaper than the 128 of `as_nanos`.
-        let seconds = since.as_secs().saturating_mul(NANOS_PER_SECOND);
-        Self::from_nanos(seconds.saturating_add(u64::from(since.subsec_nanos())))
+        Self::from_nanos(nanos(since).unwrap_or(MAX))
     }
 }
 
@@ -91,10 +97,7 @@ impl AtomicMoment {
 
     /// A moment is never 0: that is none.
     pub(super) fn get(&self) -> Option<Moment> {
-        match self.0.load(Ordering::Acquire) {
-            0 => None,
-            nanos => Some(Moment(nanos)),
-        }
+        NonZeroU64::new(self.0.load(Ordering::Acquire)).map(Moment)
     }
 
     pub(super) fn set(&self, moment: Option<Moment>) {

@@ -12,7 +12,7 @@ use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Hooks, Registered, RunHooks};
 use super::clock::Moment;
 use super::settings::{Bound, More, Settings};
-use crate::answer::{Checkpointed, Content, KeepPolicy, Partial};
+use crate::answer::{Checkpointed, Content, Partial};
 use crate::outcome::{CancelReason, Outcome};
 
 /// What travels with a call: the tool's view of it, and what layers tell each other.
@@ -46,10 +46,12 @@ pub struct Reading<'a>(Option<&'a CallContext>);
 
 impl CallContext {
     /// The context of a new call.
+    #[inline(always)]
     pub(crate) fn new(tool: Name) -> Self {
         Self::of(Settings::new(tool))
     }
 
+    #[inline(always)]
     pub(super) fn of(settings: Settings) -> Self {
         Self {
             attempt: Arc::new(Attempt::first(settings)),
@@ -103,13 +105,13 @@ impl CallContext {
     /// When the call is cut at the latest: the caller's deadline or the limit of a layer around, whichever comes first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.bound().map(|bound| bound.at.instant())
+        self.bound().map(|bound| bound.at().instant())
     }
 
     /// The time until the [`deadline`](Self::deadline), zero when it is past.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        self.bound().map(|bound| bound.at.since(self.now()))
+        self.bound().map(|bound| bound.at().since(self.now()))
     }
 
     /// The time since the outermost layer was called; zero before.
@@ -250,6 +252,14 @@ impl CallContext {
         self.more()?.timeout
     }
 
+    /// For layers: whether this is the usual call, of which nobody said more than the tool's name and which nobody can cut from
+    /// outside of all layers. It has no deadline, no limits and no priority of its own, and no call made it.
+    #[must_use]
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.attempt.is_plain()
+    }
+
     /// For layers: whether another layer stands around.
     #[must_use]
     #[inline]
@@ -305,20 +315,13 @@ impl CallContext {
     }
 
     /// For cleanup layers: where this call runs on a task, who runs its hooks [if the task outlives it](Self::outlived_by).
-    pub fn run_hooks_with<R: RunHooks>(&self, runner: impl FnOnce() -> R) {
+    pub fn run_hooks_with<R: RunHooks>(&self, runner: &Arc<R>) {
         self.attempt.run_hooks_with(runner);
     }
 
     /// For timeout layers: what is further in ends by `bound`.
     pub fn narrow(&self, bound: Bound) {
         self.attempt.narrow(bound);
-    }
-
-    /// For layers that keep partial results: from here on what is published is kept. True for the
-    /// outermost such layer, which decides how much, and keeps what is streamed.
-    #[must_use]
-    pub fn keep(&self, policy: KeepPolicy) -> bool {
-        self.attempt.keep(policy)
     }
 
     /// For cleanup layers, at the end: the hooks registered so far, which are then theirs to run, and the tasks that were

@@ -1,8 +1,10 @@
 use std::any::{Any, TypeId};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::child::Parent;
+use super::clock::nanos;
 use super::{CallContext, Moment, Name};
 use crate::error::{TimeoutScope, ToolError};
 
@@ -32,33 +34,111 @@ pub(super) struct More {
 }
 
 /// When a call is cut at the latest, and by what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "three facts that make up one limit"
-)]
+///
+/// Two whole words, as is an `Option` of it: it moves with every call.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
-    /// The moment.
-    pub at: Moment,
-    /// Which kind of limit it is.
-    pub scope: TimeoutScope,
-    /// How long that limit is.
-    pub limit: Duration,
+    at: Moment,
+    term: Term,
 }
+
+/// Which kind of limit it is, in the lowest bits, and how many nanoseconds long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Term(pub(super) u64);
 
 // === impl Bound ===
 
 impl Bound {
+    /// A limit of this kind that cuts `at` this moment, and is so long: what errors tell of it, up to some decades.
+    #[must_use]
+    #[inline]
+    pub fn new(at: Moment, scope: TimeoutScope, limit: Duration) -> Self {
+        let term = Term::new(scope, limit);
+        Self { at, term }
+    }
+
+    /// A limit that begins `now`; `None` where the clock cannot say when it ends.
+    #[must_use]
+    #[inline]
+    pub fn after(now: Moment, scope: TimeoutScope, limit: Duration) -> Option<Self> {
+        Some(Self::new(now.after(limit)?, scope, limit))
+    }
+
+    /// The moment.
+    #[must_use]
+    #[inline]
+    pub const fn at(&self) -> Moment {
+        self.at
+    }
+
+    /// Which kind of limit it is.
+    #[must_use]
+    pub const fn scope(&self) -> TimeoutScope {
+        match self.term.0 & Term::SCOPE {
+            1 => TimeoutScope::Deadline,
+            2 => TimeoutScope::Idle,
+            3 => TimeoutScope::FirstItem,
+            4 => TimeoutScope::Foreign,
+            _ => TimeoutScope::Total,
+        }
+    }
+
+    /// How long that limit is.
+    #[must_use]
+    pub const fn limit(&self) -> Duration {
+        Duration::from_nanos(self.term.0 >> Term::BITS)
+    }
+
     /// The error of a call that this limit cuts now.
     #[must_use]
     pub fn error(&self, context: &CallContext) -> ToolError {
-        ToolError::timeout(self.scope, self.limit, context.elapsed())
+        ToolError::timeout(self.scope(), self.limit(), context.elapsed())
+    }
+
+    pub(super) const fn of(at: Moment, term: Term) -> Self {
+        Self { at, term }
+    }
+
+    pub(super) const fn term(&self) -> Term {
+        self.term
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("at", &self.at)
+            .field("scope", &self.scope())
+            .field("limit", &self.limit())
+            .finish()
+    }
+}
+
+// === impl Term ===
+
+impl Term {
+    const BITS: u32 = 3;
+    const SCOPE: u64 = (1 << Self::BITS) - 1;
+
+    #[inline]
+    fn new(scope: TimeoutScope, limit: Duration) -> Self {
+        let scope = match scope {
+            TimeoutScope::Total => 0,
+            TimeoutScope::Deadline => 1,
+            TimeoutScope::Idle => 2,
+            TimeoutScope::FirstItem => 3,
+            TimeoutScope::Foreign => 4,
+        };
+        let longest = u64::MAX >> Self::BITS;
+        let limit = nanos(limit).map_or(longest, |nanos| nanos.min(longest));
+        Self(limit << Self::BITS | scope)
     }
 }
 
 // === impl Settings ===
 
 impl Settings {
+    #[inline(always)]
     pub(super) const fn new(tool: Name) -> Self {
         Self { tool, more: None }
     }

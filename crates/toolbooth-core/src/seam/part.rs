@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{End, Piece};
-use crate::answer::{Content, Displaced};
+use crate::answer::{Content, Displaced, KeepPolicy};
 use crate::call::{CallContext, Moment, Reading, address};
 use crate::outcome::{CancelReason, Outcome};
 
@@ -14,10 +14,13 @@ use crate::outcome::{CancelReason, Outcome};
 #[must_use = "a part is to be ended"]
 pub struct Part {
     context: CallContext,
-    depth: u32,
-    /// Whether this part started the call, and its clock.
-    starts: bool,
+    place: Place,
 }
+
+/// How deep a part is, and as the lowest bit whether it started the call, and its clock: one whole word, since what is moved with
+/// its call in uneven pieces costs a multiple.
+#[derive(Debug, Clone, Copy)]
+struct Place(u64);
 
 impl CallContext {
     /// For layers: enters one more layer. The first one starts the call, and its clock.
@@ -26,8 +29,7 @@ impl CallContext {
         let (depth, starts) = self.attempt_state().enter();
         Part {
             context: self.clone(),
-            depth,
-            starts,
+            place: Place::new(depth, starts),
         }
     }
 }
@@ -45,7 +47,7 @@ impl Part {
     #[must_use]
     pub fn now(&self) -> Moment {
         match self.context.started() {
-            Some(started) if self.starts => started,
+            Some(started) if self.place.starts() => started,
             _ => self.context.now(),
         }
     }
@@ -54,7 +56,7 @@ impl Part {
     /// meanwhile uses its reading of the clock.
     pub fn carry(&self) -> Reading<'_> {
         match self.context.started() {
-            Some(started) if self.starts => Reading::carry(&self.context, started),
+            Some(started) if self.place.starts() => Reading::carry(&self.context, started),
             _ => Reading::none(),
         }
     }
@@ -64,12 +66,21 @@ impl Part {
         Reading::carry(&self.context, Moment::now())
     }
 
+    /// For layers that keep partial results: from here on what is published is kept. The outermost such layer decides how much,
+    /// and keeps what is streamed.
+    pub fn keep(&self, policy: KeepPolicy) {
+        self.context.attempt_state().keep(policy, self.depth());
+    }
+
     /// For layers that keep partial results: pieces of a streamed answer went on to the consumer.
-    /// What is a tool's content is kept; a frame is only counted.
+    /// What is a tool's content is kept; a frame is only counted. Nothing by any but the outermost of these layers.
     pub fn keep_streamed(&self, piece: Piece<'_>) {
+        if !self.context.attempt_state().is_keeper(self.depth()) {
+            return;
+        }
         self.context
             .attempt_state()
-            .record_at(self.depth, |partials, attempt, policy| {
+            .record_at(self.depth(), |partials, attempt, policy| {
                 let displaced = match piece {
                     Piece::Content(content) => partials.append(attempt, policy, content.clone()),
                     Piece::Frame(_) => Displaced::default(),
@@ -83,7 +94,7 @@ impl Part {
     #[must_use]
     #[inline]
     pub fn cut(&self) -> Option<CancelReason> {
-        match self.depth {
+        match self.depth() {
             1 => self.context.attempt_state().cut_before(),
             _ => None,
         }
@@ -93,7 +104,7 @@ impl Part {
     /// task is woken when that happens.
     #[inline]
     pub fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<CancelReason> {
-        match self.depth {
+        match self.depth() {
             1 => self.context.attempt_state().poll_owner(cx),
             _ => Poll::Pending,
         }
@@ -102,7 +113,9 @@ impl Part {
     /// For limits: this layer holds a permit of `line` for the call, and so for [the calls that the tool makes](CallContext::inherits).
     #[inline]
     pub fn hold<L>(&self, line: &Arc<L>) {
-        self.context.attempt_state().hold(address(line), self.depth);
+        self.context
+            .attempt_state()
+            .hold(address(line), self.depth());
     }
 
     /// For limits: it gives the permit back. At the [end](Self::end), before it does so.
@@ -110,7 +123,7 @@ impl Part {
     pub fn release<L>(&self, line: &Arc<L>) {
         self.context
             .attempt_state()
-            .release(address(line), self.depth);
+            .release(address(line), self.depth());
     }
 
     /// The call is held back here, before anything further in starts: it waits for admission, or is refused.
@@ -132,7 +145,9 @@ impl Part {
     /// For timeout layers: what the tool answered, whole, within the grace that it had. An error of this call takes it
     /// along, in place of what the tool had published, whether or not a layer keeps that.
     pub fn keep_late(&self, contents: Vec<Content>) {
-        self.context.attempt_state().keep_late(self.depth, contents);
+        self.context
+            .attempt_state()
+            .keep_late(self.depth(), contents);
     }
 
     /// For layers whose permit stands for work that runs: keeps `permit` until the [blocking work](CallContext::spawn_blocking) that
@@ -149,9 +164,13 @@ impl Part {
         self.context.attempt_state().count_blocking(each);
     }
 
+    fn depth(&self) -> u32 {
+        self.place.depth()
+    }
+
     /// Tells everything further in that it is cut short.
     pub fn cancel(&self, reason: CancelReason) {
-        self.context.attempt_state().cancel(self.depth, reason);
+        self.context.attempt_state().cancel(self.depth(), reason);
     }
 
     /// Tells everything further in that this part was dropped, unless something
@@ -161,7 +180,7 @@ impl Part {
         reason = "called for its effect; the reason is there for who wants it"
     )]
     pub fn cancel_dropped(&self) -> CancelReason {
-        let outside = self.context.attempt_state().cancelled_outside(self.depth);
+        let outside = self.context.attempt_state().cancelled_outside(self.depth());
         outside.unwrap_or_else(|| {
             self.cancel(CancelReason::CallerGone);
             CancelReason::CallerGone
@@ -174,18 +193,20 @@ impl Part {
     pub fn end(self, mut end: End<'_>, settle: impl FnOnce(&Self, &End<'_>)) {
         self.close(&mut end);
         settle(&self, &end);
-        if self.depth == 1 {
+        if self.depth() == 1 {
             self.context.attempt_state().leave_hooks(end.outcome());
         }
     }
 
     #[inline]
     fn close(&self, end: &mut End<'_>) {
+        let attempt = self.context.attempt_state();
         match end {
-            End::Complete if self.depth > 1 => {
-                let attempt = self.context.attempt_state();
-                attempt.close_inside(self.depth, Outcome::Completed);
+            End::Complete if self.depth() > 1 => {
+                attempt.close_inside(self.depth(), Outcome::Completed);
             }
+            // Nobody is left to see that it is over, and nothing is left to do.
+            End::Complete if self.context.is_alone() && !attempt.has_rare() => {}
             end => self.close_whole(end),
         }
     }
@@ -198,7 +219,7 @@ impl Part {
         }
         let outcome = end.outcome();
         let attempt = self.context.attempt_state();
-        match self.depth {
+        match self.depth() {
             1 => attempt.close(outcome, self.context.is_alone()),
             depth => attempt.close_inside(depth, outcome),
         }
@@ -207,5 +228,22 @@ impl Part {
                 error.set_partial(Some(kept));
             }
         }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn new(depth: u32, starts: bool) -> Self {
+        Self(u64::from(depth) << 1 | u64::from(starts))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a depth was packed")]
+    const fn depth(self) -> u32 {
+        (self.0 >> 1) as u32
+    }
+
+    const fn starts(self) -> bool {
+        self.0 & 1 == 1
     }
 }

@@ -55,6 +55,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         let (part, breaker) = self.layer.find(request.context().enter());
         let admitted = match breaker {

@@ -56,6 +56,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -95,6 +96,7 @@ impl Watch for ResponseWatch {
         self.catches
     }
 
+    #[inline]
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |_, _| ());
     }

@@ -59,6 +59,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         let watch = ResponseWatch::new(request.context().enter(), self.inner.catches);
         ResponseFuture::new(Guarded::start(&mut self.inner, request, watch))

@@ -11,7 +11,7 @@ use toolbooth_core::{BoxError, CallContext, End, Part, ToolError, ToolResponse, 
 use tower_service::Service;
 
 use super::CleanupLayer;
-use super::tracker::Tracker;
+use super::tracker::Runner;
 use crate::shell::{Guarded, LayerWatch};
 
 pin_project! {
@@ -25,9 +25,14 @@ pin_project! {
         #[pin]
         guarded: Guarded<S, R, ResponseWatch>,
         // Only where the answer waits for the hooks.
-        waiting: Option<Waiting>,
-        answer: Option<Answer<S, R>>,
+        waits: Option<Box<Waits<Answer<S, R>>>>,
     }
+}
+
+/// An answer that waits for the hooks.
+struct Waits<T> {
+    hooks: Arc<Waiting>,
+    answer: Option<T>,
 }
 
 type Answer<S, R> =
@@ -37,16 +42,15 @@ type Answer<S, R> =
 #[derive(Debug)]
 pub struct ResponseWatch {
     part: Part,
-    tracker: Option<Arc<Tracker>>,
-    hook_limit: Option<Duration>,
-    waiting: Option<Waiting>,
+    runner: Option<Arc<Runner>>,
+    waiting: Option<Arc<Waiting>>,
 }
 
 /// Where the end leaves word of the hooks that it started, for the future that waits for them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Waiting {
     limit: Duration,
-    hooks: Arc<Mutex<Option<Running>>>,
+    hooks: Mutex<Option<Running>>,
 }
 
 /// The task that runs the hooks; with a timer from the first poll on, which is on a runtime where the end may not be.
@@ -63,14 +67,17 @@ where
     S: Service<R>,
     S::Response: ToolResponse,
 {
-    pub(super) const fn new(
+    pub(super) fn new(
         guarded: Guarded<S, R, ResponseWatch>,
-        waiting: Option<Waiting>,
+        waiting: Option<Arc<Waiting>>,
     ) -> Self {
+        let waits = |hooks| {
+            let answer = None;
+            Box::new(Waits { hooks, answer })
+        };
         Self {
             guarded,
-            waiting,
-            answer: None,
+            waits: waiting.map(waits),
         }
     }
 }
@@ -83,16 +90,17 @@ where
 {
     type Output = Answer<S, R>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(waiting) = this.waiting else {
+        let Some(waits) = this.waits else {
             return this.guarded.poll(cx);
         };
-        if this.answer.is_none() {
-            *this.answer = Some(ready!(this.guarded.poll(cx)));
+        if waits.answer.is_none() {
+            waits.answer = Some(ready!(this.guarded.poll(cx)));
         }
-        ready!(waiting.poll_hooks(cx));
-        match this.answer.take() {
+        ready!(waits.hooks.poll(cx));
+        match waits.answer.take() {
             Some(answer) => Poll::Ready(answer),
             None => Poll::Pending,
         }
@@ -115,16 +123,12 @@ impl ResponseWatch {
     pub(super) fn new(part: Part, layer: &CleanupLayer) -> Self {
         Self {
             part,
-            tracker: layer.tracker.clone(),
-            hook_limit: layer.hook_limit,
-            waiting: layer.wait.map(|limit| Waiting {
-                limit,
-                hooks: Arc::default(),
-            }),
+            runner: layer.runner.clone(),
+            waiting: layer.wait.map(|limit| Arc::new(Waiting::new(limit))),
         }
     }
 
-    pub(super) fn waiting(&self) -> Option<Waiting> {
+    pub(super) fn waiting(&self) -> Option<Arc<Waiting>> {
         self.waiting.clone()
     }
 }
@@ -140,22 +144,22 @@ impl Watch for ResponseWatch {
         Some(self.part.context())
     }
 
+    #[inline]
     fn on_end(self, end: End<'_>) {
         let Self {
             part,
-            tracker,
-            hook_limit,
+            runner,
             waiting,
         } = self;
         part.end(end, |part, end| {
-            let Some(tracker) = tracker else { return };
-            part.count_blocking(|| tracker.orphan());
+            let Some(runner) = runner else { return };
+            part.count_blocking(|| runner.tracker().orphan());
             let context = part.context();
             let hooks = context.take_hooks();
             if hooks.is_empty() {
                 return;
             }
-            let running = tracker.run(hooks, context.cleanup_end(end.outcome()), hook_limit);
+            let running = runner.run(hooks, context.cleanup_end(end.outcome()));
             if let (Some(waiting), Some(running)) = (waiting, running) {
                 waiting.leave(running);
             }
@@ -166,12 +170,17 @@ impl Watch for ResponseWatch {
 // === impl Waiting ===
 
 impl Waiting {
+    fn new(limit: Duration) -> Self {
+        let hooks = Mutex::default();
+        Self { limit, hooks }
+    }
+
     fn leave(&self, hooks: JoinHandle<()>) {
         *self.hooks.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running::Left(hooks));
     }
 
     /// Ready at once where the end has not come with the head of the answer.
-    fn poll_hooks(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut running = match hooks.take() {
             None => return Poll::Ready(()),

@@ -4,13 +4,12 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::Cleanup;
-use super::tracker::{DrainReport, Tracker};
+use super::tracker::{DrainReport, Runner, Tracker};
 
 /// Runs what calls registered with [`on_cleanup`](crate::CallContext::on_cleanup). See the [module](super).
 #[derive(Debug, Clone)]
 pub struct CleanupLayer {
-    pub(super) tracker: Option<Arc<Tracker>>,
-    pub(super) hook_limit: Option<Duration>,
+    pub(super) runner: Option<Arc<Runner>>,
     pub(super) wait: Option<Duration>,
 }
 
@@ -21,8 +20,7 @@ impl CleanupLayer {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            tracker: Some(Arc::new(Tracker::new())),
-            hook_limit: None,
+            runner: Some(Arc::default()),
             wait: None,
         }
     }
@@ -31,16 +29,15 @@ impl CleanupLayer {
     #[must_use]
     pub const fn off() -> Self {
         Self {
-            tracker: None,
-            hook_limit: None,
+            runner: None,
             wait: None,
         }
     }
 
     /// How long each hook may run; then it is stopped and counts as failed.
     #[must_use]
-    pub const fn with_hook_limit(mut self, limit: Duration) -> Self {
-        self.hook_limit = Some(limit);
+    pub fn with_hook_limit(mut self, limit: Duration) -> Self {
+        self.runner = self.runner.map(|runner| Arc::new(runner.with_limit(limit)));
         self
     }
 
@@ -56,7 +53,7 @@ impl CleanupLayer {
     /// [`CancelReason::Shutdown`](crate::CancelReason::Shutdown), so that a [`drain`](Self::drain) comes to an end. For
     /// all clones of this value, and for good. Calls that have begun go on. The [off value](Self::off) takes every call.
     pub fn close(&self) {
-        if let Some(tracker) = &self.tracker {
+        if let Some(tracker) = self.tracker() {
             tracker.close();
         }
     }
@@ -64,17 +61,14 @@ impl CleanupLayer {
     /// Whether it was [closed](Self::close).
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.tracker
-            .as_ref()
-            .is_some_and(|tracker| tracker.is_closed())
+        self.tracker().is_some_and(Tracker::is_closed)
     }
 
     /// What became of the hooks so far.
     #[must_use]
     pub fn report(&self) -> DrainReport {
-        self.tracker
-            .as_ref()
-            .map_or_else(DrainReport::default, |tracker| tracker.report())
+        self.tracker()
+            .map_or_else(DrainReport::default, Tracker::report)
     }
 
     /// Waits until all hooks of calls that have ended are done, and so is the blocking work that outlived its call, for `limit` at most; hooks that are
@@ -85,10 +79,14 @@ impl CleanupLayer {
     /// # Cancel safety
     /// Safe: dropping the future stops no hook.
     pub async fn drain(&self, limit: Duration) -> DrainReport {
-        match &self.tracker {
+        match self.tracker() {
             Some(tracker) => tracker.drain(limit).await,
             None => DrainReport::default(),
         }
+    }
+
+    fn tracker(&self) -> Option<&Tracker> {
+        self.runner.as_ref().map(|runner| runner.tracker())
     }
 }
 

@@ -5,7 +5,6 @@ use tower_service::Service;
 
 use super::CleanupLayer;
 use super::future::{ResponseFuture, ResponseWatch};
-use super::tracker::Late;
 use crate::shell::Guarded;
 
 /// A tool whose cleanup hooks are run. Made by [`CleanupLayer`].
@@ -53,11 +52,12 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
         let watch = ResponseWatch::new(context.enter(), &self.layer);
-        if let Some(tracker) = &self.layer.tracker {
-            context.run_hooks_with(|| Late::new(tracker, self.layer.hook_limit));
+        if let Some(runner) = &self.layer.runner {
+            context.run_hooks_with(runner);
         }
         let waiting = watch.waiting();
         let guarded = match self.layer.is_closed() {

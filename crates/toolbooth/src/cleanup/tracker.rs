@@ -46,11 +46,11 @@ pub(super) struct Count {
     abandoned: AtomicU64,
 }
 
-/// Runs hooks of calls whose end comes late, since the task that they run on outlives them.
+/// Runs hooks, each for so long.
 #[derive(Debug)]
-pub(super) struct Late {
+pub(super) struct Runner {
     tracker: Arc<Tracker>,
-    hook_limit: Option<Duration>,
+    limit: Duration,
 }
 
 /// Counts for a batch of hooks.
@@ -77,18 +77,12 @@ impl Tracker {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Runs the hooks on a task of their own; `None` where there is no runtime for it, and they are abandoned.
-    pub(super) fn run(
-        &self,
-        hooks: Hooks,
-        end: CleanupEnd,
-        limit: Option<Duration>,
-    ) -> Option<JoinHandle<()>> {
+    fn run(&self, hooks: Hooks, end: CleanupEnd, limit: Duration) -> Option<JoinHandle<()>> {
         let runtime = hooks.runtime();
         let stop = self.stop().clone();
         let run = hooks.run(
             end,
-            limit.unwrap_or(DEFAULT_HOOK_LIMIT),
+            limit,
             Counting(Arc::clone(&self.count)),
             stop.cancelled_owned(),
         );
@@ -146,21 +140,38 @@ impl Tracker {
     }
 }
 
-// === impl Late ===
+// === impl Runner ===
 
-impl Late {
-    pub(super) fn new(tracker: &Arc<Tracker>, hook_limit: Option<Duration>) -> Self {
+impl Runner {
+    pub(super) fn with_limit(&self, limit: Duration) -> Self {
+        let tracker = Arc::clone(&self.tracker);
+        Self { tracker, limit }
+    }
+
+    pub(super) fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// Runs them on a task of their own; `None` where there is no runtime for it, and they are abandoned.
+    pub(super) fn run(&self, hooks: Hooks, end: CleanupEnd) -> Option<JoinHandle<()>> {
+        self.tracker.run(hooks, end, self.limit)
+    }
+}
+
+impl Default for Runner {
+    fn default() -> Self {
         Self {
-            tracker: Arc::clone(tracker),
-            hook_limit,
+            tracker: Arc::new(Tracker::new()),
+            limit: DEFAULT_HOOK_LIMIT,
         }
     }
 }
 
-impl RunHooks for Late {
+/// For calls whose end comes late, since the task that they run on outlives them.
+impl RunHooks for Runner {
     fn run_hooks(&self, hooks: Hooks, end: CleanupEnd) {
         // Nobody waits for them but a drain.
-        drop(self.tracker.run(hooks, end, self.hook_limit));
+        drop(self.run(hooks, end));
     }
 }
 

@@ -57,6 +57,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -75,16 +76,14 @@ impl ResponseWatch {
         Self { part, permit: None }
     }
 
+    #[inline]
     pub(super) fn admitted(part: Part, line: &Arc<Line<Permits>>, cost: u64) -> Self {
-        let mut watch = Self::waiting(part);
-        watch.admit(line, cost);
-        watch
+        let permit = Some(Permit::of(&part, line, cost));
+        Self { part, permit }
     }
 
     fn admit(&mut self, line: &Arc<Line<Permits>>, cost: u64) {
-        self.part.hold(line);
-        let line = Arc::clone(line);
-        self.permit = Some(Permit { line, cost });
+        self.permit = Some(Permit::of(&self.part, line, cost));
     }
 }
 
@@ -99,6 +98,7 @@ impl Watch for ResponseWatch {
         Some(self.part.context())
     }
 
+    #[inline]
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |part, _| {
             if let Some(permit) = self.permit {
@@ -110,6 +110,15 @@ impl Watch for ResponseWatch {
 }
 
 // === impl Permit ===
+
+impl Permit {
+    #[inline]
+    fn of(part: &Part, line: &Arc<Line<Permits>>, cost: u64) -> Self {
+        part.hold(line);
+        let line = Arc::clone(line);
+        Self { line, cost }
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
-use crate::line::{Limits, Needs, Place, Refusal, trace_refusal};
+use crate::line::{Limits, Line, Needs, Place, Refusal, trace_refusal};
 use crate::shell::{Entry, Guarded, not_to_start};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
@@ -38,7 +39,15 @@ impl<S> ConcurrencyLimit<S> {
         self.inner
     }
 
-    #[inline(always)]
+    /// The usual call, for which there is a permit and nothing else to look at.
+    #[inline]
+    fn admit(&self, part: &Part) -> Option<&Arc<Line<Permits>>> {
+        let line = self.limits.as_ref()?.only()?;
+        (part.context().is_plain() && line.try_admit(1, || part.now())).then_some(line)
+    }
+
+    /// Every other call.
+    #[cold]
     fn entry(&self, part: Part) -> Entry<ResponseWatch, Admission> {
         let Some(limits) = &self.limits else {
             return Entry::Start(ResponseWatch::waiting(part));
@@ -81,8 +90,14 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let entry = self.entry(request.context().enter());
+        let part = request.context().enter();
+        if let Some(line) = self.admit(&part) {
+            let watch = ResponseWatch::admitted(part, line, 1);
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+        }
+        let entry = self.entry(part);
         ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
     }
 }

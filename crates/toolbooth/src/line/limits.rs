@@ -132,6 +132,15 @@ impl<R: Rule> Limits<R> {
         }
     }
 
+    /// The line of all calls, of which each takes one, where that is all there is.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<&Arc<Line<R>>> {
+        match self {
+            Self::One(line) => Some(line),
+            Self::More(_) => None,
+        }
+    }
+
     /// What the call needs whose part this is; `None` where there is no limit for it. What the user gave may panic, which ends the part.
     #[inline]
     pub(crate) fn find(&self, part: Part) -> (Part, Found<'_, R>) {

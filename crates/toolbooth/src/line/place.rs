@@ -80,7 +80,7 @@ impl<R: Rule> Place<R> {
     fn enter(&mut self, context: &CallContext, cx: &Context<'_>) -> Result<Look, Refusal> {
         let now = Moment::now();
         let bound = context.bound();
-        if let Some(bound) = bound.filter(|bound| bound.at <= now) {
+        if let Some(bound) = bound.filter(|bound| bound.at() <= now) {
             return Err(Refusal::Cut(bound));
         }
         let mut woken = Vec::new();
@@ -191,7 +191,7 @@ impl<R: Rule> Place<R> {
         let ahead = state.waiting.ahead(who);
         let due = self.line.rule().due(ahead, self.cost, now);
         let too_late = |due: &Moment| {
-            bound.is_some_and(|bound| *due >= bound.at) || until.is_some_and(|until| *due > until)
+            bound.is_some_and(|bound| *due >= bound.at()) || until.is_some_and(|until| *due > until)
         };
         if let Some(due) = due.filter(too_late) {
             return Err(Refusal::TooLate(due.since(now)));
@@ -210,7 +210,7 @@ impl<R: Rule> Place<R> {
         context: &CallContext,
     ) -> Option<Moment> {
         let bound = bound.filter(|_| !context.is_timed());
-        let deadline = bound.map(|bound| bound.at);
+        let deadline = bound.map(|bound| bound.at());
         self.longest(state).into_iter().chain(deadline).min()
     }
 
@@ -221,7 +221,7 @@ impl<R: Rule> Place<R> {
 
     /// An admission at or after the deadline does not start the tool.
     fn admitted(&self, context: &CallContext) -> Result<(), Refusal> {
-        match context.bound().filter(|bound| bound.at <= Moment::now()) {
+        match context.bound().filter(|bound| bound.at() <= Moment::now()) {
             Some(bound) => {
                 self.line.refund(self.cost);
                 Err(Refusal::Cut(bound))
@@ -249,13 +249,15 @@ impl<R: Rule> Place<R> {
         ready!(timer.as_mut().poll(cx));
         self.leave();
         let now = Moment::now();
-        Poll::Ready(Err(match context.bound().filter(|bound| bound.at <= now) {
-            Some(bound) => Refusal::Cut(bound),
-            None => {
-                let max_wait = self.line.lock().settings.max_wait;
-                Refusal::WaitedTooLong(max_wait.unwrap_or_else(|| self.waited()))
-            }
-        }))
+        Poll::Ready(Err(
+            match context.bound().filter(|bound| bound.at() <= now) {
+                Some(bound) => Refusal::Cut(bound),
+                None => {
+                    let max_wait = self.line.lock().settings.max_wait;
+                    Refusal::WaitedTooLong(max_wait.unwrap_or_else(|| self.waited()))
+                }
+            },
+        ))
     }
 
     fn leave(&mut self) {

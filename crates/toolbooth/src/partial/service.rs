@@ -35,8 +35,6 @@ pin_project! {
 #[derive(Debug)]
 pub struct ResponseWatch {
     part: Part,
-    /// Whether this is the one layer that keeps the pieces.
-    keeps: bool,
 }
 
 // === impl PartialResult ===
@@ -77,11 +75,13 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let context = request.context();
-        let part = context.enter();
-        let keeps = self.policy.is_some_and(|policy| context.keep(policy));
-        let watch = ResponseWatch { part, keeps };
+        let part = request.context().enter();
+        if let Some(policy) = self.policy {
+            part.keep(policy);
+        }
+        let watch = ResponseWatch { part };
         ResponseFuture {
             guarded: Guarded::start(&mut self.inner, request, watch),
         }
@@ -98,6 +98,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -123,12 +124,11 @@ impl Watch for ResponseWatch {
     }
 
     fn on_content(&mut self, piece: Piece<'_>) -> ControlFlow<ToolError> {
-        if self.keeps {
-            self.part.keep_streamed(piece);
-        }
+        self.part.keep_streamed(piece);
         ControlFlow::Continue(())
     }
 
+    #[inline]
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |_, _| ());
     }

@@ -48,6 +48,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -78,6 +79,7 @@ impl Watch for ResponseWatch {
         self.part.as_ref().map(Part::context)
     }
 
+    #[inline]
     fn on_end(self, end: End<'_>) {
         if let Some(part) = self.part {
             part.end(end, |_, _| ());

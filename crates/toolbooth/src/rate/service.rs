@@ -43,11 +43,17 @@ impl<S> RateLimit<S> {
         self.inner
     }
 
-    /// All that the layer needs is a token. Inside of another layer of ours, which follows the
-    /// call to its end, it takes a part of its own only to wait for one, or to refuse the call.
-    #[inline(always)]
-    fn entry(&self, context: &CallContext) -> Entry<ResponseWatch, Admission> {
-        let part = (!context.is_entered()).then(|| context.enter());
+    /// Whether it is the usual call, for which there is a token and nothing else to look at.
+    #[inline]
+    fn admits(&self, context: &CallContext, part: Option<&Part>) -> bool {
+        let line = self.limits.as_ref().and_then(Limits::only);
+        let now = || part.map_or_else(|| context.now(), Part::now);
+        line.is_some_and(|line| context.is_plain() && line.try_admit(1, now))
+    }
+
+    /// Every other call.
+    #[cold]
+    fn entry(&self, context: &CallContext, part: Option<Part>) -> Entry<ResponseWatch, Admission> {
         let Some(limits) = &self.limits else {
             return Entry::Start(ResponseWatch::new(part));
         };
@@ -100,8 +106,17 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let entry = self.entry(request.context());
+        let context = request.context();
+        // All that the layer needs is a token. Inside of another layer of ours, which follows the call to its end, it takes a
+        // part of its own only to wait for one, or to refuse the call.
+        let part = (!context.is_entered()).then(|| context.enter());
+        if self.admits(context, part.as_ref()) {
+            let watch = ResponseWatch::new(part);
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+        }
+        let entry = self.entry(context, part);
         ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
     }
 }

@@ -107,7 +107,7 @@ impl RetryPolicy {
         let backoff = self.backoff.after(self.failed);
         let wait = backoff.max(retry_after.unwrap_or_default());
         let in_time = match (context.bound(), Moment::now().after(ticks(wait))) {
-            (Some(bound), Some(next)) => next < bound.at,
+            (Some(bound), Some(next)) => next < bound.at(),
             (Some(_), None) => false,
             (None, _) => true,
         };

@@ -52,6 +52,9 @@ pin_project! {
     impl<S: Service<R>, R, W: LayerWatch, A> PinnedDrop for Guarded<S, R, W, A> {
         fn drop(this: Pin<&mut Self>) {
             let Some(watch) = &this.watch else { return };
+            if matches!(this.stage, Stage::Starting) {
+                return this.end(End::Panicked);
+            }
             // The tool is told why before it is dropped.
             if let Some(part) = watch.part() {
                 part.cancel_dropped();
@@ -70,7 +73,9 @@ pin_project! {
         Running { #[pin] future: S::Future },
         // On the heap: a call that need not wait is not the longer for it, in each layer, nested.
         Held { held: Option<Box<Held<S, R, A>>> },
-        Refused { error: Option<ToolError> },
+        Refused { error: Option<Box<ToolError>> },
+        // Dropped in it only where foreign code panicked.
+        Starting,
         Done,
     }
 }
@@ -123,7 +128,7 @@ where
 {
     /// Lets a call in, or not.
     #[cfg(any(feature = "concurrency", feature = "rate"))]
-    #[inline(always)]
+    #[cold]
     pub(crate) fn enter(inner: &mut S, request: R, entry: Entry<W, A>) -> Self
     where
         S: Clone,
@@ -141,21 +146,32 @@ where
     where
         S: Clone,
     {
-        let mut untold = Untold(Some(watch));
-        let stage = if let Some(reason) = part_of(&untold.0).and_then(Part::cut) {
-            Stage::refused(ToolError::cancelled(reason))
-        } else {
-            let _reading = part_of(&untold.0).map(Part::carry);
-            match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(())) => Stage::Running {
-                    future: inner.call(request),
-                },
-                not_ready => Stage::not_ready(not_ready, inner, request),
+        // Made before what may panic, and where it is returned to: the less is moved.
+        let mut this = Self::starting(watch);
+        let part = part_of(&this.watch);
+        if let Some(reason) = part.and_then(Part::cut) {
+            this.stage = Stage::refused(ToolError::cancelled(reason));
+            return this;
+        }
+        let reading = part.map(Part::carry);
+        match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let future = inner.call(request);
+                drop(reading);
+                this.stage = Stage::Running { future };
             }
-        };
+            not_ready => {
+                drop(reading);
+                this.stage = Stage::not_ready(not_ready, inner, request);
+            }
+        }
+        this
+    }
+
+    const fn starting(watch: W) -> Self {
         Self {
-            stage,
-            watch: untold.0.take(),
+            stage: Stage::Starting,
+            watch: Some(watch),
         }
     }
 
@@ -168,12 +184,9 @@ where
         if let Some(part) = watch.part() {
             part.hold_back();
         }
-        let mut untold = Untold(Some(watch));
-        let stage = Stage::held(Some(admission), inner.clone(), request);
-        Self {
-            stage,
-            watch: untold.0.take(),
-        }
+        let mut this = Self::starting(watch);
+        this.stage = Stage::held(Some(admission), inner.clone(), request);
+        this
     }
 
     /// Refuses the call; nothing inside is touched.
@@ -233,6 +246,7 @@ where
     A: Admit<W>,
 {
     /// The stages up to the answer. At the answer the inner future is gone.
+    #[inline(always)]
     pub(crate) fn poll_stage(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -246,49 +260,60 @@ where
         polled
     }
 
+    #[inline(always)]
     fn poll_unarmed(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, ToolError>> {
-        let mut this = self.project();
         loop {
-            let held = match this.stage.as_mut().project() {
-                StageProj::Running { future } => {
-                    let answer = ready!(future.poll(cx));
-                    this.stage.set(Stage::Done);
-                    return Poll::Ready(answer.map_err(ToolError::from_error));
-                }
-                StageProj::Held { held } => held,
-                StageProj::Refused { error } => {
-                    let error = error.take().expect("polled after it was done");
-                    return Poll::Ready(Err(error));
-                }
-                StageProj::Done => return Poll::Pending,
-            };
-            not_cancelled(part_of(this.watch))?;
-            let waits = held.as_mut().expect("it is taken to leave the stage");
-            if let (Some(admission), Some(watch)) = (&mut waits.admission, this.watch.as_mut()) {
-                ready!(poll_admission(admission, watch, cx))?;
-                waits.admission = None;
-            }
-            let ready = ready!(waits.service.poll_ready(cx));
-            let Held {
-                mut service,
-                request,
-                ..
-            } = *held.take().expect("it was there before");
-            let stage = match ready {
-                Ok(()) => {
-                    // Whoever waited reads the clock anew, once for all layers further in.
-                    let _reading = part_of(this.watch).map(Part::carry_now);
-                    Stage::Running {
-                        future: service.call(request),
+            let mut stage = self.as_mut().project().stage;
+            if let StageProj::Running { future } = stage.as_mut().project() {
+                return match ready!(future.poll(cx)) {
+                    Ok(answer) => {
+                        stage.set(Stage::Done);
+                        Poll::Ready(Ok(answer))
                     }
-                }
-                Err(error) => Stage::refused(ToolError::from_error(error)),
-            };
-            this.stage.set(stage);
+                    Err(error) => {
+                        stage.set(Stage::Done);
+                        Poll::Ready(Err(ToolError::from_error(error)))
+                    }
+                };
+            }
+            ready!(self.as_mut().poll_start(cx))?;
         }
+    }
+
+    /// The stages up to the start of what is inside.
+    #[cold]
+    fn poll_start(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        let mut this = self.project();
+        let held = match this.stage.as_mut().project() {
+            StageProj::Held { held } => held,
+            StageProj::Refused { error } => {
+                let error = error.take().expect("polled after it was done");
+                return Poll::Ready(Err(*error));
+            }
+            StageProj::Running { .. } => return Poll::Ready(Ok(())),
+            StageProj::Starting | StageProj::Done => return Poll::Pending,
+        };
+        not_cancelled(part_of(this.watch))?;
+        let waits = held.as_mut().expect("it is taken to leave the stage");
+        if let (Some(admission), Some(watch)) = (&mut waits.admission, this.watch.as_mut()) {
+            ready!(poll_admission(admission, watch, cx))?;
+            waits.admission = None;
+        }
+        ready!(waits.service.poll_ready(cx)).map_err(ToolError::from_error)?;
+        let Held {
+            mut service,
+            request,
+            ..
+        } = *held.take().expect("it was there before");
+        // Whoever waited reads the clock anew, once for all layers further in.
+        let reading = part_of(this.watch).map(Part::carry_now);
+        let future = service.call(request);
+        drop(reading);
+        this.stage.set(Stage::Running { future });
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -314,6 +339,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<W>, ToolError>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().poll_stage(cx) {
             Poll::Ready(Ok(answer)) => {
@@ -338,8 +364,11 @@ where
 // === impl Stage ===
 
 impl<S: Service<R>, R, A> Stage<S, R, A> {
-    const fn refused(error: ToolError) -> Self {
-        Self::Refused { error: Some(error) }
+    #[cold]
+    fn refused(error: ToolError) -> Self {
+        Self::Refused {
+            error: Some(Box::new(error)),
+        }
     }
 
     fn held(admission: Option<A>, service: S, request: R) -> Self {

@@ -15,7 +15,7 @@ pub(crate) fn not_to_start(part: &Part) -> Option<ToolError> {
 #[cold]
 fn refused(part: &Part, bound: Bound) -> ToolError {
     let context = part.context();
-    let (limit, waited) = (bound.limit, context.elapsed());
+    let (limit, waited) = (bound.limit(), context.elapsed());
     tracing::debug!(tool = context.tool(), call_id = %context.id(), ?limit, ?waited, "refused: the deadline has passed");
     bound.error(context)
 }

@@ -74,6 +74,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -100,6 +101,7 @@ where
 {
     type Output = Result<S::Response, ToolError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             SpawnedProj::OnTask { task } => Pin::new(task).poll(cx).map(|answer| answer?),
@@ -131,6 +133,7 @@ impl Watch for ResponseWatch {
         self.catches
     }
 
+    #[inline]
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |_, _| ());
     }

@@ -60,6 +60,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         let watch = ResponseWatch::new(request.context().enter(), self.inner.spawns);
         ResponseFuture::new(Guarded::start(&mut self.inner, request, watch))
@@ -82,6 +83,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         if !self.spawns {
             let contained = Contained::start(&mut self.inner, request, false);

@@ -24,11 +24,17 @@ pin_project! {
     {
         #[pin]
         guarded: Guarded<S, R, ResponseWatch>,
-        // The limit that has struck, while the tool may still finish by itself.
-        struck: Option<Box<Bound>>,
-        // Made when the call is first pending: a call that need not wait has no timer.
+        // Made when the call is first pending: one that need not wait has no timer, and no room for it.
+        pending: Option<Pin<Box<Pending>>>,
+    }
+}
+
+pin_project! {
+    struct Pending {
         #[pin]
         timer: Option<Sleep>,
+        // The limit that has struck, while the tool may still finish by itself.
+        struck: Option<Bound>,
     }
 }
 
@@ -45,24 +51,30 @@ impl<S: Service<R>, R> ResponseFuture<S, R> {
     pub(super) const fn new(guarded: Guarded<S, R, ResponseWatch>) -> Self {
         Self {
             guarded,
-            struck: None,
-            timer: None,
+            pending: None,
         }
+    }
+
+    fn struck(&self) -> Option<Bound> {
+        self.pending.as_ref()?.struck
     }
 
     /// Waits for the limit that strikes, and tells what is further in.
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Bound> {
-        let mut this = self.project();
+        let this = self.project();
         let Some(watch) = this.guarded.watch() else {
             return Poll::Pending;
         };
-        if this.timer.is_none() {
-            let Some(at) = watch.limits.look_at(Moment::now) else {
-                return Poll::Pending;
-            };
-            this.timer.set(Some(sleep_until(at.instant())));
-        }
-        while let Some(mut timer) = this.timer.as_mut().as_pin_mut() {
+        let pending = match this.pending {
+            Some(pending) => pending,
+            none => {
+                let Some(at) = watch.limits.look_at(Moment::now) else {
+                    return Poll::Pending;
+                };
+                none.insert(Pending::until(at))
+            }
+        };
+        while let Some(mut timer) = pending.as_mut().project().timer.as_pin_mut() {
             ready!(poll_timer(timer.as_mut(), cx));
             match watch.limits.look_at(Moment::now) {
                 // Signs of life have moved the limit since the timer was set.
@@ -94,8 +106,8 @@ where
                 let watch = this.guarded.as_mut().watch();
                 // The owner of the call ends the grace, too.
                 let by_owner = watch.is_some_and(|watch| watch.part.poll_cut(cx).is_ready());
-                let timer = this.timer.as_pin_mut();
-                match timer.map_or(Poll::Pending, |timer| poll_timer(timer, cx)) {
+                let pending = this.pending.as_mut();
+                match pending.map_or(Poll::Pending, |pending| pending.as_mut().poll(cx)) {
                     Poll::Pending if !by_owner => return Poll::Pending,
                     _ => None,
                 }
@@ -129,8 +141,9 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.struck.is_none() {
+        if self.struck().is_none() {
             // The call before its limit: an answer that is ready when the limit strikes counts.
             if let Poll::Ready(answer) = self.as_mut().project().guarded.poll(cx) {
                 return Poll::Ready(answer);
@@ -147,12 +160,13 @@ where
             match grace {
                 Err(timeout) => return Poll::Ready(Err(this.guarded.fail(timeout))),
                 Ok(end) => {
-                    this.timer.set(end.map(|end| sleep_until(end.instant())));
-                    *this.struck = Some(Box::new(struck));
+                    if let Some(pending) = this.pending {
+                        pending.as_mut().strike(struck, end);
+                    }
                 }
             }
         }
-        match self.struck.as_deref().copied() {
+        match self.struck() {
             Some(struck) => self.poll_grace(struck, cx).map(Err),
             None => Poll::Pending,
         }
@@ -168,8 +182,33 @@ fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
 impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("struck", &self.struck)
+            .field("struck", &self.struck())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    fn until(at: Moment) -> Pin<Box<Self>> {
+        Box::pin(Self {
+            timer: Some(sleep_until(at.instant())),
+            struck: None,
+        })
+    }
+
+    /// The limit has struck, and the time that is left has this end, or none.
+    fn strike(self: Pin<&mut Self>, struck: Bound, end: Option<Moment>) {
+        let mut this = self.project();
+        this.timer.set(end.map(|end| sleep_until(end.instant())));
+        *this.struck = Some(struck);
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.project().timer.as_pin_mut() {
+            Some(timer) => poll_timer(timer, cx),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -184,8 +223,8 @@ impl ResponseWatch {
     fn strike(&mut self) -> Option<Bound> {
         let bound = self.limits.struck(Moment::now)?;
         let context = self.part.context();
-        let (limit, waited) = (bound.limit, context.elapsed());
-        tracing::debug!(tool = context.tool(), call_id = %context.id(), scope = %bound.scope, ?limit, ?waited, "timed out");
+        let (limit, waited) = (bound.limit(), context.elapsed());
+        tracing::debug!(tool = context.tool(), call_id = %context.id(), scope = %bound.scope(), ?limit, ?waited, "timed out");
         self.part.cancel(CancelReason::Timeout);
         Some(bound)
     }
@@ -228,6 +267,7 @@ impl Watch for ResponseWatch {
         }
     }
 
+    #[inline]
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |_, _| ());
     }

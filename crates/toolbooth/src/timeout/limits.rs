@@ -60,8 +60,24 @@ impl Limits {
     }
 
     /// The limits of a call that begins `now`; what is further in is told of the one on the whole.
+    #[inline]
     pub(super) fn of(&self, context: &CallContext, now: Moment) -> Limited {
         let outermost = context.enter_timeout();
+        if outermost && self.more.is_none() && context.is_plain() {
+            let bound = self.own(context, now);
+            if let Some(bound) = bound {
+                context.narrow(bound);
+            }
+            return Limited {
+                bound,
+                moving: None,
+            };
+        }
+        self.of_many(context, now, outermost)
+    }
+
+    /// Where there may be more than this layer's one limit.
+    fn of_many(&self, context: &CallContext, now: Moment, outermost: bool) -> Limited {
         let around = context.bound();
         let bound = self.bound(context, now, outermost, around);
         if let Some(bound) = bound {
@@ -69,7 +85,7 @@ impl Limits {
         }
         Limited {
             bound,
-            moving: self.moving(context, now, outermost, around.map(|around| around.at)),
+            moving: self.moving(context, now, outermost, around.map(|around| around.at())),
         }
     }
 
@@ -82,22 +98,21 @@ impl Limits {
         outermost: bool,
         around: Option<Bound>,
     ) -> Option<Bound> {
-        let limit = match context.timeout() {
-            Some(limit) if outermost => Some(limit),
-            _ => self.total.get(context.tool()).copied(),
+        let own = match context.timeout() {
+            Some(limit) if outermost => Bound::after(now, TimeoutScope::Total, limit),
+            _ => self.own(context, now),
         };
-        let own = limit.and_then(|limit| {
-            Some(Bound {
-                at: now.after(limit)?,
-                scope: TimeoutScope::Total,
-                limit,
-            })
-        });
         match (own, around) {
-            (Some(own), Some(around)) if own.at < around.at => Some(own),
+            (Some(own), Some(around)) if own.at() < around.at() => Some(own),
             (_, Some(around)) => outermost.then_some(around),
             (own, None) => own,
         }
+    }
+
+    /// This layer's limit on the whole call.
+    fn own(&self, context: &CallContext, now: Moment) -> Option<Bound> {
+        let limit = *self.total.get(context.tool())?;
+        Bound::after(now, TimeoutScope::Total, limit)
     }
 
     fn moving(
@@ -120,13 +135,8 @@ impl Limits {
         // One that the clock cannot say is none.
         let idle = idle.filter(|idle| now.after(*idle).is_some());
         let first_item = own_first_item.or_else(|| of_tool(&more?.first_item));
-        let first_item = first_item.and_then(|limit| {
-            Some(Bound {
-                at: now.after(limit)?,
-                scope: TimeoutScope::FirstItem,
-                limit,
-            })
-        });
+        let first_item =
+            first_item.and_then(|limit| Bound::after(now, TimeoutScope::FirstItem, limit));
         let grace = more.map_or(Duration::ZERO, |more| more.grace);
         let moves = idle.is_some() || first_item.is_some();
         (moves || !grace.is_zero()).then(|| {
@@ -152,13 +162,13 @@ impl Limited {
         let cap = self.cap(moving);
         let next = moving.next();
         // Of equals the one on the whole call strikes, which may be another layer's.
-        let next = next.filter(|next| cap.is_none_or(|cap| next.at < cap));
+        let next = next.filter(|next| cap.is_none_or(|cap| next.at() < cap));
         next.or(self.bound)
     }
 
     /// When to look again: nothing strikes before.
     pub(super) fn look_at(&self, now: impl FnOnce() -> Moment) -> Option<Moment> {
-        let next = self.next().map(|next| next.at);
+        let next = self.next().map(|next| next.at());
         let moving = self.moving.as_ref();
         let sooner = moving.and_then(|moving| moving.sooner(now));
         next.into_iter().chain(sooner).min()
@@ -167,7 +177,7 @@ impl Limited {
     /// The limit that strikes `now`.
     pub(super) fn struck(&self, now: impl FnOnce() -> Moment) -> Option<Bound> {
         let next = self.next()?;
-        (next.at <= now()).then_some(next)
+        (next.at() <= now()).then_some(next)
     }
 
     /// A piece of a streamed answer passes.
@@ -184,13 +194,13 @@ impl Limited {
     /// The time behind a limit that the call has to finish by itself, if it has any: until when, where that has an end.
     pub(super) fn grace(&self, struck: Bound) -> Option<Option<Moment>> {
         let moving = self.moving.as_ref()?;
-        let end = struck.at.after(moving.grace);
+        let end = struck.at().after(moving.grace);
         let end = end.into_iter().chain(moving.around).min();
-        end.is_none_or(|end| end > struck.at).then_some(end)
+        end.is_none_or(|end| end > struck.at()).then_some(end)
     }
 
     fn cap(&self, moving: &Moving) -> Option<Moment> {
-        let own = self.bound.map(|bound| bound.at);
+        let own = self.bound.map(|bound| bound.at());
         own.into_iter().chain(moving.around).min()
     }
 }
@@ -205,11 +215,7 @@ impl Moving {
             Some(first_item) if !pulse.has_item() => Some(first_item),
             _ => {
                 let limit = self.idle?;
-                Some(Bound {
-                    at: pulse.last().after(limit)?,
-                    scope: TimeoutScope::Idle,
-                    limit,
-                })
+                Bound::after(pulse.last(), TimeoutScope::Idle, limit)
             }
         }
     }

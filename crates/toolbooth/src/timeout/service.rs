@@ -53,6 +53,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
         let part = context.enter();

@@ -47,7 +47,7 @@ impl Attempt {
 
     /// Keeps a report of progress, unless the attempt is over.
     pub(in crate::call) fn report(&self, progress: Progress) {
-        let mut partials = lock(self.call().partials.get_or_init(Box::default));
+        let mut partials = lock(&self.call().shared().partials);
         if self.closed_outside(u32::MAX).is_none() {
             let displaced = partials.report(progress, self.keeps());
             drop(partials);

@@ -25,10 +25,15 @@ impl Attempt {
         } else if packed < before {
             self.closed.store(packed, Ordering::Release);
         }
-        if self.rare.get().is_some() {
-            self.stop_tasks(depth);
-            self.tell();
+        if self.has_rare() {
+            self.tell_inside(depth);
         }
+    }
+
+    #[cold]
+    fn tell_inside(&self, depth: u32) {
+        self.stop_tasks(depth);
+        self.tell();
     }
 
     /// Ends the outermost part; `alone` where nobody else holds the attempt, so that there is nobody to race with or to tell.
@@ -64,7 +69,7 @@ impl Attempt {
         if own.is_some() {
             return own;
         }
-        match &self.parent {
+        match self.parent() {
             Some(link) => link.attempt.cancelled_outside(link.depth + 1),
             None => self.cancelled_before(),
         }
@@ -84,7 +89,7 @@ impl Attempt {
             )]
             return Some(outcome_of(own as u32));
         }
-        let link = self.parent.as_ref()?;
+        let link = self.parent()?;
         link.attempt.closed_outside(link.depth + 1)
     }
 
@@ -126,7 +131,7 @@ impl Attempt {
     /// Has the attempts that this one was forked from pass on when they are cut or over.
     fn be_told(self: &Arc<Self>) {
         let mut watched = self;
-        while let Some(link) = &watched.parent {
+        while let Some(link) = watched.parent() {
             link.attempt.watch(watched);
             watched = &link.attempt;
         }

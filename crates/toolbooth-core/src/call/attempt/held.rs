@@ -48,7 +48,7 @@ impl Attempt {
 
     /// The attempt of the same call that this one was made from.
     fn made_inside(&self) -> Option<&Link> {
-        let link = self.parent.as_ref()?;
+        let link = self.parent()?;
         (link.attempt.serial() == self.serial()).then_some(link)
     }
 }

@@ -25,7 +25,7 @@ impl Attempt {
 
     /// To whose end, and from which depth on, it belongs what this attempt leaves to be done: to those around a fork that has not been called.
     pub(super) fn registers_at(&self) -> (&Self, u32) {
-        match (self.depth.load(Ordering::Acquire), &self.parent) {
+        match (self.depth.load(Ordering::Acquire), self.parent()) {
             (0, Some(link)) => (&link.attempt, link.depth + 1),
             _ => (self, u32::MAX),
         }
@@ -72,7 +72,7 @@ impl Attempt {
         if hooks.is_empty() {
             return;
         }
-        if let Some(link) = &self.parent {
+        if let Some(link) = self.parent() {
             let mut outer = lock(&link.attempt.rare().hooks);
             if link.attempt.closed_outside(link.depth + 1).is_none() && outer.append(&mut hooks) {
                 return;
@@ -83,10 +83,11 @@ impl Attempt {
 
     /// Who runs the hooks if a task that is around outlives the call; without one it is not asked.
     #[inline]
-    pub(in crate::call) fn run_hooks_with<R: RunHooks>(&self, runner: impl FnOnce() -> R) {
+    pub(in crate::call) fn run_hooks_with<R: RunHooks>(&self, runner: &Arc<R>) {
         if self.is_on_task() {
-            let runner = (self.depth.load(Ordering::Acquire), Arc::new(runner()) as _);
-            *lock(&self.rare().runner) = Some(runner);
+            let runner: Arc<dyn RunHooks> = Arc::<R>::clone(runner);
+            let depth = self.depth.load(Ordering::Acquire);
+            *lock(&self.rare().runner) = Some((depth, runner));
         }
     }
 

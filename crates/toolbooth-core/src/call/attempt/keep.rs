@@ -11,13 +11,17 @@ use crate::sync::lock;
 pub(super) struct Keep(AtomicU64, AtomicU64);
 
 impl Attempt {
-    /// Keeps by this policy, unless a layer further out said by which.
-    pub(in crate::call) fn keep(&self, policy: KeepPolicy) -> bool {
-        let outermost = self.keep.get().is_none();
-        if outermost {
+    /// Keeps by this policy of the layer at `depth`, unless a layer further out said by which.
+    pub(crate) fn keep(&self, policy: KeepPolicy, depth: u32) {
+        if self.keep.get().is_none() {
+            self.keeper.store(depth, Ordering::Release);
             self.keep.set(policy);
         }
-        outermost
+    }
+
+    /// Whether the layer at `depth` is the one that keeps what is streamed.
+    pub(crate) fn is_keeper(&self, depth: u32) -> bool {
+        self.keeper.load(Ordering::Acquire) == depth
     }
 
     /// Whether anything that is published is kept.
@@ -53,7 +57,7 @@ impl Attempt {
         record: impl FnOnce(&mut Partials, u32, KeepPolicy) -> Displaced,
     ) {
         if let Some(policy) = self.keep.get() {
-            let mut partials = lock(self.call().partials.get_or_init(Box::default));
+            let mut partials = lock(&self.call().shared().partials);
             if self.closed_outside(depth).is_none() {
                 let displaced = record(&mut partials, attempt(), policy);
                 drop(partials);
@@ -64,7 +68,7 @@ impl Attempt {
 
     /// What a tool answered, whole, when its time was over: instead of what it had published.
     pub(crate) fn keep_late(&self, depth: u32, contents: Vec<Content>) {
-        let mut partials = lock(self.call().partials.get_or_init(Box::default));
+        let mut partials = lock(&self.call().shared().partials);
         if self.closed_outside(depth).is_none() {
             let displaced = partials.late(self.call().attempts.load(Ordering::Acquire), contents);
             drop(partials);
@@ -77,7 +81,7 @@ impl Attempt {
         if content.size() > MAX_CHECKPOINT {
             return Checkpointed::TooLarge;
         }
-        let mut partials = lock(self.call().partials.get_or_init(Box::default));
+        let mut partials = lock(&self.call().shared().partials);
         if self.is_closed() {
             return Checkpointed::Over;
         }
@@ -91,13 +95,16 @@ impl Attempt {
         &self,
         read: impl FnOnce(&mut Partials, u32) -> Option<T>,
     ) -> Option<T> {
-        let partials = self.call().partials.get()?;
-        read(&mut lock(partials), self.number.load(Ordering::Acquire))
+        let shared = self.call().shared.get()?;
+        read(
+            &mut lock(&shared.partials),
+            self.number.load(Ordering::Acquire),
+        )
     }
 
     pub(super) fn end_partials(&self) {
-        if let Some(partials) = self.call().partials.get() {
-            let ended = lock(partials).end(self.number.load(Ordering::Acquire));
+        if let Some(shared) = self.call().shared.get() {
+            let ended = lock(&shared.partials).end(self.number.load(Ordering::Acquire));
             drop(ended);
         }
     }

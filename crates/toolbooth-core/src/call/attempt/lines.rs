@@ -78,8 +78,7 @@ impl Attempt {
         inline
             || more().unwrap_or(false)
             || self
-                .parent
-                .as_ref()
+                .parent()
                 .is_some_and(|link| link.attempt.holds_outside(line, link.depth + 1))
     }
 }

@@ -24,7 +24,6 @@ mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -42,7 +41,7 @@ use super::canceller::Signal;
 use super::cleanup::{Hooks, RunHooks};
 use super::clock::{AtomicMoment, Moment};
 use super::pulse::Pulses;
-use super::settings::{Bound, Settings};
+use super::settings::{Bound, Settings, Term};
 use crate::answer::Partials;
 use crate::error::TimeoutScope;
 
@@ -50,8 +49,10 @@ use crate::error::TimeoutScope;
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(in crate::call) settings: Settings,
-    call: CallRef,
-    parent: Option<Link>,
+    /// What all attempts of the call share, in the first one.
+    call: Call,
+    /// Where this is not the first one.
+    origin: Option<Origin>,
     number: AtomicU32,
     depth: AtomicU32,
     /// Whether a timeout layer stands around what the attempt enters next.
@@ -66,19 +67,20 @@ pub(crate) struct Attempt {
     /// The reading of the clock that is carried in this synchronous stretch.
     reading: AtomicMoment,
     bound_at: AtomicMoment,
-    /// Length, and as the lowest bit the scope.
-    bound_limit: AtomicU64,
+    bound_term: AtomicU64,
     keep: Keep,
+    /// The depth of the layer that set it; 0 where that was one of another attempt.
+    keeper: AtomicU32,
     /// Two lines; the others are in `rare`.
     lines: [Slot; 2],
     rare: OnceLock<Box<Rare>>,
 }
 
-/// What all attempts of a call share: in the first one, and from the others a handle to it.
+/// Where an attempt comes from that is not the first of its call.
 #[derive(Debug)]
-enum CallRef {
-    First(Call),
-    Later(Arc<Attempt>),
+struct Origin {
+    first: Arc<Attempt>,
+    parent: Option<Link>,
 }
 
 #[derive(Debug)]
@@ -87,7 +89,13 @@ struct Call {
     started: AtomicMoment,
     attempts: AtomicU32,
     forked: AtomicBool,
-    partials: OnceLock<Box<Mutex<Partials>>>,
+    shared: OnceLock<Box<Shared>>,
+}
+
+/// What few calls have, allocated when the first attempt needs it.
+#[derive(Debug, Default)]
+struct Shared {
+    partials: Mutex<Partials>,
     /// Where somebody has the means to cancel the call.
     signal: OnceLock<Arc<Signal>>,
 }
@@ -122,47 +130,46 @@ struct Rare {
 // === impl Attempt ===
 
 impl Attempt {
+    #[inline(always)]
     pub(in crate::call) fn first(settings: Settings) -> Self {
-        let call = Call {
-            serial: serial(),
-            started: AtomicMoment::none(),
-            attempts: AtomicU32::new(0),
-            forked: AtomicBool::new(false),
-            partials: OnceLock::new(),
-            signal: OnceLock::new(),
-        };
-        Self::new(settings, CallRef::First(call))
+        Self::new(settings, serial(), None)
     }
 
     /// Another attempt of the same call, inside the layers that this one has entered.
     pub(in crate::call) fn fork(self: &Arc<Self>) -> Self {
-        let first = match &self.call {
-            CallRef::First(_) => self,
-            CallRef::Later(first) => first,
-        };
-        first.call().forked.store(true, Ordering::Release);
-        let mut fork = Self::new(self.settings.clone(), CallRef::Later(Arc::clone(first)));
-        fork.parent = match self.depth.load(Ordering::Acquire) {
+        let first = self.origin.as_ref().map_or(self, |origin| &origin.first);
+        first.call.forked.store(true, Ordering::Release);
+        let parent = match self.depth.load(Ordering::Acquire) {
             // Forked before it entered any layer: inside the same layers as this one, not inside this one.
-            0 => self.parent.clone(),
+            0 => self.parent().cloned(),
             depth => Some(Link {
                 attempt: Arc::clone(self),
                 depth,
             }),
         };
+        let first = Arc::clone(first);
+        let origin = Origin { first, parent };
+        let mut fork = Self::new(self.settings.clone(), self.serial(), Some(origin));
         fork.timed = AtomicBool::new(self.is_timed());
         fork.bound_at.set(self.bound_at.get());
-        fork.bound_limit = AtomicU64::new(self.bound_limit.load(Ordering::Acquire));
+        fork.bound_term = AtomicU64::new(self.bound_term.load(Ordering::Acquire));
         fork.keep = self.keep.copy();
         fork.listen_as(self);
         fork
     }
 
-    const fn new(settings: Settings, call: CallRef) -> Self {
+    #[inline(always)]
+    const fn new(settings: Settings, serial: u64, origin: Option<Origin>) -> Self {
         Self {
             settings,
-            call,
-            parent: None,
+            call: Call {
+                serial,
+                started: AtomicMoment::none(),
+                attempts: AtomicU32::new(0),
+                forked: AtomicBool::new(false),
+                shared: OnceLock::new(),
+            },
+            origin,
             number: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             timed: AtomicBool::new(false),
@@ -172,18 +179,24 @@ impl Attempt {
             cancelled: AtomicU64::new(OPEN),
             reading: AtomicMoment::none(),
             bound_at: AtomicMoment::none(),
-            bound_limit: AtomicU64::new(0),
+            bound_term: AtomicU64::new(0),
             keep: Keep::none(),
+            keeper: AtomicU32::new(0),
             lines: [Slot::free(), Slot::free()],
             rare: OnceLock::new(),
         }
     }
 
     fn call(&self) -> &Call {
-        match &self.call {
-            CallRef::First(call) => call,
-            CallRef::Later(first) => first.call(),
+        match &self.origin {
+            None => &self.call,
+            Some(origin) => &origin.first.call,
         }
+    }
+
+    /// What this attempt is inside of, where that is another one.
+    fn parent(&self) -> Option<&Link> {
+        self.origin.as_ref()?.parent.as_ref()
     }
 
     fn rare(&self) -> &Rare {
@@ -194,6 +207,11 @@ impl Attempt {
         rare
     }
 
+    #[inline]
+    pub(crate) fn has_rare(&self) -> bool {
+        self.rare.get().is_some()
+    }
+
     pub(in crate::call) fn id(&self) -> Name {
         match self.settings.more().and_then(|more| more.id.as_ref()) {
             Some(id) => id.clone(),
@@ -202,7 +220,7 @@ impl Attempt {
     }
 
     pub(in crate::call) fn serial(&self) -> u64 {
-        self.call().serial
+        self.call.serial
     }
 
     pub(in crate::call) fn number(&self) -> u32 {
@@ -244,13 +262,26 @@ impl Attempt {
     }
 
     /// The outermost layer numbers the attempt. True where it starts the call, too.
+    #[inline]
     fn start(self: &Arc<Self>) -> bool {
+        let call = &self.call;
+        if self.is_plain() && call.shared.get().is_none() && !call.forked.load(Ordering::Acquire) {
+            // Nobody has cloned the call, and its owner is here: there is no other attempt to tell this one from.
+            call.attempts.store(1, Ordering::Release);
+            self.number.store(1, Ordering::Release);
+            call.started.set(Some(Moment::now()));
+            return true;
+        }
+        self.start_among_others()
+    }
+
+    #[cold]
+    fn start_among_others(self: &Arc<Self>) -> bool {
         let call = self.call();
         if call.forked.load(Ordering::Acquire) {
             self.number();
             self.try_again();
         } else {
-            // Nobody has cloned the call, and its owner is here: there is no other attempt to tell this one from.
             call.attempts.store(1, Ordering::Release);
             self.number.store(1, Ordering::Release);
         }
@@ -261,6 +292,13 @@ impl Attempt {
         }
         started.set(Some(Moment::now()));
         true
+    }
+
+    /// Whether the caller said nothing but the tool's name, the attempt is the call's first, and it has nothing rare: so there
+    /// is no deadline, nobody above and nobody who can cut it.
+    #[inline]
+    pub(in crate::call) fn is_plain(&self) -> bool {
+        self.settings.more().is_none() && self.origin.is_none() && self.rare.get().is_none()
     }
 
     pub(in crate::call) fn is_entered(&self) -> bool {
@@ -278,14 +316,10 @@ impl Attempt {
         self.timed.load(Ordering::Acquire)
     }
 
+    #[inline]
     pub(in crate::call) fn narrow(&self, bound: Bound) {
-        let deadline = u64::from(bound.scope == TimeoutScope::Deadline);
-        let longest = u64::MAX >> 1;
-        let limit =
-            u64::try_from(bound.limit.as_nanos()).map_or(longest, |nanos| nanos.min(longest));
-        self.bound_limit
-            .store(limit << 1 | deadline, Ordering::Release);
-        self.bound_at.set(Some(bound.at));
+        self.bound_term.store(bound.term().0, Ordering::Release);
+        self.bound_at.set(Some(bound.at()));
     }
 
     /// The nearest limit around the attempt, the caller's deadline among them.
@@ -294,7 +328,7 @@ impl Attempt {
         let Some(deadline) = self.deadline() else {
             return around;
         };
-        if around.is_some_and(|around| around.at <= deadline) {
+        if around.is_some_and(|around| around.at() <= deadline) {
             return around;
         }
         Some(self.bound_of_caller(deadline))
@@ -308,22 +342,24 @@ impl Attempt {
 
     pub(in crate::call) fn bound_of_caller(&self, deadline: Moment) -> Bound {
         let started = self.started().unwrap_or_else(Moment::now);
-        Bound {
-            at: deadline,
-            scope: TimeoutScope::Deadline,
-            limit: deadline.since(started),
-        }
+        let limit = deadline.since(started);
+        Bound::new(deadline, TimeoutScope::Deadline, limit)
     }
 
     fn bound_of_layer(&self, at: Moment) -> Bound {
-        let limit = self.bound_limit.load(Ordering::Acquire);
-        Bound {
-            at,
-            scope: match limit & 1 {
-                0 => TimeoutScope::Total,
-                _ => TimeoutScope::Deadline,
-            },
-            limit: Duration::from_nanos(limit >> 1),
-        }
+        Bound::of(at, Term(self.bound_term.load(Ordering::Acquire)))
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    fn shared(&self) -> &Shared {
+        self.shared.get_or_init(Box::default)
+    }
+
+    /// What cancels the call, where somebody asked for that.
+    fn signal(&self) -> Option<&Arc<Signal>> {
+        self.shared.get()?.signal.get()
     }
 }

@@ -31,13 +31,13 @@ pub(crate) trait Cut: Send + Sync {
 impl Attempt {
     /// What cancels the call of this attempt.
     pub(in crate::call) fn signal(self: &Arc<Self>) -> Arc<Signal> {
-        let signal = Arc::clone(self.call().signal.get_or_init(Arc::default));
+        let signal = Arc::clone(self.call().shared().signal.get_or_init(Arc::default));
         // A call that has not been made joins when it is: until then nobody else holds it.
         if self.depth.load(Ordering::Acquire) > 0 || self.rare.get().is_some() {
             self.join();
         }
         // What stands inside of another attempt's layers is cut with that one, which may have been called before anybody asked.
-        if let Some(link) = &self.parent {
+        if let Some(link) = self.parent() {
             link.attempt.signal();
         }
         signal
@@ -46,13 +46,13 @@ impl Attempt {
     /// From here on the attempt is told when the call is cancelled, if anybody can cancel it.
     #[inline]
     pub(super) fn join(self: &Arc<Self>) {
-        if let Some(signal) = self.call().signal.get() {
+        if let Some(signal) = self.call().signal() {
             self.join_with(signal);
         }
     }
 
     fn join_with(self: &Arc<Self>, signal: &Signal) {
-        if self.parent.is_none() {
+        if self.parent().is_none() {
             self.rare().owner.get_or_init(Owner::default);
             signal.join(self);
         }
@@ -61,7 +61,7 @@ impl Attempt {
     /// An attempt that has not joined looks for itself.
     pub(super) fn cancelled_before(&self) -> Option<CancelReason> {
         match self.depth.load(Ordering::Acquire) {
-            0 => self.call().signal.get()?.reason(),
+            0 => self.call().signal()?.reason(),
             _ => None,
         }
     }
@@ -85,7 +85,7 @@ impl Attempt {
     /// Why it is cut although it enters its first layer only now.
     #[inline]
     pub(crate) fn cut_before(&self) -> Option<CancelReason> {
-        match (self.rare.get(), &self.parent) {
+        match (self.rare.get(), self.parent()) {
             (None, None) => None,
             _ => self.cancelled_outside(1),
         }
