@@ -54,7 +54,7 @@ impl CallContext {
     #[inline(always)]
     pub(super) fn of(settings: Settings) -> Self {
         Self {
-            attempt: Arc::new(Attempt::first(settings)),
+            attempt: Attempt::begin(settings),
         }
     }
 
@@ -384,6 +384,14 @@ impl CallContext {
         // What the last other handle wrote before it was dropped is seen from here on.
         fence(Ordering::Acquire);
         alone
+    }
+
+    /// The call is over, and this is its handle: where it is the last one, its memory is used again.
+    #[inline]
+    pub(crate) fn retire(self) {
+        if self.is_alone() {
+            Attempt::retire(self.attempt);
+        }
     }
 
     pub(crate) const fn attempt_state(&self) -> &Arc<Attempt> {

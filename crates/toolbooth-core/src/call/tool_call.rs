@@ -26,8 +26,8 @@ use super::{CallContext, Canceller, Moment, Name};
 /// assert_eq!(call.clone().context().id(), "call_8fj2");
 /// ```
 ///
-/// The context is one allocation, together with a name or an id of at most 24 bytes. The
-/// arguments are moved to a second one when they are first [looked at](Self::args) or the call is
+/// The context is one allocation at most, together with a name or an id of at most 24 bytes: a thread keeps that of the last
+/// call that ended on it with a success, where nobody has a handle of it, for the next one. The arguments are moved to a second one when they are first [looked at](Self::args) or the call is
 /// first cloned; from then on they are shared.
 pub struct ToolCall<A = Value> {
     context: CallContext,

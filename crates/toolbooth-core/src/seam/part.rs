@@ -195,6 +195,7 @@ impl Part {
         settle(&self, &end);
         if self.depth() == 1 {
             self.context.attempt_state().leave_hooks(end.outcome());
+            self.context.retire();
         }
     }
 

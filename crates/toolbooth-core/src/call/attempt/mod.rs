@@ -20,6 +20,7 @@ mod keep;
 mod lines;
 mod owner;
 mod serial;
+mod spare;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
@@ -130,8 +131,7 @@ struct Rare {
 // === impl Attempt ===
 
 impl Attempt {
-    #[inline(always)]
-    pub(in crate::call) fn first(settings: Settings) -> Self {
+    fn first(settings: Settings) -> Self {
         Self::new(settings, serial(), None)
     }
 

@@ -1,0 +1,172 @@
+//! One attempt for each thread that is over and of which nobody has a handle: the next call uses its memory again.
+//!
+//! Invariant: a spare attempt holds nothing but the name of its tool, and no other handle of it, weak ones included, is left.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::{Attempt, Call, Held, Keep, OPEN, Slot, serial};
+use crate::call::clock::AtomicMoment;
+use crate::call::settings::Settings;
+
+thread_local! {
+    static SPARE: Cell<Option<Arc<Attempt>>> = const { Cell::new(None) };
+}
+
+impl Attempt {
+    /// The first attempt of a call.
+    #[inline]
+    pub(in crate::call) fn begin(settings: Settings) -> Arc<Self> {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        if let Some(mut spare) = spare {
+            if let Some(attempt) = Arc::get_mut(&mut spare) {
+                attempt.renew(settings);
+                return spare;
+            }
+        }
+        Arc::new(Self::first(settings))
+    }
+
+    /// This handle of an attempt that is over is the last one.
+    #[inline]
+    pub(in crate::call) fn retire(attempt: Arc<Self>) {
+        if attempt.is_plain() && attempt.call.shared.get().is_none() {
+            // At the end of a thread it is dropped.
+            let _ = SPARE.try_with(|spare| spare.set(Some(attempt)));
+        }
+    }
+
+    /// As if it were made anew.
+    #[inline]
+    fn renew(&mut self, settings: Settings) {
+        let Self {
+            settings: said,
+            call: Call {
+                serial: number_of_call,
+                started,
+                attempts,
+                forked,
+                shared: _,
+            },
+            origin: _,
+            number,
+            depth,
+            timed,
+            held,
+            ended,
+            closed,
+            cancelled,
+            reading,
+            bound_at,
+            bound_term,
+            keep,
+            keeper,
+            lines,
+            rare: _,
+        } = self;
+        *said = settings;
+        *number_of_call = serial();
+        *started = AtomicMoment::none();
+        *attempts.get_mut() = 0;
+        *forked.get_mut() = false;
+        *number.get_mut() = 0;
+        *depth.get_mut() = 0;
+        *timed.get_mut() = false;
+        *held = Held::free();
+        *ended.get_mut() = 0;
+        *closed.get_mut() = OPEN;
+        *cancelled.get_mut() = OPEN;
+        *reading = AtomicMoment::none();
+        *bound_at = AtomicMoment::none();
+        *bound_term.get_mut() = 0;
+        *keep = Keep::none();
+        *keeper.get_mut() = 0;
+        *lines = [Slot::free(), Slot::free()];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::answer::KeepPolicy;
+    use crate::call::settings::Bound;
+    use crate::call::{CallContext, Moment, Name, Registered, ToolCall};
+    use crate::error::TimeoutScope;
+    use crate::seam::{End, Part};
+
+    fn memory(context: &CallContext) -> *const Attempt {
+        Arc::as_ptr(context.attempt_state())
+    }
+
+    /// Calls a tool through two layers that use all that a plain call has.
+    fn parts(context: &CallContext) -> [Part; 2] {
+        let [outer, inner] = [context.enter(), context.enter()];
+        assert!(context.enter_timeout());
+        let limit = Duration::from_secs(5);
+        let bound = Bound::after(Moment::now(), TimeoutScope::Total, limit);
+        context.narrow(bound.expect("not that far away"));
+        outer.keep(KeepPolicy::new());
+        inner.hold(&Arc::new(()));
+        inner.hold_back();
+        context.attempt_state().carry_reading(Some(Moment::now()));
+        [outer, inner]
+    }
+
+    fn end([outer, inner]: [Part; 2]) {
+        inner.end(End::Complete, |_, _| ());
+        outer.end(End::Complete, |_, _| ());
+    }
+
+    /// All there is of it, but for the number that no other call has.
+    fn shown(attempt: &Attempt) -> String {
+        let serial = format!("serial: {}", attempt.serial());
+        let shown = format!("{attempt:?}");
+        assert!(shown.contains(&serial), "{shown}");
+        shown.replace(&serial, "serial")
+    }
+
+    #[test]
+    fn nothing_of_a_call_is_left_for_the_next() {
+        let first = ToolCall::new("a tool with a name of some length", ());
+        let (used, id) = (memory(first.context()), first.context().id());
+        let parts = parts(first.context());
+        drop(first);
+        end(parts);
+        let next = ToolCall::new("tool", ());
+        assert_eq!(memory(next.context()), used);
+        assert_ne!(next.context().id(), id);
+        let anew = Attempt::first(Settings::new(Name::from("tool")));
+        assert_eq!(shown(next.context().attempt_state()), shown(&anew));
+    }
+
+    #[test]
+    fn a_call_of_which_somebody_has_a_handle_is_left_to_them() {
+        let call = ToolCall::new("tool", ());
+        let kept = call.context().clone();
+        let parts = parts(&kept);
+        drop(call);
+        end(parts);
+        assert_ne!(memory(ToolCall::new("other", ()).context()), memory(&kept));
+        assert_eq!(kept.tool(), "tool");
+    }
+
+    #[test]
+    fn a_call_with_anything_rare_is_not_used_again() {
+        let rare: [fn(&CallContext); 4] = [
+            |context| drop(context.canceller()),
+            |context| drop(context.child("other", ())),
+            |context| assert!(matches!(context.on_cleanup(|_| async {}), Registered::Held)),
+            |context| context.progress(1, 2, "half"),
+        ];
+        for rare in rare {
+            let call = ToolCall::new("tool", ());
+            let parts = parts(call.context());
+            rare(call.context());
+            drop(call);
+            end(parts);
+            assert!(SPARE.take().is_none());
+        }
+    }
+}
