@@ -12,9 +12,8 @@ use toolbooth_core::Moment;
 use crate::line::Rule;
 use crate::shell::sync::atomic::{AtomicU64, Ordering};
 
-/// A waiter is charged for when it was due, if that was within this time: tokio's timers are up to a millisecond late, and
-/// the thread that they wake has something else to do now and then.
-pub(super) const GRACE: u64 = 2_000_000;
+/// A waiter is charged for when it was due, if that was within this time: the driver's timer is less than a millisecond late.
+pub(super) const GRACE: u64 = 1_000_000;
 
 /// Some 73 years: with it no sum of times overflows, which would be no limit at all.
 const LONGEST: u64 = 1 << 61;

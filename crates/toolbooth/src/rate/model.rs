@@ -258,7 +258,7 @@ fn a_refusal_names_the_first_instant_at_which_it_would_not_refuse() {
 }
 
 proptest! {
-    /// In any window at most burst + rate x (window + 2 ms), however late the driver comes round.
+    /// In any window at most burst + rate x (window + 1 ms), however late the driver comes round.
     #[test]
     fn waiters_keep_the_bound(
         interval in 1_000_u64..5_000_000,

@@ -41,13 +41,14 @@ impl Attempt {
     fn renew(&mut self, settings: Settings) {
         let Self {
             settings: said,
-            call: Call {
-                serial: number_of_call,
-                started,
-                attempts,
-                forked,
-                shared: _,
-            },
+            call:
+                Call {
+                    serial: number_of_call,
+                    started,
+                    attempts,
+                    forked,
+                    shared: _,
+                },
             origin: _,
             number,
             depth,
