@@ -252,8 +252,9 @@ impl CallContext {
         self.more()?.timeout
     }
 
-    /// For layers: whether this is the usual call, of which nobody said more than the tool's name and which nobody can cut from
-    /// outside of all layers. It has no deadline, no limits and no priority of its own, and no call made it.
+    /// For layers that have [entered](Self::enter), or inside of one that has: whether this is the usual call, of which nobody
+    /// said more than the tool's name and which nobody can cut from outside of all layers. It has no deadline, no limits and no
+    /// priority of its own, no call made it, and it is the first attempt.
     #[must_use]
     #[inline]
     pub fn is_plain(&self) -> bool {

@@ -27,6 +27,13 @@ impl Name {
     }
 }
 
+impl Name {
+    /// Whether it is too long to be held in place.
+    pub(crate) fn is_allocated(&self) -> bool {
+        self.0.is_heap_allocated()
+    }
+}
+
 impl Deref for Name {
     type Target = str;
 

@@ -51,7 +51,7 @@ pub(super) struct Term(pub(super) u64);
 impl Bound {
     /// A limit of this kind that cuts `at` this moment, and is so long: what errors tell of it, up to some decades.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn new(at: Moment, scope: TimeoutScope, limit: Duration) -> Self {
         let term = Term::new(scope, limit);
         Self { at, term }
@@ -59,7 +59,7 @@ impl Bound {
 
     /// A limit that begins `now`; `None` where the clock cannot say when it ends.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn after(now: Moment, scope: TimeoutScope, limit: Duration) -> Option<Self> {
         Some(Self::new(now.after(limit)?, scope, limit))
     }
@@ -120,7 +120,7 @@ impl Term {
     const BITS: u32 = 3;
     const SCOPE: u64 = (1 << Self::BITS) - 1;
 
-    #[inline]
+    #[inline(always)]
     fn new(scope: TimeoutScope, limit: Duration) -> Self {
         let scope = match scope {
             TimeoutScope::Total => 0,

@@ -27,7 +27,8 @@ use super::{CallContext, Canceller, Moment, Name};
 /// ```
 ///
 /// The context is one allocation at most, together with a name or an id of at most 24 bytes: a thread keeps that of the last
-/// call that ended on it with a success, where nobody has a handle of it, for the next one. The arguments are moved to a second one when they are first [looked at](Self::args) or the call is
+/// call that ended on it for the next one, where nobody has a handle of it any more, nothing but a short name was said of the
+/// call, and nothing is left of what it published. The arguments are moved to a second one when they are first [looked at](Self::args) or the call is
 /// first cloned; from then on they are shared.
 pub struct ToolCall<A = Value> {
     context: CallContext,
@@ -40,10 +41,10 @@ impl<A> ToolCall<A> {
     /// A call of the tool `name` with these arguments.
     #[must_use]
     pub fn new(name: impl Into<Name>, args: A) -> Self {
-        Self {
-            context: CallContext::new(name.into()),
-            args: Args::new(args),
-        }
+        // First: by the time it is moved it has been written.
+        let args = Args::new(args);
+        let context = CallContext::new(name.into());
+        Self { context, args }
     }
 
     pub(super) const fn of(context: CallContext, args: A) -> Self {

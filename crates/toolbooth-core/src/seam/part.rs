@@ -24,7 +24,7 @@ struct Place(u64);
 
 impl CallContext {
     /// For layers: enters one more layer. The first one starts the call, and its clock.
-    #[inline]
+    #[inline(always)]
     pub fn enter(&self) -> Part {
         let (depth, starts) = self.attempt_state().enter();
         Part {
@@ -189,7 +189,7 @@ impl Part {
 
     /// Ends the part, in this order: whatever is further in is over; an error gets its origin and
     /// what was kept; `settle` gives back what the layer took; the outermost layer runs the hooks that are left.
-    #[inline]
+    #[inline(always)]
     pub fn end(self, mut end: End<'_>, settle: impl FnOnce(&Self, &End<'_>)) {
         self.close(&mut end);
         settle(&self, &end);
@@ -199,15 +199,14 @@ impl Part {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn close(&self, end: &mut End<'_>) {
         let attempt = self.context.attempt_state();
         match end {
             End::Complete if self.depth() > 1 => {
                 attempt.close_inside(self.depth(), Outcome::Completed);
             }
-            // Nobody is left to see that it is over, and nothing is left to do.
-            End::Complete if self.context.is_alone() && !attempt.has_rare() => {}
+            End::Complete => attempt.close(Outcome::Completed, self.context.is_alone()),
             end => self.close_whole(end),
         }
     }

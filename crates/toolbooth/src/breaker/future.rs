@@ -59,7 +59,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -83,6 +83,7 @@ impl ResponseWatch {
     }
 
     /// For a call that was let through in that generation.
+    #[inline(always)]
     pub(super) fn admitted(part: Part, breaker: Arc<Breaker>, generation: u64) -> Self {
         let since = breaker.is_timed().then(|| part.now());
         let admission = Some(Admission {
@@ -112,7 +113,7 @@ impl Watch for ResponseWatch {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_end(self, end: End<'_>) {
         let Self { part, admission } = self;
         part.end(end, |part, end| {

@@ -55,13 +55,14 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
         let (part, breaker) = self.layer.find(request.context().enter());
         let admitted = match breaker {
             Ok(None) => {
                 let watch = ResponseWatch::uncounted(part);
-                return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+                let guarded = Guarded::start_unless_cut(&mut self.inner, request, watch);
+                return ResponseFuture::new(guarded);
             }
             Ok(Some(breaker)) => admit(breaker, &part),
             Err(refusal) => Err(refusal),

@@ -62,7 +62,7 @@ where
     #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         let watch = ResponseWatch::new(request.context().enter(), self.inner.catches);
-        ResponseFuture::new(Guarded::start(&mut self.inner, request, watch))
+        ResponseFuture::new(Guarded::start_unless_cut(&mut self.inner, request, watch))
     }
 }
 

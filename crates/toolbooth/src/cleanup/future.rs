@@ -90,7 +90,7 @@ where
 {
     type Output = Answer<S, R>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(waits) = this.waits else {
@@ -120,6 +120,7 @@ where
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
+    #[inline(always)]
     pub(super) fn new(part: Part, layer: &CleanupLayer) -> Self {
         Self {
             part,
@@ -144,7 +145,7 @@ impl Watch for ResponseWatch {
         Some(self.part.context())
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_end(self, end: End<'_>) {
         let Self {
             part,

@@ -57,7 +57,7 @@
 //! Hooks have limits, so that a runtime without time enabled runs none: they panic there, as tokio's timers do.
 //!
 //! # Cost
-//! A call without hooks pays nothing. The first hook of an attempt allocates a place for all; running hooks takes one task for each call that has any.
+//! A call without hooks pays nothing, unless its answer is to [wait](CleanupLayer::with_wait) for them: two allocations. The first hook of an attempt allocates a place for all; running hooks takes one task for each call that has any.
 
 mod future;
 #[doc = include_str!("../../docs/cleanup.md")]

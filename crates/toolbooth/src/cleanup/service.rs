@@ -52,7 +52,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
         let watch = ResponseWatch::new(context.enter(), &self.layer);
@@ -62,7 +62,7 @@ where
         let waiting = watch.waiting();
         let guarded = match self.layer.is_closed() {
             true => Guarded::refuse(ToolError::cancelled(CancelReason::Shutdown), watch),
-            false => Guarded::start(&mut self.inner, request, watch),
+            false => Guarded::start_unless_cut(&mut self.inner, request, watch),
         };
         ResponseFuture::new(guarded, waiting)
     }

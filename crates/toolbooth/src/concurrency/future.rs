@@ -57,7 +57,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -76,7 +76,7 @@ impl ResponseWatch {
         Self { part, permit: None }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn admitted(part: Part, line: &Arc<Line<Permits>>, cost: u64) -> Self {
         let permit = Some(Permit::of(&part, line, cost));
         Self { part, permit }
@@ -98,7 +98,7 @@ impl Watch for ResponseWatch {
         Some(self.part.context())
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |part, _| {
             if let Some(permit) = self.permit {
@@ -112,7 +112,7 @@ impl Watch for ResponseWatch {
 // === impl Permit ===
 
 impl Permit {
-    #[inline]
+    #[inline(always)]
     fn of(part: &Part, line: &Arc<Line<Permits>>, cost: u64) -> Self {
         part.hold(line);
         let line = Arc::clone(line);

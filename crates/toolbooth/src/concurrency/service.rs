@@ -39,7 +39,7 @@ impl<S> ConcurrencyLimit<S> {
         self.inner
     }
 
-    /// The usual call, for which there is a permit and nothing else to look at.
+    /// Takes a permit of this line for the usual call, where there is one and nothing else to look at.
     #[inline]
     fn admit(&self, part: &Part) -> Option<&Arc<Line<Permits>>> {
         let line = self.limits.as_ref()?.only()?;
@@ -90,7 +90,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
         let part = request.context().enter();
         if let Some(line) = self.admit(&part) {

@@ -75,7 +75,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
         let part = request.context().enter();
         if let Some(policy) = self.policy {
@@ -83,7 +83,7 @@ where
         }
         let watch = ResponseWatch { part };
         ResponseFuture {
-            guarded: Guarded::start(&mut self.inner, request, watch),
+            guarded: Guarded::start_unless_cut(&mut self.inner, request, watch),
         }
     }
 }
@@ -98,7 +98,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -128,7 +128,7 @@ impl Watch for ResponseWatch {
         ControlFlow::Continue(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |_, _| ());
     }

@@ -48,7 +48,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -79,7 +79,7 @@ impl Watch for ResponseWatch {
         self.part.as_ref().map(Part::context)
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_end(self, end: End<'_>) {
         if let Some(part) = self.part {
             part.end(end, |_, _| ());

@@ -12,7 +12,8 @@ use toolbooth_core::Moment;
 use crate::line::Rule;
 use crate::shell::sync::atomic::{AtomicU64, Ordering};
 
-/// A waiter is charged for when it was due, if that was within this time: the driver's timer is less than a millisecond late.
+/// A waiter is charged for when it was due, if that was within this time: the driver's timer is less than a millisecond late,
+/// and what its thread needs to wake up comes on top.
 pub(super) const GRACE: u64 = 1_000_000;
 
 /// Some 73 years: with it no sum of times overflows, which would be no limit at all.

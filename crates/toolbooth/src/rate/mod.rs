@@ -27,7 +27,8 @@
 //! The rule is [governor]'s, the generic cell rate algorithm of ITU-T I.371: a bucket of `burst` tokens into which one
 //! comes back every [`replenish_interval`](governor::Quota::replenish_interval). In any window `w`, at most
 //! `burst + rate * (w + 1 ms)` calls start: tokio's timers tick in milliseconds, and a call that waited is charged for
-//! when it was due within the last one. So a limit of 5,000 a second lets 5,000 a second start.
+//! when it was due within the last one. So a limit of 5,000 a second lets 5,000 a second start, however many wait; what the
+//! thread itself is late, some tens of microseconds a wakeup, is lost to it, which shows above some 10,000 a second.
 //!
 //! # Readiness
 //! Always ready: `LoadShed`, `Balance` and `ready()` outside see nothing of the waiting line. A call that finds a token takes it in

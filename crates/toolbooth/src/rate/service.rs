@@ -43,9 +43,9 @@ impl<S> RateLimit<S> {
         self.inner
     }
 
-    /// Whether it is the usual call, for which there is a token and nothing else to look at.
+    /// Takes a token for the usual call, where there is one and nothing else to look at.
     #[inline]
-    fn admits(&self, context: &CallContext, part: Option<&Part>) -> bool {
+    fn admit(&self, context: &CallContext, part: Option<&Part>) -> bool {
         let line = self.limits.as_ref().and_then(Limits::only);
         let now = || part.map_or_else(|| context.now(), Part::now);
         line.is_some_and(|line| context.is_plain() && line.try_admit(1, now))
@@ -106,13 +106,13 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
         // All that the layer needs is a token. Inside of another layer of ours, which follows the call to its end, it takes a
         // part of its own only to wait for one, or to refuse the call.
         let part = (!context.is_entered()).then(|| context.enter());
-        if self.admits(context, part.as_ref()) {
+        if self.admit(context, part.as_ref()) {
             let watch = ResponseWatch::new(part);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }

@@ -134,9 +134,36 @@ where
         S: Clone,
     {
         match entry {
-            Entry::Start(watch) => Self::start(inner, request, watch),
+            Entry::Start(watch) => Self::start_unless_cut(inner, request, watch),
             Entry::Wait(watch, admission) => Self::wait(inner, request, watch, admission),
             Entry::Refuse(watch, error) => Self::refuse(error, watch),
+        }
+    }
+
+    /// Starts what is inside, unless the call was cut before.
+    #[cfg_attr(
+        not(any(
+            feature = "breaker",
+            feature = "catch-panic",
+            feature = "cleanup",
+            feature = "concurrency",
+            feature = "partial",
+            feature = "rate",
+            feature = "spawn"
+        )),
+        expect(dead_code, reason = "a timeout looks for itself")
+    )]
+    #[inline(always)]
+    pub(crate) fn start_unless_cut(inner: &mut S, request: R, watch: W) -> Self
+    where
+        S: Clone,
+    {
+        match watch.part().and_then(Part::cut) {
+            None => Self::start(inner, request, watch),
+            Some(reason) => Self {
+                stage: Stage::refused(ToolError::cancelled(reason)),
+                watch: Some(watch),
+            },
         }
     }
 
@@ -146,14 +173,9 @@ where
     where
         S: Clone,
     {
-        // Made before what may panic, and where it is returned to: the less is moved.
+        // Made before what may panic: nothing is moved only to be told of that.
         let mut this = Self::starting(watch);
-        let part = part_of(&this.watch);
-        if let Some(reason) = part.and_then(Part::cut) {
-            this.stage = Stage::refused(ToolError::cancelled(reason));
-            return this;
-        }
-        let reading = part.map(Part::carry);
+        let reading = part_of(&this.watch).map(Part::carry);
         match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
                 let future = inner.call(request);

@@ -141,7 +141,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.struck().is_none() {
             // The call before its limit: an answer that is ready when the limit strikes counts.
@@ -267,7 +267,7 @@ impl Watch for ResponseWatch {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_end(self, end: End<'_>) {
         self.part.end(end, |_, _| ());
     }

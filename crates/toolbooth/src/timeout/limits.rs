@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use toolbooth_core::{Bound, CallContext, Moment, Pulse, TimeoutScope};
+use toolbooth_core::{Bound, CallContext, Moment, Part, Pulse, TimeoutScope};
 
 use crate::shell::PerTool;
 
@@ -59,25 +59,25 @@ impl Limits {
         })
     }
 
-    /// The limits of a call that begins `now`; what is further in is told of the one on the whole.
-    #[inline]
-    pub(super) fn of(&self, context: &CallContext, now: Moment) -> Limited {
-        let outermost = context.enter_timeout();
-        if outermost && self.more.is_none() && context.is_plain() {
-            let bound = self.own(context, now);
-            if let Some(bound) = bound {
-                context.narrow(bound);
-            }
-            return Limited {
-                bound,
-                moving: None,
-            };
+    /// The limit of the usual call, where this layer has no other and is the outermost timeout around it.
+    #[inline(always)]
+    pub(super) fn only(&self, part: &Part) -> Option<Limited> {
+        let context = part.context();
+        let usual = self.more.is_none() && context.is_plain() && context.bound().is_none();
+        if !usual || !context.enter_timeout() {
+            return None;
         }
-        self.of_many(context, now, outermost)
+        let bound = self.own(context, part.now());
+        if let Some(bound) = bound {
+            context.narrow(bound);
+        }
+        let moving = None;
+        Some(Limited { bound, moving })
     }
 
-    /// Where there may be more than this layer's one limit.
-    fn of_many(&self, context: &CallContext, now: Moment, outermost: bool) -> Limited {
+    /// The limits of a call that begins `now`; what is further in is told of the one on the whole.
+    pub(super) fn of(&self, context: &CallContext, now: Moment) -> Limited {
+        let outermost = context.enter_timeout();
         let around = context.bound();
         let bound = self.bound(context, now, outermost, around);
         if let Some(bound) = bound {
@@ -110,6 +110,7 @@ impl Limits {
     }
 
     /// This layer's limit on the whole call.
+    #[inline(always)]
     fn own(&self, context: &CallContext, now: Moment) -> Option<Bound> {
         let limit = *self.total.get(context.tool())?;
         Bound::after(now, TimeoutScope::Total, limit)

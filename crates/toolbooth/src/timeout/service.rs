@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
@@ -36,6 +36,13 @@ impl<S> Timeout<S> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    /// What holds for a call of which more was said, or that has more limits.
+    #[cold]
+    fn look(&self, part: &Part) -> Result<Limited, ToolError> {
+        let limits = self.limits.of(part.context(), part.now());
+        not_to_start(part).map_or(Ok(limits), Err)
+    }
 }
 
 impl<S, R> Service<R> for Timeout<S>
@@ -53,16 +60,19 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let context = request.context();
-        let part = context.enter();
-        let now = part.now();
-        let limits = self.limits.of(context, now);
-        if let Some(refusal) = not_to_start(&part) {
-            let watch = ResponseWatch::new(part, Limited::default());
-            return ResponseFuture::new(Guarded::refuse(refusal, watch));
-        }
+        let part = request.context().enter();
+        let limits = match self.limits.only(&part) {
+            Some(limit) => limit,
+            None => match self.look(&part) {
+                Ok(limits) => limits,
+                Err(refusal) => {
+                    let watch = ResponseWatch::new(part, Limited::default());
+                    return ResponseFuture::new(Guarded::refuse(refusal, watch));
+                }
+            },
+        };
         let watch = ResponseWatch::new(part, limits);
         ResponseFuture::new(Guarded::start(&mut self.inner, request, watch))
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_test::{assert_pending, assert_ready};
+use toolbooth::layer::{Bound, Moment};
 use toolbooth::{
     BoxError, ConfigError, PartialResultLayer, PerTool, TimeoutLayer, TimeoutScope, ToolCall,
     ToolOutput,
@@ -273,4 +274,15 @@ fn an_endless_limit_in_a_configuration_is_refused() {
     let limits = PerTool::new(ms(5)).with("file", Duration::MAX);
     assert_eq!(TimeoutLayer::try_new(limits).unwrap_err(), endless);
     TimeoutLayer::try_new(PerTool::new(ms(5)).with("file", None)).unwrap();
+}
+
+/// What a layer of somebody else's does that enforces a limit of its own.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn nearer_limit_that_another_layer_set_is_kept() {
+    let service = TimeoutLayer::new(ms(30_000)).layer(Probe::stuck());
+    let call = call();
+    let bound = Bound::after(Moment::now(), TOTAL, ms(1_000)).unwrap();
+    call.context().narrow(bound);
+    let struck = error(service.oneshot(call).await);
+    assert_eq!(limit(&struck), (TOTAL, 1_000, 1_000));
 }

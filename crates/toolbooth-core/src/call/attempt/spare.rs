@@ -1,6 +1,6 @@
 //! One attempt for each thread that is over and of which nobody has a handle: the next call uses its memory again.
 //!
-//! Invariant: a spare attempt holds nothing but the name of its tool, and no other handle of it, weak ones included, is left.
+//! Invariant: a spare attempt holds nothing but the short name of its tool, and no other handle of it, weak ones included, is left.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ impl Attempt {
     /// This handle of an attempt that is over is the last one.
     #[inline]
     pub(in crate::call) fn retire(attempt: Arc<Self>) {
-        if attempt.is_plain() && attempt.call.shared.get().is_none() {
+        let is_empty = attempt.is_plain() && attempt.call.shared.get().is_none();
+        if is_empty && !attempt.settings.tool.is_allocated() {
             // At the end of a thread it is dropped.
             let _ = SPARE.try_with(|spare| spare.set(Some(attempt)));
         }
@@ -91,10 +92,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::answer::KeepPolicy;
+    use crate::answer::{Checkpointed, KeepPolicy};
     use crate::call::settings::Bound;
     use crate::call::{CallContext, Moment, Name, Registered, ToolCall};
-    use crate::error::TimeoutScope;
+    use crate::error::{TimeoutScope, ToolError};
+    use crate::outcome::CancelReason;
     use crate::seam::{End, Part};
 
     fn memory(context: &CallContext) -> *const Attempt {
@@ -115,9 +117,14 @@ mod tests {
         [outer, inner]
     }
 
-    fn end([outer, inner]: [Part; 2]) {
-        inner.end(End::Complete, |_, _| ());
-        outer.end(End::Complete, |_, _| ());
+    fn end_with(end: fn(&mut ToolError) -> End<'_>, [outer, inner]: [Part; 2]) {
+        let error = &mut ToolError::failed("not found");
+        inner.end(end(error), |_, _| ());
+        outer.end(end(error), |_, _| ());
+    }
+
+    fn end(parts: [Part; 2]) {
+        end_with(|_| End::Complete, parts);
     }
 
     /// All there is of it, but for the number that no other call has.
@@ -130,16 +137,45 @@ mod tests {
 
     #[test]
     fn nothing_of_a_call_is_left_for_the_next() {
-        let first = ToolCall::new("a tool with a name of some length", ());
-        let (used, id) = (memory(first.context()), first.context().id());
-        let parts = parts(first.context());
-        drop(first);
+        let ends: [fn(&mut ToolError) -> End<'_>; 4] = [
+            |_| End::Complete,
+            |error| End::Failed(error),
+            |_| End::Panicked,
+            |_| End::Dropped(CancelReason::CallerGone),
+        ];
+        for end in ends {
+            let first = ToolCall::new("a tool with a name", ());
+            let (used, id) = (memory(first.context()), first.context().id());
+            let parts = parts(first.context());
+            drop(first);
+            end_with(end, parts);
+            let next = ToolCall::new("tool", ());
+            assert_eq!(memory(next.context()), used);
+            assert_ne!(next.context().id(), id);
+            let anew = Attempt::first(Settings::new(Name::from("tool")));
+            assert_eq!(shown(next.context().attempt_state()), shown(&anew));
+        }
+    }
+
+    /// What a layer does at the end may hand the call's context on: it is over for whoever gets it.
+    #[tokio::test]
+    async fn a_handle_that_the_end_itself_made_sees_the_end() {
+        let part = ToolCall::new("tool", ()).context().enter();
+        let mut kept = None;
+        part.end(End::Complete, |part, _| kept = Some(part.context().clone()));
+        let kept = kept.expect("the end came");
+        assert_eq!(kept.checkpoint("late"), Checkpointed::Over);
+        kept.cancelled().await;
+        assert_ne!(memory(ToolCall::new("other", ()).context()), memory(&kept));
+    }
+
+    #[test]
+    fn a_long_name_is_not_kept() {
+        let call = ToolCall::new("n".repeat(1 << 20), ());
+        let parts = parts(call.context());
+        drop(call);
         end(parts);
-        let next = ToolCall::new("tool", ());
-        assert_eq!(memory(next.context()), used);
-        assert_ne!(next.context().id(), id);
-        let anew = Attempt::first(Settings::new(Name::from("tool")));
-        assert_eq!(shown(next.context().attempt_state()), shown(&anew));
+        assert!(SPARE.take().is_none());
     }
 
     #[test]
