@@ -59,7 +59,7 @@ where
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
-    #[inline(always)]
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().guarded.poll(cx)
     }
@@ -113,7 +113,7 @@ impl Watch for ResponseWatch {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn on_end(self, end: End<'_>) {
         let Self { part, admission } = self;
         part.end(end, |part, end| {
