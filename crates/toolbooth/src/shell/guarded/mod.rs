@@ -6,14 +6,23 @@
 //! 3. While the layer waits for its own admission, nothing inside has been polled.
 //! 4. A future that is at its end is dropped in that very poll, before its result is looked at.
 
+mod panics;
+mod stage;
+mod start;
+
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
-use toolbooth_core::CallContext;
 use toolbooth_core::{BoxError, CancelReason, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
+
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
+pub(crate) use self::panics::ask;
+use self::panics::{Armed, Untold};
+use self::stage::{Held, Stage, StageProj};
+#[cfg(any(feature = "concurrency", feature = "rate"))]
+pub(crate) use self::start::Entry;
 
 /// A watch that holds its layer's part of the call.
 pub(crate) trait LayerWatch: Watch {
@@ -24,14 +33,6 @@ pub(crate) trait LayerWatch: Watch {
 /// What a layer waits for before anything inside starts. What it takes goes into the watch.
 pub(crate) trait Admit<W>: Unpin {
     fn poll_admit(&mut self, watch: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>>;
-}
-
-/// What a layer makes of a call that comes.
-#[cfg(any(feature = "concurrency", feature = "rate"))]
-pub(crate) enum Entry<W, A> {
-    Start(W),
-    Wait(W, A),
-    Refuse(W, ToolError),
 }
 
 /// For layers that wait for nothing.
@@ -64,48 +65,6 @@ pin_project! {
     }
 }
 
-pin_project! {
-    #[project = StageProj]
-    enum Stage<S, R, A>
-    where
-        S: Service<R>,
-    {
-        Running { #[pin] future: S::Future },
-        // On the heap: a call that need not wait is not the longer for it, in each layer, nested.
-        Held { held: Option<Box<Held<S, R, A>>> },
-        Refused { error: Option<Box<ToolError>> },
-        // Dropped in it only where foreign code panicked.
-        Starting,
-        Done,
-    }
-}
-
-/// A call that waits: for its admission while there is one, then for the inner service to be ready.
-struct Held<S, R, A> {
-    admission: Option<A>,
-    service: S,
-    request: R,
-}
-
-/// Around everything that runs foreign code: a panic ends the call as one.
-struct Armed<'a, S: Service<R>, R, W: LayerWatch, A>(Option<Pin<&'a mut Guarded<S, R, W, A>>>);
-
-/// A watch on its way to being told the end; or told of a panic, where there was one.
-struct Untold<W: Watch>(Option<W>);
-
-/// The same for a part that has no watch yet.
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
-struct Unended(Option<Part>);
-
-/// Asks what the user said about calls of this one; a panic of that ends the call as one.
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
-pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&CallContext) -> T) -> (Part, T) {
-    let mut unended = Unended(None);
-    let said = user(unended.0.insert(part).context());
-    let part = unended.0.take();
-    (part.expect("only a panic ends it here"), said)
-}
-
 fn part_of<W: LayerWatch>(watch: &Option<W>) -> Option<&Part> {
     watch.as_ref().and_then(LayerWatch::part)
 }
@@ -119,119 +78,6 @@ fn not_cancelled(part: Option<&Part>) -> Result<(), ToolError> {
 }
 
 // === impl Guarded ===
-
-impl<S, R, W, A> Guarded<S, R, W, A>
-where
-    S: Service<R>,
-    S::Error: Into<BoxError> + 'static,
-    W: LayerWatch,
-{
-    /// Lets a call in, or not.
-    #[cfg(any(feature = "concurrency", feature = "rate"))]
-    #[cold]
-    pub(crate) fn enter(inner: &mut S, request: R, entry: Entry<W, A>) -> Self
-    where
-        S: Clone,
-    {
-        match entry {
-            Entry::Start(watch) => Self::start_unless_cut(inner, request, watch),
-            Entry::Wait(watch, admission) => Self::wait(inner, request, watch, admission),
-            Entry::Refuse(watch, error) => Self::refuse(error, watch),
-        }
-    }
-
-    /// Starts what is inside, unless the call was cut before.
-    #[cfg_attr(
-        not(any(
-            feature = "breaker",
-            feature = "catch-panic",
-            feature = "cleanup",
-            feature = "concurrency",
-            feature = "partial",
-            feature = "rate",
-            feature = "spawn"
-        )),
-        expect(dead_code, reason = "a timeout looks for itself")
-    )]
-    #[inline(always)]
-    pub(crate) fn start_unless_cut(inner: &mut S, request: R, watch: W) -> Self
-    where
-        S: Clone,
-    {
-        match watch.part().and_then(Part::cut) {
-            None => Self::start(inner, request, watch),
-            Some(reason) => Self {
-                stage: Stage::refused(ToolError::cancelled(reason)),
-                watch: Some(watch),
-            },
-        }
-    }
-
-    /// Starts what is inside.
-    #[inline(always)]
-    pub(crate) fn start(inner: &mut S, request: R, watch: W) -> Self
-    where
-        S: Clone,
-    {
-        // Made before what may panic: nothing is moved only to be told of that.
-        let mut this = Self::starting(watch);
-        let reading = part_of(&this.watch).map(Part::carry);
-        match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                let future = inner.call(request);
-                drop(reading);
-                this.stage = Stage::Running { future };
-            }
-            not_ready => {
-                drop(reading);
-                this.stage = Stage::not_ready(not_ready, inner, request);
-            }
-        }
-        this
-    }
-
-    const fn starting(watch: W) -> Self {
-        Self {
-            stage: Stage::Starting,
-            watch: Some(watch),
-        }
-    }
-
-    /// Waits for admission first.
-    #[cfg(any(feature = "concurrency", feature = "rate"))]
-    fn wait(inner: &S, request: R, watch: W, admission: A) -> Self
-    where
-        S: Clone,
-    {
-        if let Some(part) = watch.part() {
-            part.hold_back();
-        }
-        let mut this = Self::starting(watch);
-        this.stage = Stage::held(Some(admission), inner.clone(), request);
-        this
-    }
-
-    /// Refuses the call; nothing inside is touched.
-    #[cfg_attr(
-        not(any(
-            feature = "breaker",
-            feature = "timeout",
-            feature = "concurrency",
-            feature = "rate",
-            feature = "cleanup"
-        )),
-        expect(dead_code, reason = "only limits refuse")
-    )]
-    pub(crate) fn refuse(error: ToolError, watch: W) -> Self {
-        if let Some(part) = watch.part() {
-            part.hold_back();
-        }
-        Self {
-            stage: Stage::refused(error),
-            watch: Some(watch),
-        }
-    }
-}
 
 impl<S: Service<R>, R, W: LayerWatch, A> Guarded<S, R, W, A> {
     /// What the layer follows the call with, until the end.
@@ -379,70 +225,6 @@ where
                 let reason = ready!(cut);
                 Poll::Ready(Err(self.fail(ToolError::cancelled(reason))))
             }
-        }
-    }
-}
-
-// === impl Stage ===
-
-impl<S: Service<R>, R, A> Stage<S, R, A> {
-    #[cold]
-    fn refused(error: ToolError) -> Self {
-        Self::Refused {
-            error: Some(Box::new(error)),
-        }
-    }
-
-    fn held(admission: Option<A>, service: S, request: R) -> Self {
-        let held = Held {
-            admission,
-            service,
-            request,
-        };
-        Self::Held {
-            held: Some(Box::new(held)),
-        }
-    }
-
-    /// The instance that is waited for, or broken, is replaced by a fresh one.
-    #[cold]
-    fn not_ready(ready: Poll<Result<(), S::Error>>, inner: &mut S, request: R) -> Self
-    where
-        S: Clone,
-        S::Error: Into<BoxError> + 'static,
-    {
-        let fresh = inner.clone();
-        let instance = std::mem::replace(inner, fresh);
-        match ready {
-            Poll::Ready(Err(error)) => Self::refused(ToolError::from_error(error)),
-            _ => Self::held(None, instance, request),
-        }
-    }
-}
-
-// === impl Armed, Untold, Unended ===
-
-impl<S: Service<R>, R, W: LayerWatch, A> Drop for Armed<'_, S, R, W, A> {
-    fn drop(&mut self) {
-        if let Some(guarded) = self.0.take() {
-            guarded.end(End::Panicked);
-        }
-    }
-}
-
-impl<W: Watch> Drop for Untold<W> {
-    fn drop(&mut self) {
-        if let Some(watch) = self.0.take() {
-            watch.on_end(End::Panicked);
-        }
-    }
-}
-
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
-impl Drop for Unended {
-    fn drop(&mut self) {
-        if let Some(part) = self.0.take() {
-            part.end(End::Panicked, |_, _| ());
         }
     }
 }
