@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +16,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use toolbooth::rate::RateLimit;
-use toolbooth::{ErrorKind, OverloadReason, RateLimitLayer, TimeoutScope, ToolCall, ToolError};
+use toolbooth::{
+    ErrorKind, Order, OverloadReason, RateLimitLayer, TimeoutScope, ToolCall, ToolError,
+};
 use tower::{Layer, Service, ServiceExt};
 
 fn per_second(rate: u32, burst: u32) -> Quota {
@@ -101,6 +104,29 @@ async fn who_lines_up_lets_those_go_who_are_due() {
     assert!(first.is_woken() && !second.is_woken());
     assert_ready_ok!(first.poll());
     assert_eq!(rate.queued(), 2);
+}
+
+/// Those whom a newcomer let go are woken, whatever becomes of the newcomer.
+#[tokio::test(start_paused = true)]
+async fn who_panics_while_it_lines_up_has_woken_those_it_let_go() {
+    let fair = Order::fair_by(|call| match call.tenant() {
+        Some(tenant) => panic!("no key for {tenant}"),
+        None => "all".into(),
+    });
+    let rate = RateLimitLayer::new(per_second(1_000, 1)).with_order(fair);
+    let mut tool = rate.layer(Now);
+    assert_ready_ok!(task::spawn(tool.call(call())).poll());
+    let [mut first, mut second] = [(); 2].map(|()| task::spawn(tool.call(call())));
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    let mut passing = task::spawn(advance(Duration::from_millis(1)));
+    assert_pending!(passing.poll());
+    let mut third = task::spawn(tool.call(call().with_tenant("nobody")));
+    let panicked = catch_unwind(AssertUnwindSafe(|| third.poll()));
+    assert!(panicked.is_err());
+    assert!(first.is_woken() && !second.is_woken());
+    assert_ready_ok!(first.poll());
+    assert_eq!(rate.queued(), 1);
 }
 
 /// Lets time pass, and then the driver, whose timer fires in the same millisecond, do its work.

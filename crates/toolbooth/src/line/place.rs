@@ -112,6 +112,8 @@ impl<R: Rule> Place<R> {
                 let order = Arc::clone(order);
                 line.settle(&state);
                 drop(state);
+                // Before the user's code, which may panic: nobody else wakes them.
+                std::mem::take(woken).into_iter().for_each(Waker::wake);
                 let who = order.who(context, self.cost, now)?;
                 drop(order);
                 state = line.lock();
