@@ -386,6 +386,42 @@ async fn one_that_a_later_attempt_takes_works_wherever_the_retry_stands() {
     }
 }
 
+/// The owner has a handle of the first attempt, and the second one is under way.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_first_taken_while_a_later_attempt_waits_is_found_at_the_next_poll() {
+    for outside in 0..=Ours::ALL.len() {
+        let case = format!("retry inside {outside}");
+        let (layers, inside) = (Layers::new(), Probe::new());
+        let (outer, inner) = Ours::ALL.split_at(outside);
+        let probe = inside.clone();
+        let waits = tool(move |context| {
+            let inside = probe.enter();
+            async move {
+                let _inside = inside;
+                match context.attempt() {
+                    1 => Err("no".into()),
+                    _ => std::future::pending::<Result<&str, BoxError>>().await,
+                }
+            }
+        });
+        let retry = Retry::new(Stubborn(1), layers.stack(inner, waits));
+        let call = call();
+        let context = call.context().clone();
+        let mut answer = Box::pin(layers.stack(outer, boxed(retry)).oneshot(call));
+        assert!(
+            tokio::time::timeout(ms(20), &mut answer).await.is_err(),
+            "{case}"
+        );
+        assert_eq!((inside.started(), inside.running()), (2, 1), "{case}");
+
+        context.canceller().cancel();
+        let error = answer.now_or_never().expect(&case).unwrap_err();
+        assert_explicit(&error, &case);
+        assert_eq!(inside.running(), 0, "{case}");
+        assert_eq!(layers.limit.available(), 1, "{case}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tool_without_any_layer_is_told() {
     let call = call();

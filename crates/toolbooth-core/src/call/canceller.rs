@@ -9,11 +9,15 @@ use crate::sync::lock;
 
 /// Cancels a call from wherever it is held: from another task, from a button.
 ///
-/// Take it [from the call](crate::ToolCall::canceller) before the call is made: a call that is waiting while its first
-/// canceller is taken finds out when it is next polled. Then the call ends with
+/// Take it [from the call](crate::ToolCall::canceller) before the call is made. Then the call ends with
 /// [`Cancelled`](crate::ToolError::Cancelled) and [`CancelReason::Explicit`], wherever it is: in a waiting line, in its
 /// tool, within its streamed answer, or about to be made. Everything inside is told first ([`cancelled`](crate::CallContext::cancelled)); what it has ready at that
 /// moment still counts; then it is dropped. It is the outermost layer that ends the call; a tool without any layer around is only told.
+///
+/// The first canceller of a call may be taken later, too: while the call waits, or by another thread in the very moment in which it is made, from
+/// any handle of its context, whichever attempt that is of. None is lost: the call finds out when it is next polled, and
+/// from then on as if it had been taken before. Until that poll whoever waits may not be woken for it; but asked
+/// [whether it is cancelled](crate::CallContext::is_cancelled), the context says so at once. A streamed answer that the caller has by then is no longer cut.
 ///
 /// All attempts of the call are cancelled, those to come included. Once the call is over it does nothing; and dropping it does nothing.
 ///
@@ -47,7 +51,7 @@ impl Canceller {
     }
 
     /// Cancels the call. When this returns, everything inside has been told, and a streamed answer is over; a call whose
-    /// answer is waited for ends when its task polls it, for which it is woken.
+    /// answer is waited for ends when its task polls it, for which it is woken. Where the first canceller was taken late, [see above](Self).
     pub fn cancel(&self) {
         self.0.cancel(CancelReason::Explicit);
     }

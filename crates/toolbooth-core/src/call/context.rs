@@ -186,6 +186,9 @@ impl CallContext {
     }
 
     /// The means by which the call's owner cancels it: see [`Canceller`].
+    ///
+    /// Taken before the call is made it cuts the call at once, from any thread. The first one of a call that is taken while the call is being made or
+    /// waits is noticed when the call is next polled.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller::new(self.attempt.signal())

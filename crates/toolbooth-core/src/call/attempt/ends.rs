@@ -71,7 +71,7 @@ impl Attempt {
         }
         match self.parent() {
             Some(link) => link.attempt.cancelled_outside(link.depth + 1),
-            None => self.cancelled_before(),
+            None => self.cancelled_untold(),
         }
     }
 
@@ -115,7 +115,6 @@ impl Attempt {
 
     /// Waits until the attempt is cut or over.
     pub(in crate::call) async fn gone(self: &Arc<Self>) {
-        self.join();
         self.be_told();
         loop {
             let told = self.rare().gone.notified();
@@ -128,8 +127,11 @@ impl Attempt {
         }
     }
 
-    /// Has the attempts that this one was forked from pass on when they are cut or over.
+    /// Has the owner, and the attempts that this one was forked from, pass on when it is cut or they are over.
     fn be_told(self: &Arc<Self>) {
+        // First: whoever takes a canceller from here on sees it, and has this attempt join.
+        self.rare();
+        self.join();
         let mut watched = self;
         while let Some(link) = watched.parent() {
             link.attempt.watch(watched);

@@ -2,8 +2,12 @@
 //!
 //! It is cut at depth 0, so that every layer is inside of it. Only an attempt that is no fork has an owner of its own: what stands
 //! inside of another attempt's layers is dropped by that one's outermost layer.
+//!
+//! Whoever takes a canceller looks whether the attempt has entered a layer, and whoever enters one looks for a canceller. Where that
+//! happens in the same moment each may miss the other, since a plain call is not to pay for a fence: so the attempt looks again whenever
+//! it is pending, as it must for a canceller that is taken while it waits, from this attempt or from another one of its call.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -32,7 +36,9 @@ impl Attempt {
     /// What cancels the call of this attempt.
     pub(in crate::call) fn signal(self: &Arc<Self>) -> Arc<Signal> {
         let signal = Arc::clone(self.call().shared().signal.get_or_init(Arc::default));
-        // A call that has not been made joins when it is: until then nobody else holds it.
+        // With the one in `rare`: either this sees that somebody is to be told, or that one sees the signal.
+        fence(Ordering::SeqCst);
+        // A call that has not been made joins when it is: until then nothing of it is to be cut.
         if self.depth.load(Ordering::Acquire) > 0 || self.rare.get().is_some() {
             self.join();
         }
@@ -58,11 +64,11 @@ impl Attempt {
         }
     }
 
-    /// An attempt that has not joined looks for itself.
-    pub(super) fn cancelled_before(&self) -> Option<CancelReason> {
-        match self.depth.load(Ordering::Acquire) {
-            0 => self.call().signal()?.reason(),
-            _ => None,
+    /// What the owner said, as long as it matters: an attempt that has not joined by now is not told.
+    pub(super) fn cancelled_untold(&self) -> Option<CancelReason> {
+        match self.has_ended() {
+            false => self.call().signal()?.reason(),
+            true => None,
         }
     }
 
@@ -96,8 +102,8 @@ impl Attempt {
         ends::cut_outside(self.cancelled.load(Ordering::Acquire), 1)
     }
 
-    pub(crate) fn poll_owner(&self, cx: &mut Context<'_>) -> Poll<CancelReason> {
-        let Some(owner) = self.owner() else {
+    pub(crate) fn poll_owner(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<CancelReason> {
+        let Some(owner) = self.owner_by_now() else {
             return Poll::Pending;
         };
         let mut waker = lock(&owner.waker);
@@ -115,8 +121,10 @@ impl Attempt {
     }
 
     /// Has an answer cut when the owner cancels, and at once if that has happened; nothing where nobody can.
-    pub(crate) fn cut_with_owner<C: Cut + 'static>(&self, answer: &Arc<C>) {
-        let Some(owner) = self.owner() else { return };
+    pub(crate) fn cut_with_owner<C: Cut + 'static>(self: &Arc<Self>, answer: &Arc<C>) {
+        let Some(owner) = self.owner_by_now() else {
+            return;
+        };
         let weak = Arc::downgrade(answer);
         lock(&owner.answers).push(weak);
         if self.cut_by_owner().is_some() {
@@ -133,9 +141,16 @@ impl Attempt {
         }
     }
 
-    /// Whether anybody can cancel it.
-    pub(crate) fn is_owned(&self) -> bool {
-        self.owner().is_some()
+    /// Whether anybody can cancel it, by now.
+    pub(crate) fn is_owned_by_now(self: &Arc<Self>) -> bool {
+        self.owner_by_now().is_some()
+    }
+
+    fn owner_by_now(self: &Arc<Self>) -> Option<&Owner> {
+        if self.owner().is_none() {
+            self.join();
+        }
+        self.owner()
     }
 
     fn owner(&self) -> Option<&Owner> {
@@ -148,5 +163,104 @@ impl Attempt {
 impl std::fmt::Debug for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Owner").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::call::{CallContext, Canceller, ToolCall};
+    use crate::seam::{End, Part};
+
+    fn poll_cut(part: &Part) -> Poll<CancelReason> {
+        part.poll_cut(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    fn end(part: Part) {
+        part.end(End::Complete, |_, _| ());
+    }
+
+    /// Taken by a thread that did not see the call entered yet, and which the call did not see.
+    fn taken_unseen(context: &CallContext) -> Canceller {
+        let shared = context.attempt_state().call().shared();
+        Canceller::new(Arc::clone(shared.signal.get_or_init(Arc::default)))
+    }
+
+    #[test]
+    fn one_taken_in_the_moment_of_entering_is_found_at_the_next_poll() {
+        let call = ToolCall::new("tool", ());
+        let context = call.context();
+        let part = context.enter();
+        let canceller = taken_unseen(context);
+        assert_eq!(poll_cut(&part), Poll::Pending);
+        canceller.cancel();
+        assert_eq!(poll_cut(&part), Poll::Ready(CancelReason::Explicit));
+        end(part);
+
+        let call = ToolCall::new("tool", ());
+        let context = call.context();
+        let part = context.enter();
+        taken_unseen(context).cancel();
+        assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
+        assert_eq!(poll_cut(&part), Poll::Ready(CancelReason::Explicit));
+        end(part);
+    }
+
+    /// Polled once after that it is woken.
+    #[test]
+    fn one_taken_in_the_moment_of_entering_wakes_who_was_polled_since() {
+        let call = ToolCall::new("tool", ());
+        let part = call.context().enter();
+        let canceller = taken_unseen(call.context());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let polled = part.poll_cut(&mut Context::from_waker(&waker));
+        assert_eq!(polled, Poll::Pending);
+        canceller.cancel();
+        assert!(woken.0.load(Ordering::Acquire));
+        end(part);
+    }
+
+    #[test]
+    fn one_taken_from_another_attempt_while_this_one_waits_is_found_at_the_next_poll() {
+        let first = ToolCall::new("tool", ());
+        let second = first.clone();
+        let part = second.context().enter();
+        assert_eq!(poll_cut(&part), Poll::Pending);
+        first.canceller().cancel();
+        assert_eq!(poll_cut(&part), Poll::Ready(CancelReason::Explicit));
+        end(part);
+    }
+
+    #[test]
+    fn it_does_nothing_to_a_call_that_ended_before_it_was_taken() {
+        let first = ToolCall::new("tool", ());
+        let second = first.clone();
+        end(second.context().enter());
+        first.canceller().cancel();
+        assert_eq!(second.context().cancel_reason(), None);
+    }
+
+    #[test]
+    fn a_call_that_a_tool_without_any_layer_makes_is_cancelled_with_it() {
+        let call = ToolCall::new("tool", ());
+        let canceller = call.canceller();
+        let child = call.context().child("other", ()).expect("not too deep");
+        canceller.cancel();
+        let reason = child.context().cancel_reason();
+        assert_eq!(reason, Some(CancelReason::Parent));
     }
 }

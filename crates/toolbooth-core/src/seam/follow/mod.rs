@@ -77,7 +77,7 @@ where
         let at = watch.cut_at().zip(Handle::try_current().ok());
         let owned = watch
             .context()
-            .is_some_and(|context| context.attempt_state().is_owned());
+            .is_some_and(|context| context.attempt_state().is_owned_by_now());
         let pair = Pair {
             source: Some(source),
             watch: Some(watch),
