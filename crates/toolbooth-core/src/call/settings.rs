@@ -143,6 +143,12 @@ impl Settings {
         Self { tool, more: None }
     }
 
+    /// Whether both say the same tool, and nothing else.
+    #[inline]
+    pub(super) fn is_only(&self, other: &Self) -> bool {
+        self.more.is_none() && other.more.is_none() && self.tool == other.tool
+    }
+
     #[inline]
     pub(super) fn more(&self) -> Option<&More> {
         self.more.as_deref()

@@ -60,6 +60,10 @@ impl Held {
         Self(AtomicU8::new(FREE))
     }
 
+    pub(super) fn reset(&self) {
+        self.0.store(FREE, Ordering::Relaxed);
+    }
+
     fn set(&self, held: bool) {
         if self.0.load(Ordering::Acquire) != GOT_THROUGH {
             self.0

@@ -117,6 +117,11 @@ impl Keep {
         Self(AtomicU64::new(0), AtomicU64::new(0))
     }
 
+    pub(super) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+        self.1.store(0, Ordering::Relaxed);
+    }
+
     /// Items above, drop-oldest and "there is one" below.
     fn set(&self, policy: KeepPolicy) {
         let items = u64::try_from(policy.max_items())

@@ -25,6 +25,11 @@ impl Slot {
             depth: AtomicU32::new(0),
         }
     }
+
+    pub(super) fn reset(&self) {
+        self.line.store(FREE, Ordering::Relaxed);
+        self.depth.store(0, Ordering::Relaxed);
+    }
 }
 
 // === impl Attempt ===

@@ -86,7 +86,7 @@ struct Origin {
 
 #[derive(Debug)]
 struct Call {
-    serial: u64,
+    serial: AtomicU64,
     started: AtomicMoment,
     attempts: AtomicU32,
     forked: AtomicBool,
@@ -163,7 +163,7 @@ impl Attempt {
         Self {
             settings,
             call: Call {
-                serial,
+                serial: AtomicU64::new(serial),
                 started: AtomicMoment::none(),
                 attempts: AtomicU32::new(0),
                 forked: AtomicBool::new(false),
@@ -220,7 +220,7 @@ impl Attempt {
     }
 
     pub(in crate::call) fn serial(&self) -> u64 {
-        self.call.serial
+        self.call.serial.load(Ordering::Relaxed)
     }
 
     pub(in crate::call) fn number(&self) -> u32 {

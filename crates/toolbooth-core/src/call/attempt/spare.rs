@@ -4,9 +4,9 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Attempt, Call, Held, Keep, OPEN, Slot, serial};
-use crate::call::clock::AtomicMoment;
+use super::{Attempt, Call, OPEN, Slot, serial};
 use crate::call::settings::Settings;
 
 thread_local! {
@@ -17,14 +17,18 @@ impl Attempt {
     /// The first attempt of a call.
     #[inline]
     pub(in crate::call) fn begin(settings: Settings) -> Arc<Self> {
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
-        if let Some(mut spare) = spare {
-            if let Some(attempt) = Arc::get_mut(&mut spare) {
-                attempt.renew(settings);
-                return spare;
+        let Some(mut spare) = SPARE.try_with(Cell::take).ok().flatten() else {
+            return Arc::new(Self::first(settings));
+        };
+        // Mostly the same tool is called again. To write another name takes a locked instruction.
+        if !spare.settings.is_only(&settings) {
+            match Arc::get_mut(&mut spare) {
+                Some(attempt) => attempt.settings = settings,
+                None => return Arc::new(Self::first(settings)),
             }
         }
-        Arc::new(Self::first(settings))
+        spare.renew();
+        spare
     }
 
     /// This handle of an attempt that is over is the last one.
@@ -37,11 +41,11 @@ impl Attempt {
         }
     }
 
-    /// As if it were made anew.
+    /// As if it were made anew, but for its settings.
     #[inline]
-    fn renew(&mut self, settings: Settings) {
+    fn renew(&self) {
         let Self {
-            settings: said,
+            settings: _,
             call:
                 Call {
                     serial: number_of_call,
@@ -66,24 +70,23 @@ impl Attempt {
             lines,
             rare: _,
         } = self;
-        *said = settings;
-        *number_of_call = serial();
-        *started = AtomicMoment::none();
-        *attempts.get_mut() = 0;
-        *forked.get_mut() = false;
-        *number.get_mut() = 0;
-        *depth.get_mut() = 0;
-        *timed.get_mut() = false;
-        *held = Held::free();
-        *ended.get_mut() = 0;
-        *closed.get_mut() = OPEN;
-        *cancelled.get_mut() = OPEN;
-        *reading = AtomicMoment::none();
-        *bound_at = AtomicMoment::none();
-        *bound_term.get_mut() = 0;
-        *keep = Keep::none();
-        *keeper.get_mut() = 0;
-        *lines = [Slot::free(), Slot::free()];
+        number_of_call.store(serial(), Relaxed);
+        started.set(None);
+        attempts.store(0, Relaxed);
+        forked.store(false, Relaxed);
+        number.store(0, Relaxed);
+        depth.store(0, Relaxed);
+        timed.store(false, Relaxed);
+        held.reset();
+        ended.store(0, Relaxed);
+        closed.store(OPEN, Relaxed);
+        cancelled.store(OPEN, Relaxed);
+        reading.set(None);
+        bound_at.set(None);
+        bound_term.store(0, Relaxed);
+        keep.reset();
+        keeper.store(0, Relaxed);
+        lines.iter().for_each(Slot::reset);
     }
 }
 
@@ -144,16 +147,18 @@ mod tests {
             |_| End::Dropped(CancelReason::CallerGone),
         ];
         for end in ends {
-            let first = ToolCall::new("a tool with a name", ());
-            let (used, id) = (memory(first.context()), first.context().id());
-            let parts = parts(first.context());
-            drop(first);
-            end_with(end, parts);
-            let next = ToolCall::new("tool", ());
-            assert_eq!(memory(next.context()), used);
-            assert_ne!(next.context().id(), id);
-            let anew = Attempt::first(Settings::new(Name::from("tool")));
-            assert_eq!(shown(next.context().attempt_state()), shown(&anew));
+            for name in ["tool", "a tool with another name"] {
+                let first = ToolCall::new("tool", ());
+                let (used, id) = (memory(first.context()), first.context().id());
+                let parts = parts(first.context());
+                drop(first);
+                end_with(end, parts);
+                let next = ToolCall::new(name, ());
+                assert_eq!(memory(next.context()), used);
+                assert_ne!(next.context().id(), id);
+                let anew = Attempt::first(Settings::new(Name::from(name)));
+                assert_eq!(shown(next.context().attempt_state()), shown(&anew));
+            }
         }
     }
 
