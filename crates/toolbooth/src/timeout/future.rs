@@ -4,8 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use toolbooth_core::{
     Bound, BoxError, CallContext, CancelReason, End, Moment, Part, Piece, ToolError, ToolResponse,
     Watch,
@@ -13,6 +12,7 @@ use toolbooth_core::{
 use tower_service::Service;
 
 use super::limits::Limited;
+use super::pending::Pending;
 use crate::shell::{Guarded, LayerWatch};
 
 pin_project! {
@@ -27,14 +27,13 @@ pin_project! {
         // Made when the call is first pending: one that need not wait has no timer, and no room for it.
         pending: Option<Pin<Box<Pending>>>,
     }
-}
 
-pin_project! {
-    struct Pending {
-        #[pin]
-        timer: Option<Sleep>,
-        // The limit that has struck, while the tool may still finish by itself.
-        struck: Option<Bound>,
+    impl<S: Service<R>, R> PinnedDrop for ResponseFuture<S, R> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(pending) = this.project().pending.take() {
+                Pending::retire(pending);
+            }
+        }
     }
 }
 
@@ -56,7 +55,7 @@ impl<S: Service<R>, R> ResponseFuture<S, R> {
     }
 
     fn struck(&self) -> Option<Bound> {
-        self.pending.as_ref()?.struck
+        self.pending.as_ref()?.struck()
     }
 
     /// Waits for the limit that strikes, and tells what is further in.
@@ -74,20 +73,19 @@ impl<S: Service<R>, R> ResponseFuture<S, R> {
                 none.insert(Pending::until(at))
             }
         };
-        while let Some(mut timer) = pending.as_mut().project().timer.as_pin_mut() {
-            ready!(poll_timer(timer.as_mut(), cx));
+        loop {
+            ready!(pending.as_mut().poll(cx));
             match watch.limits.look_at(Moment::now) {
                 // Signs of life have moved the limit since the timer was set.
-                Some(at) if at > Moment::now() => timer.reset(at.instant()),
+                Some(at) if at > Moment::now() => pending.as_mut().reset(at),
                 Some(_) => {
                     if let Some(struck) = watch.strike() {
                         return Poll::Ready(struck);
                     }
                 }
-                None => break,
+                None => return Poll::Pending,
             }
         }
-        Poll::Pending
     }
 }
 
@@ -173,42 +171,11 @@ where
     }
 }
 
-/// A tool that never waits is pending only for having used up the task's budget, and the timer must not be held
-/// back by that very budget.
-fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
-    std::pin::pin!(unconstrained(timer)).poll(cx)
-}
-
 impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("struck", &self.struck())
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Pending ===
-
-impl Pending {
-    fn until(at: Moment) -> Pin<Box<Self>> {
-        Box::pin(Self {
-            timer: Some(sleep_until(at.instant())),
-            struck: None,
-        })
-    }
-
-    /// The limit has struck, and the time that is left has this end, or none.
-    fn strike(self: Pin<&mut Self>, struck: Bound, end: Option<Moment>) {
-        let mut this = self.project();
-        this.timer.set(end.map(|end| sleep_until(end.instant())));
-        *this.struck = Some(struck);
-    }
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.project().timer.as_pin_mut() {
-            Some(timer) => poll_timer(timer, cx),
-            None => Poll::Pending,
-        }
     }
 }
 

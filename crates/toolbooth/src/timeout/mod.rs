@@ -104,7 +104,7 @@
 //! Outside a limit, the time spent waiting in line counts, as idle time, too; inside, the limits begin when the call is admitted.
 //!
 //! # Cost
-//! A call that is ready at once makes no timer; one that is pending has one, in an allocation of its own, where there is a limit. A sign of life reads the clock and stores it once for each idle limit around: no lock, no timer; where there is none, it is one load
+//! A call that is ready at once makes no timer; one that is pending has one, where there is a limit, in an allocation of its own that the thread keeps for the next such call. A sign of life reads the clock and stores it once for each idle limit around: no lock, no timer; where there is none, it is one load
 //! ([`progress`](crate::CallContext::progress) takes a lock all the same, to keep what it is told). The timer looks at the last one when it fires: it is reset at most twice in an idle
 //! period, however many there are. An idle limit or one on the first item costs a call four allocations, a grace one.
 //!
@@ -114,6 +114,7 @@
 mod future;
 mod layer;
 mod limits;
+mod pending;
 mod service;
 
 pub use future::{ResponseFuture, ResponseWatch};
