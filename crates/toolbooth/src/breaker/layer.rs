@@ -186,6 +186,17 @@ impl CircuitBreakerLayer {
         }
     }
 
+    /// The breaker of the usual call, where there is but one, and the generation in which it lets the call through.
+    #[inline]
+    pub(super) fn pass(&self, part: &Part) -> Option<(&Arc<Breaker>, u64)> {
+        match &self.breakers {
+            Breakers::One(breaker) if part.context().is_plain() => {
+                breaker.pass().map(|generation| (breaker, generation))
+            }
+            _ => None,
+        }
+    }
+
     /// The breaker of the call whose part this is, if it has one. What the user gave may panic, which ends the part.
     #[inline]
     pub(super) fn find(&self, part: Part) -> (Part, Found) {

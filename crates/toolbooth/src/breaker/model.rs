@@ -295,10 +295,10 @@ fn settings() -> impl Strategy<Value = Settings> {
         )
 }
 
-fn step_of_calls() -> impl Strategy<Value = Step> {
+fn step_of_calls(succeed: u32, fail: u32) -> impl Strategy<Value = Step> {
     let verdict = prop_oneof![
-        4 => Just(Verdict::Success),
-        4 => Just(Verdict::Failure),
+        succeed => Just(Verdict::Success),
+        fail => Just(Verdict::Failure),
         1 => Just(Verdict::None),
     ];
     prop_oneof![
@@ -316,7 +316,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Disable),
         2 => Just(Step::Reset),
     ];
-    prop_oneof![23 => step_of_calls(), 1 => by_hand]
+    prop_oneof![23 => step_of_calls(4, 4), 1 => by_hand]
 }
 
 proptest! {
@@ -335,9 +335,21 @@ proptest! {
     #[test]
     fn does_as_the_model_says_left_alone(
         settings in settings(),
-        steps in proptest::collection::vec(step_of_calls(), 100..250),
+        steps in proptest::collection::vec(step_of_calls(4, 4), 100..250),
     ) {
         compare(settings, steps)?;
+    }
+
+    /// A window of calls that is full, and closed: there the gate lets successes end without the rule, where they change nothing.
+    #[test]
+    fn does_as_the_model_says_while_most_succeed(
+        settings in settings(),
+        rate in 20..100_u32,
+        calls in 2..8_u32,
+        steps in proptest::collection::vec(step_of_calls(9, 3), 100..250),
+    ) {
+        let failures = Some((rate, Over::Calls(calls)));
+        compare(Settings { in_a_row: None, slow: None, failures, ..settings }, steps)?;
     }
 }
 

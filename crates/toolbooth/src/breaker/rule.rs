@@ -226,11 +226,14 @@ impl Rule {
     }
 
     pub(super) fn gate(&self) -> Gate {
-        let rates = self.failures.is_some() || self.slow.is_some();
+        let failures = self.failures.as_ref();
+        let is_clean = self.streak == 0
+            && self.slow.is_none()
+            && failures.is_none_or(|(_, window)| window.is_clean());
         Gate(
             self.generation << 2
                 | match self.phase {
-                    Phase::Closed if self.streak == 0 && !rates => Gate::CLEAN,
+                    Phase::Closed if is_clean => Gate::CLEAN,
                     Phase::Closed => Gate::CLOSED,
                     Phase::Open { .. } | Phase::HalfOpen { .. } => Gate::GUARDED,
                     Phase::Disabled => Gate::DISABLED,

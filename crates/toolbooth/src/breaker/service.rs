@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
@@ -38,6 +37,20 @@ impl<S> CircuitBreaker<S> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    /// Every call but the usual one.
+    #[cold]
+    fn entry(&self, part: Part) -> Result<ResponseWatch, (Part, ToolError)> {
+        let (part, breaker) = self.layer.find(part);
+        match breaker {
+            Ok(None) => Ok(ResponseWatch::uncounted(part)),
+            Ok(Some(breaker)) => match admit(&breaker, &part) {
+                Ok(generation) => Ok(ResponseWatch::admitted(part, &breaker, generation)),
+                Err(refusal) => Err((part, refusal)),
+            },
+            Err(refusal) => Err((part, refusal)),
+        }
+    }
 }
 
 impl<S, R> Service<R> for CircuitBreaker<S>
@@ -57,37 +70,26 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let (part, breaker) = self.layer.find(request.context().enter());
-        let admitted = match breaker {
-            Ok(None) => {
-                let watch = ResponseWatch::uncounted(part);
-                let guarded = Guarded::start_unless_cut(&mut self.inner, request, watch);
-                return ResponseFuture::new(guarded);
-            }
-            Ok(Some(breaker)) => admit(breaker, &part),
-            Err(refusal) => Err(refusal),
-        };
-        match admitted {
-            Ok((breaker, generation)) => {
-                let watch = ResponseWatch::admitted(part, breaker, generation);
-                ResponseFuture::new(Guarded::start(&mut self.inner, request, watch))
-            }
-            Err(refusal) => {
-                let watch = ResponseWatch::uncounted(part);
-                ResponseFuture::new(Guarded::refuse(refusal, watch))
-            }
+        let part = request.context().enter();
+        if let Some((breaker, generation)) = self.layer.pass(&part) {
+            let watch = ResponseWatch::admitted(part, breaker, generation);
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
+        ResponseFuture::new(match self.entry(part) {
+            Ok(watch) => Guarded::start_unless_cut(&mut self.inner, request, watch),
+            Err((part, refusal)) => Guarded::refuse(refusal, ResponseWatch::uncounted(part)),
+        })
     }
 }
 
 /// Has the breaker let a call through, in that generation; or the refusal.
-fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<(Arc<Breaker>, u64), ToolError> {
+fn admit(breaker: &Breaker, part: &Part) -> Result<u64, ToolError> {
     // First of all: such a call is no probe.
     if let Some(refusal) = not_to_start(part) {
         return Err(refusal);
     }
     match breaker.admit(|| part.now()) {
-        Ok(generation) => Ok((breaker, generation)),
+        Ok(generation) => Ok(generation),
         Err(Refused { retry_after }) => {
             let context = part.context();
             tracing::debug!(tool = context.tool(), call_id = %context.id(), ?retry_after, "refused: the circuit is open");

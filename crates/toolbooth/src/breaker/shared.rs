@@ -17,8 +17,9 @@ use super::rule::{BreakerState, Change, Gate, Refused, Rule, Verdict};
 use crate::shell::sync::atomic::{AtomicU64, Ordering};
 use crate::shell::sync::{Arc, Mutex, lock};
 
-/// A circuit breaker.
+/// A circuit breaker. The gate, at which every call looks, lies beside the count of the handles.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Breaker {
     gate: AtomicU64,
     locked: Mutex<Locked>,
@@ -111,9 +112,15 @@ impl Breaker {
         &self.listeners
     }
 
+    /// The generation, where every call is let through.
+    #[inline]
+    pub(super) fn pass(&self) -> Option<u64> {
+        self.gate().is_free()
+    }
+
     /// Lets a call through, and gives the generation in which it was; or refuses it.
     pub(super) fn admit(&self, now: impl FnOnce() -> Moment) -> Result<u64, Refused> {
-        match self.gate().is_free() {
+        match self.pass() {
             Some(generation) => Ok(generation),
             None => self.locked(|rule| rule.admit(now())),
         }

@@ -60,6 +60,15 @@ impl Window {
         }
     }
 
+    /// Whether one more call that is no hit changes nothing: it takes the place of another one.
+    pub(super) fn is_clean(&self) -> bool {
+        match self {
+            Self::Calls(ring) => ring.is_clean(),
+            // The call counts in its own part of the time.
+            Self::Time(_) => false,
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         match self {
             Self::Calls(ring) => ring.clear(),
@@ -89,6 +98,10 @@ impl Ring {
         *word = if hit { *word | bit } else { *word & !bit };
         self.next = (self.next + 1) % self.size;
         self.counts
+    }
+
+    fn is_clean(&self) -> bool {
+        self.counts.hits == 0 && self.counts.calls == u64::from(self.size)
     }
 
     fn clear(&mut self) {
