@@ -23,7 +23,10 @@ use crate::shell::sync::atomic::{AtomicUsize, Ordering};
 use crate::shell::sync::{Arc, Mutex, MutexGuard, lock};
 
 /// A limit and those who wait for it, shared by all clones of a layer.
+///
+/// In this order: what every call looks at lies beside the count of the handles, so that threads which share it fetch it at once.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Line<R> {
     rule: R,
     queued: AtomicUsize,
