@@ -1,7 +1,8 @@
 //! Who of those who wait is next: rules without wakers, locks or clocks. Tickets in, next ticket out.
 //!
 //! Invariants:
-//! 1. The list of all who wait is in the order in which they came: the first of it is who waits longest.
+//! 1. The list of all who wait, kept where the order asks for who waits longest, is in the order in which they came: that is the
+//!    first of it.
 //! 2. With classes, everybody who waits is in exactly one of them.
 //! 3. Those of one key and one class are served in the order in which they came, so that who waits longest of all is
 //!    the first of its key: an aged one is never taken from the middle.

@@ -43,9 +43,13 @@ struct Model {
 impl Rules {
     fn queue(self) -> Queue<u64> {
         let mut queue = Queue::new();
+        self.reorder(&mut queue);
+        queue
+    }
+
+    fn reorder(self, queue: &mut Queue<u64>) {
         let classes = (self.priority || self.fair).then(|| Classes::new(self.fair));
         queue.reorder(classes, self.aging.map(Duration::from_nanos));
-        queue
     }
 
     fn who(self, now: u64, cost: u64, priority: i32, key: usize) -> Who {
@@ -217,6 +221,54 @@ proptest! {
 }
 
 proptest! {
+    /// The order is changed while many wait: who is next is who it is among all of them, in the order in which they came.
+    #[test]
+    fn who_waits_is_taken_along_into_another_order(
+        changes in prop::collection::vec((any::<bool>(), prop::option::of(0_u64..50), steps()), 1..6),
+    ) {
+        let (mut queue, mut waiting) = (Queue::new(), Vec::<(Ticket, Who, u64)>::new());
+        let (mut now, mut came) = (1, 0);
+        for (priority, aging, steps) in changes {
+            let rules = Rules { priority, fair: false, aging };
+            rules.reorder(&mut queue);
+            for step in steps {
+                let next = queue.first(Moment::from_nanos(now)).map(|(ticket, _)| ticket);
+                let aged = |who: &Who| aging.is_some_and(|aging| who.since.as_nanos() + aging <= now);
+                let first = match waiting.first() {
+                    Some((_, who, _)) if !priority || aged(who) => waiting.first(),
+                    _ => waiting.iter().rev().max_by_key(|(_, who, _)| who.priority),
+                };
+                prop_assert_eq!(next, first.map(|(ticket, ..)| *ticket));
+                let told_by: Vec<u64> = waiting.iter().map(|(.., told_by)| *told_by).collect();
+                prop_assert_eq!(queue.iter().copied().collect::<Vec<_>>(), told_by);
+                let gone = match step {
+                    Step::Push { cost, priority, .. } => {
+                        came += 1;
+                        let who = Who { priority, ..Who::first_come(Moment::from_nanos(now), cost) };
+                        waiting.push((queue.push(who.clone(), came), who, came));
+                        continue;
+                    }
+                    Step::Pass(time) => {
+                        now += time;
+                        continue;
+                    }
+                    Step::Serve => next,
+                    Step::Leave(place) => {
+                        let place = place.checked_rem(waiting.len());
+                        place.map(|place| waiting[place].0)
+                    }
+                };
+                if let Some(gone) = gone {
+                    prop_assert!(queue.leave(gone).is_some());
+                    waiting.retain(|(ticket, ..)| *ticket != gone);
+                }
+            }
+        }
+        let heavy = waiting.iter().filter(|(_, who, _)| who.cost > 2);
+        let heavy: Vec<u64> = heavy.map(|(.., told_by)| *told_by).collect();
+        prop_assert_eq!(queue.expel(2), heavy);
+    }
+
     /// Of two keys that always have somebody in line, neither gets ahead of its share by more than the largest cost of each
     /// (Golestani, theorem 1).
     #[test]

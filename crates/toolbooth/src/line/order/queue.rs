@@ -3,7 +3,7 @@ use std::time::Duration;
 use toolbooth_core::{Moment, Name};
 
 use super::Classes;
-use super::slots::{All, Slot, Slots, Standing, Ticket};
+use super::slots::{All, Slots, Standing, Ticket};
 
 /// What an order knows of one who waits.
 #[derive(Debug, Clone)]
@@ -22,7 +22,9 @@ pub(in crate::line) struct Who {
 #[derive(Debug)]
 pub(in crate::line) struct Queue<T> {
     slots: Slots<T>,
-    waiting: All,
+    /// All, where the order asks for who waits longest. Elsewhere there is none to keep: whoever leaves it writes to both of its
+    /// neighbours, which are far from each other in memory where they are not served one after the other.
+    waiting: Option<All>,
     len: usize,
     cost: u64,
     aging: Option<Duration>,
@@ -51,7 +53,7 @@ impl<T> Queue<T> {
     pub(in crate::line) const fn new() -> Self {
         Self {
             slots: Slots::new(),
-            waiting: All::new(),
+            waiting: Some(All::new()),
             len: 0,
             cost: 0,
             aging: None,
@@ -61,13 +63,12 @@ impl<T> Queue<T> {
 
     /// Another order, for those who wait already, too; what their calls say of themselves was looked at, or not, when they came.
     pub(in crate::line) fn reorder(&mut self, classes: Option<Classes>, aging: Option<Duration>) {
+        let waiting = self.slots.waiting();
+        self.waiting = (classes.is_none() || aging.is_some()).then(All::new);
         self.aging = aging;
         self.classes = classes;
-        if let Some(classes) = &mut self.classes {
-            let waiting: Vec<Ticket> = self.waiting.iter(&self.slots).map(|(one, _)| one).collect();
-            for ticket in waiting {
-                classes.push(&mut self.slots, ticket);
-            }
+        for ticket in waiting {
+            self.line_up(ticket);
         }
     }
 
@@ -91,11 +92,17 @@ impl<T> Queue<T> {
         self.len += 1;
         self.cost = self.cost.saturating_add(who.cost);
         let ticket = self.slots.take(who, told_by);
-        self.waiting.push(&mut self.slots, ticket);
+        self.line_up(ticket);
+        ticket
+    }
+
+    fn line_up(&mut self, ticket: Ticket) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.push(&mut self.slots, ticket);
+        }
         if let Some(classes) = &mut self.classes {
             classes.push(&mut self.slots, ticket);
         }
-        ticket
     }
 
     /// Whose turn it is, and what that takes.
@@ -106,7 +113,7 @@ impl<T> Queue<T> {
                 return classes.first(&self.slots);
             }
         }
-        let (oldest, waiting) = self.waiting.first(&self.slots)?;
+        let (oldest, waiting) = self.waiting?.first(&self.slots)?;
         Some((oldest, waiting.cost))
     }
 
@@ -124,7 +131,7 @@ impl<T> Queue<T> {
     pub(in crate::line) fn turns_at(&self) -> Option<Moment> {
         self.classes.as_ref()?;
         let aging = self.aging?;
-        let (_, oldest) = self.waiting.first(&self.slots)?;
+        let (_, oldest) = self.waiting?.first(&self.slots)?;
         oldest.since.after(aging)
     }
 
@@ -160,21 +167,23 @@ impl<T> Queue<T> {
 
     /// By what all who wait are told, in the order in which they came.
     pub(in crate::line) fn iter(&self) -> impl Iterator<Item = &T> {
-        let waiting = self.waiting.iter(&self.slots);
-        waiting.filter_map(|(_, waiting)| waiting.told_by.as_ref())
+        let waiting = self.slots.waiting().into_iter();
+        waiting.filter_map(|ticket| self.slots.get(ticket)?.told_by.as_ref())
     }
 
     /// None of those who want more than `most` will be served.
     pub(in crate::line) fn expel(&mut self, most: u64) -> Vec<T> {
-        let heavy = |(ticket, waiting): (Ticket, &Slot<T>)| (waiting.cost > most).then_some(ticket);
-        let heavy: Vec<Ticket> = self.waiting.iter(&self.slots).filter_map(heavy).collect();
+        let mut heavy = self.slots.waiting();
+        heavy.retain(|ticket| self.slots.get(*ticket).is_some_and(|slot| slot.cost > most));
         let expel = |ticket| self.end(ticket, Standing::Expelled);
         heavy.into_iter().filter_map(expel).collect()
     }
 
     fn end(&mut self, ticket: Ticket, standing: Standing) -> Option<T> {
         let told_by = self.slots.end(ticket, standing)?;
-        self.waiting.remove(&mut self.slots, ticket);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.remove(&mut self.slots, ticket);
+        }
         if let Some(classes) = &mut self.classes {
             classes.remove(&mut self.slots, ticket, standing == Standing::Served);
         }

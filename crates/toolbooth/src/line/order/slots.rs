@@ -147,6 +147,19 @@ impl<T> Slots<T> {
         }
     }
 
+    /// All who wait, in the order in which they came: looks at every place.
+    pub(super) fn waiting(&self) -> Vec<Ticket> {
+        let waits = |(place, slot): (u32, &Slot<T>)| {
+            (slot.standing == Standing::Waits).then_some((slot.arrival, Ticket(place)))
+        };
+        let mut waiting: Vec<_> = (0..)
+            .zip(self.blocks.iter().flatten())
+            .filter_map(waits)
+            .collect();
+        waiting.sort_unstable_by_key(|(arrival, _)| *arrival);
+        waiting.into_iter().map(|(_, ticket)| ticket).collect()
+    }
+
     fn len(&self) -> usize {
         let last = self.blocks.last().map_or(0, Vec::len);
         self.blocks.len().saturating_sub(1) * BLOCK + last
@@ -221,16 +234,6 @@ impl<const SORT: usize> List<SORT> {
             Some(link) => link.before = before,
             None => self.last = before,
         }
-    }
-
-    pub(super) fn iter<T>(self, slots: &Slots<T>) -> impl Iterator<Item = (Ticket, &Slot<T>)> {
-        let mut place = self.first;
-        std::iter::from_fn(move || {
-            let ticket = Ticket(place);
-            let slot = slots.get(ticket)?;
-            place = slot.links[SORT].next;
-            Some((ticket, slot))
-        })
     }
 }
 
