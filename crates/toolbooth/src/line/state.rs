@@ -1,8 +1,8 @@
 //! Invariants:
-//! 1. Whoever waits counts in `queued` before it looks at the rule for the last time, and whoever
-//!    gives back does so before it looks at `queued`, both `SeqCst`: so either the waiter finds
+//! 1. Whoever waits sets `awaited` before it looks at the rule for the last time, and whoever
+//!    gives back does so before it looks at `awaited`, both `SeqCst`: so either the waiter finds
 //!    what was given back, or the giver finds the waiter, and grants it under the lock. No wakeup is lost.
-//! 2. Who comes while `queued` is not 0 takes nothing past the order of the line: it lines up, and is admitted then if it is next.
+//! 2. Who comes while `awaited` is set takes nothing past the order of the line: it lines up, and is admitted then if it is next.
 //! 3. A ticket waits until it is served or expelled: that happens once, and its holder is woken then. Only its holder gives it back.
 //! 4. Wakers are called, and dropped, after the lock is let go; what users gave is called without it, too.
 //! 5. Whatever makes somebody else the first, or more of the limit free, grants as long as the first is admitted:
@@ -19,7 +19,7 @@ use toolbooth_core::Moment;
 use super::driver::Drivers;
 use super::order::{MOST, Order, Queue, Standing, Ticket, Who};
 use super::{DEFAULT_QUEUE_CAPACITY, Rule};
-use crate::shell::sync::atomic::{AtomicUsize, Ordering};
+use crate::shell::sync::atomic::{AtomicBool, Ordering};
 use crate::shell::sync::{Arc, Mutex, MutexGuard, lock};
 
 /// A limit and those who wait for it, shared by all clones of a layer.
@@ -29,7 +29,8 @@ use crate::shell::sync::{Arc, Mutex, MutexGuard, lock};
 #[repr(C)]
 pub(crate) struct Line<R> {
     rule: R,
-    queued: AtomicUsize,
+    /// Whether anybody waits, or looks for the last time. Written under the lock alone.
+    awaited: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -70,7 +71,7 @@ impl<R: Rule> Line<R> {
         state.set(settings);
         Self {
             rule,
-            queued: AtomicUsize::new(0),
+            awaited: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -131,13 +132,13 @@ impl<R: Rule> Line<R> {
 
     /// Takes without waiting; never past somebody who waits.
     pub(crate) fn try_admit(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool {
-        self.queued.load(Ordering::SeqCst) == 0 && self.rule.admit(cost, now)
+        !self.awaited.load(Ordering::SeqCst) && self.rule.admit(cost, now)
     }
 
     /// Gives back, to whoever is next if somebody waits.
     pub(crate) fn refund(&self, cost: u64) {
         self.rule.refund(cost);
-        if self.queued.load(Ordering::SeqCst) > 0 {
+        if self.awaited.load(Ordering::SeqCst) {
             let state = self.lock();
             let most = match state.waiting.is_uniform() {
                 true => cost,
@@ -154,7 +155,7 @@ impl<R: Rule> Line<R> {
     /// The last look before lining up: `true` takes. Otherwise [`enqueue`](Self::enqueue) or [`settle`](Self::settle) follows.
     pub(super) fn last_look(&self, state: &State, cost: u64, now: Moment) -> bool {
         if state.waiting.is_empty() {
-            self.queued.store(1, Ordering::SeqCst);
+            self.awaited.store(true, Ordering::SeqCst);
             if self.rule.admit(cost, || now) {
                 self.settle(state);
                 return true;
@@ -188,9 +189,13 @@ impl<R: Rule> Line<R> {
         }
     }
 
-    /// Publishes how many wait.
+    /// Publishes whether anybody waits.
     pub(super) fn settle(&self, state: &State) {
-        self.queued.store(state.waiting.len(), Ordering::SeqCst);
+        let awaited = !state.waiting.is_empty();
+        // Mostly it stays so, and a store that all threads see in one order waits for all others before it.
+        if self.awaited.load(Ordering::Relaxed) != awaited {
+            self.awaited.store(awaited, Ordering::SeqCst);
+        }
     }
 
     /// Admits the first in line if the rule does.
