@@ -37,6 +37,7 @@ impl Attempt {
     }
 
     /// Ends the outermost part; `alone` where nobody else holds the attempt, so that there is nobody to race with or to tell.
+    #[inline]
     pub(crate) fn close(&self, outcome: Outcome, alone: bool) {
         if alone {
             self.ended

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Attempt;
+use super::{Attempt, Shared};
 use crate::answer::{Checkpointed, Content, Displaced, KeepPolicy, MAX_CHECKPOINT, Partials};
 use crate::sync::lock;
 
@@ -102,11 +102,17 @@ impl Attempt {
         )
     }
 
+    #[inline]
     pub(super) fn end_partials(&self) {
         if let Some(shared) = self.call().shared.get() {
-            let ended = lock(&shared.partials).end(self.number.load(Ordering::Acquire));
-            drop(ended);
+            self.end_shared(shared);
         }
+    }
+
+    #[cold]
+    fn end_shared(&self, shared: &Shared) {
+        let ended = lock(&shared.partials).end(self.number.load(Ordering::Acquire));
+        drop(ended);
     }
 }
 
