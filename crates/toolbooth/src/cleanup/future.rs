@@ -1,17 +1,13 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::task::JoinHandle;
-use tokio::time::{Timeout, timeout};
-use toolbooth_core::{BoxError, CallContext, End, Part, ToolError, ToolResponse, Watch};
+use toolbooth_core::{BoxError, CallContext, End, Part, RunHooks, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
-use super::CleanupLayer;
-use super::tracker::Runner;
+use super::runner::Runner;
 use crate::shell::{Guarded, LayerWatch};
 
 pin_project! {
@@ -31,7 +27,7 @@ pin_project! {
 
 /// An answer that waits for the hooks.
 struct Waits<T> {
-    hooks: Arc<Waiting>,
+    runner: Arc<Runner>,
     answer: Option<T>,
 }
 
@@ -43,21 +39,6 @@ type Answer<S, R> =
 pub struct ResponseWatch {
     part: Part,
     runner: Option<Arc<Runner>>,
-    waiting: Option<Arc<Waiting>>,
-}
-
-/// Where the end leaves word of the hooks that it started, for the future that waits for them.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    limit: Duration,
-    hooks: Mutex<Option<Running>>,
-}
-
-/// The task that runs the hooks; with a timer from the first poll on, which is on a runtime where the end may not be.
-#[derive(Debug)]
-enum Running {
-    Left(JoinHandle<()>),
-    Timed(Pin<Box<Timeout<JoinHandle<()>>>>),
 }
 
 // === impl ResponseFuture ===
@@ -67,17 +48,18 @@ where
     S: Service<R>,
     S::Response: ToolResponse,
 {
+    #[inline(always)]
     pub(super) fn new(
         guarded: Guarded<S, R, ResponseWatch>,
-        waiting: Option<Arc<Waiting>>,
+        waits_for: Option<Arc<Runner>>,
     ) -> Self {
-        let waits = |hooks| {
+        let waits = |runner| {
             let answer = None;
-            Box::new(Waits { hooks, answer })
+            Box::new(Waits { runner, answer })
         };
         Self {
             guarded,
-            waits: waiting.map(waits),
+            waits: waits_for.map(waits),
         }
     }
 }
@@ -99,7 +81,7 @@ where
         if waits.answer.is_none() {
             waits.answer = Some(ready!(this.guarded.poll(cx)));
         }
-        ready!(waits.hooks.poll(cx));
+        ready!(waits.runner.poll_hooks(cx));
         match waits.answer.take() {
             Some(answer) => Poll::Ready(answer),
             None => Poll::Pending,
@@ -120,17 +102,8 @@ where
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    #[inline(always)]
-    pub(super) fn new(part: Part, layer: &CleanupLayer) -> Self {
-        Self {
-            part,
-            runner: layer.runner.clone(),
-            waiting: layer.wait.map(|limit| Arc::new(Waiting::new(limit))),
-        }
-    }
-
-    pub(super) fn waiting(&self) -> Option<Arc<Waiting>> {
-        self.waiting.clone()
+    pub(super) const fn new(part: Part, runner: Option<Arc<Runner>>) -> Self {
+        Self { part, runner }
     }
 }
 
@@ -147,11 +120,7 @@ impl Watch for ResponseWatch {
 
     #[inline(always)]
     fn on_end(self, end: End<'_>) {
-        let Self {
-            part,
-            runner,
-            waiting,
-        } = self;
+        let Self { part, runner } = self;
         part.end(end, |part, end| {
             let Some(runner) = runner else { return };
             part.count_blocking(|| runner.tracker().orphan());
@@ -160,36 +129,7 @@ impl Watch for ResponseWatch {
             if hooks.is_empty() {
                 return;
             }
-            let running = runner.run(hooks, context.cleanup_end(end.outcome()));
-            if let (Some(waiting), Some(running)) = (waiting, running) {
-                waiting.leave(running);
-            }
+            runner.run_hooks(hooks, context.cleanup_end(end.outcome()));
         });
-    }
-}
-
-// === impl Waiting ===
-
-impl Waiting {
-    fn new(limit: Duration) -> Self {
-        let hooks = Mutex::default();
-        Self { limit, hooks }
-    }
-
-    fn leave(&self, hooks: JoinHandle<()>) {
-        *self.hooks.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running::Left(hooks));
-    }
-
-    /// Ready at once where the end has not come with the head of the answer.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut running = match hooks.take() {
-            None => return Poll::Ready(()),
-            Some(Running::Left(task)) => Box::pin(timeout(self.limit, task)),
-            Some(Running::Timed(running)) => running,
-        };
-        let done = running.as_mut().poll(cx).map(|_| ());
-        *hooks = Some(Running::Timed(running));
-        done
     }
 }

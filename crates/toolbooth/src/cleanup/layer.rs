@@ -4,7 +4,8 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::Cleanup;
-use super::tracker::{DrainReport, Runner, Tracker};
+use super::runner::Runner;
+use super::tracker::{DrainReport, Tracker};
 
 /// Runs what calls registered with [`on_cleanup`](crate::CallContext::on_cleanup). See the [module](super).
 #[derive(Debug, Clone)]
@@ -83,6 +84,16 @@ impl CleanupLayer {
             Some(tracker) => tracker.drain(limit).await,
             None => DrainReport::default(),
         }
+    }
+
+    /// Who runs the hooks of a call that comes now.
+    #[inline(always)]
+    pub(super) fn runner_of_call(&self) -> Option<Arc<Runner>> {
+        let runner = self.runner.as_ref()?;
+        Some(match self.wait {
+            Some(limit) => Arc::new(runner.with_wait(limit)),
+            None => Arc::clone(runner),
+        })
     }
 
     fn tracker(&self) -> Option<&Tracker> {

@@ -63,6 +63,7 @@ mod future;
 #[doc = include_str!("../../docs/cleanup.md")]
 pub mod guide {}
 mod layer;
+mod runner;
 mod service;
 mod tracker;
 

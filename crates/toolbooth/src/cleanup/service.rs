@@ -55,15 +55,17 @@ where
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context();
-        let watch = ResponseWatch::new(context.enter(), &self.layer);
+        let part = context.enter();
         if let Some(runner) = &self.layer.runner {
             context.run_hooks_with(runner);
         }
-        let waiting = watch.waiting();
+        let runner = self.layer.runner_of_call();
+        let waits_for = self.layer.wait.and_then(|_| runner.clone());
+        let watch = ResponseWatch::new(part, runner);
         let guarded = match self.layer.is_closed() {
             true => Guarded::refuse(ToolError::cancelled(CancelReason::Shutdown), watch),
             false => Guarded::start_unless_cut(&mut self.inner, request, watch),
         };
-        ResponseFuture::new(guarded, waiting)
+        ResponseFuture::new(guarded, waits_for)
     }
 }

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use toolbooth_core::{CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, RunHooks, Tally};
+use toolbooth_core::{CleanupEnd, Hooks, Tally};
 
 /// How long a hook that is told to stop may take to notice, before it counts as one that cannot be stopped.
 const STOP: Duration = Duration::from_millis(10);
@@ -46,13 +46,6 @@ pub(super) struct Count {
     abandoned: AtomicU64,
 }
 
-/// Runs hooks, each for so long.
-#[derive(Debug)]
-pub(super) struct Runner {
-    tracker: Arc<Tracker>,
-    limit: Duration,
-}
-
 /// Counts for a batch of hooks.
 struct Counting(Arc<Count>);
 
@@ -77,7 +70,13 @@ impl Tracker {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn run(&self, hooks: Hooks, end: CleanupEnd, limit: Duration) -> Option<JoinHandle<()>> {
+    /// Runs them on a task of their own, each for so long; `None` where there is no runtime for it, and they are abandoned.
+    pub(super) fn run(
+        &self,
+        hooks: Hooks,
+        end: CleanupEnd,
+        limit: Duration,
+    ) -> Option<JoinHandle<()>> {
         let runtime = hooks.runtime();
         let stop = self.stop().clone();
         let run = hooks.run(
@@ -137,41 +136,6 @@ impl Tracker {
             }
         }
         self.report_with(self.tasks.len() + self.orphans.len())
-    }
-}
-
-// === impl Runner ===
-
-impl Runner {
-    pub(super) fn with_limit(&self, limit: Duration) -> Self {
-        let tracker = Arc::clone(&self.tracker);
-        Self { tracker, limit }
-    }
-
-    pub(super) fn tracker(&self) -> &Tracker {
-        &self.tracker
-    }
-
-    /// Runs them on a task of their own; `None` where there is no runtime for it, and they are abandoned.
-    pub(super) fn run(&self, hooks: Hooks, end: CleanupEnd) -> Option<JoinHandle<()>> {
-        self.tracker.run(hooks, end, self.limit)
-    }
-}
-
-impl Default for Runner {
-    fn default() -> Self {
-        Self {
-            tracker: Arc::new(Tracker::new()),
-            limit: DEFAULT_HOOK_LIMIT,
-        }
-    }
-}
-
-/// For calls whose end comes late, since the task that they run on outlives them.
-impl RunHooks for Runner {
-    fn run_hooks(&self, hooks: Hooks, end: CleanupEnd) {
-        // Nobody waits for them but a drain.
-        drop(self.run(hooks, end));
     }
 }
 

@@ -40,7 +40,7 @@ impl<S> ConcurrencyLimit<S> {
     }
 
     /// Takes a permit of this line for the usual call, where there is one and nothing else to look at.
-    #[inline]
+    #[inline(always)]
     fn admit(&self, part: &Part) -> Option<&Arc<Line<Permits>>> {
         let line = self.limits.as_ref()?.only()?;
         (part.context().is_plain() && line.try_admit(1, || part.now())).then_some(line)

@@ -44,7 +44,7 @@ impl<S> RateLimit<S> {
     }
 
     /// Takes a token for the usual call, where there is one and nothing else to look at.
-    #[inline]
+    #[inline(always)]
     fn admit(&self, context: &CallContext, part: Option<&Part>) -> bool {
         let line = self.limits.as_ref().and_then(Limits::only);
         let now = || part.map_or_else(|| context.now(), Part::now);
