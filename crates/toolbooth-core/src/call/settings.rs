@@ -143,9 +143,9 @@ impl Settings {
         Self { tool, more: None }
     }
 
-    /// Whether both say the same tool, and nothing else.
+    /// Whether both name the same tool, and say nothing else.
     #[inline]
-    pub(super) fn is_only(&self, other: &Self) -> bool {
+    pub(super) fn says_only_the_same(&self, other: &Self) -> bool {
         self.more.is_none() && other.more.is_none() && self.tool == other.tool
     }
 

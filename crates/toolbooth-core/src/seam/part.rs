@@ -180,6 +180,7 @@ impl Part {
         reason = "called for its effect; the reason is there for who wants it"
     )]
     pub fn cancel_dropped(&self) -> CancelReason {
+        self.context.attempt_state().hear_owner();
         let outside = self.context.attempt_state().cancelled_outside(self.depth());
         outside.unwrap_or_else(|| {
             self.cancel(CancelReason::CallerGone);

@@ -1,7 +1,9 @@
 //! How an attempt is cut and how it ends, and who waits for that.
 
+use std::future::poll_fn;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 
 use super::Attempt;
 use crate::call::canceller::Signal;
@@ -38,12 +40,14 @@ impl Attempt {
 
     /// Ends the outermost part; `alone` where nobody else holds the attempt, so that there is nobody to race with or to tell.
     #[inline]
-    pub(crate) fn close(&self, outcome: Outcome, alone: bool) {
+    pub(crate) fn close(self: &Arc<Self>, outcome: Outcome, alone: bool) {
         if alone {
             self.ended
                 .store(ENDED | u32::from(outcome_code(outcome)), Ordering::Release);
             return self.end_partials();
         }
+        // What the owner has said by now stays said.
+        self.hear_owner();
         let before = self
             .ended
             .swap(ENDED | u32::from(outcome_code(outcome)), Ordering::AcqRel);
@@ -121,10 +125,18 @@ impl Attempt {
             let told = self.rare().gone.notified();
             let mut told = std::pin::pin!(told);
             told.as_mut().enable();
+            poll_fn(|cx| {
+                // Where nobody could cancel it when the wait began, it looks again at each poll, as its layers do.
+                self.hear_owner();
+                match self.is_gone() {
+                    true => Poll::Ready(()),
+                    false => told.as_mut().poll(cx),
+                }
+            })
+            .await;
             if self.is_gone() {
                 return;
             }
-            told.await;
         }
     }
 

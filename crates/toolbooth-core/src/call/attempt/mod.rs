@@ -202,7 +202,7 @@ impl Attempt {
     fn rare(&self) -> &Rare {
         let rare = self.rare.get_or_init(Box::default);
         self.ended.fetch_or(RARE, Ordering::AcqRel);
-        // With the fence in `tell`: either this side sees a cut, or that side sees the waiter.
+        // With the fence in `tell`: either this side sees a cut, or that side sees the waiter; and so with the one in `signal`.
         fence(Ordering::SeqCst);
         rare
     }

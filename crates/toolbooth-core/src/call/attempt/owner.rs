@@ -64,7 +64,7 @@ impl Attempt {
         }
     }
 
-    /// What the owner said, as long as it matters: an attempt that has not joined by now is not told.
+    /// What the owner said, where the attempt has not joined yet; one that had not heard of it at its end never does.
     pub(super) fn cancelled_untold(&self) -> Option<CancelReason> {
         match self.has_ended() {
             false => self.call().signal()?.reason(),
@@ -147,10 +147,15 @@ impl Attempt {
     }
 
     fn owner_by_now(self: &Arc<Self>) -> Option<&Owner> {
+        self.hear_owner();
+        self.owner()
+    }
+
+    /// Joins, where nobody could cancel the call when it began: what the owner has said by now it says, too, from here on.
+    pub(crate) fn hear_owner(self: &Arc<Self>) {
         if self.owner().is_none() {
             self.join();
         }
-        self.owner()
     }
 
     fn owner(&self) -> Option<&Owner> {
@@ -168,12 +173,14 @@ impl std::fmt::Debug for Owner {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
     use std::task::{Wake, Waker};
 
     use super::*;
     use crate::call::{CallContext, Canceller, ToolCall};
+    use crate::error::ToolError;
     use crate::seam::{End, Part};
 
     fn poll_cut(part: &Part) -> Poll<CancelReason> {
@@ -252,6 +259,64 @@ mod tests {
         end(second.context().enter());
         first.canceller().cancel();
         assert_eq!(second.context().cancel_reason(), None);
+    }
+
+    #[test]
+    fn a_later_attempt_without_any_layer_finds_out_when_it_is_polled_and_is_woken_from_then_on() {
+        for polls_between in [false, true] {
+            let first = ToolCall::new("tool", ());
+            let second = first.clone();
+            let context = second.context().clone();
+            let mut gone = pin!(context.cancelled());
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut cx = Context::from_waker(&waker);
+            assert!(gone.as_mut().poll(&mut cx).is_pending());
+            let canceller = first.canceller();
+            if polls_between {
+                assert!(gone.as_mut().poll(&mut cx).is_pending());
+            }
+            canceller.cancel();
+            assert_eq!(woken.0.load(Ordering::Acquire), polls_between);
+            assert!(gone.as_mut().poll(&mut cx).is_ready());
+        }
+    }
+
+    #[test]
+    fn a_reason_that_was_seen_is_there_after_the_end() {
+        let ends: [fn(&mut ToolError) -> End<'_>; 3] = [
+            |_| End::Dropped(CancelReason::CallerGone),
+            |error| End::Failed(error),
+            |_| End::Complete,
+        ];
+        for end in ends {
+            let first = ToolCall::new("tool", ());
+            let second = first.clone();
+            let context = second.context().clone();
+            let part = context.enter();
+            first.canceller().cancel();
+            assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
+            part.end(end(&mut ToolError::failed("stopped")), |_, _| ());
+            assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
+        }
+    }
+
+    #[test]
+    fn who_is_dropped_before_it_finds_out_tells_what_is_inside_first() {
+        let first = ToolCall::new("tool", ());
+        let second = first.clone();
+        let context = second.context().clone();
+        let part = context.enter();
+        let mut gone = pin!(context.cancelled());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        assert!(gone.as_mut().poll(&mut cx).is_pending());
+        first.canceller().cancel();
+        assert!(!woken.0.load(Ordering::Acquire));
+        assert_eq!(part.cancel_dropped(), CancelReason::Explicit);
+        assert!(woken.0.load(Ordering::Acquire));
+        end(part);
     }
 
     #[test]

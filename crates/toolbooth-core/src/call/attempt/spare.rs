@@ -21,7 +21,7 @@ impl Attempt {
             return Arc::new(Self::first(settings));
         };
         // Mostly the same tool is called again. To write another name takes a locked instruction.
-        if !spare.settings.is_only(&settings) {
+        if !spare.settings.says_only_the_same(&settings) {
             match Arc::get_mut(&mut spare) {
                 Some(attempt) => attempt.settings = settings,
                 None => return Arc::new(Self::first(settings)),
@@ -31,7 +31,8 @@ impl Attempt {
         spare
     }
 
-    /// This handle of an attempt that is over is the last one.
+    /// This handle of an attempt that is over is the last one. Weak ones may have been overlooked while somebody took a handle from one for
+    /// a moment: but whoever makes a weak handle makes it for something rare or shared, and such an attempt is not kept.
     #[inline]
     pub(in crate::call) fn retire(attempt: Arc<Self>) {
         let is_empty = attempt.is_plain() && attempt.call.shared.get().is_none();
@@ -110,6 +111,7 @@ mod tests {
     fn parts(context: &CallContext) -> [Part; 2] {
         let [outer, inner] = [context.enter(), context.enter()];
         assert!(context.enter_timeout());
+        drop(context.fork());
         let limit = Duration::from_secs(5);
         let bound = Bound::after(Moment::now(), TimeoutScope::Total, limit);
         context.narrow(bound.expect("not that far away"));
