@@ -12,7 +12,7 @@ use toolbooth_core::{
 use tower_service::Service;
 
 use super::limits::Limited;
-use super::pending::Pending;
+use super::timer::Timer;
 use crate::shell::{Guarded, LayerWatch};
 
 pin_project! {
@@ -24,16 +24,7 @@ pin_project! {
     {
         #[pin]
         guarded: Guarded<S, R, ResponseWatch>,
-        // Made when the call is first pending: one that need not wait has no timer, and no room for it.
-        pending: Option<Pin<Box<Pending>>>,
-    }
-
-    impl<S: Service<R>, R> PinnedDrop for ResponseFuture<S, R> {
-        fn drop(this: Pin<&mut Self>) {
-            if let Some(pending) = this.project().pending.take() {
-                Pending::retire(pending);
-            }
-        }
+        timer: Timer,
     }
 }
 
@@ -48,14 +39,8 @@ pub struct ResponseWatch {
 
 impl<S: Service<R>, R> ResponseFuture<S, R> {
     pub(super) const fn new(guarded: Guarded<S, R, ResponseWatch>) -> Self {
-        Self {
-            guarded,
-            pending: None,
-        }
-    }
-
-    fn struck(&self) -> Option<Bound> {
-        self.pending.as_ref()?.struck()
+        let timer = Timer::none();
+        Self { guarded, timer }
     }
 
     /// Waits for the limit that strikes, and tells what is further in.
@@ -64,20 +49,17 @@ impl<S: Service<R>, R> ResponseFuture<S, R> {
         let Some(watch) = this.guarded.watch() else {
             return Poll::Pending;
         };
-        let pending = match this.pending {
-            Some(pending) => pending,
-            none => {
-                let Some(at) = watch.limits.look_at(Moment::now) else {
-                    return Poll::Pending;
-                };
-                none.insert(Pending::until(at))
-            }
-        };
+        if !this.timer.is_set() {
+            let Some(at) = watch.limits.look_at(Moment::now) else {
+                return Poll::Pending;
+            };
+            this.timer.set(at);
+        }
         loop {
-            ready!(pending.as_mut().poll(cx));
+            ready!(this.timer.poll(cx));
             match watch.limits.look_at(Moment::now) {
                 // Signs of life have moved the limit since the timer was set.
-                Some(at) if at > Moment::now() => pending.as_mut().reset(at),
+                Some(at) if at > Moment::now() => this.timer.set(at),
                 Some(_) => {
                     if let Some(struck) = watch.strike() {
                         return Poll::Ready(struck);
@@ -104,8 +86,7 @@ where
                 let watch = this.guarded.as_mut().watch();
                 // The owner of the call ends the grace, too.
                 let by_owner = watch.is_some_and(|watch| watch.part.poll_cut(cx).is_ready());
-                let pending = this.pending.as_mut();
-                match pending.map_or(Poll::Pending, |pending| pending.as_mut().poll(cx)) {
+                match this.timer.poll(cx) {
                     Poll::Pending if !by_owner => return Poll::Pending,
                     _ => None,
                 }
@@ -141,40 +122,34 @@ where
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.struck().is_none() {
-            // The call before its limit: an answer that is ready when the limit strikes counts.
-            if let Poll::Ready(answer) = self.as_mut().project().guarded.poll(cx) {
-                return Poll::Ready(answer);
-            }
-            let struck = ready!(self.as_mut().poll_limit(cx));
-            let mut this = self.as_mut().project();
-            let grace = match this.guarded.as_mut().watch() {
-                Some(watch) => watch
-                    .limits
-                    .grace(struck)
-                    .ok_or_else(|| struck.error(watch.part.context())),
-                None => return Poll::Pending,
-            };
-            match grace {
-                Err(timeout) => return Poll::Ready(Err(this.guarded.fail(timeout))),
-                Ok(end) => {
-                    if let Some(pending) = this.pending {
-                        pending.as_mut().strike(struck, end);
-                    }
+        let struck = match self.timer.struck() {
+            Some(struck) => struck,
+            None => {
+                // The call before its limit: an answer that is ready when the limit strikes counts.
+                if let Poll::Ready(answer) = self.as_mut().project().guarded.poll(cx) {
+                    return Poll::Ready(answer);
                 }
+                let struck = ready!(self.as_mut().poll_limit(cx));
+                let mut this = self.as_mut().project();
+                let Some(watch) = this.guarded.as_mut().watch() else {
+                    return Poll::Pending;
+                };
+                let Some(end) = watch.limits.grace(struck) else {
+                    let timeout = struck.error(watch.part.context());
+                    return Poll::Ready(Err(this.guarded.fail(timeout)));
+                };
+                this.timer.strike(struck, end);
+                struck
             }
-        }
-        match self.struck() {
-            Some(struck) => self.poll_grace(struck, cx).map(Err),
-            None => Poll::Pending,
-        }
+        };
+        self.poll_grace(struck, cx).map(Err)
     }
 }
 
 impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("struck", &self.struck())
+            .field("struck", &self.timer.struck())
             .finish_non_exhaustive()
     }
 }

@@ -114,8 +114,8 @@
 mod future;
 mod layer;
 mod limits;
-mod pending;
 mod service;
+mod timer;
 
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::TimeoutLayer;

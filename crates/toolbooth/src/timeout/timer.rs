@@ -1,7 +1,7 @@
-//! The timer of a call that is pending.
+//! The timer of a call that is pending, in memory that a thread keeps for the next one.
 
 use std::cell::Cell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -9,10 +9,13 @@ use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 use toolbooth_core::{Bound, Moment};
 
+/// The timer of a call, from when it is first pending: a call that need not wait has none, and no room for it.
+pub(super) struct Timer(Option<Pin<Box<Set>>>);
+
 pin_project! {
-    pub(super) struct Pending {
+    struct Set {
         #[pin]
-        timer: Option<Sleep>,
+        sleep: Option<Sleep>,
         // The limit that has struck, while the tool may still finish by itself.
         struck: Option<Bound>,
     }
@@ -20,89 +23,118 @@ pin_project! {
 
 thread_local! {
     /// Of the last call that was pending here: empty, and its memory is used again.
-    static SPARE: Cell<Option<Pin<Box<Pending>>>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<Pin<Box<Set>>>> = const { Cell::new(None) };
 }
 
-// === impl Pending ===
+// === impl Timer ===
 
-impl Pending {
-    const fn empty() -> Self {
-        Self {
-            timer: None,
-            struck: None,
+impl Timer {
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    pub(super) const fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Wakes at this moment, and no more at the one before.
+    pub(super) fn set(&mut self, at: Moment) {
+        let set = self.0.get_or_insert_with(|| {
+            let spare = SPARE.try_with(Cell::take).ok().flatten();
+            spare.unwrap_or_else(|| Box::pin(Set::empty()))
+        });
+        let mut sleep = set.as_mut().project().sleep;
+        match sleep.as_mut().as_pin_mut() {
+            Some(sleep) => sleep.reset(at.instant()),
+            None => sleep.set(Some(sleep_until(at.instant()))),
         }
     }
 
-    pub(super) fn until(at: Moment) -> Pin<Box<Self>> {
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
-        let mut pending = spare.unwrap_or_else(|| Box::pin(Self::empty()));
-        let timer = Some(sleep_until(at.instant()));
-        pending.as_mut().project().timer.set(timer);
-        pending
-    }
-
-    /// The call is over, or gone.
-    pub(super) fn retire(mut pending: Pin<Box<Self>>) {
-        pending.set(Self::empty());
-        // At the end of a thread it is dropped.
-        let _ = SPARE.try_with(|spare| spare.set(Some(pending)));
-    }
-
     pub(super) fn struck(&self) -> Option<Bound> {
-        self.struck
+        self.0.as_ref()?.struck
     }
 
     /// The limit has struck, and the time that is left has this end, or none.
-    pub(super) fn strike(self: Pin<&mut Self>, struck: Bound, end: Option<Moment>) {
-        let mut this = self.project();
-        this.timer.set(end.map(|end| sleep_until(end.instant())));
-        *this.struck = Some(struck);
-    }
-
-    pub(super) fn reset(self: Pin<&mut Self>, at: Moment) {
-        if let Some(timer) = self.project().timer.as_pin_mut() {
-            timer.reset(at.instant());
+    pub(super) fn strike(&mut self, struck: Bound, end: Option<Moment>) {
+        if let Some(set) = &mut self.0 {
+            let mut set = set.as_mut().project();
+            set.sleep.set(end.map(|end| sleep_until(end.instant())));
+            *set.struck = Some(struck);
         }
     }
 
     /// A tool that never waits is pending only for having used up the task's budget, and the timer must not be held
     /// back by that very budget.
-    pub(super) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.project().timer.as_pin_mut() {
-            Some(timer) => std::pin::pin!(unconstrained(timer)).poll(cx),
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let set = self.0.as_mut().map(|set| set.as_mut().project());
+        match set.and_then(|set| set.sleep.as_pin_mut()) {
+            Some(sleep) => pin!(unconstrained(sleep)).poll(cx),
             None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(mut set) = self.0.take() {
+            set.set(Set::empty());
+            // At the end of a thread it is dropped.
+            let _ = SPARE.try_with(|spare| spare.set(Some(set)));
+        }
+    }
+}
+
+// === impl Set ===
+
+impl Set {
+    const fn empty() -> Self {
+        Self {
+            sleep: None,
+            struck: None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::time::Duration;
 
+    use tokio::time::Instant;
     use toolbooth_core::TimeoutScope;
 
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn in_a_second() -> Moment {
-        let second = Moment::now().after(Duration::from_secs(1));
+        let second = Moment::now().after(SECOND);
         second.expect("not that far away")
+    }
+
+    fn memory(timer: &Timer) -> *const Set {
+        let set = timer.0.as_deref().expect("it is set");
+        std::ptr::from_ref(set)
+    }
+
+    /// How long it takes to wake.
+    async fn wakes(timer: &mut Timer) -> Duration {
+        let begun = Instant::now();
+        poll_fn(|cx| timer.poll(cx)).await;
+        begun.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_of_a_call_is_left_for_the_next() {
-        let limit = Duration::from_secs(1);
-        let bound = Bound::new(in_a_second(), TimeoutScope::Total, limit);
-        let mut pending = Pending::until(in_a_second());
-        pending.as_mut().strike(bound, Some(in_a_second()));
-        let used = std::ptr::from_ref(&*pending);
-        Pending::retire(pending);
-        let next = Pending::until(in_a_second());
-        assert_eq!(std::ptr::from_ref(&*next), used);
-        assert_eq!(next.struck(), None);
-        let begun = tokio::time::Instant::now();
-        let mut next = next;
-        std::future::poll_fn(|cx| next.as_mut().poll(cx)).await;
-        assert_eq!(begun.elapsed(), limit);
+        let [mut first, mut next] = [Timer::none(), Timer::none()];
+        first.set(in_a_second());
+        let bound = Bound::new(in_a_second(), TimeoutScope::Total, SECOND);
+        first.strike(bound, Some(in_a_second()));
+        let used = memory(&first);
+        drop(first);
+        next.set(in_a_second());
+        assert_eq!((memory(&next), next.struck()), (used, None));
+        assert_eq!(wakes(&mut next).await, SECOND);
     }
 
     /// What a thread keeps is room, and no timer of a runtime that may be gone.
@@ -115,14 +147,12 @@ mod tests {
                 .build()
                 .expect("a runtime can be built");
             runtime.block_on(async {
-                let begun = tokio::time::Instant::now();
-                let mut pending = Pending::until(in_a_second());
-                std::future::poll_fn(|cx| pending.as_mut().poll(cx)).await;
-                assert_eq!(begun.elapsed(), Duration::from_secs(1));
-                Pending::retire(pending);
+                let mut timer = Timer::none();
+                timer.set(in_a_second());
+                assert_eq!(wakes(&mut timer).await, SECOND);
             });
             let kept = SPARE.take().expect("the last call left it");
-            assert!(kept.timer.is_none());
+            assert!(kept.sleep.is_none());
             SPARE.set(Some(kept));
         }
     }
