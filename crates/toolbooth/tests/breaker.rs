@@ -126,6 +126,25 @@ async fn a_deadline_that_has_passed_is_no_probe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_over_before_it_came_is_not_started() {
+    for breaker in [CircuitBreakerLayer::new(), CircuitBreakerLayer::off()] {
+        let probe = Probe::ready();
+        let mut service = breaker.layer(probe.view());
+        let cancelled = call();
+        cancelled.canceller().cancel();
+        let kind = error(service.call(cancelled).await).kind();
+        assert_eq!(kind, ErrorKind::Cancelled);
+        assert!(probe.log().calls.is_empty());
+    }
+    let (breaker, probe) = (CircuitBreakerLayer::new(), Probe::ready());
+    let mut service = breaker.layer(probe.view());
+    let late = call().with_deadline(tokio::time::Instant::now());
+    assert_eq!(error(service.call(late).await).kind(), ErrorKind::Timeout);
+    assert!(probe.log().calls.is_empty());
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn off_lets_everything_through() {
     let probe = flaky(&Arc::new(AtomicBool::new(true)));
     let off = CircuitBreakerLayer::off();

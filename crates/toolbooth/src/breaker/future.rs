@@ -37,15 +37,11 @@ pub struct ResponseWatch {
 #[derive(Debug)]
 struct Admission {
     breaker: Arc<Breaker>,
-    ticket: Ticket,
+    generation: u64,
     /// Where it matters how long the call takes.
     since: Option<Moment>,
+    answered: Option<Verdict>,
 }
-
-/// The generation in which the call was let through, and in the lowest bits what its answer tells: one whole word, as it moves
-/// with the call.
-#[derive(Debug, Clone, Copy)]
-struct Ticket(u64);
 
 // === impl ResponseFuture ===
 
@@ -88,12 +84,13 @@ impl ResponseWatch {
 
     /// For a call that was let through in that generation.
     #[inline(always)]
-    pub(super) fn admitted(part: Part, breaker: &Arc<Breaker>, generation: u64) -> Self {
+    pub(super) fn admitted(part: Part, breaker: Arc<Breaker>, generation: u64) -> Self {
         let since = breaker.is_timed().then(|| part.now());
         let admission = Some(Admission {
-            breaker: Arc::clone(breaker),
-            ticket: Ticket::new(generation),
+            breaker,
+            generation,
             since,
+            answered: None,
         });
         Self { part, admission }
     }
@@ -112,8 +109,7 @@ impl Watch for ResponseWatch {
 
     fn on_answer(&mut self, answer: Answer<'_>) {
         if let Some(admission) = &mut self.admission {
-            let answered = admission.breaker.counting().of_answer(answer);
-            admission.ticket = admission.ticket.answered(answered);
+            admission.answered = admission.breaker.counting().of_answer(answer);
         }
     }
 
@@ -133,41 +129,11 @@ impl Watch for ResponseWatch {
 impl Admission {
     fn settle(self, part: &Part, end: &End<'_>) {
         let counting = self.breaker.counting();
-        let (generation, answered) = self.ticket.parts();
-        let verdict = counting.of_end(end, answered, part.is_held_back());
+        let verdict = counting.of_end(end, self.answered, part.is_held_back());
         let took = self
             .since
             .map_or(Duration::ZERO, |since| Moment::now().since(since));
-        self.breaker.record(generation, verdict, took, Moment::now);
-    }
-}
-
-// === impl Ticket ===
-
-impl Ticket {
-    const BITS: u32 = 2;
-
-    const fn new(generation: u64) -> Self {
-        Self(generation << Self::BITS)
-    }
-
-    const fn answered(self, verdict: Option<Verdict>) -> Self {
-        let code = match verdict {
-            None => 0,
-            Some(Verdict::Success) => 1,
-            Some(Verdict::Failure) => 2,
-            Some(Verdict::None) => 3,
-        };
-        Self(self.0 >> Self::BITS << Self::BITS | code)
-    }
-
-    const fn parts(self) -> (u64, Option<Verdict>) {
-        let verdict = match self.0 & 3 {
-            0 => None,
-            1 => Some(Verdict::Success),
-            2 => Some(Verdict::Failure),
-            _ => Some(Verdict::None),
-        };
-        (self.0 >> Self::BITS, verdict)
+        self.breaker
+            .record(self.generation, verdict, took, Moment::now);
     }
 }

@@ -186,14 +186,12 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// The breaker of the usual call, where there is but one, and the generation in which it lets the call through.
+    /// The breaker of all calls, where there is but one.
     #[inline]
-    pub(super) fn pass(&self, part: &Part) -> Option<(&Arc<Breaker>, u64)> {
+    pub(super) const fn only(&self) -> Option<&Arc<Breaker>> {
         match &self.breakers {
-            Breakers::One(breaker) if part.context().is_plain() => {
-                breaker.pass().map(|generation| (breaker, generation))
-            }
-            _ => None,
+            Breakers::One(breaker) => Some(breaker),
+            Breakers::None | Breakers::Keyed(_) => None,
         }
     }
 

@@ -65,8 +65,8 @@
 //! in line only to be refused. Outside of a retry it sees calls as a whole; inside, each attempt.
 //!
 //! # Cost
-//! A call through a breaker that is closed allocates nothing. Where only failures in a row count it takes no lock, until one fails;
-//! where a rate counts, its result takes one for a moment; by tool or by key, finding the breaker takes one more. A window of calls holds a bit for each, one of time ten counts.
+//! A call through a breaker that is closed allocates nothing. Its result takes a lock for a moment where it may change something: not a success where the call
+//! before did not fail, slow calls are not counted, and a rate is over calls, has its window full and no failure in it. By tool or by key, finding the breaker takes one lock more. A window of calls holds a bit for each, one of time ten counts.
 
 mod counting;
 mod future;

@@ -383,6 +383,23 @@ fn a_million_times_the_last_so_many_calls_are_those() -> Result<(), crate::Confi
 }
 
 #[test]
+fn a_success_needs_no_lock_where_a_full_window_has_no_failure() -> Result<(), crate::ConfigError> {
+    let policy = BreakerPolicy::new().with_failure_rate(0.5, 4)?;
+    let mut rule = Rule::new(policy);
+    let mut needs_none = |verdict| {
+        rule.record(0, verdict, Duration::ZERO, || Moment::from_nanos(1));
+        rule.gate().ignores(0, Verdict::Success)
+    };
+    let filling = [Verdict::Success; 4].map(&mut needs_none);
+    assert_eq!(filling, [false, false, false, true]);
+    let failed = [Verdict::Failure, Verdict::Success].map(&mut needs_none);
+    assert_eq!(failed, [false, false]);
+    let passing = [Verdict::Success; 3].map(&mut needs_none);
+    assert_eq!(passing, [false, false, true]);
+    Ok(())
+}
+
+#[test]
 fn changes_that_nobody_takes_are_merged() {
     let mut rule = Rule::new(BreakerPolicy::new());
     for _ in 0..1_000 {

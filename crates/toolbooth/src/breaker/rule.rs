@@ -27,8 +27,9 @@ pub enum BreakerState {
     Disabled,
 }
 
-/// What a call tells about its tool.
+/// What a call tells about its tool. A whole word, since what moves with a call in uneven pieces costs a multiple.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
 pub(super) enum Verdict {
     Success,
     Failure,

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
@@ -7,7 +8,7 @@ use super::future::{ResponseFuture, ResponseWatch};
 use super::layer::CircuitBreakerLayer;
 use super::rule::Refused;
 use super::shared::Breaker;
-use crate::shell::{Guarded, not_to_start};
+use crate::shell::{Entry, Guarded, Never, not_to_start};
 
 /// A tool that is not called while it fails. Made by [`CircuitBreakerLayer`].
 #[derive(Debug, Clone)]
@@ -38,17 +39,29 @@ impl<S> CircuitBreaker<S> {
         self.inner
     }
 
-    /// Every call but the usual one.
+    /// Lets the usual call through, where there is but one breaker and it lets every call through.
+    #[inline(always)]
+    fn admit(&self, part: &Part) -> Option<(Arc<Breaker>, u64)> {
+        let breaker = self.layer.only()?;
+        let generation = breaker.passes()?;
+        let is_plain = part.context().is_plain();
+        is_plain.then(|| (Arc::clone(breaker), generation))
+    }
+
+    /// Every other call.
     #[cold]
-    fn entry(&self, part: Part) -> Result<ResponseWatch, (Part, ToolError)> {
-        let (part, breaker) = self.layer.find(part);
-        match breaker {
-            Ok(None) => Ok(ResponseWatch::uncounted(part)),
-            Ok(Some(breaker)) => match admit(&breaker, &part) {
-                Ok(generation) => Ok(ResponseWatch::admitted(part, &breaker, generation)),
-                Err(refusal) => Err((part, refusal)),
-            },
-            Err(refusal) => Err((part, refusal)),
+    fn entry(&self, part: Part) -> Entry<ResponseWatch, Never> {
+        let (part, found) = self.layer.find(part);
+        let admitted = found.and_then(|breaker| {
+            let admit = |breaker| admit(breaker, &part);
+            breaker.map(admit).transpose()
+        });
+        match admitted {
+            Ok(Some((breaker, generation))) => {
+                Entry::Start(ResponseWatch::admitted(part, breaker, generation))
+            }
+            Ok(None) => Entry::Start(ResponseWatch::uncounted(part)),
+            Err(refusal) => Entry::Refuse(ResponseWatch::uncounted(part), refusal),
         }
     }
 }
@@ -71,25 +84,23 @@ where
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
         let part = request.context().enter();
-        if let Some((breaker, generation)) = self.layer.pass(&part) {
+        if let Some((breaker, generation)) = self.admit(&part) {
             let watch = ResponseWatch::admitted(part, breaker, generation);
             return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
         }
-        ResponseFuture::new(match self.entry(part) {
-            Ok(watch) => Guarded::start_unless_cut(&mut self.inner, request, watch),
-            Err((part, refusal)) => Guarded::refuse(refusal, ResponseWatch::uncounted(part)),
-        })
+        let entry = self.entry(part);
+        ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
     }
 }
 
 /// Has the breaker let a call through, in that generation; or the refusal.
-fn admit(breaker: &Breaker, part: &Part) -> Result<u64, ToolError> {
+fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<(Arc<Breaker>, u64), ToolError> {
     // First of all: such a call is no probe.
     if let Some(refusal) = not_to_start(part) {
         return Err(refusal);
     }
     match breaker.admit(|| part.now()) {
-        Ok(generation) => Ok(generation),
+        Ok(generation) => Ok((breaker, generation)),
         Err(Refused { retry_after }) => {
             let context = part.context();
             tracing::debug!(tool = context.tool(), call_id = %context.id(), ?retry_after, "refused: the circuit is open");

@@ -114,13 +114,13 @@ impl Breaker {
 
     /// The generation, where every call is let through.
     #[inline]
-    pub(super) fn pass(&self) -> Option<u64> {
+    pub(super) fn passes(&self) -> Option<u64> {
         self.gate().is_free()
     }
 
     /// Lets a call through, and gives the generation in which it was; or refuses it.
     pub(super) fn admit(&self, now: impl FnOnce() -> Moment) -> Result<u64, Refused> {
-        match self.pass() {
+        match self.passes() {
             Some(generation) => Ok(generation),
             None => self.locked(|rule| rule.admit(now())),
         }
@@ -141,7 +141,7 @@ impl Breaker {
 
     /// From when on it may be forgotten, if nobody uses it.
     pub(super) fn forgettable_from(&self) -> Moment {
-        match self.gate().is_free() {
+        match self.passes() {
             Some(_) => Moment::from_nanos(0),
             None => self.locked(|rule| rule.shut_until()),
         }

@@ -36,10 +36,12 @@ pub use builder_ext::ServiceBuilderExt;
 pub use config::ConfigError;
 #[cfg(any(feature = "catch-panic", feature = "spawn"))]
 pub(crate) use contained::Contained;
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
-pub(crate) use guarded::ask;
 #[cfg(any(feature = "concurrency", feature = "rate"))]
-pub(crate) use guarded::{Admit, Entry};
+pub(crate) use guarded::Admit;
+#[cfg(feature = "breaker")]
+pub(crate) use guarded::Never;
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
+pub(crate) use guarded::{Entry, ask};
 #[cfg(any(
     feature = "breaker",
     feature = "timeout",

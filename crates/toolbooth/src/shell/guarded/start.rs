@@ -8,9 +8,13 @@ use tower_service::Service;
 use super::{Guarded, LayerWatch, Stage, part_of};
 
 /// What a layer makes of a call that comes.
-#[cfg(any(feature = "concurrency", feature = "rate"))]
+#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) enum Entry<W, A> {
     Start(W),
+    #[cfg_attr(
+        not(any(feature = "concurrency", feature = "rate")),
+        expect(dead_code, reason = "nobody waits for a breaker")
+    )]
     Wait(W, A),
     Refuse(W, ToolError),
 }
@@ -22,7 +26,7 @@ where
     W: LayerWatch,
 {
     /// Lets a call in, or not.
-    #[cfg(any(feature = "concurrency", feature = "rate"))]
+    #[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
     #[cold]
     pub(crate) fn enter(inner: &mut S, request: R, entry: Entry<W, A>) -> Self
     where
@@ -93,7 +97,7 @@ where
     }
 
     /// Waits for admission first.
-    #[cfg(any(feature = "concurrency", feature = "rate"))]
+    #[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
     fn wait(inner: &S, request: R, watch: W, admission: A) -> Self
     where
         S: Clone,
