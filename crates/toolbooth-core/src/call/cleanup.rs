@@ -139,7 +139,7 @@ impl CleanupEnd {
 impl Hooks {
     /// Whether there is nothing to run.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty() && self.tasks.is_empty()
     }
 

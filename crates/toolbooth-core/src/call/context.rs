@@ -329,9 +329,10 @@ impl CallContext {
     }
 
     /// For cleanup layers, at the end: the hooks registered so far, which are then theirs to run, and the tasks that were
-    /// started, which are told to stop.
+    /// started, which are told to stop; `None` where there are neither.
     #[must_use]
-    pub fn take_hooks(&self) -> Hooks {
+    #[inline]
+    pub fn take_hooks(&self) -> Option<Hooks> {
         self.attempt.take_hooks()
     }
 

@@ -125,11 +125,9 @@ impl Watch for ResponseWatch {
             let Some(runner) = runner else { return };
             part.count_blocking(|| runner.tracker().orphan());
             let context = part.context();
-            let hooks = context.take_hooks();
-            if hooks.is_empty() {
-                return;
+            if let Some(hooks) = context.take_hooks() {
+                runner.run_hooks(hooks, context.cleanup_end(end.outcome()));
             }
-            runner.run_hooks(hooks, context.cleanup_end(end.outcome()));
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Attempt;
+use super::{Attempt, Rare};
 use crate::call::cleanup::{self, CleanupEnd, Hook, Hooks, RunHooks};
 use crate::outcome::Outcome;
 use crate::sync::lock;
@@ -48,30 +48,22 @@ impl Attempt {
         cleanup::Registered::RunsNow
     }
 
-    /// What is to be done at the end, which has come: the tasks are told to stop.
-    pub(in crate::call) fn take_hooks(&self) -> Hooks {
-        let Some(rare) = self.rare.get() else {
-            return Hooks::default();
-        };
-        let mut hooks = std::mem::take(&mut *lock(&rare.hooks));
-        hooks.tasks().abort(0);
-        hooks
+    /// What is to be done at the end, which has come, if anything is: the tasks are told to stop.
+    #[inline]
+    pub(in crate::call) fn take_hooks(&self) -> Option<Hooks> {
+        self.rare.get().and_then(|rare| rare.take_hooks())
     }
 
     /// What no cleanup layer has run: it goes to the layers around a fork, where there are any and
     /// they have room for it, and runs otherwise.
     #[inline]
     pub(crate) fn leave_hooks(&self, outcome: Outcome) {
-        if self.rare.get().is_some() {
-            self.leave_hooks_there_may_be(outcome);
+        if let Some(hooks) = self.take_hooks() {
+            self.leave(hooks, outcome);
         }
     }
 
-    fn leave_hooks_there_may_be(&self, outcome: Outcome) {
-        let mut hooks = self.take_hooks();
-        if hooks.is_empty() {
-            return;
-        }
+    fn leave(&self, mut hooks: Hooks, outcome: Outcome) {
         if let Some(link) = self.parent() {
             let mut outer = lock(&link.attempt.rare().hooks);
             if link.attempt.closed_outside(link.depth + 1).is_none() && outer.append(&mut hooks) {
@@ -96,7 +88,9 @@ impl Attempt {
         let runner = self.rare.get().and_then(|rare| lock(&rare.runner).clone());
         if let Some((at, runner)) = runner {
             if at > depth {
-                runner.run_hooks(self.take_hooks(), self.cleanup_end(outcome));
+                if let Some(hooks) = self.take_hooks() {
+                    runner.run_hooks(hooks, self.cleanup_end(outcome));
+                }
             }
         }
     }
@@ -119,5 +113,13 @@ impl Drop for Attempt {
             let outcome = self.closed_outside(u32::MAX).unwrap_or(Outcome::Cancelled);
             self.leave_hooks(outcome);
         }
+    }
+}
+
+impl Rare {
+    fn take_hooks(&self) -> Option<Hooks> {
+        let mut hooks = std::mem::take(&mut *lock(&self.hooks));
+        hooks.tasks().abort(0);
+        (!hooks.is_empty()).then_some(hooks)
     }
 }
