@@ -94,16 +94,20 @@ fn five_layers_cost_one_allocation_and_then_none() {
         let answer = answer(&mut bare, ());
         assert_eq!(answer.ok().as_deref(), Some("the answer is 42"));
     });
-    let mut call = || {
-        measure(|| {
-            let answer = answer(&mut stack, ToolCall::new("tool", Value::Null));
+    let mut count = |call: fn() -> ToolCall| {
+        let counted = measure(|| {
+            let answer = answer(&mut stack, call());
             assert_eq!(answer.ok().as_deref(), Some("the answer is 42"));
-        })
+        });
+        (
+            counted.count_total - bare.count_total,
+            counted.count_current,
+        )
     };
-    let (first, second) = (call(), call());
-    assert_eq!(first.count_total, bare.count_total + 1);
-    assert_eq!(second.count_total, bare.count_total);
-    assert_eq!((first.count_current, second.count_current), (1, 0));
+    let plain = || ToolCall::new("tool", Value::Null);
+    let known = || ToolCall::new("tool", Value::Null).with_id("call_8fj2");
+    let counts = [plain, plain, known, known, plain].map(&mut count);
+    assert_eq!(counts, [(1, 1), (0, 0), (0, 0), (0, 0), (0, 0)]);
 }
 
 /// Closed, a circuit breaker costs none, whatever it counts.

@@ -116,19 +116,28 @@ fn count<R, S>(
 fn ready(report: &mut Report) {
     let mut bare = contender(|| AtOnce, || ());
     let mut ours = contender(|| three!(AtOnce), call);
+    let mut known = contender(|| three!(AtOnce), || call().with_id("call_8fj2"));
     let mut all = contender(|| five!(AtOnce), call);
     let mut tower = contender(|| tower_three!(AtOnce), || ());
     let mut resilience = contender(|| resilience_three!(AtOnce), || ());
     rounds(
         ROUNDS,
         CALLS,
-        &mut [&mut bare, &mut ours, &mut tower, &mut all, &mut resilience],
+        &mut [
+            &mut bare,
+            &mut ours,
+            &mut tower,
+            &mut all,
+            &mut resilience,
+            &mut known,
+        ],
     );
     report.ratio("three_vs_tower", ratio(&ours, &tower, &bare));
     report.ratio("five_vs_tower_three", ratio(&all, &tower, &bare));
     report.ratio("three_vs_resilience", ratio(&ours, &resilience, &bare));
     report.nanos("bare", &bare);
     report.nanos("three", &ours);
+    report.nanos("three_with_id", &known);
     report.nanos("five", &all);
     report.nanos("tower_three", &tower);
     report.nanos("resilience_three", &resilience);

@@ -48,13 +48,14 @@ impl CallContext {
     /// The context of a new call.
     #[inline(always)]
     pub(crate) fn new(tool: Name) -> Self {
-        Self::of(Settings::new(tool))
+        Self {
+            attempt: Attempt::begin(tool),
+        }
     }
 
-    #[inline(always)]
     pub(super) fn of(settings: Settings) -> Self {
         Self {
-            attempt: Attempt::begin(settings),
+            attempt: Arc::new(Attempt::first(settings)),
         }
     }
 
@@ -256,7 +257,7 @@ impl CallContext {
     }
 
     /// For layers that have [entered](Self::enter), or inside of one that has: whether this is the usual call, of which nobody
-    /// said more than the tool's name and which nobody can cut from outside of all layers. It has no deadline, no limits and no
+    /// said more than the tool's name and the call's id, and which nobody can cut from outside of all layers. It has no deadline, no limits and no
     /// priority of its own, no call made it, and it is the first attempt.
     #[must_use]
     #[inline]
@@ -358,12 +359,12 @@ impl CallContext {
 
     /// Changes what the caller says of the call; on a context that is in use elsewhere, of another attempt.
     pub(super) fn configure(&mut self, change: impl FnOnce(&mut Settings)) {
-        if Arc::get_mut(&mut self.attempt).is_none() {
-            *self = self.fork();
-        }
         if let Some(attempt) = Arc::get_mut(&mut self.attempt) {
-            change(&mut attempt.settings);
+            return change(&mut attempt.settings);
         }
+        let mut fork = self.attempt.fork();
+        change(&mut fork.settings);
+        self.attempt = Arc::new(fork);
     }
 
     /// When the outermost layer was called.

@@ -12,13 +12,13 @@ use crate::error::{TimeoutScope, ToolError};
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) tool: Name,
+    pub(super) id: Option<Name>,
     /// What most calls do without, and do not carry about.
     more: Option<Box<More>>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct More {
-    pub(super) id: Option<Name>,
     pub(super) tenant: Option<Name>,
     pub(super) priority: i32,
     pub(super) idempotent: Option<bool>,
@@ -140,13 +140,24 @@ impl Term {
 impl Settings {
     #[inline(always)]
     pub(super) const fn new(tool: Name) -> Self {
-        Self { tool, more: None }
+        Self {
+            tool,
+            id: None,
+            more: None,
+        }
     }
 
-    /// Whether both name the same tool, and say nothing else.
+    /// Whether they say nothing but that it is this tool.
     #[inline]
-    pub(super) fn says_only_the_same(&self, other: &Self) -> bool {
-        self.more.is_none() && other.more.is_none() && self.tool == other.tool
+    pub(super) fn say_only(&self, tool: &Name) -> bool {
+        self.id.is_none() && self.more.is_none() && self.tool == *tool
+    }
+
+    /// Whether the names are held in place.
+    #[inline]
+    pub(super) fn are_short(&self) -> bool {
+        let is_short = |name: &Name| !name.is_allocated();
+        is_short(&self.tool) && self.id.as_ref().is_none_or(is_short)
     }
 
     #[inline]

@@ -26,9 +26,9 @@ use super::{CallContext, Canceller, Moment, Name};
 /// assert_eq!(call.clone().context().id(), "call_8fj2");
 /// ```
 ///
-/// The context is one allocation at most, together with a name or an id of at most 24 bytes: a thread keeps that of the last
-/// call that ended on it for the next one, where nobody has a handle of it any more, nothing but a short name was said of the
-/// call, and nothing is left of what it published. The arguments are moved to a second one when they are first [looked at](Self::args) or the call is
+/// The context is one allocation at most, together with a name and an id of at most 24 bytes: a thread keeps that of the last
+/// call that ended on it for the next one, where nobody has a handle of it any more, nothing but a short name and a short id was said
+/// of the call, and nothing is left of what it published. The arguments are moved to a second one when they are first [looked at](Self::args) or the call is
 /// first cloned; from then on they are shared.
 pub struct ToolCall<A = Value> {
     context: CallContext,
@@ -61,8 +61,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Name>) -> Self {
         let id = id.into();
-        self.context
-            .configure(|settings| settings.more_mut().id = Some(id));
+        self.context.configure(|settings| settings.id = Some(id));
         self
     }
 

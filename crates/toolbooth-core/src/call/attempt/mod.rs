@@ -131,7 +131,7 @@ struct Rare {
 // === impl Attempt ===
 
 impl Attempt {
-    fn first(settings: Settings) -> Self {
+    pub(in crate::call) fn first(settings: Settings) -> Self {
         Self::new(settings, serial(), None)
     }
 
@@ -213,7 +213,7 @@ impl Attempt {
     }
 
     pub(in crate::call) fn id(&self) -> Name {
-        match self.settings.more().and_then(|more| more.id.as_ref()) {
+        match &self.settings.id {
             Some(id) => id.clone(),
             None => Name::from(format_args!("call-{}", self.serial())),
         }
@@ -294,7 +294,7 @@ impl Attempt {
         true
     }
 
-    /// Whether the caller said nothing but the tool's name, the attempt is the call's first, and it has nothing rare: so there
+    /// Whether the caller said nothing but the tool's name and the call's id, the attempt is the call's first, and it has nothing rare: so there
     /// is no deadline, nobody above and nobody who can cut it.
     #[inline]
     pub(in crate::call) fn is_plain(&self) -> bool {

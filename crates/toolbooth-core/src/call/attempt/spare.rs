@@ -1,12 +1,13 @@
 //! One attempt for each thread that is over and of which nobody has a handle: the next call uses its memory again.
 //!
-//! Invariant: a spare attempt holds nothing but the short name of its tool, and no other handle of it, weak ones included, is left.
+//! Invariant: a spare attempt holds nothing but short names, of its tool and its call, and no other handle of it, weak ones included, is left.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Attempt, Call, OPEN, Slot, serial};
+use crate::call::Name;
 use crate::call::settings::Settings;
 
 thread_local! {
@@ -16,12 +17,13 @@ thread_local! {
 impl Attempt {
     /// The first attempt of a call.
     #[inline]
-    pub(in crate::call) fn begin(settings: Settings) -> Arc<Self> {
+    pub(in crate::call) fn begin(tool: Name) -> Arc<Self> {
         let Some(mut spare) = SPARE.try_with(Cell::take).ok().flatten() else {
-            return Arc::new(Self::first(settings));
+            return Arc::new(Self::first(Settings::new(tool)));
         };
-        // Mostly the same tool is called again. To write another name takes a locked instruction.
-        if !spare.settings.says_only_the_same(&settings) {
+        // Mostly the same tool is called again. To write another name, or to take away an id, takes a locked instruction.
+        if !spare.settings.say_only(&tool) {
+            let settings = Settings::new(tool);
             match Arc::get_mut(&mut spare) {
                 Some(attempt) => attempt.settings = settings,
                 None => return Arc::new(Self::first(settings)),
@@ -36,7 +38,7 @@ impl Attempt {
     #[inline]
     pub(in crate::call) fn retire(attempt: Arc<Self>) {
         let is_empty = attempt.is_plain() && attempt.call.shared.get().is_none();
-        if is_empty && !attempt.settings.tool.is_allocated() {
+        if is_empty && attempt.settings.are_short() {
             // At the end of a thread it is dropped.
             let _ = SPARE.try_with(|spare| spare.set(Some(attempt)));
         }
@@ -149,8 +151,14 @@ mod tests {
             |_| End::Dropped(CancelReason::CallerGone),
         ];
         for end in ends {
-            for name in ["tool", "a tool with another name"] {
-                let first = ToolCall::new("tool", ());
+            let plain = || ToolCall::new("tool", ());
+            let known = || plain().with_id("call_8fj2");
+            let made: [(ToolCall<()>, &str); 3] = [
+                (plain(), "tool"),
+                (plain(), "a tool with another name"),
+                (known(), "tool"),
+            ];
+            for (first, name) in made {
                 let (used, id) = (memory(first.context()), first.context().id());
                 let parts = parts(first.context());
                 drop(first);
@@ -177,12 +185,17 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_is_not_kept() {
-        let call = ToolCall::new("n".repeat(1 << 20), ());
-        let parts = parts(call.context());
-        drop(call);
-        end(parts);
-        assert!(SPARE.take().is_none());
+    fn long_names_are_not_kept() {
+        let long = "n".repeat(1 << 20);
+        for call in [
+            ToolCall::new(long.as_str(), ()),
+            ToolCall::new("tool", ()).with_id(long.as_str()),
+        ] {
+            let parts = parts(call.context());
+            drop(call);
+            end(parts);
+            assert!(SPARE.take().is_none());
+        }
     }
 
     #[test]
