@@ -88,11 +88,7 @@ impl Attempt {
         }
         let own = self.closed.load(Ordering::Acquire);
         if unpack_depth(own) < depth {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the outcome is in the lowest bits"
-            )]
-            return Some(outcome_of(own as u32));
+            return Some(outcome_of(own));
         }
         let link = self.parent()?;
         link.attempt.closed_outside(link.depth + 1)
@@ -148,7 +144,7 @@ impl Attempt {
         let mut watched = self;
         while let Some(link) = watched.parent() {
             link.attempt.watch(watched);
-            watched = &link.attempt;
+            watched = link.attempt;
         }
     }
 
@@ -191,25 +187,24 @@ impl Attempt {
 const ENDED: u32 = 1 << 8;
 /// In `ended`: whoever ends the attempt has somebody to tell.
 pub(super) const RARE: u32 = 1 << 9;
-pub(super) const OPEN: u64 = u64::MAX >> 1;
+pub(super) const OPEN: u32 = u32::MAX >> 1;
 /// In `closed`: it has more than one writer at a time.
-const ON_TASK: u64 = 1 << 63;
+const ON_TASK: u32 = 1 << 31;
 
-/// The depth above, so that the least value is the outermost.
-fn pack(depth: u32, code: u8) -> u64 {
-    u64::from(depth) << 8 | u64::from(code)
+/// The depth above, so that the least value is the outermost; no stack is 8 million layers deep.
+fn pack(depth: u32, code: u8) -> u32 {
+    depth << 8 | u32::from(code)
 }
 
-const fn unpack_depth(packed: u64) -> u32 {
+const fn unpack_depth(packed: u32) -> u32 {
     match packed & !ON_TASK {
         OPEN => u32::MAX,
-        #[expect(clippy::cast_possible_truncation, reason = "a depth was packed")]
-        packed => (packed >> 8) as u32,
+        packed => packed >> 8,
     }
 }
 
 /// The reason of a cut from outside of `depth`, where that is what is packed.
-pub(super) const fn cut_outside(packed: u64, depth: u32) -> Option<CancelReason> {
+pub(super) const fn cut_outside(packed: u32, depth: u32) -> Option<CancelReason> {
     match unpack_depth(packed) < depth {
         true => Some(reason_of(packed)),
         false => None,
@@ -226,7 +221,7 @@ const fn reason_code(reason: CancelReason) -> u8 {
     }
 }
 
-const fn reason_of(packed: u64) -> CancelReason {
+const fn reason_of(packed: u32) -> CancelReason {
     match packed & 0xff {
         0 => CancelReason::Timeout,
         1 => CancelReason::CallerGone,

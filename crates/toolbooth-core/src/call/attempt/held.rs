@@ -22,7 +22,7 @@ impl Attempt {
         self.held.set(held);
         let mut attempt = self;
         while let Some(link) = attempt.made_inside() {
-            attempt = &link.attempt;
+            attempt = link.attempt;
             attempt.held.set(held);
         }
     }
@@ -36,7 +36,7 @@ impl Attempt {
     pub(super) fn try_again(&self) {
         let mut attempt = self;
         while let Some(link) = attempt.made_inside() {
-            attempt = &link.attempt;
+            attempt = link.attempt;
             let called = attempt.depth.load(Ordering::Acquire) > link.depth;
             match attempt.is_held() {
                 true => attempt.held.set(false),
@@ -47,7 +47,7 @@ impl Attempt {
     }
 
     /// The attempt of the same call that this one was made from.
-    fn made_inside(&self) -> Option<&Link> {
+    fn made_inside(&self) -> Option<Link<'_>> {
         let link = self.parent()?;
         (link.attempt.serial() == self.serial()).then_some(link)
     }

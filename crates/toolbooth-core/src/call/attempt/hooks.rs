@@ -26,7 +26,7 @@ impl Attempt {
     /// To whose end, and from which depth on, it belongs what this attempt leaves to be done: to those around a fork that has not been called.
     pub(super) fn registers_at(&self) -> (&Self, u32) {
         match (self.depth.load(Ordering::Acquire), self.parent()) {
-            (0, Some(link)) => (&link.attempt, link.depth + 1),
+            (0, Some(link)) => (link.attempt, link.depth + 1),
             _ => (self, u32::MAX),
         }
     }

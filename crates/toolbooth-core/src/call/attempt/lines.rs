@@ -5,30 +5,36 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use super::Attempt;
 use crate::sync::lock;
 
-/// One line, named by its address: it is alive for as long as a permit of it is held. Written by the layer that stands at its
+/// Lines, named by their addresses: each is alive for as long as a permit of it is held. Written by the layer that stands at its
 /// depth alone, so that a store is enough.
 #[derive(Debug)]
-pub(super) struct Slot {
-    line: AtomicUsize,
-    depth: AtomicU32,
+pub(super) struct Lines {
+    lines: [AtomicUsize; 2],
+    depths: [AtomicU32; 2],
 }
 
 /// No line has this address.
 const FREE: usize = 0;
 
-// === impl Slot ===
+// === impl Lines ===
 
-impl Slot {
+impl Lines {
     pub(super) const fn free() -> Self {
         Self {
-            line: AtomicUsize::new(FREE),
-            depth: AtomicU32::new(0),
+            lines: [const { AtomicUsize::new(FREE) }; 2],
+            depths: [const { AtomicU32::new(0) }; 2],
         }
     }
 
     pub(super) fn reset(&self) {
-        self.line.store(FREE, Ordering::Relaxed);
-        self.depth.store(0, Ordering::Relaxed);
+        for (line, depth) in self.iter() {
+            line.store(FREE, Ordering::Relaxed);
+            depth.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&AtomicUsize, &AtomicU32)> {
+        self.lines.iter().zip(&self.depths)
     }
 }
 
@@ -38,14 +44,11 @@ impl Attempt {
     /// Takes note of a permit that the layer at `depth` holds.
     #[inline]
     pub(crate) fn hold(&self, line: usize, depth: u32) {
-        let free = self
-            .lines
-            .iter()
-            .find(|slot| slot.line.load(Ordering::Relaxed) == FREE);
-        match free {
-            Some(slot) => {
-                slot.depth.store(depth, Ordering::Relaxed);
-                slot.line.store(line, Ordering::Release);
+        let is_free = |held: &AtomicUsize| held.load(Ordering::Relaxed) == FREE;
+        match self.lines.iter().find(|(held, _)| is_free(held)) {
+            Some((free, at)) => {
+                at.store(depth, Ordering::Relaxed);
+                free.store(line, Ordering::Release);
             }
             None => lock(&self.rare().lines).push((line, depth)),
         }
@@ -54,11 +57,9 @@ impl Attempt {
     /// The layer at `depth` holds it no more.
     #[inline]
     pub(crate) fn release(&self, line: usize, depth: u32) {
-        for slot in &self.lines {
-            if slot.line.load(Ordering::Relaxed) == line
-                && slot.depth.load(Ordering::Relaxed) == depth
-            {
-                return slot.line.store(FREE, Ordering::Release);
+        for (held, at) in self.lines.iter() {
+            if held.load(Ordering::Relaxed) == line && at.load(Ordering::Relaxed) == depth {
+                return held.store(FREE, Ordering::Release);
             }
         }
         if let Some(rare) = self.rare.get() {
@@ -72,8 +73,8 @@ impl Attempt {
     }
 
     fn holds_outside(&self, line: usize, depth: u32) -> bool {
-        let inline = self.lines.iter().any(|slot| {
-            slot.line.load(Ordering::Acquire) == line && slot.depth.load(Ordering::Relaxed) < depth
+        let inline = self.lines.iter().any(|(held, at)| {
+            held.load(Ordering::Acquire) == line && at.load(Ordering::Relaxed) < depth
         });
         let more = || {
             let rare = self.rare.get()?;

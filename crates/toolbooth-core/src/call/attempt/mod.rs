@@ -33,7 +33,7 @@ pub(crate) use self::owner::Cut;
 use self::ends::{OPEN, RARE};
 use self::held::Held;
 use self::keep::Keep;
-use self::lines::Slot;
+use self::lines::Lines;
 use self::owner::Owner;
 use self::serial::serial;
 use super::Name;
@@ -54,6 +54,8 @@ pub(crate) struct Attempt {
     call: Call,
     /// Where this is not the first one.
     origin: Option<Origin>,
+    /// The depth up to which it is inside of its parent's layers, where it has one.
+    inside: u32,
     number: AtomicU32,
     depth: AtomicU32,
     /// Whether a timeout layer stands around what the attempt enters next.
@@ -62,9 +64,9 @@ pub(crate) struct Attempt {
     /// Outcome of the outermost part, once it has ended; and whether there is a `rare`.
     ended: AtomicU32,
     /// Depth and outcome of the outermost other part that has ended.
-    closed: AtomicU64,
+    closed: AtomicU32,
     /// Depth and reason of the outermost cut.
-    cancelled: AtomicU64,
+    cancelled: AtomicU32,
     /// The reading of the clock that is carried in this synchronous stretch.
     reading: AtomicMoment,
     bound_at: AtomicMoment,
@@ -73,7 +75,7 @@ pub(crate) struct Attempt {
     /// The depth of the layer that set it; 0 where that was one of another attempt.
     keeper: AtomicU32,
     /// Two lines; the others are in `rare`.
-    lines: [Slot; 2],
+    lines: Lines,
     rare: OnceLock<Box<Rare>>,
 }
 
@@ -81,7 +83,7 @@ pub(crate) struct Attempt {
 #[derive(Debug)]
 struct Origin {
     first: Arc<Attempt>,
-    parent: Option<Link>,
+    parent: Option<Arc<Attempt>>,
 }
 
 #[derive(Debug)]
@@ -102,9 +104,9 @@ struct Shared {
 }
 
 /// From a fork to what it was forked from: it is inside the layers up to `depth`.
-#[derive(Debug, Clone)]
-struct Link {
-    attempt: Arc<Attempt>,
+#[derive(Debug, Clone, Copy)]
+struct Link<'a> {
+    attempt: &'a Arc<Attempt>,
     depth: u32,
 }
 
@@ -141,15 +143,18 @@ impl Attempt {
         first.call.forked.store(true, Ordering::Release);
         let parent = match self.depth.load(Ordering::Acquire) {
             // Forked before it entered any layer: inside the same layers as this one, not inside this one.
-            0 => self.parent().cloned(),
+            0 => self.parent(),
             depth => Some(Link {
-                attempt: Arc::clone(self),
+                attempt: self,
                 depth,
             }),
         };
-        let first = Arc::clone(first);
-        let origin = Origin { first, parent };
+        let origin = Origin {
+            first: Arc::clone(first),
+            parent: parent.map(|link| Arc::clone(link.attempt)),
+        };
         let mut fork = Self::new(self.settings.clone(), self.serial(), Some(origin));
+        fork.inside = parent.map_or(0, |link| link.depth);
         fork.timed = AtomicBool::new(self.is_timed());
         fork.bound_at.set(self.bound_at.get());
         fork.bound_term = AtomicU64::new(self.bound_term.load(Ordering::Acquire));
@@ -170,19 +175,20 @@ impl Attempt {
                 shared: OnceLock::new(),
             },
             origin,
+            inside: 0,
             number: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             timed: AtomicBool::new(false),
             held: Held::free(),
             ended: AtomicU32::new(0),
-            closed: AtomicU64::new(OPEN),
-            cancelled: AtomicU64::new(OPEN),
+            closed: AtomicU32::new(OPEN),
+            cancelled: AtomicU32::new(OPEN),
             reading: AtomicMoment::none(),
             bound_at: AtomicMoment::none(),
             bound_term: AtomicU64::new(0),
             keep: Keep::none(),
             keeper: AtomicU32::new(0),
-            lines: [Slot::free(), Slot::free()],
+            lines: Lines::free(),
             rare: OnceLock::new(),
         }
     }
@@ -195,8 +201,10 @@ impl Attempt {
     }
 
     /// What this attempt is inside of, where that is another one.
-    fn parent(&self) -> Option<&Link> {
-        self.origin.as_ref()?.parent.as_ref()
+    fn parent(&self) -> Option<Link<'_>> {
+        let attempt = self.origin.as_ref()?.parent.as_ref()?;
+        let depth = self.inside;
+        Some(Link { attempt, depth })
     }
 
     fn rare(&self) -> &Rare {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Attempt, Call, OPEN, Slot, serial};
+use super::{Attempt, Call, OPEN, serial};
 use crate::call::Name;
 use crate::call::settings::Settings;
 
@@ -58,6 +58,7 @@ impl Attempt {
                     shared: _,
                 },
             origin: _,
+            inside: _,
             number,
             depth,
             timed,
@@ -89,7 +90,7 @@ impl Attempt {
         bound_term.store(0, Relaxed);
         keep.reset();
         keeper.store(0, Relaxed);
-        lines.iter().for_each(Slot::reset);
+        lines.reset();
     }
 }
 
@@ -182,6 +183,13 @@ mod tests {
         assert_eq!(kept.checkpoint("late"), Checkpointed::Over);
         kept.cancelled().await;
         assert_ne!(memory(ToolCall::new("other", ()).context()), memory(&kept));
+    }
+
+    /// With the counts of its handles: what each call that waits takes, too.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_context_is_240_bytes() {
+        assert_eq!(size_of::<Attempt>() + 2 * size_of::<usize>(), 240);
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Attempt {
             .settings
             .parent()
             .and_then(|parent| parent.attempt.upgrade());
-        let forked = self.parent().map(|link| Arc::clone(&link.attempt));
+        let forked = self.parent().map(|link| Arc::clone(link.attempt));
         for above in [forked, caller].into_iter().flatten() {
             above.rare().blocking.add(held);
             above.blocks_above(held);
