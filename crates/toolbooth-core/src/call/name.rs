@@ -25,9 +25,7 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl Name {
     /// Whether it is too long to be held in place.
     pub(crate) fn is_allocated(&self) -> bool {
         self.0.is_heap_allocated()

@@ -38,10 +38,17 @@ pub use config::ConfigError;
 pub(crate) use contained::Contained;
 #[cfg(any(feature = "concurrency", feature = "rate"))]
 pub(crate) use guarded::Admit;
-#[cfg(feature = "breaker")]
+#[cfg(any(
+    feature = "breaker",
+    feature = "timeout",
+    feature = "concurrency",
+    feature = "rate"
+))]
+pub(crate) use guarded::Entry;
+#[cfg(any(feature = "breaker", feature = "timeout"))]
 pub(crate) use guarded::Never;
 #[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
-pub(crate) use guarded::{Entry, ask};
+pub(crate) use guarded::ask;
 #[cfg(any(
     feature = "breaker",
     feature = "timeout",

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
 use super::limits::{Limited, Limits};
-use crate::shell::{Guarded, not_to_start};
+use crate::shell::{Entry, Guarded, Never, not_to_start};
 
 /// A tool whose calls are cut when they take too long. Made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
@@ -37,11 +37,14 @@ impl<S> Timeout<S> {
         self.inner
     }
 
-    /// What holds for a call of which more was said, or that has more limits.
+    /// Every call of which more was said, or that has more limits.
     #[cold]
-    fn look(&self, part: &Part) -> Result<Limited, ToolError> {
+    fn entry(&self, part: Part) -> Entry<ResponseWatch, Never> {
         let limits = self.limits.of(part.context(), part.now());
-        not_to_start(part).map_or(Ok(limits), Err)
+        match not_to_start(&part) {
+            None => Entry::Start(ResponseWatch::new(part, limits)),
+            Some(refusal) => Entry::Refuse(ResponseWatch::new(part, Limited::default()), refusal),
+        }
     }
 }
 
@@ -63,17 +66,11 @@ where
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
         let part = request.context().enter();
-        let limits = match self.limits.only(&part) {
-            Some(limit) => limit,
-            None => match self.look(&part) {
-                Ok(limits) => limits,
-                Err(refusal) => {
-                    let watch = ResponseWatch::new(part, Limited::default());
-                    return ResponseFuture::new(Guarded::refuse(refusal, watch));
-                }
-            },
-        };
-        let watch = ResponseWatch::new(part, limits);
-        ResponseFuture::new(Guarded::start(&mut self.inner, request, watch))
+        if let Some(limits) = self.limits.only(&part) {
+            let watch = ResponseWatch::new(part, limits);
+            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
+        }
+        let entry = self.entry(part);
+        ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
     }
 }

@@ -21,7 +21,12 @@ use tower_service::Service;
 pub(crate) use self::panics::ask;
 use self::panics::{Armed, Untold};
 use self::stage::{Held, Stage, StageProj};
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
+#[cfg(any(
+    feature = "breaker",
+    feature = "timeout",
+    feature = "concurrency",
+    feature = "rate"
+))]
 pub(crate) use self::start::Entry;
 
 /// A watch that holds its layer's part of the call.

@@ -8,12 +8,17 @@ use tower_service::Service;
 use super::{Guarded, LayerWatch, Stage, part_of};
 
 /// What a layer makes of a call that comes.
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
+#[cfg(any(
+    feature = "breaker",
+    feature = "timeout",
+    feature = "concurrency",
+    feature = "rate"
+))]
 pub(crate) enum Entry<W, A> {
     Start(W),
     #[cfg_attr(
         not(any(feature = "concurrency", feature = "rate")),
-        expect(dead_code, reason = "nobody waits for a breaker")
+        expect(dead_code, reason = "nobody waits in the others")
     )]
     Wait(W, A),
     Refuse(W, ToolError),
@@ -26,7 +31,12 @@ where
     W: LayerWatch,
 {
     /// Lets a call in, or not.
-    #[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
+    #[cfg(any(
+        feature = "breaker",
+        feature = "timeout",
+        feature = "concurrency",
+        feature = "rate"
+    ))]
     #[cold]
     pub(crate) fn enter(inner: &mut S, request: R, entry: Entry<W, A>) -> Self
     where
@@ -40,18 +50,6 @@ where
     }
 
     /// Starts what is inside, unless the call was cut before.
-    #[cfg_attr(
-        not(any(
-            feature = "breaker",
-            feature = "catch-panic",
-            feature = "cleanup",
-            feature = "concurrency",
-            feature = "partial",
-            feature = "rate",
-            feature = "spawn"
-        )),
-        expect(dead_code, reason = "a timeout looks for itself")
-    )]
     #[inline(always)]
     pub(crate) fn start_unless_cut(inner: &mut S, request: R, watch: W) -> Self
     where
@@ -97,7 +95,12 @@ where
     }
 
     /// Waits for admission first.
-    #[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
+    #[cfg(any(
+        feature = "breaker",
+        feature = "timeout",
+        feature = "concurrency",
+        feature = "rate"
+    ))]
     fn wait(inner: &S, request: R, watch: W, admission: A) -> Self
     where
         S: Clone,
