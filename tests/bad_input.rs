@@ -330,7 +330,7 @@ async fn hooks_are_bounded() {
     let registered =
         (0..MAX_HOOKS + 10).filter(|_| context.on_cleanup(|_| async {}) == Registered::Held);
     assert_eq!(registered.count(), MAX_HOOKS);
-    assert_eq!(context.on_cleanup(|_| async {}), Registered::Refused);
+    assert_eq!(context.on_cleanup(|_| async {}), Registered::Rejected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,8 +4,6 @@
 //! Nothing here waits for luck: what has to happen is waited for, for ten seconds at most, and what has to have happened by
 //! an instant is looked at by a timer of that instant on the same runtime, which fires behind all earlier ones.
 
-#[path = "http/answers.rs"]
-mod answers;
 #[path = "http/client.rs"]
 mod client;
 #[path = "http/clients.rs"]
@@ -16,6 +14,8 @@ mod ends;
 mod grpc;
 #[path = "http/many.rs"]
 mod many;
+#[path = "http/responses.rs"]
+mod responses;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -184,7 +184,7 @@ async fn resource_exhaustion_5() {
 
         // The same by what they weigh: 2,048 KB each, of 4,096.
         let tool = ResourceIntensiveTool::new(BLOCK, ms(takes));
-        let budget = ConcurrencyLimitLayer::new(4_096).with_weight(|_| 2_048);
+        let budget = ConcurrencyLimitLayer::new(4_096).with_cost(|_| 2_048);
         let finished = call_all(budget.layer(tool.clone()), calls(5)).await;
         assert_eq!(last_ok(&finished), Some(ms(3 * takes)));
         assert_eq!((count_ok(&finished), tool.probe().max()), (5, 2));

@@ -19,7 +19,7 @@ pub(crate) struct Client {
 }
 
 /// What came back.
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     asked: String,
     pub(crate) status: u16,
     retry_after: Option<String>,
@@ -39,21 +39,21 @@ impl Client {
         }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, "").await
     }
 
-    pub(crate) async fn post(&self, path: &str, json: &'static str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, json: &'static str) -> Reply {
         self.send(Method::POST, path, json).await
     }
 
     /// When what was called at the same time is under way.
-    pub(crate) async fn after_a_moment(&self, path: &str) -> Answer {
+    pub(crate) async fn after_a_moment(&self, path: &str) -> Reply {
         tokio::time::sleep(Duration::from_millis(50)).await;
         self.get(path).await
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, json: &'static str) -> Answer {
+    pub(crate) async fn send(&self, method: Method, path: &str, json: &'static str) -> Reply {
         let start = Instant::now();
         let asked = format!("{method} {path} {json}");
         let request = Request::builder()
@@ -65,7 +65,7 @@ impl Client {
         let response = self.client.request(request).await;
         let response = response.expect("the server answers on loopback");
         let retry_after = response.headers().get(RETRY_AFTER);
-        let mut answer = Answer {
+        let mut answer = Reply {
             asked,
             status: response.status().as_u16(),
             retry_after: retry_after
@@ -80,9 +80,9 @@ impl Client {
     }
 }
 
-// === impl Answer ===
+// === impl Reply ===
 
-impl Answer {
+impl Reply {
     async fn read<B>(&mut self, response: Response<B>)
     where
         B: axum::body::HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
@@ -100,7 +100,7 @@ impl Answer {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { asked, status, .. } = self;
         write!(f, "{asked} -> {status}")?;

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use toolbooth::BoxError;
 use toolbooth_examples::servers::{Limits, http, toolbox};
 
-use crate::client::{Answer, Client};
+use crate::client::{Client, Reply};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
@@ -68,6 +68,6 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-fn show(answer: &Answer) {
+fn show(answer: &Reply) {
     println!("  {answer}");
 }

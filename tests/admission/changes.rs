@@ -52,7 +52,7 @@ async fn lowering_a_limit_cuts_nobody_and_starts_nobody_too_many() {
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_too_heavy_for_the_new_limit_is_refused_and_holds_up_nobody() {
     let limit = ConcurrencyLimitLayer::new(4)
-        .with_weight(|call| usize::try_from(call.priority()).unwrap_or(0));
+        .with_cost(|call| usize::try_from(call.priority()).unwrap_or(0));
     let stack = limit.layer(SlowTool::new(ms(100)));
     let weights = [1, 4, 1, 1].map(|weight| call("tool").with_priority(weight));
     let running = tokio::spawn(call_all(stack, weights));
@@ -186,7 +186,7 @@ async fn another_order_starts_those_who_may_run_at_once() {
     let weight = |call: &CallContext| usize::try_from(call.priority()).unwrap_or(0);
     let limit = ConcurrencyLimitLayer::new(3)
         .with_order(Order::priority())
-        .with_weight(weight);
+        .with_cost(weight);
     let tool = tool_fn("tool", async |millis: u64| {
         sleep(ms(millis)).await;
         Ok::<_, Infallible>(millis)

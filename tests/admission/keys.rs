@@ -91,8 +91,7 @@ async fn l2_a_limit_for_each_key() {
 /// waits for it. Here every call needs a permit of its tenant and one for all, and some bring two of either.
 #[tokio::test(start_paused = true)]
 async fn l2_combined_limits_take_their_permits_in_one_order() {
-    let all =
-        ConcurrencyLimitLayer::new(3).with_weight(|call| usize::from(call.priority() > 0) + 1);
+    let all = ConcurrencyLimitLayer::new(3).with_cost(|call| usize::from(call.priority() > 0) + 1);
     let each = ConcurrencyLimitLayer::by(2, tenant);
     let tool = SlowTool::new(ms(10));
     let probe = tool.probe().clone();
@@ -301,7 +300,7 @@ fn expected<const N: usize>(starts: [(u64, &str); N]) -> Vec<(Duration, String)>
 #[tokio::test(start_paused = true)]
 async fn a_heavy_call_is_not_overtaken_and_not_starved() {
     let starts = Recorder::new();
-    let limit = ConcurrencyLimitLayer::new(3).with_weight(|call| units(call) as usize);
+    let limit = ConcurrencyLimitLayer::new(3).with_cost(|call| units(call) as usize);
     let stack = limit.layer(order_tool(starts.clone()));
     let calls = [
         ("a", 1),
@@ -332,7 +331,7 @@ async fn a_heavy_call_is_not_overtaken_and_not_starved() {
 #[tokio::test(start_paused = true)]
 async fn a_heavy_call_that_leaves_the_line_lets_those_behind_it_run_at_once() {
     let starts = Recorder::new();
-    let limit = ConcurrencyLimitLayer::new(3).with_weight(|call| units(call) as usize);
+    let limit = ConcurrencyLimitLayer::new(3).with_cost(|call| units(call) as usize);
     let stack = limit.layer(order_tool(starts.clone()));
     let a = begin(&stack, weighing("a", 1)).await;
     let heavy = begin(&stack, weighing("heavy", 3)).await;
@@ -354,7 +353,7 @@ async fn a_heavy_call_that_leaves_the_line_lets_those_behind_it_run_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_weight_above_the_limit_is_refused_at_once() {
-    let limit = ConcurrencyLimitLayer::new(3).with_weight(|call| units(call) as usize);
+    let limit = ConcurrencyLimitLayer::new(3).with_cost(|call| units(call) as usize);
     let tool = SlowTool::new(ms(100));
     let finished = call_all(
         limit.layer(tool.clone()),

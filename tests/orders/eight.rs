@@ -115,8 +115,8 @@ async fn read(
 fn seen(result: Option<Result<Vec<Content>, ToolError>>) -> Seen {
     match result {
         None => Seen::Nothing,
-        Some(Ok(contents)) if contents == [Content::from("done")] => Seen::Answer(Contents::Done),
-        Some(Ok(contents)) => Seen::Answer(of_chunks(contents)),
+        Some(Ok(contents)) if contents == [Content::from("done")] => Seen::Response(Contents::Done),
+        Some(Ok(contents)) => Seen::Response(of_chunks(contents)),
         Some(Err(error)) => {
             let partial = error.partial();
             let pieces = partial.map_or(&[][..], |partial| partial.contents());

@@ -80,7 +80,7 @@ pub(super) const ENDINGS: [Ending; 13] = [
 #[derive(Debug, PartialEq)]
 pub(super) enum Seen {
     /// So many pieces of the tool's answer.
-    Answer(Contents),
+    Response(Contents),
     /// An error of this kind, with so many pieces, of which so many were delivered.
     Error(ErrorKind, usize, u64),
     /// Nothing: it dropped the call.
@@ -140,7 +140,7 @@ impl Order {
             tool: vec![if each(Cleanup) { first } else { second }, second],
         };
         let timed_out = |pieces| error(ErrorKind::Timeout, pieces);
-        let done = || Seen::Answer(Contents::Done);
+        let done = || Seen::Response(Contents::Done);
         match ending {
             Completes => one(100, done(), Outcome::Completed),
             EmitsForEver if each(Timeout) => {
@@ -156,14 +156,18 @@ impl Order {
             // It passes through the retry.
             PanicsAtFirst => one(1_000, error(ErrorKind::Panicked, 2), Outcome::Panicked),
             DroppedByTheCaller => one(u128::from(DROPPED_AT), Seen::Nothing, Outcome::Cancelled),
-            Streams => one(1_000, Seen::Answer(Contents::Chunks(3)), Outcome::Completed),
+            Streams => one(
+                1_000,
+                Seen::Response(Contents::Chunks(3)),
+                Outcome::Completed,
+            ),
             StreamsForEver => one(
                 1_999,
                 Seen::Error(ErrorKind::Timeout, 4, 4),
                 Outcome::TimedOut,
             ),
             StreamDroppedByItsConsumer => {
-                one(500, Seen::Answer(Contents::Chunks(2)), Outcome::Cancelled)
+                one(500, Seen::Response(Contents::Chunks(2)), Outcome::Cancelled)
             }
             // The permit is free again at 499.
             WaitsInLine => one(599, done(), Outcome::Completed),

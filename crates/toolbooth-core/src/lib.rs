@@ -3,17 +3,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
-mod answer;
 mod call;
 mod error;
 mod outcome;
+mod response;
 mod seam;
 mod sync;
 
-pub use answer::{
-    Checkpointed, Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, MAX_CHECKPOINT,
-    Partial, ToolOutput,
-};
 pub use call::{
     Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, Hooks,
     MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, RunHooks, Tally,
@@ -22,6 +18,10 @@ pub use call::{
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};
 pub use outcome::{CancelReason, Outcome};
-pub use seam::{Answer, End, Part, Piece, ToolRequest, ToolResponse, Watch, checked};
+pub use response::{
+    Checkpointed, Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, MAX_CHECKPOINT,
+    Partial, ToolOutput,
+};
 #[cfg(feature = "http")]
 pub use seam::{CallDeadline, ToolName, WatchedBody};
+pub use seam::{End, Item, Part, ResponseHead, ToolRequest, ToolResponse, Watch, checked};

@@ -139,64 +139,47 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
-#[cfg(feature = "breaker")]
 pub mod breaker;
-#[cfg(feature = "catch-panic")]
 pub mod catch_panic;
-#[cfg(feature = "cleanup")]
 pub mod cleanup;
-#[cfg(feature = "concurrency")]
 pub mod concurrency;
 #[cfg(feature = "handler")]
 pub mod handler;
-#[cfg(any(feature = "concurrency", feature = "rate"))]
-mod line;
-#[cfg(feature = "partial")]
+mod middleware;
 pub mod partial;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
+mod queue;
 #[cfg(feature = "rate")]
 pub mod rate;
 #[cfg(feature = "retry")]
 pub mod retry;
-mod shell;
-#[cfg(feature = "spawn")]
 pub mod spawn;
-#[cfg(feature = "timeout")]
 pub mod timeout;
 
-#[cfg(feature = "breaker")]
 pub use breaker::{BreakerPolicy, CircuitBreakerLayer};
-#[cfg(feature = "catch-panic")]
 pub use catch_panic::CatchPanicLayer;
-#[cfg(feature = "cleanup")]
 pub use cleanup::{CleanupLayer, DrainReport};
-#[cfg(feature = "concurrency")]
 pub use concurrency::ConcurrencyLimitLayer;
 #[cfg(feature = "handler")]
 pub use handler::{stream_tool_fn, tool_fn};
-#[cfg(any(feature = "concurrency", feature = "rate"))]
-pub use line::Order;
-#[cfg(feature = "partial")]
+pub use middleware::ServiceBuilderExt;
+pub use middleware::{ConfigError, PerTool};
 pub use partial::PartialResultLayer;
 #[cfg(all(feature = "process", unix))]
 pub use process::{CommandError, CommandOutput, CommandTool};
+pub use queue::Order;
 #[cfg(feature = "rate")]
 pub use rate::{Quota, RateLimitLayer};
 #[cfg(feature = "retry")]
 pub use retry::RetryPolicy;
-#[cfg(feature = "builder")]
-pub use shell::ServiceBuilderExt;
-pub use shell::{ConfigError, PerTool};
-#[cfg(feature = "spawn")]
 pub use spawn::SpawnLayer;
-#[cfg(feature = "timeout")]
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
-    Answer, BoxError, CallContext, CancelReason, Canceller, Checkpointed, CleanupEnd, Collected,
-    Content, ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, MAX_CHECKPOINT,
-    MAX_HOOKS, Message, Name, Origin, Outcome, OverloadReason, Partial, Piece, Progress,
-    Registered, Source, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse,
+    BoxError, CallContext, CancelReason, Canceller, Checkpointed, CleanupEnd, Collected, Content,
+    ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, Item, MAX_CHECKPOINT,
+    MAX_HOOKS, Message, Name, Origin, Outcome, OverloadReason, Partial, Progress, Registered,
+    ResponseHead, Source, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse,
     Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::laws::every_layer;
-use support::{Answer, Mock, Probe, Readiness, call, error, mock, ms, text, told};
+use support::{Mock, Probe, Readiness, Reply, call, error, mock, ms, text, told};
 use toolbooth::breaker::{BreakerState, CircuitBreaker, ResponseFuture};
 use toolbooth::{BreakerPolicy, CircuitBreakerLayer, ErrorKind, Outcome, ToolCall, ToolOutput};
 use tower::{Layer, Service, ServiceExt};

@@ -9,7 +9,7 @@ mod waiting;
 
 use support::laws::every_layer;
 use support::{
-    Answer, Count, Handle, Mock, Probe, call, error, mock, ms, next, pass, text, ticking, told,
+    Count, Handle, Mock, Probe, Reply, call, error, mock, ms, next, pass, text, ticking, told,
 };
 use tokio_test::task::Spawn;
 use toolbooth::concurrency::{ConcurrencyLimit, ResponseFuture};

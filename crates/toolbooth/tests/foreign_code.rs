@@ -36,7 +36,7 @@ async fn a_refused_hook_is_dropped_where_it_may_register_another() {
     }
     let guard = RegistersOnDrop(context.clone());
     let refused = context.on_cleanup(|_| async move { drop(guard) });
-    assert_eq!(refused, Registered::Refused);
+    assert_eq!(refused, Registered::Rejected);
 }
 
 /// Emits when it is converted, and when its bytes are dropped.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use support::{Answer, Probe, call, error, ms, text};
+use support::{Probe, Reply, call, error, ms, text};
 use tokio::time::Instant;
 use toolbooth::{
     BoxError, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
@@ -67,7 +67,7 @@ fn retryable() -> ToolError {
 
 /// The call's error, as one of ours.
 async fn fails(tool: Retry<RetryPolicy, Probe>, call: ToolCall) -> ToolError {
-    let answer: Answer = tool.oneshot(call).await.map_err(ToolError::from);
+    let answer: Reply = tool.oneshot(call).await.map_err(ToolError::from);
     error(answer)
 }
 

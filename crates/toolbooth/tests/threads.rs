@@ -8,7 +8,7 @@
 )]
 
 /// What stands in the place of the library's module of this name.
-mod shell {
+mod middleware {
     pub(crate) use toolbooth::ConfigError;
 
     pub(crate) use crate::keys;
@@ -42,7 +42,7 @@ mod breaker {
     mod tests;
 }
 
-#[path = "../src/shell/keys.rs"]
+#[path = "../src/middleware/keys.rs"]
 mod keys;
-#[path = "../src/shell/per_tool.rs"]
+#[path = "../src/middleware/per_tool.rs"]
 mod per_tool;

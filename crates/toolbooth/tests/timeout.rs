@@ -13,7 +13,7 @@ mod strike;
 
 use support::laws::every_layer;
 use support::{
-    Answer, Count, Probe, call, error, mock, ms, next, pass, text, texts, ticking, told, tracked,
+    Count, Probe, Reply, call, error, mock, ms, next, pass, text, texts, ticking, told, tracked,
 };
 use toolbooth::{TimeoutLayer, TimeoutScope, ToolError};
 

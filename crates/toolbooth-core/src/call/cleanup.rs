@@ -15,8 +15,8 @@ use tracing::Instrument;
 
 use super::Name;
 use super::spawned::Tasks;
-use crate::answer::Partial;
 use crate::outcome::Outcome;
+use crate::response::Partial;
 
 /// How many hooks one attempt of a call may register. Where a retry stands inside the cleanup layer, those of all
 /// attempts wait together: a hook that a tool directly inside the retry registers beyond them is refused, and those that a layer
@@ -38,7 +38,7 @@ pub enum Registered {
     /// The call is over already: it runs at once.
     RunsNow,
     /// The attempt has [`MAX_HOOKS`] hooks already: it was dropped, and will not run.
-    Refused,
+    Rejected,
 }
 
 /// What a cleanup hook is told.
@@ -313,7 +313,7 @@ impl Tally for Untracked {
 pub(super) fn refuse(hook: Hook) -> Registered {
     drop(hook);
     tracing::warn!(limit = MAX_HOOKS, "a cleanup hook was refused: too many");
-    Registered::Refused
+    Registered::Rejected
 }
 
 /// Runs `work` to its end, or until `stop` comes; then it is dropped.

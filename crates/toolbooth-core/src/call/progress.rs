@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::CallContext;
-use crate::answer::Content;
+use crate::response::Content;
 
 /// How far a call has come, in the tool's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]

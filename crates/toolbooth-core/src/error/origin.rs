@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{Source, ToolError};
-use crate::answer::Partial;
 use crate::call::{CallContext, Name};
+use crate::response::Partial;
 
 /// Whose call an error ended, and what that call had produced by then.
 ///

@@ -15,4 +15,4 @@ pub use http::{CallDeadline, ToolName, WatchedBody};
 pub use part::Part;
 pub use request::ToolRequest;
 pub use response::ToolResponse;
-pub use watch::{Answer, End, Piece, Watch};
+pub use watch::{End, Item, ResponseHead, Watch};

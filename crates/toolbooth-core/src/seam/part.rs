@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{End, Piece};
-use crate::answer::{Content, Displaced, KeepPolicy};
+use super::{End, Item};
 use crate::call::{CallContext, Moment, Reading, address};
 use crate::outcome::{CancelReason, Outcome};
+use crate::response::{Content, Displaced, KeepPolicy};
 
 /// One layer's part of a call: from its `call` to the end of the answer.
 ///
@@ -74,7 +74,7 @@ impl Part {
 
     /// For layers that keep partial results: pieces of a streamed answer went on to the consumer.
     /// What is a tool's content is kept; a frame is only counted. Nothing by any but the outermost of these layers.
-    pub fn keep_streamed(&self, piece: Piece<'_>) {
+    pub fn keep_streamed(&self, piece: Item<'_>) {
         if !self.context.attempt_state().is_keeper(self.depth()) {
             return;
         }
@@ -82,8 +82,8 @@ impl Part {
             .attempt_state()
             .record_at(self.depth(), |partials, attempt, policy| {
                 let displaced = match piece {
-                    Piece::Content(content) => partials.append(attempt, policy, content.clone()),
-                    Piece::Frame(_) => Displaced::default(),
+                    Item::Content(content) => partials.append(attempt, policy, content.clone()),
+                    Item::Frame(_) => Displaced::default(),
                 };
                 partials.count_delivered(attempt);
                 displaced

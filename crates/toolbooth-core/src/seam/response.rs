@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::follow::{Followed, Pieces};
-use super::{Answer, End, Piece, Watch};
-use crate::answer::{Body, Content, ContentStream, ToolOutput};
+use super::follow::{Followed, Items};
+use super::{End, Item, ResponseHead, Watch};
 use crate::error::ToolError;
+use crate::response::{Body, Content, ContentStream, ToolOutput};
 
 /// An answer that a layer can follow to its end.
 ///
@@ -77,7 +77,7 @@ impl ToolResponse for ToolOutput {
     type Watched<W: Watch> = Self;
 
     fn watch<W: Watch>(mut self, mut watch: W) -> Self {
-        watch.on_answer(Answer::Tool(&self));
+        watch.on_response(ResponseHead::Tool(&self));
         match self.body {
             Body::Stream(stream) => {
                 self.body = Body::Stream(ContentStream::new(Followed::new(stream, watch)));
@@ -101,18 +101,18 @@ impl ToolResponse for ToolOutput {
     }
 }
 
-impl Pieces for ContentStream {
-    type Piece = Content;
+impl Items for ContentStream {
+    type Item = Content;
 
-    fn poll_piece(
+    fn poll_item(
         self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Content, ToolError>>> {
         futures_core::Stream::poll_next(self, cx)
     }
 
-    fn told(piece: &Content) -> Piece<'_> {
-        Piece::Content(piece)
+    fn told(piece: &Content) -> Item<'_> {
+        Item::Content(piece)
     }
 }
 
@@ -123,6 +123,6 @@ impl<W: Watch> futures_core::Stream for Followed<ContentStream, W> {
         self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
-        self.poll_piece(cx)
+        self.poll_item(cx)
     }
 }

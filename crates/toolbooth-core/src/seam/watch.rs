@@ -2,10 +2,10 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use crate::answer::{Content, ToolOutput};
 use crate::call::CallContext;
 use crate::error::ToolError;
 use crate::outcome::{CancelReason, Outcome};
+use crate::response::{Content, ToolOutput};
 use std::ops::ControlFlow;
 
 /// How a layer follows an answer until its last byte is delivered.
@@ -20,7 +20,7 @@ pub trait Watch: Send + Unpin + Sized + 'static {
     }
 
     /// The answer is there: told before anything of it is on its way to the consumer.
-    fn on_answer(&mut self, answer: Answer<'_>) {
+    fn on_response(&mut self, answer: ResponseHead<'_>) {
         let _ = answer;
     }
 
@@ -32,7 +32,7 @@ pub trait Watch: Send + Unpin + Sized + 'static {
 
     /// When the answer is to be cut even if nobody polls it; then [`poll_interrupt`](Self::poll_interrupt) gives the
     /// error. It is asked again when that instant has come: a later one is waited for in its turn.
-    fn cut_at(&self) -> Option<Instant> {
+    fn expires_at(&self) -> Option<Instant> {
         None
     }
 
@@ -42,7 +42,7 @@ pub trait Watch: Send + Unpin + Sized + 'static {
     }
 
     /// A piece of a streamed answer, on its way to the consumer: `Break` cuts the answer behind it.
-    fn on_content(&mut self, piece: Piece<'_>) -> ControlFlow<ToolError> {
+    fn on_item(&mut self, piece: Item<'_>) -> ControlFlow<ToolError> {
         let _ = piece;
         ControlFlow::Continue(())
     }
@@ -54,7 +54,7 @@ pub trait Watch: Send + Unpin + Sized + 'static {
 /// An answer, as it is when it is returned: of a streamed one, all but the stream.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum Answer<'a> {
+pub enum ResponseHead<'a> {
     /// A tool's.
     Tool(&'a ToolOutput),
     /// The head of an HTTP answer.
@@ -65,7 +65,7 @@ pub enum Answer<'a> {
 /// A piece of a streamed answer.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum Piece<'a> {
+pub enum Item<'a> {
     /// A piece of a tool's answer.
     Content(&'a Content),
     /// A frame of an HTTP body, of so many bytes.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use toolbooth_core::{Answer, CancelReason, End, ErrorKind, Outcome, ToolError, ToolOutput};
+use toolbooth_core::{CancelReason, End, ErrorKind, Outcome, ResponseHead, ToolError, ToolOutput};
 
 use super::rule::Verdict;
 
@@ -15,7 +15,7 @@ pub enum Failure<'a> {
     /// The tool failed, or its time was up.
     Error(&'a ToolError),
     /// The tool answered that it failed.
-    Answer(&'a ToolOutput),
+    Response(&'a ToolOutput),
     /// The HTTP service answered with a status of 500 or above.
     #[cfg(feature = "http")]
     Http(&'a http::response::Parts),
@@ -50,11 +50,13 @@ impl Counting {
     }
 
     /// What an answer tells, where it tells of a failure.
-    pub(super) fn of_answer(&self, answer: Answer<'_>) -> Option<Verdict> {
+    pub(super) fn of_answer(&self, answer: ResponseHead<'_>) -> Option<Verdict> {
         match answer {
-            Answer::Tool(output) if output.is_error() => Some(self.of(Failure::Answer(output))),
+            ResponseHead::Tool(output) if output.is_error() => {
+                Some(self.of(Failure::Response(output)))
+            }
             #[cfg(feature = "http")]
-            Answer::Http(head) if head.status.is_server_error() => {
+            ResponseHead::Http(head) if head.status.is_server_error() => {
                 Some(self.of(Failure::Http(head)))
             }
             _ => None,

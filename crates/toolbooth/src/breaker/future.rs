@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use toolbooth_core::{
-    Answer, BoxError, CallContext, End, Moment, Part, ToolError, ToolResponse, Watch,
+    BoxError, CallContext, End, Moment, Part, ResponseHead, ToolError, ToolResponse, Watch,
 };
 use tower_service::Service;
 
 use super::rule::Verdict;
 use super::shared::Breaker;
-use crate::shell::{Guarded, LayerWatch};
+use crate::middleware::{Guarded, LayerWatch};
 
 pin_project! {
     /// A call through a circuit breaker.
@@ -107,7 +107,7 @@ impl Watch for ResponseWatch {
         Some(self.part.context())
     }
 
-    fn on_answer(&mut self, answer: Answer<'_>) {
+    fn on_response(&mut self, answer: ResponseHead<'_>) {
         if let Some(admission) = &mut self.admission {
             admission.answered = admission.breaker.counting().of_answer(answer);
         }

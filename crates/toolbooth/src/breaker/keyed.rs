@@ -8,9 +8,9 @@ use toolbooth_core::{CallContext, Moment, Name, ToolError};
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
 use super::shared::{Act, Breaker, Listeners};
-use crate::shell::PerTool;
-use crate::shell::keys::{Idle, Keys};
-use crate::shell::sync::{Arc, Mutex, lock};
+use crate::middleware::PerTool;
+use crate::middleware::keys::{Idle, Keys};
+use crate::middleware::sync::{Arc, Mutex, lock};
 
 /// The breakers of a layer, made when their keys first come.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::keyed::{Key, Keyed};
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
 use super::shared::{Act, Breaker, StateChange};
-use crate::shell::{PerTool, ask};
+use crate::middleware::{PerTool, ask};
 
 /// Does not call a tool while it fails. See the [module](super).
 ///

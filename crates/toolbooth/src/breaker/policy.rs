@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::counting::{Counting, Failure};
-use crate::shell::ConfigError;
+use crate::middleware::ConfigError;
 
 /// When a circuit breaker opens, for how long, and how it closes again.
 ///
@@ -190,7 +190,7 @@ impl BreakerPolicy {
     ///
     /// // A tool that says `not found` is well.
     /// let policy = BreakerPolicy::new().with_failures(|failure| match failure {
-    ///     Failure::Answer(answer) => answer.meta().is_none_or(|meta| meta["code"] != "not_found"),
+    ///     Failure::Response(answer) => answer.meta().is_none_or(|meta| meta["code"] != "not_found"),
     ///     _ => true,
     /// });
     /// # drop(policy);

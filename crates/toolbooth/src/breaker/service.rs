@@ -8,7 +8,7 @@ use super::future::{ResponseFuture, ResponseWatch};
 use super::layer::CircuitBreakerLayer;
 use super::rule::Refused;
 use super::shared::Breaker;
-use crate::shell::{Entry, Guarded, Never, not_to_start};
+use crate::middleware::{Decision, Guarded, Never, not_to_start};
 
 /// A tool that is not called while it fails. Made by [`CircuitBreakerLayer`].
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl<S> CircuitBreaker<S> {
 
     /// Every other call.
     #[cold]
-    fn entry(&self, part: Part) -> Entry<ResponseWatch, Never> {
+    fn entry(&self, part: Part) -> Decision<ResponseWatch, Never> {
         let (part, found) = self.layer.find(part);
         let admitted = found.and_then(|breaker| {
             let admit = |breaker| admit(breaker, &part);
@@ -58,10 +58,10 @@ impl<S> CircuitBreaker<S> {
         });
         match admitted {
             Ok(Some((breaker, generation))) => {
-                Entry::Start(ResponseWatch::admitted(part, breaker, generation))
+                Decision::Start(ResponseWatch::admitted(part, breaker, generation))
             }
-            Ok(None) => Entry::Start(ResponseWatch::uncounted(part)),
-            Err(refusal) => Entry::Refuse(ResponseWatch::uncounted(part), refusal),
+            Ok(None) => Decision::Start(ResponseWatch::uncounted(part)),
+            Err(refusal) => Decision::Reject(ResponseWatch::uncounted(part), refusal),
         }
     }
 }

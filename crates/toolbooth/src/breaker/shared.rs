@@ -14,8 +14,8 @@ use toolbooth_core::{Moment, Name};
 use super::counting::Counting;
 use super::policy::BreakerPolicy;
 use super::rule::{BreakerState, Change, Gate, Refused, Rule, Verdict};
-use crate::shell::sync::atomic::{AtomicU64, Ordering};
-use crate::shell::sync::{Arc, Mutex, lock};
+use crate::middleware::sync::atomic::{AtomicU64, Ordering};
+use crate::middleware::sync::{Arc, Mutex, lock};
 
 /// A circuit breaker. The gate, at which every call looks, lies beside the count of the handles.
 #[derive(Debug)]

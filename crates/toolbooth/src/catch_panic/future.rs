@@ -9,7 +9,7 @@ use toolbooth_core::{
 use tower_service::Service;
 
 use super::service::Catching;
-use crate::shell::{Guarded, LayerWatch};
+use crate::middleware::{Guarded, LayerWatch};
 
 pin_project! {
     /// A call whose panic is its error.

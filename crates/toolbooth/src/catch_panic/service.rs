@@ -4,7 +4,7 @@ use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
-use crate::shell::{Contained, Guarded};
+use crate::middleware::{Contained, Guarded};
 
 /// A tool whose panics are errors. Made by [`CatchPanicLayer`](super::CatchPanicLayer).
 #[derive(Debug, Clone)]

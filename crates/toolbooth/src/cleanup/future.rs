@@ -8,7 +8,7 @@ use toolbooth_core::{BoxError, CallContext, End, Part, RunHooks, ToolError, Tool
 use tower_service::Service;
 
 use super::runner::Runner;
-use crate::shell::{Guarded, LayerWatch};
+use crate::middleware::{Guarded, LayerWatch};
 
 pin_project! {
     /// A call whose cleanup hooks are run.
@@ -21,7 +21,7 @@ pin_project! {
         #[pin]
         guarded: Guarded<S, R, ResponseWatch>,
         // Only where the answer waits for the hooks.
-        waits: Option<Box<Waits<Answer<S, R>>>>,
+        waits: Option<Box<Waits<Output<S, R>>>>,
     }
 }
 
@@ -31,7 +31,7 @@ struct Waits<T> {
     answer: Option<T>,
 }
 
-type Answer<S, R> =
+type Output<S, R> =
     Result<<<S as Service<R>>::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
 
 /// Runs the hooks at the end of the answer.
@@ -70,7 +70,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Output = Answer<S, R>;
+    type Output = Output<S, R>;
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

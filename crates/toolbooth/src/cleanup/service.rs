@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use super::CleanupLayer;
 use super::future::{ResponseFuture, ResponseWatch};
-use crate::shell::Guarded;
+use crate::middleware::Guarded;
 
 /// A tool whose cleanup hooks are run. Made by [`CleanupLayer`].
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ where
         let waits_for = self.layer.wait.and_then(|_| runner.clone());
         let watch = ResponseWatch::new(part, runner);
         let guarded = match self.layer.is_closed() {
-            true => Guarded::refuse(ToolError::cancelled(CancelReason::Shutdown), watch),
+            true => Guarded::reject(ToolError::cancelled(CancelReason::Shutdown), watch),
             false => Guarded::start_unless_cut(&mut self.inner, request, watch),
         };
         ResponseFuture::new(guarded, waits_for)

@@ -8,8 +8,8 @@ use toolbooth_core::{BoxError, CallContext, End, Part, ToolError, ToolResponse, 
 use tower_service::Service;
 
 use super::permits::Permits;
-use crate::line::{Line, Place, trace_refusal};
-use crate::shell::{Admit, Guarded, LayerWatch};
+use crate::middleware::{Admit, Guarded, LayerWatch};
+use crate::queue::{Line, Place, trace_rejection};
 
 pin_project! {
     /// A call under a concurrency limit. It holds its permit, or its place in line.
@@ -145,7 +145,7 @@ impl Admit<ResponseWatch> for Admission {
             watch.admit(self.0.line(), self.0.cost());
             return Poll::Ready(Ok(()));
         };
-        trace_refusal("concurrency", context, &refusal, self.0.waited());
+        trace_rejection("concurrency", context, &refusal, self.0.waited());
         Poll::Ready(Err(refusal.error(context)))
     }
 }

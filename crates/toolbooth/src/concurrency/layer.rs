@@ -5,8 +5,8 @@ use tower_layer::Layer;
 
 use super::ConcurrencyLimit;
 use super::permits::{Permits, count};
-use crate::line::{Cost, Key, Limits, Order};
-use crate::shell::{ConfigError, PerTool};
+use crate::middleware::{ConfigError, PerTool};
+use crate::queue::{Cost, Key, Limits, Order};
 
 /// Lets so many calls run at once; the others wait in line. See the [module](super).
 ///
@@ -90,11 +90,11 @@ impl ConcurrencyLimitLayer {
     /// struct Kilobytes(usize);
     ///
     /// let memory = ConcurrencyLimitLayer::new(4_096)
-    ///     .with_weight(|call| call.extension::<Kilobytes>().map_or(1, |size| size.0));
+    ///     .with_cost(|call| call.extension::<Kilobytes>().map_or(1, |size| size.0));
     /// # drop(memory);
     /// ```
     #[must_use]
-    pub fn with_weight(
+    pub fn with_cost(
         mut self,
         permits: impl Fn(&CallContext) -> usize + Send + Sync + 'static,
     ) -> Self {

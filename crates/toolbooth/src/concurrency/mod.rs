@@ -45,7 +45,7 @@
 //! `Overloaded` where the line is full (1,024 calls, or
 //! [`with_queue_capacity`](ConcurrencyLimitLayer::with_queue_capacity)), where the call waited
 //! [as long as it may](ConcurrencyLimitLayer::with_max_wait), where it could not start in time by
-//! [the estimate](ConcurrencyLimitLayer::with_service_time), where it takes [more permits](ConcurrencyLimitLayer::with_weight) than
+//! [the estimate](ConcurrencyLimitLayer::with_service_time), where it takes [more permits](ConcurrencyLimitLayer::with_cost) than
 //! there are, where its [key](ConcurrencyLimitLayer::by) is one too many, and where the limit is 0. `InvalidArguments` where a key has more than 1,024 bytes. `Timeout` where the call's deadline comes while
 //! it waits; a call that is admitted at or after its deadline is not started.
 //!

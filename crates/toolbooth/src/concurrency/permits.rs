@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use toolbooth_core::Moment;
 
-use crate::line::Rule;
-use crate::shell::sync::atomic::{AtomicU64, Ordering};
+use crate::middleware::sync::atomic::{AtomicU64, Ordering};
+use crate::queue::Rule;
 
 /// So many at once.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
-use crate::line::{Limits, Line, Needs, Place, Refusal, trace_refusal};
-use crate::shell::{Entry, Guarded, not_to_start};
+use crate::middleware::{Decision, Guarded, not_to_start};
+use crate::queue::{Limits, Line, Needs, Place, Rejection, trace_rejection};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
@@ -48,30 +48,30 @@ impl<S> ConcurrencyLimit<S> {
 
     /// Every other call.
     #[cold]
-    fn entry(&self, part: Part) -> Entry<ResponseWatch, Admission> {
+    fn entry(&self, part: Part) -> Decision<ResponseWatch, Admission> {
         let Some(limits) = &self.limits else {
-            return Entry::Start(ResponseWatch::waiting(part));
+            return Decision::Start(ResponseWatch::waiting(part));
         };
         if let Some(refusal) = not_to_start(&part) {
-            return Entry::Refuse(ResponseWatch::waiting(part), refusal);
+            return Decision::Reject(ResponseWatch::waiting(part), refusal);
         }
         let (part, needs) = limits.find(part);
         let Needs { line, cost } = match needs {
             Ok(Some(needs)) => needs,
-            Ok(None) => return Entry::Start(ResponseWatch::waiting(part)),
+            Ok(None) => return Decision::Start(ResponseWatch::waiting(part)),
             Err(refusal) => return refused(part, refusal),
         };
         if part.context().inherits(&line) {
-            return Entry::Start(ResponseWatch::waiting(part));
+            return Decision::Start(ResponseWatch::waiting(part));
         }
         if line.try_admit(cost, || part.now()) {
-            return Entry::Start(ResponseWatch::admitted(part, &line, cost));
+            return Decision::Start(ResponseWatch::admitted(part, &line, cost));
         }
         if line.rule().is_closed() {
-            return refused(part, Refusal::Closed);
+            return refused(part, Rejection::Closed);
         }
         let place = Place::new(line.into_owned(), cost, part.now());
-        Entry::Wait(ResponseWatch::waiting(part), Admission::new(place))
+        Decision::Wait(ResponseWatch::waiting(part), Admission::new(place))
     }
 }
 
@@ -103,8 +103,8 @@ where
 }
 
 #[cold]
-fn refused(part: Part, refusal: Refusal) -> Entry<ResponseWatch, Admission> {
-    trace_refusal("concurrency", part.context(), &refusal, Duration::ZERO);
+fn refused(part: Part, refusal: Rejection) -> Decision<ResponseWatch, Admission> {
+    trace_rejection("concurrency", part.context(), &refusal, Duration::ZERO);
     let error = refusal.error(part.context());
-    Entry::Refuse(ResponseWatch::waiting(part), error)
+    Decision::Reject(ResponseWatch::waiting(part), error)
 }

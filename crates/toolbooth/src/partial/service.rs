@@ -5,12 +5,11 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use toolbooth_core::{
-    BoxError, CallContext, End, KeepPolicy, Part, Piece, ToolError, ToolRequest, ToolResponse,
-    Watch,
+    BoxError, CallContext, End, Item, KeepPolicy, Part, ToolError, ToolRequest, ToolResponse, Watch,
 };
 use tower_service::Service;
 
-use crate::shell::{Guarded, LayerWatch};
+use crate::middleware::{Guarded, LayerWatch};
 
 /// A tool whose partial results are kept. Made by [`PartialResultLayer`](super::PartialResultLayer).
 #[derive(Debug, Clone)]
@@ -123,7 +122,7 @@ impl Watch for ResponseWatch {
         Some(self.part.context())
     }
 
-    fn on_content(&mut self, piece: Piece<'_>) -> ControlFlow<ToolError> {
+    fn on_item(&mut self, piece: Item<'_>) -> ControlFlow<ToolError> {
         self.part.keep_streamed(piece);
         ControlFlow::Continue(())
     }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use toolbooth_core::{Name, ToolCall, ToolError, ToolOutput};
 use tower_service::Service;
 
-use super::answer;
 use super::output::CommandOutput;
+use super::response;
 use super::start::{Spec, Variable};
 use super::template::Template;
-use crate::shell::ConfigError;
+use crate::middleware::ConfigError;
 
 /// Any program as a tool. See the [module](super).
 ///
@@ -177,7 +177,7 @@ impl Service<ToolCall> for CommandTool {
     }
 
     fn call(&mut self, call: ToolCall) -> ResponseFuture {
-        ResponseFuture(Box::pin(answer::run(Arc::clone(&self.spec), call)))
+        ResponseFuture(Box::pin(response::run(Arc::clone(&self.spec), call)))
     }
 }
 

@@ -83,13 +83,13 @@
 //! # Cost
 //! Starting a process, which blocks the thread for about a millisecond. A hook, and with it a task at the end of the call; a second one for a program that is cut.
 
-mod answer;
 mod command_tool;
 mod error;
 mod group;
 mod output;
 mod pipes;
 mod program;
+mod response;
 mod running;
 mod start;
 mod template;

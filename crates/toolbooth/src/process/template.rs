@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use toolbooth_core::ToolError;
 
-use crate::shell::ConfigError;
+use crate::middleware::ConfigError;
 
 /// A text in which `{name}` stands for an argument of the call, `{{` and `}}` for a brace.
 ///

@@ -7,8 +7,8 @@ use toolbooth_core::{BoxError, CallContext, End, Moment, Part, ToolError, ToolRe
 use tower_service::Service;
 
 use super::gcra::Gcra;
-use crate::line::{Place, Refusal, trace_refusal};
-use crate::shell::{Admit, Guarded, LayerWatch};
+use crate::middleware::{Admit, Guarded, LayerWatch};
+use crate::queue::{Place, Rejection, trace_rejection};
 
 pin_project! {
     /// A call under a rate limit. It holds its place in line, if it must wait.
@@ -108,10 +108,10 @@ impl Admit<ResponseWatch> for Admission {
         let Err(refusal) = ready!(self.0.poll(context, cx)) else {
             return Poll::Ready(Ok(()));
         };
-        trace_refusal("rate", context, &refusal, self.0.waited());
+        trace_rejection("rate", context, &refusal, self.0.waited());
         Poll::Ready(Err(match refusal {
-            Refusal::TooLate(after) => ToolError::rate_limited(after),
-            Refusal::WaitedTooLong(_) => {
+            Rejection::TooLate(after) => ToolError::rate_limited(after),
+            Rejection::WaitedTooLong(_) => {
                 let now = Moment::now();
                 let due = self.0.line().due(self.0.cost(), now);
                 ToolError::rate_limited(due.map_or_else(Default::default, |due| due.since(now)))

@@ -9,8 +9,8 @@ use std::time::Duration;
 use governor::Quota;
 use toolbooth_core::Moment;
 
-use crate::line::Rule;
-use crate::shell::sync::atomic::{AtomicU64, Ordering};
+use crate::middleware::sync::atomic::{AtomicU64, Ordering};
+use crate::queue::Rule;
 
 /// A waiter is charged for when it was due, if that was within this time: the driver's timer is less than a millisecond late,
 /// and what its thread needs to wake up comes on top.

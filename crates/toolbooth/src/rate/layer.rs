@@ -6,8 +6,8 @@ use tower_layer::Layer;
 
 use super::RateLimit;
 use super::gcra::Gcra;
-use crate::line::{Cost, Key, Limits, Order};
-use crate::shell::{ConfigError, PerTool};
+use crate::middleware::{ConfigError, PerTool};
+use crate::queue::{Cost, Key, Limits, Order};
 
 /// Lets so many calls start in a time; the others wait for their turn, or are refused. See the [module](super).
 ///

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use toolbooth_core::Moment;
 
 use super::gcra::{GRACE, Gcra, nanos};
-use crate::line::Rule;
+use crate::queue::Rule;
 
 pub(super) fn quota(interval: u64, burst: u32) -> Quota {
     let quota = Quota::with_period(Duration::from_nanos(interval)).expect("not zero");

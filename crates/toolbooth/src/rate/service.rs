@@ -6,8 +6,8 @@ use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
-use crate::line::{Limits, Needs, Place, Refusal, Rule, trace_refusal};
-use crate::shell::{Entry, Guarded, not_to_start};
+use crate::middleware::{Decision, Guarded, not_to_start};
+use crate::queue::{Limits, Needs, Place, Rejection, Rule, trace_rejection};
 
 /// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
@@ -53,9 +53,13 @@ impl<S> RateLimit<S> {
 
     /// Every other call.
     #[cold]
-    fn entry(&self, context: &CallContext, part: Option<Part>) -> Entry<ResponseWatch, Admission> {
+    fn entry(
+        &self,
+        context: &CallContext,
+        part: Option<Part>,
+    ) -> Decision<ResponseWatch, Admission> {
         let Some(limits) = &self.limits else {
-            return Entry::Start(ResponseWatch::new(part));
+            return Decision::Start(ResponseWatch::new(part));
         };
         let (part, needs) = match part {
             None => (None, limits.find_for(context)),
@@ -66,28 +70,28 @@ impl<S> RateLimit<S> {
         };
         let Needs { line, cost } = match needs {
             Ok(Some(needs)) => needs,
-            Ok(None) => return Entry::Start(ResponseWatch::new(part)),
+            Ok(None) => return Decision::Start(ResponseWatch::new(part)),
             Err(refusal) => return refused(part.unwrap_or_else(|| context.enter()), refusal),
         };
         let now = || part.as_ref().map_or_else(|| context.now(), Part::now);
         let cut = part.as_ref().and_then(Part::cut);
         if cut.is_none() && context.past_deadline(now).is_none() && line.try_admit(cost, now) {
-            return Entry::Start(ResponseWatch::new(part));
+            return Decision::Start(ResponseWatch::new(part));
         }
         let part = part.unwrap_or_else(|| context.enter());
         if let Some(refusal) = not_to_start(&part) {
-            return Entry::Refuse(ResponseWatch::new(Some(part)), refusal);
+            return Decision::Reject(ResponseWatch::new(Some(part)), refusal);
         }
         let now = part.now();
         if self.reject {
             let refusal = match line.due(cost, now) {
-                Some(due) => Refusal::TooLate(due.since(now)),
-                None => Refusal::TooHeavy(cost, line.rule().capacity()),
+                Some(due) => Rejection::TooLate(due.since(now)),
+                None => Rejection::TooHeavy(cost, line.rule().capacity()),
             };
             return refused(part, refusal);
         }
         let place = Place::new(line.into_owned(), cost, now);
-        Entry::Wait(ResponseWatch::new(Some(part)), Admission::new(place))
+        Decision::Wait(ResponseWatch::new(Some(part)), Admission::new(place))
     }
 }
 
@@ -122,11 +126,11 @@ where
 }
 
 #[cold]
-fn refused(part: Part, refusal: Refusal) -> Entry<ResponseWatch, Admission> {
-    trace_refusal("rate", part.context(), &refusal, Duration::ZERO);
+fn refused(part: Part, refusal: Rejection) -> Decision<ResponseWatch, Admission> {
+    trace_rejection("rate", part.context(), &refusal, Duration::ZERO);
     let error = match refusal {
-        Refusal::TooLate(after) => ToolError::rate_limited(after),
+        Rejection::TooLate(after) => ToolError::rate_limited(after),
         refusal => refusal.error(part.context()),
     };
-    Entry::Refuse(ResponseWatch::new(Some(part)), error)
+    Decision::Reject(ResponseWatch::new(Some(part)), error)
 }

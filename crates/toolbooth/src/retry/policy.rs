@@ -10,7 +10,7 @@ use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
 use super::backoff::Backoff;
-use crate::shell::ConfigError;
+use crate::middleware::ConfigError;
 
 /// When a call is made again, for tower's [`RetryLayer`](tower::retry::RetryLayer). See the [module](super).
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::service::Spawning;
 use super::task::OwnTask;
-use crate::shell::{Contained, Guarded, LayerWatch};
+use crate::middleware::{Contained, Guarded, LayerWatch};
 
 pin_project! {
     /// A call on a task of its own.

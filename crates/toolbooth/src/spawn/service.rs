@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch, Spawned};
 use super::task::OwnTask;
-use crate::shell::{Contained, Guarded};
+use crate::middleware::{Contained, Guarded};
 
 /// A tool of which each call runs on a task of its own. Made by [`SpawnLayer`](super::SpawnLayer).
 #[derive(Debug, Clone)]

@@ -6,14 +6,14 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use toolbooth_core::{
-    Bound, BoxError, CallContext, CancelReason, End, Moment, Part, Piece, ToolError, ToolResponse,
+    Bound, BoxError, CallContext, CancelReason, End, Item, Moment, Part, ToolError, ToolResponse,
     Watch,
 };
 use tower_service::Service;
 
 use super::limits::Limited;
 use super::timer::Timer;
-use crate::shell::{Guarded, LayerWatch};
+use crate::middleware::{Guarded, LayerWatch};
 
 pin_project! {
     /// A call that is cut when it takes too long.
@@ -197,11 +197,11 @@ impl Watch for ResponseWatch {
         }
     }
 
-    fn cut_at(&self) -> Option<Instant> {
+    fn expires_at(&self) -> Option<Instant> {
         self.limits.look_at(Moment::now).map(Moment::instant)
     }
 
-    fn on_content(&mut self, _: Piece<'_>) -> ControlFlow<ToolError> {
+    fn on_item(&mut self, _: Item<'_>) -> ControlFlow<ToolError> {
         self.limits.item(Moment::now);
         match self.cut() {
             Some(timeout) => ControlFlow::Break(timeout),

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::Timeout;
 use super::limits::{Limits, More};
-use crate::shell::{ConfigError, PerTool};
+use crate::middleware::{ConfigError, PerTool};
 
 /// Cuts a call that takes too long. See the [module](super).
 #[derive(Debug, Clone)]

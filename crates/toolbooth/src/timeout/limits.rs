@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toolbooth_core::{Bound, CallContext, Moment, Part, Pulse, TimeoutScope};
 
-use crate::shell::PerTool;
+use crate::middleware::PerTool;
 
 /// The settings of a layer.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
 use super::limits::{Limited, Limits};
-use crate::shell::{Entry, Guarded, Never, not_to_start};
+use crate::middleware::{Decision, Guarded, Never, not_to_start};
 
 /// A tool whose calls are cut when they take too long. Made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
@@ -39,11 +39,13 @@ impl<S> Timeout<S> {
 
     /// Every call of which more was said, or that has more limits.
     #[cold]
-    fn entry(&self, part: Part) -> Entry<ResponseWatch, Never> {
+    fn entry(&self, part: Part) -> Decision<ResponseWatch, Never> {
         let limits = self.limits.of(part.context(), part.now());
         match not_to_start(&part) {
-            None => Entry::Start(ResponseWatch::new(part, limits)),
-            Some(refusal) => Entry::Refuse(ResponseWatch::new(part, Limited::default()), refusal),
+            None => Decision::Start(ResponseWatch::new(part, limits)),
+            Some(refusal) => {
+                Decision::Reject(ResponseWatch::new(part, Limited::default()), refusal)
+            }
         }
     }
 }

@@ -99,7 +99,7 @@ async fn answers_and_errors_count_by_what_they_are() {
 #[tokio::test(start_paused = true)]
 async fn what_a_predicate_does_not_count_is_a_success() {
     let well = |failure: Failure<'_>| match failure {
-        Failure::Answer(answer) => answer
+        Failure::Response(answer) => answer
             .as_contents()
             .is_none_or(|contents| contents[0] != "no such file".into()),
         Failure::Error(error) => {

@@ -143,6 +143,6 @@ async fn what_was_let_through_before_a_change_counts_no_more() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_what_it_was() {
     let breaker = CircuitBreakerLayer::new();
-    let answer: Answer = breaker.layer(Probe::ready()).oneshot(call()).await;
+    let answer: Reply = breaker.layer(Probe::ready()).oneshot(call()).await;
     assert_eq!(text(answer).await, "done");
 }

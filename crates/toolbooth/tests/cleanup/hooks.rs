@@ -120,7 +120,7 @@ async fn hook_after_the_64th_is_refused_and_dropped() {
         let expected = if at <= 64 {
             Registered::Held
         } else {
-            Registered::Refused
+            Registered::Rejected
         };
         assert_eq!(registered, expected);
     }

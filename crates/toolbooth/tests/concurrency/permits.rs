@@ -212,7 +212,7 @@ async fn as_many_run_at_once_as_the_limit_says() {
     let service = limit.layer(tool);
     let start = tokio::time::Instant::now();
     let calls = (0..10).map(|_| service.clone().oneshot(call()));
-    let answers: Vec<Answer> = futures_util::future::join_all(calls).await;
+    let answers: Vec<Reply> = futures_util::future::join_all(calls).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
     // Rounds of 3, 3, 3 and 1.
     assert_eq!((most.get(), start.elapsed()), (3, ms(400)));

@@ -15,7 +15,7 @@ use tower::util::service_fn;
 use tower::{Layer, Service};
 
 use super::{
-    Answer, Count, Handle, Mock, Probe, Readiness, call, error, mock, ms, next, text, told,
+    Count, Handle, Mock, Probe, Readiness, Reply, call, error, mock, ms, next, text, told,
 };
 
 /// A layer that makes tools of tools.
@@ -97,7 +97,7 @@ macro_rules! every_layer {
 }
 pub(crate) use every_layer;
 
-/// Pieces `a` and `b` at once, and then nothing any more.
+/// Items `a` and `b` at once, and then nothing any more.
 fn two_pieces_and_stuck(dropped: &Count) -> ToolOutput {
     let two = ["a", "b"].map(|text| Ok::<_, BoxError>(Content::from(text)));
     let stuck = futures_util::stream::pending();
@@ -181,7 +181,7 @@ pub(crate) async fn pending_call_is_woken_by_its_tool<L: Layers<Mock>>(layer: L)
 
 pub(crate) async fn tool_error_inside_is_passed_on_unboxed<L>(layer: L)
 where
-    L: Layers<tower::util::ServiceFn<fn(ToolCall) -> std::future::Ready<Answer>>> + Layers<Mock>,
+    L: Layers<tower::util::ServiceFn<fn(ToolCall) -> std::future::Ready<Reply>>> + Layers<Mock>,
 {
     // As the error type of the inner service.
     let refusing: fn(ToolCall) -> _ = |_| std::future::ready(Err(ToolError::rate_limited(ms(7))));
@@ -550,7 +550,7 @@ pub(crate) async fn panic_in_a_streamed_answer_is_the_outcome<L: Layers<Mock>>(l
 // === where panics are contained
 
 /// The error of a call whose tool panicked with this text.
-fn assert_panicked(answer: Answer, said: &str) {
+fn assert_panicked(answer: Reply, said: &str) {
     let error = error(answer);
     assert_eq!(
         (error.kind(), error.to_string()),

@@ -27,7 +27,7 @@ use tower::Service;
 
 pub(crate) type Mock = tower_test::mock::Mock<ToolCall, ToolOutput>;
 pub(crate) type Handle = tower_test::mock::Handle<ToolCall, ToolOutput>;
-pub(crate) type Answer = Result<ToolOutput, ToolError>;
+pub(crate) type Reply = Result<ToolOutput, ToolError>;
 type Work = Pin<Box<dyn Future<Output = Result<ToolOutput, BoxError>> + Send>>;
 
 pub(crate) const fn ms(ms: u64) -> Duration {
@@ -52,13 +52,13 @@ pub(crate) fn mock<L: tower::Layer<Mock>>(layer: &L) -> (L::Service, Handle) {
 }
 
 /// The text of an answer that is there as a whole.
-pub(crate) async fn text(answer: Answer) -> String {
+pub(crate) async fn text(answer: Reply) -> String {
     let collected = answer.expect("an answer").collect().await;
     collected.expect("a whole answer").text()
 }
 
 /// The error of a call that failed.
-pub(crate) fn error(answer: Answer) -> ToolError {
+pub(crate) fn error(answer: Reply) -> ToolError {
     answer.expect_err("an error")
 }
 

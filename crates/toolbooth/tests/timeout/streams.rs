@@ -22,7 +22,7 @@ where
     service.oneshot(call).await.expect("a stream").into_stream()
 }
 
-/// Pieces that are always ready.
+/// Items that are always ready.
 fn endless() -> impl Stream<Item = Result<Content, BoxError>> + Send + 'static {
     futures_util::stream::iter(0..).map(|piece: u64| Ok(Content::from(piece.to_string())))
 }

@@ -152,6 +152,6 @@ async fn clones_share_the_settings_and_no_call() {
     let _first = handle.next_request().await.unwrap();
     let (_, send) = handle.next_request().await.unwrap();
     send.send_response(ToolOutput::text("done"));
-    let answer: Answer = assert_ready!(second.poll());
+    let answer: Reply = assert_ready!(second.poll());
     assert_eq!(text(answer).await, "done");
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Attempt, Shared};
-use crate::answer::{Checkpointed, Content, Displaced, KeepPolicy, MAX_CHECKPOINT, Partials};
+use crate::response::{Checkpointed, Content, Displaced, KeepPolicy, MAX_CHECKPOINT, Partials};
 use crate::sync::lock;
 
 /// A [`KeepPolicy`] that is set by the outermost layer that keeps partial results.

@@ -43,8 +43,8 @@ use super::cleanup::{Hooks, RunHooks};
 use super::clock::{AtomicMoment, Moment};
 use super::pulse::Pulses;
 use super::settings::{Bound, Settings, Term};
-use crate::answer::Partials;
 use crate::error::TimeoutScope;
+use crate::response::Partials;
 
 /// One attempt of a call.
 #[derive(Debug)]

@@ -99,11 +99,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::answer::{Checkpointed, KeepPolicy};
     use crate::call::settings::Bound;
     use crate::call::{CallContext, Moment, Name, Registered, ToolCall};
     use crate::error::{TimeoutScope, ToolError};
     use crate::outcome::CancelReason;
+    use crate::response::{Checkpointed, KeepPolicy};
     use crate::seam::{End, Part};
 
     fn memory(context: &CallContext) -> *const Attempt {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CallContext;
-use crate::answer::Partial;
 use crate::call::Moment;
 use crate::call::cleanup::{CleanupEnd, Hooks, RunHooks};
 use crate::call::settings::Bound;
 use crate::outcome::{CancelReason, Outcome};
+use crate::response::Partial;
 
 /// While it lives, its context answers [`CallContext::now`] without looking at the clock.
 #[must_use = "the reading is carried until this is dropped"]

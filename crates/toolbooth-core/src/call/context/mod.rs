@@ -14,8 +14,8 @@ use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Registered};
 use super::clock::Moment;
 use super::settings::{More, Settings};
-use crate::answer::{Checkpointed, Content, Partial};
 use crate::outcome::{CancelReason, Outcome};
+use crate::response::{Checkpointed, Content, Partial};
 
 /// What travels with a call: the tool's view of it, and what layers tell each other.
 ///

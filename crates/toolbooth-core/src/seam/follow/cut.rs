@@ -12,29 +12,29 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::{Pair, Pieces};
+use super::{Items, Pair};
 use crate::call::{CallContext, Cut};
 use crate::error::ToolError;
 use crate::seam::Watch;
 use crate::sync::lock;
 
 /// The consumer's end of a pair that a task may cut: dropping it ends the pair and the task.
-pub(super) struct Cuttable<P: Pieces, W: Watch> {
+pub(super) struct Cuttable<P: Items, W: Watch> {
     shared: Arc<Shared<P, W>>,
     task: Option<AbortHandle>,
 }
 
-struct Shared<P: Pieces, W: Watch> {
+struct Shared<P: Items, W: Watch> {
     state: Mutex<State<P, W>>,
     struck: AtomicBool,
     /// Told when a consumer that was polling as the task struck has let go.
     look_again: Notify,
 }
 
-struct State<P: Pieces, W: Watch> {
+struct State<P: Items, W: Watch> {
     pair: Option<Pin<Box<Pair<P, W>>>>,
     /// A piece that was ready when the task cut the answer.
-    piece: Option<P::Piece>,
+    piece: Option<P::Item>,
     consumer: Option<Waker>,
     /// Whether the consumer has asked for a piece and got none yet.
     waiting: bool,
@@ -52,7 +52,7 @@ const TICK: Duration = Duration::from_millis(1);
 
 // === impl Cuttable ===
 
-impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
+impl<P: Items + Send + 'static, W: Watch> Cuttable<P, W> {
     /// It is cut by the owner of its call, if that has one, and at a moment, if there is one.
     pub(super) fn new(pair: Pair<P, W>, at: Option<(Instant, Handle)>) -> Self {
         let context = pair.watch.as_ref().and_then(W::context).cloned();
@@ -88,14 +88,14 @@ impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
         Self { shared, task }
     }
 
-    pub(super) fn poll_piece(
+    pub(super) fn poll_item(
         &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
-        let polled = self.shared.poll_piece(&mut lock(&self.shared.state), cx);
+    ) -> Poll<Option<Result<P::Item, ToolError>>> {
+        let polled = self.shared.poll_item(&mut lock(&self.shared.state), cx);
         match polled {
             Poll::Pending if self.shared.let_go() => {
-                self.shared.poll_piece(&mut lock(&self.shared.state), cx)
+                self.shared.poll_item(&mut lock(&self.shared.state), cx)
             }
             Poll::Pending => Poll::Pending,
             polled @ Poll::Ready(_) => {
@@ -106,7 +106,7 @@ impl<P: Pieces + Send + 'static, W: Watch> Cuttable<P, W> {
     }
 }
 
-impl<P: Pieces, W: Watch> Cuttable<P, W> {
+impl<P: Items, W: Watch> Cuttable<P, W> {
     /// Looks at the source. A piece that waits for the consumer comes before whatever the source says by now.
     pub(super) fn peek<T>(&self, look: impl FnOnce(Option<&P>) -> T) -> T {
         let state = lock(&self.shared.state);
@@ -118,7 +118,7 @@ impl<P: Pieces, W: Watch> Cuttable<P, W> {
     }
 }
 
-impl<P: Pieces, W: Watch> Drop for Cuttable<P, W> {
+impl<P: Items, W: Watch> Drop for Cuttable<P, W> {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -128,19 +128,19 @@ impl<P: Pieces, W: Watch> Drop for Cuttable<P, W> {
     }
 }
 
-impl<P: Pieces, W: Watch> Shared<P, W> {
-    fn poll_piece(
+impl<P: Items, W: Watch> Shared<P, W> {
+    fn poll_item(
         &self,
         state: &mut MutexGuard<'_, State<P, W>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+    ) -> Poll<Option<Result<P::Item, ToolError>>> {
         if let Some(piece) = state.piece.take() {
             return Poll::Ready(Some(Ok(piece)));
         }
         let Some(pair) = &mut state.pair else {
             return Poll::Ready(None);
         };
-        let polled = pair.as_mut().poll_piece(cx);
+        let polled = pair.as_mut().poll_item(cx);
         state.waiting = polled.is_pending();
         if polled.is_pending()
             && !state
@@ -189,14 +189,14 @@ impl<P: Pieces, W: Watch> Shared<P, W> {
             return Next::LookAgain;
         };
         let now = Instant::now();
-        let mut next = state.cut_at();
+        let mut next = state.expires_at();
         let mut consumer = None;
         if by_owner || next.is_some_and(|at| at <= now) {
             state.last_piece();
             // It finds its piece or its error; and if neither, it asks the source anew, which knows no waker by now.
             consumer = state.consumer.take();
             // Where a sign of life came in between, or a watch does not keep its word, it is not asked all the time.
-            next = state.cut_at().map(|at| at.max(now + TICK));
+            next = state.expires_at().map(|at| at.max(now + TICK));
         }
         drop(state);
         consumer.into_iter().for_each(Waker::wake);
@@ -205,14 +205,14 @@ impl<P: Pieces, W: Watch> Shared<P, W> {
     }
 }
 
-impl<P: Pieces + Send, W: Watch> Cut for Shared<P, W> {
+impl<P: Items + Send, W: Watch> Cut for Shared<P, W> {
     fn cut(&self) {
         self.strike(true);
     }
 }
 
 /// The error that cuts the answer now, if there is one.
-fn interrupt<P: Pieces, W: Watch>(pair: Pin<&mut Pair<P, W>>) -> Option<ToolError> {
+fn interrupt<P: Items, W: Watch>(pair: Pin<&mut Pair<P, W>>) -> Option<ToolError> {
     let watch = pair.project().watch.as_mut()?;
     let owner = watch.context().map(CallContext::attempt_state);
     if let Some(reason) = owner.and_then(|attempt| attempt.cut_by_owner()) {
@@ -224,9 +224,9 @@ fn interrupt<P: Pieces, W: Watch>(pair: Pin<&mut Pair<P, W>>) -> Option<ToolErro
     }
 }
 
-impl<P: Pieces, W: Watch> State<P, W> {
-    fn cut_at(&self) -> Option<Instant> {
-        self.pair.as_ref()?.watch.as_ref()?.cut_at()
+impl<P: Items, W: Watch> State<P, W> {
+    fn expires_at(&self) -> Option<Instant> {
+        self.pair.as_ref()?.watch.as_ref()?.expires_at()
     }
 
     /// At the instant: a piece that is ready is still delivered, then the answer is cut. A panic has no caller to go

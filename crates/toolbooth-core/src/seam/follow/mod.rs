@@ -19,21 +19,21 @@ use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 
 use self::cut::Cuttable;
-use super::{End, Piece, Watch};
+use super::{End, Item, Watch};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
 
 /// A source of pieces: a stream, a body.
-pub(in crate::seam) trait Pieces {
-    type Piece: Send;
+pub(in crate::seam) trait Items {
+    type Item: Send;
 
-    fn poll_piece(
+    fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Self::Piece, ToolError>>>;
+    ) -> Poll<Option<Result<Self::Item, ToolError>>>;
 
     /// What the watch is told of a piece.
-    fn told(piece: &Self::Piece) -> Piece<'_>;
+    fn told(piece: &Self::Item) -> Item<'_>;
 
     /// Whether the answer is complete although the source has not said `None` yet; it stays to give what follows the answer.
     fn is_complete(&self) -> bool {
@@ -44,7 +44,7 @@ pub(in crate::seam) trait Pieces {
 pin_project! {
     /// A source with a watch on it.
     #[project = FollowedProj]
-    pub(in crate::seam) enum Followed<P: Pieces, W: Watch> {
+    pub(in crate::seam) enum Followed<P: Items, W: Watch> {
         Alone { #[pin] pair: Pair<P, W> },
         /// With a task beside it that cuts it.
         Shared { shared: Cuttable<P, W> },
@@ -52,7 +52,7 @@ pin_project! {
 }
 
 pin_project! {
-    pub(in crate::seam) struct Pair<P: Pieces, W: Watch> {
+    pub(in crate::seam) struct Pair<P: Items, W: Watch> {
         #[pin]
         source: Option<P>,
         watch: Option<W>,
@@ -60,7 +60,7 @@ pin_project! {
         last: Option<ToolError>,
     }
 
-    impl<P: Pieces, W: Watch> PinnedDrop for Pair<P, W> {
+    impl<P: Items, W: Watch> PinnedDrop for Pair<P, W> {
         fn drop(this: Pin<&mut Self>) {
             this.end(End::Dropped(CancelReason::CallerGone));
         }
@@ -69,12 +69,12 @@ pin_project! {
 
 // === impl Followed ===
 
-impl<P: Pieces, W: Watch> Followed<P, W>
+impl<P: Items, W: Watch> Followed<P, W>
 where
     P: Send + 'static,
 {
     pub(in crate::seam) fn new(source: P, watch: W) -> Self {
-        let at = watch.cut_at().zip(Handle::try_current().ok());
+        let at = watch.expires_at().zip(Handle::try_current().ok());
         let owned = watch
             .context()
             .is_some_and(|context| context.attempt_state().is_owned_by_now());
@@ -91,18 +91,18 @@ where
         }
     }
 
-    pub(in crate::seam) fn poll_piece(
+    pub(in crate::seam) fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+    ) -> Poll<Option<Result<P::Item, ToolError>>> {
         match self.project() {
-            FollowedProj::Alone { pair } => pair.poll_piece(cx),
-            FollowedProj::Shared { shared } => shared.poll_piece(cx),
+            FollowedProj::Alone { pair } => pair.poll_item(cx),
+            FollowedProj::Shared { shared } => shared.poll_item(cx),
         }
     }
 }
 
-impl<P: Pieces, W: Watch> Followed<P, W> {
+impl<P: Items, W: Watch> Followed<P, W> {
     /// Looks at the source, which is `None` once the answer has ended.
     #[cfg_attr(
         not(feature = "http"),
@@ -134,11 +134,11 @@ impl<P: Pieces, W: Watch> Followed<P, W> {
 
 // === impl Pair ===
 
-impl<P: Pieces, W: Watch> Pair<P, W> {
-    fn poll_piece(
+impl<P: Items, W: Watch> Pair<P, W> {
+    fn poll_item(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+    ) -> Poll<Option<Result<P::Item, ToolError>>> {
         let polled = if self.catches() {
             // Nothing half-made is met again: a source that panicked is dropped unpolled.
             catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_source(cx)))
@@ -152,9 +152,9 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
     fn poll_source(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+    ) -> Poll<Option<Result<P::Item, ToolError>>> {
         match self.project().source.as_pin_mut() {
-            Some(source) => source.poll_piece(cx),
+            Some(source) => source.poll_item(cx),
             None => Poll::Ready(None),
         }
     }
@@ -162,9 +162,9 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
     /// What follows from what the source said.
     fn polled(
         mut self: Pin<&mut Self>,
-        polled: Poll<Option<Result<P::Piece, ToolError>>>,
+        polled: Poll<Option<Result<P::Item, ToolError>>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+    ) -> Poll<Option<Result<P::Item, ToolError>>> {
         match polled {
             Poll::Ready(Some(Ok(piece))) => {
                 self.as_mut().delivering(&piece);
@@ -192,7 +192,7 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
     }
 
     /// Tells the watch of a piece; its answer, or the source, may be at its end behind it.
-    fn delivering(mut self: Pin<&mut Self>, piece: &P::Piece) {
+    fn delivering(mut self: Pin<&mut Self>, piece: &P::Item) {
         let this = self.as_mut().project();
         let Some(watch) = this.watch else { return };
         let complete = this
@@ -201,7 +201,7 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
             .get_ref()
             .as_ref()
             .is_some_and(P::is_complete);
-        match (complete, watch.on_content(P::told(piece))) {
+        match (complete, watch.on_item(P::told(piece))) {
             // What is ready when a limit strikes counts, and here it is all there is.
             (true, _) => {
                 if let Some(watch) = this.watch.take() {
@@ -216,8 +216,8 @@ impl<P: Pieces, W: Watch> Pair<P, W> {
     /// Where a panic, such as one of the source's drop, has no caller to go to: it becomes the error.
     fn caught(
         mut self: Pin<&mut Self>,
-        run: impl FnOnce(Pin<&mut Self>) -> Poll<Option<Result<P::Piece, ToolError>>>,
-    ) -> Poll<Option<Result<P::Piece, ToolError>>> {
+        run: impl FnOnce(Pin<&mut Self>) -> Poll<Option<Result<P::Item, ToolError>>>,
+    ) -> Poll<Option<Result<P::Item, ToolError>>> {
         match catch_unwind(AssertUnwindSafe(|| run(self.as_mut()))) {
             Ok(polled) => polled,
             Err(panic) => Poll::Ready(Some(Err(ToolError::from_panic(&*panic)))),
@@ -286,10 +286,10 @@ impl<W: Watch> Drop for Untold<W> {
 }
 
 /// Around a poll of the source: a panic ends the answer as one.
-struct Armed<'a, P: Pieces, W: Watch>(Option<Pin<&'a mut Pair<P, W>>>);
+struct Armed<'a, P: Items, W: Watch>(Option<Pin<&'a mut Pair<P, W>>>);
 
-impl<P: Pieces, W: Watch> Armed<'_, P, W> {
-    fn poll_source(mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P::Piece, ToolError>>> {
+impl<P: Items, W: Watch> Armed<'_, P, W> {
+    fn poll_source(mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P::Item, ToolError>>> {
         let polled = match &mut self.0 {
             Some(pair) => pair.as_mut().poll_source(cx),
             None => Poll::Pending,
@@ -299,7 +299,7 @@ impl<P: Pieces, W: Watch> Armed<'_, P, W> {
     }
 }
 
-impl<P: Pieces, W: Watch> Drop for Armed<'_, P, W> {
+impl<P: Items, W: Watch> Drop for Armed<'_, P, W> {
     fn drop(&mut self) {
         if let Some(mut pair) = self.0.take() {
             pair.as_mut().end(End::Panicked);

@@ -10,8 +10,8 @@ use pin_project_lite::pin_project;
 use super::no_body::NoBody;
 use crate::call::CallContext;
 use crate::error::{BoxError, ToolError};
-use crate::seam::follow::{Followed, Pieces};
-use crate::seam::{Answer, Piece, ToolResponse, Watch};
+use crate::seam::follow::{Followed, Items};
+use crate::seam::{Item, ResponseHead, ToolResponse, Watch};
 
 pin_project! {
     /// The body of an answer that layers follow to its end. **A total limit runs until that end**: it cuts
@@ -62,7 +62,7 @@ where
 
     fn watch<W: Watch>(self, mut watch: W) -> Self::Watched<W> {
         let (head, body) = self.into_parts();
-        watch.on_answer(Answer::Http(&head));
+        watch.on_response(ResponseHead::Http(&head));
         let declared = head.headers.get(header::CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
         let source = Source {
@@ -84,18 +84,18 @@ where
     }
 }
 
-impl<B> Pieces for Source<B>
+impl<B> Items for Source<B>
 where
     B: Body,
     B::Data: Send,
     B::Error: Into<BoxError> + 'static,
 {
-    type Piece = Frame<B::Data>;
+    type Item = Frame<B::Data>;
 
-    fn poll_piece(
+    fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Self::Piece, ToolError>>> {
+    ) -> Poll<Option<Result<Self::Item, ToolError>>> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
@@ -108,8 +108,8 @@ where
         Poll::Ready(frame.map(|frame| frame.map_err(ToolError::from_error)))
     }
 
-    fn told(piece: &Self::Piece) -> Piece<'_> {
-        Piece::Frame(length(piece))
+    fn told(piece: &Self::Item) -> Item<'_> {
+        Item::Frame(length(piece))
     }
 
     fn is_complete(&self) -> bool {
@@ -134,7 +134,7 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().followed.poll_piece(cx)
+        self.project().followed.poll_item(cx)
     }
 
     fn is_end_stream(&self) -> bool {

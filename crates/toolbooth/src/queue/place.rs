@@ -10,7 +10,7 @@ use toolbooth_core::{Bound, CallContext, Moment};
 use super::driver::{self, ShuttingDown};
 use super::order::{Standing, Ticket, Who};
 use super::state::State;
-use super::{Line, Refusal, Rule};
+use super::{Line, Rejection, Rule};
 
 /// A call's place in a line: taken at the first poll, given up when dropped.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl<R: Rule> Place<R> {
         &mut self,
         context: &CallContext,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Refusal>> {
+    ) -> Poll<Result<(), Rejection>> {
         let look = match self.ticket {
             None => self.enter(context, cx),
             Some(ticket) => self.look(ticket, context, cx),
@@ -77,11 +77,11 @@ impl<R: Rule> Place<R> {
     }
 
     /// The first poll.
-    fn enter(&mut self, context: &CallContext, cx: &Context<'_>) -> Result<Look, Refusal> {
+    fn enter(&mut self, context: &CallContext, cx: &Context<'_>) -> Result<Look, Rejection> {
         let now = Moment::now();
         let bound = context.bound();
         if let Some(bound) = bound.filter(|bound| bound.at() <= now) {
-            return Err(Refusal::Cut(bound));
+            return Err(Rejection::Cut(bound));
         }
         let mut woken = Vec::new();
         let look = self.line_up(now, bound, context, cx, &mut woken);
@@ -97,7 +97,7 @@ impl<R: Rule> Place<R> {
         context: &CallContext,
         cx: &Context<'_>,
         woken: &mut Vec<Waker>,
-    ) -> Result<Look, Refusal> {
+    ) -> Result<Look, Rejection> {
         let line = &self.line;
         let mut state = line.lock();
         line.grant_due(&mut state, now, woken);
@@ -146,7 +146,7 @@ impl<R: Rule> Place<R> {
         ticket: Ticket,
         context: &CallContext,
         cx: &Context<'_>,
-    ) -> Result<Look, Refusal> {
+    ) -> Result<Look, Rejection> {
         let mut state = self.line.lock();
         let standing = state.waiting.standing(ticket);
         if standing == Standing::Waits {
@@ -165,7 +165,7 @@ impl<R: Rule> Place<R> {
         self.ticket = None;
         match standing {
             Standing::Served => self.admitted(context).map(|()| Look::Admitted),
-            _ => Err(Refusal::TooHeavy(self.cost, self.line.rule().capacity())),
+            _ => Err(Rejection::TooHeavy(self.cost, self.line.rule().capacity())),
         }
     }
 
@@ -176,14 +176,14 @@ impl<R: Rule> Place<R> {
         who: &Who,
         bound: Option<Bound>,
         context: &CallContext,
-    ) -> Result<Option<Moment>, Refusal> {
+    ) -> Result<Option<Moment>, Rejection> {
         let limit = self.line.rule().capacity();
         if self.cost > limit {
-            return Err(Refusal::TooHeavy(self.cost, limit));
+            return Err(Rejection::TooHeavy(self.cost, limit));
         }
         let capacity = state.settings.capacity;
         if state.waiting.len() >= capacity {
-            return Err(Refusal::Full(capacity));
+            return Err(Rejection::Full(capacity));
         }
         let until = self.longest(state);
         if bound.is_none() && until.is_none() {
@@ -196,7 +196,7 @@ impl<R: Rule> Place<R> {
             bound.is_some_and(|bound| *due >= bound.at()) || until.is_some_and(|until| *due > until)
         };
         if let Some(due) = due.filter(too_late) {
-            return Err(Refusal::TooLate(due.since(now)));
+            return Err(Rejection::TooLate(due.since(now)));
         }
         Ok(match state.uncertain || !R::TIMED {
             true => self.own_end(state, bound, context),
@@ -222,11 +222,11 @@ impl<R: Rule> Place<R> {
     }
 
     /// An admission at or after the deadline does not start the tool.
-    fn admitted(&self, context: &CallContext) -> Result<(), Refusal> {
+    fn admitted(&self, context: &CallContext) -> Result<(), Rejection> {
         match context.bound().filter(|bound| bound.at() <= Moment::now()) {
             Some(bound) => {
                 self.line.refund(self.cost);
-                Err(Refusal::Cut(bound))
+                Err(Rejection::Cut(bound))
             }
             None => Ok(()),
         }
@@ -237,10 +237,10 @@ impl<R: Rule> Place<R> {
         until: Option<Moment>,
         context: &CallContext,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Refusal>> {
+    ) -> Poll<Result<(), Rejection>> {
         if self.line.drive().is_err() {
             self.leave();
-            return Poll::Ready(Err(Refusal::ShuttingDown));
+            return Poll::Ready(Err(Rejection::ShuttingDown));
         }
         if let Some(until) = until {
             self.timer = Some(Box::pin(tokio::time::sleep_until(until.instant())));
@@ -253,10 +253,10 @@ impl<R: Rule> Place<R> {
         let now = Moment::now();
         Poll::Ready(Err(
             match context.bound().filter(|bound| bound.at() <= now) {
-                Some(bound) => Refusal::Cut(bound),
+                Some(bound) => Rejection::Cut(bound),
                 None => {
                     let max_wait = self.line.lock().settings.max_wait;
-                    Refusal::WaitedTooLong(max_wait.unwrap_or_else(|| self.waited()))
+                    Rejection::WaitedTooLong(max_wait.unwrap_or_else(|| self.waited()))
                 }
             },
         ))

@@ -10,11 +10,11 @@ use shuttle::sync::atomic::{AtomicU64, Ordering};
 use toolbooth_core::{Moment, ToolCall};
 
 use super::tests::{Limit, all, check};
-use super::{Key, Limits, Refusal};
+use super::{Key, Limits, Rejection};
 use crate::gcra::Gcra;
+use crate::middleware::PerTool;
+use crate::middleware::keys::KeyRejection;
 use crate::permits::Permits;
-use crate::shell::PerTool;
-use crate::shell::keys::KeyRefusal;
 
 /// Three keys, and how many calls of each run by the count of those who do.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ impl Tenants {
     }
 
     /// A call of that key, as [`Limit::call`].
-    fn call(&self, key: usize, patience: usize, most: u64) -> Option<Refusal> {
+    fn call(&self, key: usize, patience: usize, most: u64) -> Option<Rejection> {
         let call = ToolCall::new("tool", ()).with_tenant(NAMES[key]);
         let needs = match self.limits.find_for(call.context()) {
             Ok(needs) => needs.expect("each key has a limit"),
@@ -196,7 +196,7 @@ fn a_key_that_goes_while_a_call_takes_it_has_one_line() {
     check(|| {
         let tenants = Tenants::new(1);
         tenants.limits.set_bounds(1, Duration::ZERO);
-        let full = Some(Refusal::Key(KeyRefusal::TooMany(1)));
+        let full = Some(Rejection::Key(KeyRejection::TooMany(1)));
         let refused = Arc::new(AtomicU64::new(0));
         let (calls, counted) = (tenants.clone(), Arc::clone(&refused));
         all(4, move |thread| {

@@ -2,23 +2,19 @@ use std::time::Duration;
 
 use toolbooth_core::{Bound, CallContext, CancelReason, OverloadReason, ToolError};
 
-use crate::shell::keys::KeyRefusal;
+use crate::middleware::keys::KeyRejection;
 
 /// Why a call does not get, or does not keep, its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     /// The limit is 0.
-    #[cfg_attr(
-        not(feature = "concurrency"),
-        expect(dead_code, reason = "a rate cannot be 0")
-    )]
     Closed,
     /// As many wait as may.
     Full(usize),
     /// It takes this much, and the limit never gives more than that.
     TooHeavy(u64, u64),
     /// It has a key that is too long, or one too many.
-    Key(KeyRefusal),
+    Key(KeyRejection),
     /// Its turn would come after this long: too late for it.
     TooLate(Duration),
     /// It waited as long as a call may.
@@ -29,9 +25,9 @@ pub(crate) enum Refusal {
     ShuttingDown,
 }
 
-// === impl Refusal ===
+// === impl Rejection ===
 
-impl Refusal {
+impl Rejection {
     /// The error of it, where that is the same for all limits.
     pub(crate) fn error(self, context: &CallContext) -> ToolError {
         ToolError::overloaded(match self {
@@ -48,10 +44,10 @@ impl Refusal {
 }
 
 /// A limit refused a call that waited, or would have to.
-pub(crate) fn trace_refusal(
+pub(crate) fn trace_rejection(
     limit: &'static str,
     context: &CallContext,
-    refusal: &Refusal,
+    refusal: &Rejection,
     waited: Duration,
 ) {
     tracing::debug!(tool = context.tool(), call_id = %context.id(), limit, ?waited, ?refusal, "refused");

@@ -17,17 +17,10 @@ use pin_project_lite::pin_project;
 use toolbooth_core::{BoxError, CancelReason, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) use self::panics::ask;
 use self::panics::{Armed, Untold};
 use self::stage::{Held, Stage, StageProj};
-#[cfg(any(
-    feature = "breaker",
-    feature = "timeout",
-    feature = "concurrency",
-    feature = "rate"
-))]
-pub(crate) use self::start::Entry;
+pub(crate) use self::start::Decision;
 
 /// A watch that holds its layer's part of the call.
 pub(crate) trait LayerWatch: Watch {
@@ -86,10 +79,6 @@ fn not_cancelled(part: Option<&Part>) -> Result<(), ToolError> {
 
 impl<S: Service<R>, R, W: LayerWatch, A> Guarded<S, R, W, A> {
     /// What the layer follows the call with, until the end.
-    #[cfg_attr(
-        not(feature = "timeout"),
-        expect(dead_code, reason = "only a timeout cuts from outside")
-    )]
     pub(crate) fn watch(self: Pin<&mut Self>) -> Option<&mut W> {
         self.project().watch.as_mut()
     }

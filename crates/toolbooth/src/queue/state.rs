@@ -19,8 +19,8 @@ use toolbooth_core::Moment;
 use super::driver::Drivers;
 use super::order::{MOST, Order, Queue, Standing, Ticket, Who};
 use super::{DEFAULT_QUEUE_CAPACITY, Rule};
-use crate::shell::sync::atomic::{AtomicBool, Ordering};
-use crate::shell::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::middleware::sync::atomic::{AtomicBool, Ordering};
+use crate::middleware::sync::{Arc, Mutex, MutexGuard, lock};
 
 /// A limit and those who wait for it, shared by all clones of a layer.
 ///

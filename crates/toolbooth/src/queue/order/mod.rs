@@ -12,11 +12,11 @@ mod fair;
 #[cfg(test)]
 mod model;
 mod priority;
-mod queue;
 mod settings;
 mod slots;
+mod waiters;
 
 pub(super) use priority::Classes;
-pub(super) use queue::{Queue, Who};
 pub use settings::Order;
 pub(super) use slots::{MOST, Standing, Ticket};
+pub(super) use waiters::{Queue, Who};

@@ -1,17 +1,17 @@
 //! The library's module of this name, but for its own tests.
 
-#[path = "../../src/line/driver.rs"]
+#[path = "../../src/queue/driver.rs"]
 mod driver;
-#[path = "../../src/line/limits.rs"]
+#[path = "../../src/queue/limits.rs"]
 mod limits;
 mod order;
-#[path = "../../src/line/place.rs"]
+#[path = "../../src/queue/place.rs"]
 mod place;
-#[path = "../../src/line/refusal.rs"]
-mod refusal;
-#[path = "../../src/line/rule.rs"]
+#[path = "../../src/queue/rejection.rs"]
+mod rejection;
+#[path = "../../src/queue/rule.rs"]
 mod rule;
-#[path = "../../src/line/state.rs"]
+#[path = "../../src/queue/state.rs"]
 mod state;
 
 mod keyed;
@@ -20,7 +20,7 @@ mod tests;
 pub(crate) use limits::{Key, Limits};
 pub(crate) use order::Order;
 pub(crate) use place::Place;
-pub(crate) use refusal::Refusal;
+pub(crate) use rejection::Rejection;
 pub(crate) use rule::Rule;
 pub(crate) use state::Line;
 

@@ -7,10 +7,10 @@ use super::Who;
 
 /// The number of a place. Its holder has it until it gives it back, so it never means anybody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::line) struct Ticket(u32);
+pub(in crate::queue) struct Ticket(u32);
 
 /// How many may wait.
-pub(in crate::line) const MOST: usize = 1 << 31;
+pub(in crate::queue) const MOST: usize = 1 << 31;
 
 /// How many places are allocated at once, in a line that is longer than that.
 const BLOCK: usize = 128;
@@ -49,7 +49,7 @@ pub(super) struct Slot<T> {
 
 /// How it stands with a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::line) enum Standing {
+pub(in crate::queue) enum Standing {
     Free,
     Waits,
     /// Its turn has come.

@@ -9,7 +9,7 @@ use super::slots::{Peers, Slots, Ticket};
 
 /// Those who wait, by priority.
 #[derive(Debug)]
-pub(in crate::line) struct Classes {
+pub(in crate::queue) struct Classes {
     /// Only those in which somebody waits.
     classes: BTreeMap<Reverse<i32>, Class>,
     fair: bool,
@@ -30,7 +30,7 @@ enum Members {
 // === impl Classes ===
 
 impl Classes {
-    pub(in crate::line) const fn new(fair: bool) -> Self {
+    pub(in crate::queue) const fn new(fair: bool) -> Self {
         Self {
             classes: BTreeMap::new(),
             fair,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use toolbooth_core::{CallContext, Moment, Name};
 
 use super::{Classes, Who};
-use crate::line::Refusal;
-use crate::shell::keys::{KeyRefusal, MAX_KEY};
+use crate::middleware::keys::{KeyRejection, MAX_KEY};
+use crate::queue::Rejection;
 
 /// Who of those who wait for a limit goes first.
 ///
@@ -110,29 +110,29 @@ impl Order {
         self
     }
 
-    pub(in crate::line) const fn is_fifo(&self) -> bool {
+    pub(in crate::queue) const fn is_fifo(&self) -> bool {
         !self.priority && self.fair.is_none()
     }
 
-    pub(in crate::line) const fn is_fair(&self) -> bool {
+    pub(in crate::queue) const fn is_fair(&self) -> bool {
         self.fair.is_some()
     }
 
-    pub(in crate::line) const fn aging(&self) -> Option<Duration> {
+    pub(in crate::queue) const fn aging(&self) -> Option<Duration> {
         self.aging
     }
 
-    pub(in crate::line) fn classes(&self) -> Option<Classes> {
+    pub(in crate::queue) fn classes(&self) -> Option<Classes> {
         (!self.is_fifo()).then(|| Classes::new(self.fair.is_some()))
     }
 
     /// What a call says of itself, as far as the order looks at it.
-    pub(in crate::line) fn who(
+    pub(in crate::queue) fn who(
         &self,
         context: &CallContext,
         cost: u64,
         since: Moment,
-    ) -> Result<Who, Refusal> {
+    ) -> Result<Who, Rejection> {
         let mut who = Who::first_come(since, cost);
         if self.priority {
             who.priority = context.priority();
@@ -140,7 +140,7 @@ impl Order {
         if let Some(fair) = &self.fair {
             let key = (fair.key)(context);
             if key.len() > MAX_KEY {
-                return Err(Refusal::Key(KeyRefusal::TooLong(key.len())));
+                return Err(Rejection::Key(KeyRejection::TooLong(key.len())));
             }
             let share = fair.share.as_ref().map_or(1, |share| share(&key));
             who.flow = Some(Box::new((key, share)));

@@ -52,7 +52,7 @@ pub(super) struct Entry<V> {
 
 /// Why there is no value for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyRefusal {
+pub(crate) enum KeyRejection {
     /// It has so many bytes.
     TooLong(usize),
     /// There are so many already, and none of them is idle.
@@ -79,7 +79,6 @@ impl<V: Idle> Keys<V> {
     }
 
     /// The value of a key that was asked for before.
-    #[cfg(any(feature = "concurrency", feature = "rate"))]
     pub(crate) fn get(&self, key: &str) -> Option<&Arc<V>> {
         self.entries.get(key).map(|entry| &entry.value)
     }
@@ -96,13 +95,13 @@ impl<V: Idle> Keys<V> {
         key: Name,
         now: Moment,
         make: impl FnOnce() -> V,
-    ) -> Result<(Arc<V>, Vec<Arc<V>>), KeyRefusal> {
+    ) -> Result<(Arc<V>, Vec<Arc<V>>), KeyRejection> {
         if let Some(entry) = self.entries.get_mut(&*key) {
             entry.used = now;
             return Ok((Arc::clone(&entry.value), Vec::new()));
         }
         if key.len() > MAX_KEY {
-            return Err(KeyRefusal::TooLong(key.len()));
+            return Err(KeyRejection::TooLong(key.len()));
         }
         let gone = self.make_room(now)?;
         let value = Arc::new(make());
@@ -115,7 +114,7 @@ impl<V: Idle> Keys<V> {
         Ok((value, gone))
     }
 
-    fn make_room(&mut self, now: Moment) -> Result<Vec<Arc<V>>, KeyRefusal> {
+    fn make_room(&mut self, now: Moment) -> Result<Vec<Arc<V>>, KeyRejection> {
         let mut gone = Vec::new();
         for _ in 0..self.ring.len().min(2) {
             gone.extend(self.look_at_next(now, self.idle));
@@ -137,7 +136,7 @@ impl<V: Idle> Keys<V> {
         }
         match self.entries.len() < self.most {
             true => Ok(gone),
-            false => Err(KeyRefusal::TooMany(self.most)),
+            false => Err(KeyRejection::TooMany(self.most)),
         }
     }
 
@@ -158,9 +157,9 @@ impl<V: Idle> Keys<V> {
     }
 }
 
-// === impl KeyRefusal ===
+// === impl KeyRejection ===
 
-impl KeyRefusal {
+impl KeyRejection {
     pub(crate) fn error(self) -> ToolError {
         match self {
             Self::TooLong(bytes) => {

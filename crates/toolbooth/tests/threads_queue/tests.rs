@@ -13,7 +13,7 @@ use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
 use toolbooth_core::{CallContext, Moment, ToolCall};
 
-use super::{Line, Order, Place, Refusal, Rule};
+use super::{Line, Order, Place, Rejection, Rule};
 use crate::gcra::Gcra;
 use crate::permits::Permits;
 
@@ -47,7 +47,7 @@ impl Limit {
         priority: i32,
         patience: usize,
         most: u64,
-    ) -> Option<Refusal> {
+    ) -> Option<Rejection> {
         if self.line.try_admit(cost, Moment::now) {
             self.run(cost, most);
             return None;
@@ -168,7 +168,7 @@ fn a_limit_may_change_at_any_moment() {
             }
             1 => {
                 let refused = calls.call(2, 0, usize::MAX, 3);
-                assert!(matches!(refused, None | Some(Refusal::TooHeavy(2, _))));
+                assert!(matches!(refused, None | Some(Rejection::TooHeavy(2, _))));
             }
             _ => assert_eq!(calls.call(1, 0, usize::MAX, 3), None),
         });

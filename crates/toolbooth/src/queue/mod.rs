@@ -4,14 +4,14 @@ mod driver;
 mod limits;
 mod order;
 mod place;
-mod refusal;
+mod rejection;
 mod rule;
 mod state;
 
 pub(crate) use limits::{Cost, Key, Limits, Needs};
 pub use order::Order;
 pub(crate) use place::Place;
-pub(crate) use refusal::{Refusal, trace_refusal};
+pub(crate) use rejection::{Rejection, trace_rejection};
 pub(crate) use rule::Rule;
 pub(crate) use state::Line;
 

@@ -1,14 +1,14 @@
 //! The library's module of this name, but for its own tests.
 
-#[path = "../../src/line/order/fair.rs"]
+#[path = "../../src/queue/order/fair.rs"]
 mod fair;
-#[path = "../../src/line/order/priority.rs"]
+#[path = "../../src/queue/order/priority.rs"]
 mod priority;
-#[path = "../../src/line/order/queue.rs"]
+#[path = "../../src/queue/order/waiters.rs"]
 mod queue;
-#[path = "../../src/line/order/settings.rs"]
+#[path = "../../src/queue/order/settings.rs"]
 mod settings;
-#[path = "../../src/line/order/slots.rs"]
+#[path = "../../src/queue/order/slots.rs"]
 mod slots;
 
 pub(super) use priority::Classes;

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 use toolbooth_core::{CallContext, Part};
 use toolbooth_core::{End, Watch};
 use tower_service::Service;
@@ -18,11 +17,9 @@ pub(super) struct Armed<'a, S: Service<R>, R, W: LayerWatch, A>(
 pub(super) struct Untold<W: Watch>(pub(super) Option<W>);
 
 /// The same for a part that has no watch yet.
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 struct Unended(Option<Part>);
 
 /// Asks what the user said about calls of this one; a panic of that ends the call as one.
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&CallContext) -> T) -> (Part, T) {
     let mut unended = Unended(None);
     let said = user(unended.0.insert(part).context());
@@ -48,7 +45,6 @@ impl<W: Watch> Drop for Untold<W> {
     }
 }
 
-#[cfg(any(feature = "breaker", feature = "concurrency", feature = "rate"))]
 impl Drop for Unended {
     fn drop(&mut self) {
         if let Some(part) = self.0.take() {

@@ -8,20 +8,10 @@ use tower_service::Service;
 use super::{Guarded, LayerWatch, Stage, part_of};
 
 /// What a layer makes of a call that comes.
-#[cfg(any(
-    feature = "breaker",
-    feature = "timeout",
-    feature = "concurrency",
-    feature = "rate"
-))]
-pub(crate) enum Entry<W, A> {
+pub(crate) enum Decision<W, A> {
     Start(W),
-    #[cfg_attr(
-        not(any(feature = "concurrency", feature = "rate")),
-        expect(dead_code, reason = "nobody waits in the others")
-    )]
     Wait(W, A),
-    Refuse(W, ToolError),
+    Reject(W, ToolError),
 }
 
 impl<S, R, W, A> Guarded<S, R, W, A>
@@ -31,21 +21,15 @@ where
     W: LayerWatch,
 {
     /// Lets a call in, or not.
-    #[cfg(any(
-        feature = "breaker",
-        feature = "timeout",
-        feature = "concurrency",
-        feature = "rate"
-    ))]
     #[cold]
-    pub(crate) fn enter(inner: &mut S, request: R, entry: Entry<W, A>) -> Self
+    pub(crate) fn enter(inner: &mut S, request: R, entry: Decision<W, A>) -> Self
     where
         S: Clone,
     {
         match entry {
-            Entry::Start(watch) => Self::start_unless_cut(inner, request, watch),
-            Entry::Wait(watch, admission) => Self::wait(inner, request, watch, admission),
-            Entry::Refuse(watch, error) => Self::refuse(error, watch),
+            Decision::Start(watch) => Self::start_unless_cut(inner, request, watch),
+            Decision::Wait(watch, admission) => Self::wait(inner, request, watch, admission),
+            Decision::Reject(watch, error) => Self::reject(error, watch),
         }
     }
 
@@ -95,12 +79,6 @@ where
     }
 
     /// Waits for admission first.
-    #[cfg(any(
-        feature = "breaker",
-        feature = "timeout",
-        feature = "concurrency",
-        feature = "rate"
-    ))]
     fn wait(inner: &S, request: R, watch: W, admission: A) -> Self
     where
         S: Clone,
@@ -114,17 +92,7 @@ where
     }
 
     /// Refuses the call; nothing inside is touched.
-    #[cfg_attr(
-        not(any(
-            feature = "breaker",
-            feature = "timeout",
-            feature = "concurrency",
-            feature = "rate",
-            feature = "cleanup"
-        )),
-        expect(dead_code, reason = "only limits refuse")
-    )]
-    pub(crate) fn refuse(error: ToolError, watch: W) -> Self {
+    pub(crate) fn reject(error: ToolError, watch: W) -> Self {
         if let Some(part) = watch.part() {
             part.hold_back();
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use toolbooth_core::{Moment, Name};
 
-use super::keys::{DEFAULT_KEYS, FEW, Idle, KeyRefusal, Keys, MAX_KEY, REST};
+use super::keys::{DEFAULT_KEYS, FEW, Idle, KeyRejection, Keys, MAX_KEY, REST};
 
 thread_local! {
     /// How often a key was looked at that nobody uses.
@@ -62,7 +62,7 @@ fn a_key_goes_only_when_it_is_idle_and_nobody_uses_it() {
     let (used, _) = keys.find(name(1), at(1), || Until(0)).unwrap();
     drop(keys.find(name(2), at(1), || Until(50)).unwrap());
     let refused = keys.find(name(3), at(49), || Until(0)).unwrap_err();
-    assert_eq!(refused, KeyRefusal::TooMany(2));
+    assert_eq!(refused, KeyRejection::TooMany(2));
     // The second is full again; the first is still in use.
     drop(keys.find(name(3), at(50), || Until(0)).unwrap());
     assert!(keys.get("key 1").is_some() && keys.get("key 2").is_none());
@@ -77,7 +77,7 @@ fn a_key_of_a_megabyte_is_refused() {
     let mut keys = keys(2, 0);
     let long = Name::from("x".repeat(1_000_000));
     let refused = keys.find(long, Moment::from_nanos(1), || Until(0));
-    assert_eq!(refused.unwrap_err(), KeyRefusal::TooLong(1_000_000));
+    assert_eq!(refused.unwrap_err(), KeyRejection::TooLong(1_000_000));
     let longest = Name::from("x".repeat(MAX_KEY));
     assert!(
         keys.find(longest, Moment::from_nanos(1), || Until(0))
@@ -163,7 +163,7 @@ proptest! {
                 Err(refusal) => {
                     let rests = most > FEW && Moment::from_nanos(now) < keys.rested;
                     prop_assert!(!room || rests);
-                    prop_assert_eq!(refusal, KeyRefusal::TooMany(most));
+                    prop_assert_eq!(refusal, KeyRejection::TooMany(most));
                 }
             }
             prop_assert!(keys.entries.len() <= most);

@@ -7,20 +7,20 @@ use super::slots::{All, Slots, Standing, Ticket};
 
 /// What an order knows of one who waits.
 #[derive(Debug, Clone)]
-pub(in crate::line) struct Who {
+pub(in crate::queue) struct Who {
     /// When it lined up.
-    pub(in crate::line) since: Moment,
+    pub(in crate::queue) since: Moment,
     /// How much of the limit it takes.
-    pub(in crate::line) cost: u64,
+    pub(in crate::queue) cost: u64,
     /// Higher goes first, where the order looks at it.
-    pub(in crate::line) priority: i32,
+    pub(in crate::queue) priority: i32,
     /// With whom it shares, and how much they get; where the order looks at it.
-    pub(in crate::line) flow: Option<Box<(Name, u32)>>,
+    pub(in crate::queue) flow: Option<Box<(Name, u32)>>,
 }
 
 /// Those who wait, each with what it is to be told by.
 #[derive(Debug)]
-pub(in crate::line) struct Queue<T> {
+pub(in crate::queue) struct Queue<T> {
     slots: Slots<T>,
     /// All, where the order asks for who waits longest. Elsewhere there is none to keep: whoever leaves it writes to both of its
     /// neighbours, which are far from each other in memory where they are not served one after the other.
@@ -36,7 +36,7 @@ pub(in crate::line) struct Queue<T> {
 
 impl Who {
     /// One of whom nothing is asked.
-    pub(in crate::line) const fn first_come(since: Moment, cost: u64) -> Self {
+    pub(in crate::queue) const fn first_come(since: Moment, cost: u64) -> Self {
         Self {
             since,
             cost,
@@ -50,7 +50,7 @@ impl Who {
 
 impl<T> Queue<T> {
     /// First come, first served.
-    pub(in crate::line) const fn new() -> Self {
+    pub(in crate::queue) const fn new() -> Self {
         Self {
             slots: Slots::new(),
             waiting: Some(All::new()),
@@ -62,7 +62,7 @@ impl<T> Queue<T> {
     }
 
     /// Another order, for those who wait already, too; what their calls say of themselves was looked at, or not, when they came.
-    pub(in crate::line) fn reorder(&mut self, classes: Option<Classes>, aging: Option<Duration>) {
+    pub(in crate::queue) fn reorder(&mut self, classes: Option<Classes>, aging: Option<Duration>) {
         let waiting = self.slots.waiting();
         self.waiting = (classes.is_none() || aging.is_some()).then(All::new);
         self.aging = aging;
@@ -73,22 +73,22 @@ impl<T> Queue<T> {
     }
 
     /// How many wait.
-    pub(in crate::line) const fn len(&self) -> usize {
+    pub(in crate::queue) const fn len(&self) -> usize {
         self.len
     }
 
     /// How much all who wait take.
-    pub(in crate::line) const fn cost(&self) -> u64 {
+    pub(in crate::queue) const fn cost(&self) -> u64 {
         self.cost
     }
 
     /// Whether nobody waits.
-    pub(in crate::line) const fn is_empty(&self) -> bool {
+    pub(in crate::queue) const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Lines up. The ticket is [given back](Self::leave) by its holder, and by nobody else.
-    pub(in crate::line) fn push(&mut self, who: Who, told_by: T) -> Ticket {
+    pub(in crate::queue) fn push(&mut self, who: Who, told_by: T) -> Ticket {
         self.len += 1;
         self.cost = self.cost.saturating_add(who.cost);
         let ticket = self.slots.take(who, told_by);
@@ -106,7 +106,7 @@ impl<T> Queue<T> {
     }
 
     /// Whose turn it is, and what that takes.
-    pub(in crate::line) fn first(&self, now: Moment) -> Option<(Ticket, u64)> {
+    pub(in crate::queue) fn first(&self, now: Moment) -> Option<(Ticket, u64)> {
         if let Some(classes) = &self.classes {
             let aged = |aged_at: Moment| aged_at <= now;
             if self.turns_at().filter(|aged_at| aged(*aged_at)).is_none() {
@@ -118,17 +118,17 @@ impl<T> Queue<T> {
     }
 
     /// Whether all take one: then nobody is let in but for somebody who gave one back.
-    pub(in crate::line) fn is_uniform(&self) -> bool {
+    pub(in crate::queue) fn is_uniform(&self) -> bool {
         u64::try_from(self.len) == Ok(self.cost)
     }
 
     /// Whether who is first depends on the time.
-    pub(in crate::line) const fn ages(&self) -> bool {
+    pub(in crate::queue) const fn ages(&self) -> bool {
         self.aging.is_some() && self.classes.is_some()
     }
 
     /// When somebody else's turn comes though nobody is served, comes or leaves: who waits longest has waited long enough.
-    pub(in crate::line) fn turns_at(&self) -> Option<Moment> {
+    pub(in crate::queue) fn turns_at(&self) -> Option<Moment> {
         self.classes.as_ref()?;
         let aging = self.aging?;
         let (_, oldest) = self.waiting?.first(&self.slots)?;
@@ -136,7 +136,7 @@ impl<T> Queue<T> {
     }
 
     /// How much those take who, for all that is known, precede a newcomer, if none of them leaves.
-    pub(in crate::line) fn ahead(&self, who: &Who) -> u64 {
+    pub(in crate::queue) fn ahead(&self, who: &Who) -> u64 {
         match &self.classes {
             None => self.cost,
             Some(classes) => classes.ahead(who),
@@ -144,35 +144,35 @@ impl<T> Queue<T> {
     }
 
     /// How it stands with the holder of a ticket.
-    pub(in crate::line) fn standing(&self, ticket: Ticket) -> Standing {
+    pub(in crate::queue) fn standing(&self, ticket: Ticket) -> Standing {
         self.slots.standing(ticket)
     }
 
     /// It is its turn.
-    pub(in crate::line) fn serve(&mut self, ticket: Ticket) -> Option<T> {
+    pub(in crate::queue) fn serve(&mut self, ticket: Ticket) -> Option<T> {
         self.end(ticket, Standing::Served)
     }
 
     /// Gives a ticket back, of one that waits, too; then that gives up.
-    pub(in crate::line) fn leave(&mut self, ticket: Ticket) -> Option<T> {
+    pub(in crate::queue) fn leave(&mut self, ticket: Ticket) -> Option<T> {
         let told_by = self.end(ticket, Standing::Expelled);
         self.slots.give_back(ticket);
         told_by
     }
 
     /// By what one who waits is told.
-    pub(in crate::line) fn told_by(&mut self, ticket: Ticket) -> Option<&mut T> {
+    pub(in crate::queue) fn told_by(&mut self, ticket: Ticket) -> Option<&mut T> {
         self.slots.get_mut(ticket)?.told_by.as_mut()
     }
 
     /// By what all who wait are told, in the order in which they came.
-    pub(in crate::line) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(in crate::queue) fn iter(&self) -> impl Iterator<Item = &T> {
         let waiting = self.slots.waiting().into_iter();
         waiting.filter_map(|ticket| self.slots.get(ticket)?.told_by.as_ref())
     }
 
     /// None of those who want more than `most` will be served.
-    pub(in crate::line) fn expel(&mut self, most: u64) -> Vec<T> {
+    pub(in crate::queue) fn expel(&mut self, most: u64) -> Vec<T> {
         let mut heavy = self.slots.waiting();
         heavy.retain(|ticket| self.slots.get(*ticket).is_some_and(|slot| slot.cost > most));
         let expel = |ticket| self.end(ticket, Standing::Expelled);

@@ -9,10 +9,10 @@ use std::time::Duration;
 use toolbooth_core::{CallContext, Moment, Name, Part};
 
 use super::state::Settings;
-use super::{Line, Order, Refusal, Rule};
-use crate::shell::keys::{Idle, Keys};
-use crate::shell::sync::{Arc, Mutex, lock};
-use crate::shell::{ConfigError, PerTool, ask};
+use super::{Line, Order, Rejection, Rule};
+use crate::middleware::keys::{Idle, Keys};
+use crate::middleware::sync::{Arc, Mutex, lock};
+use crate::middleware::{ConfigError, PerTool, ask};
 
 /// The lines of a layer. Clones share them.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Needs<'a, R> {
     pub(crate) cost: u64,
 }
 
-pub(crate) type Found<'a, R> = Result<Option<Needs<'a, R>>, Refusal>;
+pub(crate) type Found<'a, R> = Result<Option<Needs<'a, R>>, Rejection>;
 
 /// What a layer with more to say shares with its clones.
 #[derive(Debug)]
@@ -305,7 +305,7 @@ impl<R: Rule> More<R> {
 // === impl Keyed ===
 
 impl<R: Rule> Keyed<R> {
-    fn find(&self, context: &CallContext) -> Result<Option<Arc<Line<R>>>, Refusal> {
+    fn find(&self, context: &CallContext) -> Result<Option<Arc<Line<R>>>, Rejection> {
         let key = match &self.key {
             Some(key) => (key.0)(context),
             None => Name::from(context.tool()),
@@ -323,7 +323,7 @@ impl<R: Rule> Keyed<R> {
         let found = shelf.lines.find(key, now, make);
         drop(guard);
         // What had to go is dropped here, without the lock.
-        let (line, _gone) = found.map_err(Refusal::Key)?;
+        let (line, _gone) = found.map_err(Rejection::Key)?;
         Ok(Some(line))
     }
 

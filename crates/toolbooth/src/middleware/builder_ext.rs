@@ -1,34 +1,15 @@
-#[cfg(feature = "timeout")]
 use std::time::Duration;
 
 use tower::ServiceBuilder;
-#[cfg(any(
-    feature = "breaker",
-    feature = "timeout",
-    feature = "concurrency",
-    feature = "rate",
-    feature = "cleanup",
-    feature = "partial",
-    feature = "catch-panic",
-    feature = "spawn"
-))]
 use tower_layer::Stack;
 
-#[cfg(feature = "catch-panic")]
 use crate::CatchPanicLayer;
-#[cfg(feature = "breaker")]
 use crate::CircuitBreakerLayer;
-#[cfg(feature = "cleanup")]
 use crate::CleanupLayer;
-#[cfg(feature = "concurrency")]
 use crate::ConcurrencyLimitLayer;
-#[cfg(feature = "partial")]
 use crate::PartialResultLayer;
-#[cfg(feature = "timeout")]
 use crate::PerTool;
-#[cfg(feature = "spawn")]
 use crate::SpawnLayer;
-#[cfg(feature = "timeout")]
 use crate::TimeoutLayer;
 #[cfg(feature = "rate")]
 use crate::{Quota, RateLimitLayer};
@@ -80,7 +61,6 @@ use crate::{Quota, RateLimitLayer};
 /// `use toolbooth::ServiceBuilderExt as _`.
 pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     /// Cuts a call that takes longer, waits and streamed answer included: a [`TimeoutLayer`]. `None` is no limit.
-    #[cfg(feature = "timeout")]
     fn tool_timeout(
         self,
         limits: impl Into<PerTool<Duration>>,
@@ -88,7 +68,6 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
 
     /// Lets so many calls run at once, each until its last byte is delivered; the others wait in line: a
     /// [`ConcurrencyLimitLayer`]. `None` is no limit, 0 is closed.
-    #[cfg(feature = "concurrency")]
     fn tool_concurrency_limit(
         self,
         limit: impl Into<Option<usize>>,
@@ -103,7 +82,6 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
 
     /// Leaves a tool alone while it fails. It takes the layer, since whoever stacks one may ask it for its state;
     /// [`CircuitBreakerLayer::off`] is none.
-    #[cfg(feature = "breaker")]
     fn tool_circuit_breaker(
         self,
         breaker: CircuitBreakerLayer,
@@ -111,26 +89,22 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
 
     /// Runs what calls registered to be cleaned up. It takes the layer, since whoever stacks one needs it again, to
     /// [`drain`](CleanupLayer::drain) it at the end. [`CleanupLayer::off`] runs nothing.
-    #[cfg(feature = "cleanup")]
     fn tool_cleanup(self, cleanup: CleanupLayer) -> ServiceBuilder<Stack<CleanupLayer, L>>;
 
     /// Keeps what a call produces and attaches it to the error that cuts the call short. It takes the layer with its bounds;
     /// [`PartialResultLayer::off`] keeps nothing.
-    #[cfg(feature = "partial")]
     fn tool_partial_results(
         self,
         partial: PartialResultLayer,
     ) -> ServiceBuilder<Stack<PartialResultLayer, L>>;
 
     /// Makes a panic of what is inside the error of its call. [`CatchPanicLayer::off`] lets it pass.
-    #[cfg(feature = "catch-panic")]
     fn tool_catch_panic(
         self,
         catch_panic: CatchPanicLayer,
     ) -> ServiceBuilder<Stack<CatchPanicLayer, L>>;
 
     /// Runs each call on a task of its own. [`SpawnLayer::off`] leaves it on its caller's.
-    #[cfg(feature = "spawn")]
     fn tool_spawn(self, spawn: SpawnLayer) -> ServiceBuilder<Stack<SpawnLayer, L>>;
 }
 
@@ -145,7 +119,6 @@ mod sealed {
 impl<L> sealed::Sealed<L> for ServiceBuilder<L> {}
 
 impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
-    #[cfg(feature = "timeout")]
     fn tool_timeout(
         self,
         limits: impl Into<PerTool<Duration>>,
@@ -153,7 +126,6 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self.layer(TimeoutLayer::new(limits))
     }
 
-    #[cfg(feature = "concurrency")]
     fn tool_concurrency_limit(
         self,
         limit: impl Into<Option<usize>>,
@@ -169,7 +141,6 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self.layer(RateLimitLayer::new(quota))
     }
 
-    #[cfg(feature = "breaker")]
     fn tool_circuit_breaker(
         self,
         breaker: CircuitBreakerLayer,
@@ -177,12 +148,10 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self.layer(breaker)
     }
 
-    #[cfg(feature = "cleanup")]
     fn tool_cleanup(self, cleanup: CleanupLayer) -> ServiceBuilder<Stack<CleanupLayer, L>> {
         self.layer(cleanup)
     }
 
-    #[cfg(feature = "partial")]
     fn tool_partial_results(
         self,
         partial: PartialResultLayer,
@@ -190,7 +159,6 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self.layer(partial)
     }
 
-    #[cfg(feature = "catch-panic")]
     fn tool_catch_panic(
         self,
         catch_panic: CatchPanicLayer,
@@ -198,7 +166,6 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self.layer(catch_panic)
     }
 
-    #[cfg(feature = "spawn")]
     fn tool_spawn(self, spawn: SpawnLayer) -> ServiceBuilder<Stack<SpawnLayer, L>> {
         self.layer(spawn)
     }

@@ -55,25 +55,21 @@ impl<T> PerTool<T> {
     }
 
     /// Changes the setting of all that are not named.
-    #[cfg(any(feature = "concurrency", feature = "rate"))]
     pub(crate) fn set_default(&mut self, value: T) {
         self.default = Some(value);
     }
 
     /// Changes the setting of one.
-    #[cfg(any(feature = "concurrency", feature = "rate"))]
     pub(crate) fn set(&mut self, tool: Name, value: T) {
         self.tools.insert(tool, Some(value));
     }
 
     /// Whether one has a setting of its own.
-    #[cfg(any(feature = "concurrency", feature = "rate"))]
     pub(crate) fn names(&self, tool: &str) -> bool {
         self.tools.contains_key(tool)
     }
 
     /// Every setting that is given.
-    #[cfg(feature = "timeout")]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.default.iter().chain(self.tools.values().flatten())
     }

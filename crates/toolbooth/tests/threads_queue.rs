@@ -8,7 +8,7 @@
 )]
 
 /// What stands in the place of the library's module of this name.
-mod shell {
+mod middleware {
     pub(crate) mod sync {
         pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, atomic};
 
@@ -32,11 +32,11 @@ mod shell {
 
 #[path = "../src/rate/gcra.rs"]
 mod gcra;
-#[path = "../src/shell/keys.rs"]
+#[path = "../src/middleware/keys.rs"]
 mod keys;
-#[path = "threads_line/mod.rs"]
-mod line;
-#[path = "../src/shell/per_tool.rs"]
+#[path = "../src/middleware/per_tool.rs"]
 mod per_tool;
 #[path = "../src/concurrency/permits.rs"]
 mod permits;
+#[path = "threads_queue/mod.rs"]
+mod queue;
