@@ -18,14 +18,14 @@ mod middleware {
     }
 
     pub(crate) use toolbooth::ConfigError;
-    use toolbooth_core::{CallContext, Part};
+    use toolbooth_core::Part;
 
     pub(crate) use crate::keys;
     pub(crate) use crate::per_tool::PerTool;
 
     /// No user's function panics here.
-    pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&CallContext) -> T) -> (Part, T) {
-        let said = user(part.context());
+    pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&Part) -> T) -> (Part, T) {
+        let said = user(&part);
         (part, said)
     }
 }

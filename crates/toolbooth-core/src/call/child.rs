@@ -113,10 +113,8 @@ impl CallContext {
         (settings, max_depth)
     }
 
-    /// For limits: whether a call above this one holds a permit of the same line.
-    #[must_use]
     #[inline]
-    pub fn inherits<L>(&self, line: &Arc<L>) -> bool {
+    pub(crate) fn inherits<L>(&self, line: &Arc<L>) -> bool {
         match self.attempt_state().settings.parent() {
             Some(parent) => parent.holds(address(line)),
             None => false,

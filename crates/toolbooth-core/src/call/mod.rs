@@ -28,5 +28,6 @@ pub use name::Name;
 pub use progress::{Message, Progress};
 pub use pulse::Pulse;
 pub use settings::Bound;
+pub(crate) use settings::More;
 pub use spawned::{MAX_SPAWNED, Spawned, TooManySpawned};
 pub use tool_call::ToolCall;

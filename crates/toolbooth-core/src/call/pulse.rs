@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::Moment;
 use super::clock::AtomicMoment;
-use super::{CallContext, Moment};
 
 /// For timeout layers: the last sign of life from inside of a layer, and whether there was a first item.
 ///
@@ -31,7 +31,7 @@ struct Node {
 // === impl Pulse ===
 
 impl Pulse {
-    pub(super) fn new(start: Moment) -> Self {
+    pub(crate) fn new(start: Moment) -> Self {
         let last = AtomicMoment::none();
         last.set(Some(start));
         Self {
@@ -56,16 +56,6 @@ impl Pulse {
     pub fn item(&self, now: Moment) {
         self.last.set(Some(now));
         self.item.store(true, Ordering::Release);
-    }
-}
-
-impl CallContext {
-    /// For timeout layers: hears the beats of everything further in, from `start` on.
-    #[must_use]
-    pub fn pulse(&self, start: Moment) -> Arc<Pulse> {
-        let pulse = Arc::new(Pulse::new(start));
-        self.attempt_state().listen(Arc::clone(&pulse));
-        pulse
     }
 }
 

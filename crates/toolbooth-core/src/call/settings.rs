@@ -10,7 +10,7 @@ use crate::error::{TimeoutScope, ToolError};
 
 /// What the caller says of a call. A fork takes a copy, so that another attempt can be given other settings.
 #[derive(Debug, Clone)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     pub(super) tool: Name,
     pub(super) id: Option<Name>,
     /// What most calls do without, and do not carry about.
@@ -18,13 +18,13 @@ pub(super) struct Settings {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct More {
+pub(crate) struct More {
     pub(super) tenant: Option<Name>,
     pub(super) priority: i32,
     pub(super) idempotent: Option<bool>,
-    pub(super) timeout: Option<Duration>,
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) first_item_timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) first_item_timeout: Option<Duration>,
     pub(super) deadline: Option<Moment>,
     /// How deep the calls may be nested that it makes.
     pub(super) max_depth: Option<u32>,
@@ -161,7 +161,7 @@ impl Settings {
     }
 
     #[inline]
-    pub(super) fn more(&self) -> Option<&More> {
+    pub(crate) fn more(&self) -> Option<&More> {
         self.more.as_deref()
     }
 

@@ -1,8 +1,11 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::{End, Item};
-use crate::call::{CallContext, Moment, Reading, address};
+use crate::call::{
+    Bound, CallContext, CleanupEnd, Hooks, Moment, More, Pulse, Reading, RunHooks, address,
+};
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, Displaced, KeepPolicy};
 
@@ -17,26 +20,122 @@ pub struct Part {
     place: Place,
 }
 
+/// For layers that run what is inside on a task of its own.
+#[derive(Debug)]
+pub struct TaskScope {
+    context: CallContext,
+    depth: u32,
+}
+
 /// How deep a part is, and as the lowest bit whether it started the call, and its clock: one whole word, since what is moved with
 /// its call in uneven pieces costs a multiple.
 #[derive(Debug, Clone, Copy)]
 struct Place(u64);
 
-impl CallContext {
-    /// For layers: enters one more layer. The first one starts the call, and its clock.
-    #[inline(always)]
-    pub fn enter(&self) -> Part {
-        let (depth, starts) = self.attempt_state().enter();
-        Part {
-            context: self.clone(),
-            place: Place::new(depth, starts),
-        }
-    }
-}
-
 // === impl Part ===
 
 impl Part {
+    /// Enters one more layer. The outermost layer starts the call and its clock.
+    #[inline(always)]
+    pub fn enter(context: &CallContext) -> Self {
+        let (depth, starts) = context.attempt_state().enter();
+        Self {
+            context: context.clone(),
+            place: Place::new(depth, starts),
+        }
+    }
+
+    /// Returns the limit at which the call expires at the latest.
+    #[must_use]
+    pub fn bound(&self) -> Option<Bound> {
+        self.context.bound()
+    }
+
+    /// Returns the caller's own deadline as a limit, if it has passed.
+    #[inline]
+    #[must_use]
+    pub fn passed_deadline(&self) -> Option<Bound> {
+        let attempt = self.context.attempt_state();
+        let deadline = attempt.deadline()?;
+        (deadline <= self.now()).then(|| attempt.bound_of_caller(deadline))
+    }
+
+    /// Returns whether a timeout layer stands around, which enforces [`bound`](Self::bound).
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.context.attempt_state().is_timed()
+    }
+
+    /// Registers a timeout layer; returns true for the outermost one.
+    #[must_use]
+    pub fn enter_timeout(&self) -> bool {
+        self.context.attempt_state().enter_timeout()
+    }
+
+    /// Sets the limit at which everything inside expires at the latest.
+    pub fn set_bound(&self, bound: Bound) {
+        self.context.attempt_state().narrow(bound);
+    }
+
+    /// Returns the total limit that the caller set for this call.
+    #[must_use]
+    #[inline]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.settings()?.timeout
+    }
+
+    /// Returns the idle limit that the caller set for this call.
+    #[must_use]
+    #[inline]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.settings()?.idle_timeout
+    }
+
+    /// Returns the limit until the first item that the caller set for this call.
+    #[must_use]
+    #[inline]
+    pub fn first_item_timeout(&self) -> Option<Duration> {
+        self.settings()?.first_item_timeout
+    }
+
+    fn settings(&self) -> Option<&More> {
+        self.context.attempt_state().settings.more()
+    }
+
+    /// Returns the signs of life of everything inside, from `start` on.
+    #[must_use]
+    pub fn pulse(&self, start: Moment) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse::new(start));
+        self.context.attempt_state().listen(Arc::clone(&pulse));
+        pulse
+    }
+
+    /// Returns whether a call above this one holds a permit of the same limit.
+    #[must_use]
+    #[inline]
+    pub fn inherits<L>(&self, limit: &Arc<L>) -> bool {
+        self.context.inherits(limit)
+    }
+
+    /// Names who runs the hooks of this call if a [task](TaskScope) outlives it.
+    pub fn run_hooks_with<R: RunHooks>(&self, runner: &Arc<R>) {
+        self.context.attempt_state().run_hooks_with(runner);
+    }
+
+    /// Takes the hooks registered so far and the tasks that were started, which are aborted.
+    /// At the [end](Self::end); the caller runs the hooks.
+    #[must_use]
+    #[inline]
+    pub fn take_hooks(&self) -> Option<Hooks> {
+        self.context.attempt_state().take_hooks()
+    }
+
+    /// Returns what hooks are passed when the call ends with this outcome.
+    #[must_use]
+    pub fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
+        self.context.attempt_state().cleanup_end(outcome)
+    }
+
     /// The context of the call.
     #[must_use]
     pub const fn context(&self) -> &CallContext {
@@ -229,6 +328,30 @@ impl Part {
                 error.set_partial(Some(kept));
             }
         }
+    }
+}
+
+// === impl TaskScope ===
+
+impl TaskScope {
+    /// Enters a task inside of the layers that the call has entered. Call it before it starts.
+    #[must_use]
+    pub fn enter(context: &CallContext) -> Self {
+        Self {
+            depth: context.attempt_state().enter_task(),
+            context: context.clone(),
+        }
+    }
+
+    /// The call was cancelled and its task runs on until `stopped`: cleanup waits for that before
+    /// the first hook runs. A cleanup layer inside of the task starts cleanup now.
+    pub fn outlived_by(&self, stopped: impl Future<Output = ()> + Send + 'static) {
+        self.context.cleanup_waits_for(stopped);
+        let reason = self.context.cancel_reason();
+        let outcome = reason.unwrap_or(CancelReason::CallerGone).outcome();
+        self.context
+            .attempt_state()
+            .run_hooks_inside(self.depth, outcome);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use toolbooth_core::{CallContext, Moment, Name, ToolError};
+use toolbooth_core::{CallContext, Moment, Name, Part, ToolError};
 
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
@@ -59,15 +59,12 @@ impl Keyed {
     }
 
     /// The breaker of a call; `None` where its key has none.
-    pub(super) fn breaker_of(
-        &self,
-        context: &CallContext,
-    ) -> Result<Option<Arc<Breaker>>, ToolError> {
+    pub(super) fn breaker_of(&self, part: &Part) -> Result<Option<Arc<Breaker>>, ToolError> {
         let key = match &self.key {
-            Some(key) => (key.0)(context),
-            None => Name::from(context.tool()),
+            Some(key) => (key.0)(part.context()),
+            None => Name::from(part.context().tool()),
         };
-        self.find(key, context.now())
+        self.find(key, part.now())
     }
 
     /// The breaker of a key, made if it is new.

@@ -186,15 +186,6 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// The breaker of all calls, where there is but one.
-    #[inline]
-    pub(super) const fn only(&self) -> Option<&Arc<Breaker>> {
-        match &self.breakers {
-            Breakers::One(breaker) => Some(breaker),
-            Breakers::None | Breakers::Keyed(_) => None,
-        }
-    }
-
     /// The breaker of the call whose part this is, if it has one. What the user gave may panic, which ends the part.
     #[inline]
     pub(super) fn find(&self, part: Part) -> (Part, Found) {

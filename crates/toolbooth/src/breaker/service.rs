@@ -39,18 +39,8 @@ impl<S> CircuitBreaker<S> {
         self.inner
     }
 
-    /// Lets the usual call through, where there is but one breaker and it lets every call through.
-    #[inline(always)]
-    fn admit(&self, part: &Part) -> Option<(Arc<Breaker>, u64)> {
-        let breaker = self.layer.only()?;
-        let generation = breaker.passes()?;
-        let is_plain = part.context().is_plain();
-        is_plain.then(|| (Arc::clone(breaker), generation))
-    }
-
-    /// Every other call.
-    #[cold]
-    fn entry(&self, part: Part) -> Decision<ResponseWatch, Never> {
+    /// Decides whether the call starts, waits or is rejected.
+    fn decide(&self, part: Part) -> Decision<ResponseWatch, Never> {
         let (part, found) = self.layer.find(part);
         let admitted = found.and_then(|breaker| {
             let admit = |breaker| admit(breaker, &part);
@@ -83,13 +73,8 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let part = request.context().enter();
-        if let Some((breaker, generation)) = self.admit(&part) {
-            let watch = ResponseWatch::admitted(part, breaker, generation);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-        }
-        let entry = self.entry(part);
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
+        let decision = self.decide(Part::enter(request.context()));
+        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
     }
 }
 

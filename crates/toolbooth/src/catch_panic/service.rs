@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
@@ -61,7 +61,7 @@ where
 
     #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let watch = ResponseWatch::new(request.context().enter(), self.inner.catches);
+        let watch = ResponseWatch::new(Part::enter(request.context()), self.inner.catches);
         ResponseFuture::new(Guarded::start_unless_cut(&mut self.inner, request, watch))
     }
 }

@@ -124,9 +124,8 @@ impl Watch for ResponseWatch {
         part.end(end, |part, end| {
             let Some(runner) = runner else { return };
             part.count_blocking(|| runner.tracker().orphan());
-            let context = part.context();
-            if let Some(hooks) = context.take_hooks() {
-                runner.run_hooks(hooks, context.cleanup_end(end.outcome()));
+            if let Some(hooks) = part.take_hooks() {
+                runner.run_hooks(hooks, part.cleanup_end(end.outcome()));
             }
         });
     }

@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, CancelReason, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, CancelReason, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::CleanupLayer;
@@ -54,10 +54,9 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let context = request.context();
-        let part = context.enter();
+        let part = Part::enter(request.context());
         if let Some(runner) = &self.layer.runner {
-            context.run_hooks_with(runner);
+            part.run_hooks_with(runner);
         }
         let runner = self.layer.runner_of_call();
         let waits_for = self.layer.wait.and_then(|_| runner.clone());

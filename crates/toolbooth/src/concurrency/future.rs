@@ -141,7 +141,7 @@ impl Admit<ResponseWatch> for Admission {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
         let context = watch.part.context();
-        let Err(refusal) = ready!(self.0.poll(context, cx)) else {
+        let Err(refusal) = ready!(self.0.poll(&watch.part, cx)) else {
             watch.admit(self.0.line(), self.0.cost());
             return Poll::Ready(Ok(()));
         };

@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tower_service::Service;
 use super::future::{Admission, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
 use crate::middleware::{Decision, Guarded, not_to_start};
-use crate::queue::{Limits, Line, Needs, Place, Rejection, trace_rejection};
+use crate::queue::{Limits, Needs, Place, Rejection, trace_rejection};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
@@ -39,16 +38,8 @@ impl<S> ConcurrencyLimit<S> {
         self.inner
     }
 
-    /// Takes a permit of this line for the usual call, where there is one and nothing else to look at.
-    #[inline(always)]
-    fn admit(&self, part: &Part) -> Option<&Arc<Line<Permits>>> {
-        let line = self.limits.as_ref()?.only()?;
-        (part.context().is_plain() && line.try_admit(1, || part.now())).then_some(line)
-    }
-
-    /// Every other call.
-    #[cold]
-    fn entry(&self, part: Part) -> Decision<ResponseWatch, Admission> {
+    /// Decides whether the call starts, waits or is rejected.
+    fn decide(&self, part: Part) -> Decision<ResponseWatch, Admission> {
         let Some(limits) = &self.limits else {
             return Decision::Start(ResponseWatch::waiting(part));
         };
@@ -61,7 +52,7 @@ impl<S> ConcurrencyLimit<S> {
             Ok(None) => return Decision::Start(ResponseWatch::waiting(part)),
             Err(refusal) => return refused(part, refusal),
         };
-        if part.context().inherits(&line) {
+        if part.inherits(&line) {
             return Decision::Start(ResponseWatch::waiting(part));
         }
         if line.try_admit(cost, || part.now()) {
@@ -92,13 +83,8 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let part = request.context().enter();
-        if let Some(line) = self.admit(&part) {
-            let watch = ResponseWatch::admitted(part, line, 1);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-        }
-        let entry = self.entry(part);
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
+        let decision = self.decide(Part::enter(request.context()));
+        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) fn not_to_start(part: &Part) -> Option<ToolError> {
     if let Some(reason) = part.cut() {
         return Some(ToolError::cancelled(reason));
     }
-    let bound = part.context().past_deadline(|| part.now())?;
+    let bound = part.passed_deadline()?;
     Some(refused(part, bound))
 }
 

@@ -76,7 +76,7 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let part = request.context().enter();
+        let part = Part::enter(request.context());
         if let Some(policy) = self.policy {
             part.keep(policy);
         }

@@ -132,31 +132,12 @@ impl<R: Rule> Limits<R> {
         }
     }
 
-    /// The line of all calls, of which each takes one, where that is all there is.
-    #[inline]
-    pub(crate) fn only(&self) -> Option<&Arc<Line<R>>> {
-        match self {
-            Self::One(line) => Some(line),
-            Self::More(_) => None,
-        }
-    }
-
     /// What the call needs whose part this is; `None` where there is no limit for it. What the user gave may panic, which ends the part.
     #[inline]
     pub(crate) fn find(&self, part: Part) -> (Part, Found<'_, R>) {
         match self {
             Self::One(line) => (part, Ok(Some(Needs::one(line)))),
-            Self::More(more) => ask(part, |context| more.find(context)),
-        }
-    }
-
-    /// The same for a call that others follow to its end.
-    #[cfg(feature = "rate")]
-    #[inline]
-    pub(crate) fn find_for(&self, context: &CallContext) -> Found<'_, R> {
-        match self {
-            Self::One(line) => Ok(Some(Needs::one(line))),
-            Self::More(more) => more.find(context),
+            Self::More(more) => ask(part, |part| more.find(part)),
         }
     }
 
@@ -285,15 +266,18 @@ impl<R: Rule> Clone for Limits<R> {
 
 impl<R: Rule> More<R> {
     #[cold]
-    fn find(&self, context: &CallContext) -> Found<'_, R> {
+    fn find(&self, part: &Part) -> Found<'_, R> {
         // The user's own code: called where no lock is held.
-        let cost = self.cost.as_ref().map_or(1, |cost| (cost.0)(context));
+        let cost = self
+            .cost
+            .as_ref()
+            .map_or(1, |cost| (cost.0)(part.context()));
         if cost == 0 {
             return Ok(None);
         }
         let line = match &self.lines {
             Lines::One(line) => Cow::Borrowed(line),
-            Lines::Keyed(keyed) => match keyed.find(context)? {
+            Lines::Keyed(keyed) => match keyed.find(part)? {
                 Some(line) => Cow::Owned(line),
                 None => return Ok(None),
             },
@@ -305,12 +289,12 @@ impl<R: Rule> More<R> {
 // === impl Keyed ===
 
 impl<R: Rule> Keyed<R> {
-    fn find(&self, context: &CallContext) -> Result<Option<Arc<Line<R>>>, Rejection> {
+    fn find(&self, part: &Part) -> Result<Option<Arc<Line<R>>>, Rejection> {
         let key = match &self.key {
-            Some(key) => (key.0)(context),
-            None => Name::from(context.tool()),
+            Some(key) => (key.0)(part.context()),
+            None => Name::from(part.context().tool()),
         };
-        let now = context.now();
+        let now = part.now();
         let mut guard = lock(&self.shelf);
         let shelf = &mut *guard;
         if let Some(group) = shelf.groups.get(&*key) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
-use toolbooth_core::{Bound, CallContext, Moment};
+use toolbooth_core::{Bound, Moment, Part};
 
 use super::driver::{self, ShuttingDown};
 use super::order::{Standing, Ticket, Who};
@@ -62,29 +62,29 @@ impl<R: Rule> Place<R> {
     /// Waits in line. `Ok`: its cost was taken, which the caller now has.
     pub(crate) fn poll(
         &mut self,
-        context: &CallContext,
+        part: &Part,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Rejection>> {
         let look = match self.ticket {
-            None => self.enter(context, cx),
-            Some(ticket) => self.look(ticket, context, cx),
+            None => self.enter(part, cx),
+            Some(ticket) => self.look(ticket, part, cx),
         };
         match look {
             Ok(Look::Admitted) => Poll::Ready(Ok(())),
-            Ok(Look::Waits(until)) => self.keep_waiting(until, context, cx),
+            Ok(Look::Waits(until)) => self.keep_waiting(until, part, cx),
             Err(refusal) => Poll::Ready(Err(refusal)),
         }
     }
 
     /// The first poll.
-    fn enter(&mut self, context: &CallContext, cx: &Context<'_>) -> Result<Look, Rejection> {
+    fn enter(&mut self, part: &Part, cx: &Context<'_>) -> Result<Look, Rejection> {
         let now = Moment::now();
-        let bound = context.bound();
+        let bound = part.bound();
         if let Some(bound) = bound.filter(|bound| bound.at() <= now) {
             return Err(Rejection::Cut(bound));
         }
         let mut woken = Vec::new();
-        let look = self.line_up(now, bound, context, cx, &mut woken);
+        let look = self.line_up(now, bound, part, cx, &mut woken);
         woken.into_iter().for_each(Waker::wake);
         look
     }
@@ -94,7 +94,7 @@ impl<R: Rule> Place<R> {
         &mut self,
         now: Moment,
         bound: Option<Bound>,
-        context: &CallContext,
+        part: &Part,
         cx: &Context<'_>,
         woken: &mut Vec<Waker>,
     ) -> Result<Look, Rejection> {
@@ -107,14 +107,14 @@ impl<R: Rule> Place<R> {
         let who = match &state.settings.order {
             None => Who::first_come(now, self.cost),
             // Nothing of the user's is called.
-            Some(order) if !order.is_fair() => order.who(context, self.cost, now)?,
+            Some(order) if !order.is_fair() => order.who(part.context(), self.cost, now)?,
             Some(order) => {
                 let order = Arc::clone(order);
                 line.settle(&state);
                 drop(state);
                 // Before the user's code, which may panic: nobody else wakes them.
                 std::mem::take(woken).into_iter().for_each(Waker::wake);
-                let who = order.who(context, self.cost, now)?;
+                let who = order.who(part.context(), self.cost, now)?;
                 drop(order);
                 state = line.lock();
                 if line.last_look(&state, self.cost, now) {
@@ -123,7 +123,7 @@ impl<R: Rule> Place<R> {
                 who
             }
         };
-        let until = match self.end_of_wait(&state, &who, bound, context) {
+        let until = match self.end_of_wait(&state, &who, bound, part) {
             Ok(until) => until,
             Err(refusal) => {
                 line.settle(&state);
@@ -141,18 +141,13 @@ impl<R: Rule> Place<R> {
     }
 
     /// Every later poll.
-    fn look(
-        &mut self,
-        ticket: Ticket,
-        context: &CallContext,
-        cx: &Context<'_>,
-    ) -> Result<Look, Rejection> {
+    fn look(&mut self, ticket: Ticket, part: &Part, cx: &Context<'_>) -> Result<Look, Rejection> {
         let mut state = self.line.lock();
         let standing = state.waiting.standing(ticket);
         if standing == Standing::Waits {
             let stale = state.renew(ticket, cx.waker());
             let until = match state.uncertain && self.timer.is_none() {
-                true => self.own_end(&state, context.bound(), context),
+                true => self.own_end(&state, part.bound(), part),
                 false => None,
             };
             drop(state);
@@ -164,7 +159,7 @@ impl<R: Rule> Place<R> {
         drop(state);
         self.ticket = None;
         match standing {
-            Standing::Served => self.admitted(context).map(|()| Look::Admitted),
+            Standing::Served => self.admitted(part).map(|()| Look::Admitted),
             _ => Err(Rejection::TooHeavy(self.cost, self.line.rule().capacity())),
         }
     }
@@ -175,7 +170,7 @@ impl<R: Rule> Place<R> {
         state: &State,
         who: &Who,
         bound: Option<Bound>,
-        context: &CallContext,
+        part: &Part,
     ) -> Result<Option<Moment>, Rejection> {
         let limit = self.line.rule().capacity();
         if self.cost > limit {
@@ -199,19 +194,14 @@ impl<R: Rule> Place<R> {
             return Err(Rejection::TooLate(due.since(now)));
         }
         Ok(match state.uncertain || !R::TIMED {
-            true => self.own_end(state, bound, context),
+            true => self.own_end(state, bound, part),
             false => None,
         })
     }
 
     /// When the wait is over in any case, where no layer around sees to that.
-    fn own_end(
-        &self,
-        state: &State,
-        bound: Option<Bound>,
-        context: &CallContext,
-    ) -> Option<Moment> {
-        let bound = bound.filter(|_| !context.is_timed());
+    fn own_end(&self, state: &State, bound: Option<Bound>, part: &Part) -> Option<Moment> {
+        let bound = bound.filter(|_| !part.is_timed());
         let deadline = bound.map(|bound| bound.at());
         self.longest(state).into_iter().chain(deadline).min()
     }
@@ -222,8 +212,8 @@ impl<R: Rule> Place<R> {
     }
 
     /// An admission at or after the deadline does not start the tool.
-    fn admitted(&self, context: &CallContext) -> Result<(), Rejection> {
-        match context.bound().filter(|bound| bound.at() <= Moment::now()) {
+    fn admitted(&self, part: &Part) -> Result<(), Rejection> {
+        match part.bound().filter(|bound| bound.at() <= Moment::now()) {
             Some(bound) => {
                 self.line.refund(self.cost);
                 Err(Rejection::Cut(bound))
@@ -235,7 +225,7 @@ impl<R: Rule> Place<R> {
     fn keep_waiting(
         &mut self,
         until: Option<Moment>,
-        context: &CallContext,
+        part: &Part,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Rejection>> {
         if self.line.drive().is_err() {
@@ -251,15 +241,13 @@ impl<R: Rule> Place<R> {
         ready!(timer.as_mut().poll(cx));
         self.leave();
         let now = Moment::now();
-        Poll::Ready(Err(
-            match context.bound().filter(|bound| bound.at() <= now) {
-                Some(bound) => Rejection::Cut(bound),
-                None => {
-                    let max_wait = self.line.lock().settings.max_wait;
-                    Rejection::WaitedTooLong(max_wait.unwrap_or_else(|| self.waited()))
-                }
-            },
-        ))
+        Poll::Ready(Err(match part.bound().filter(|bound| bound.at() <= now) {
+            Some(bound) => Rejection::Cut(bound),
+            None => {
+                let max_wait = self.line.lock().settings.max_wait;
+                Rejection::WaitedTooLong(max_wait.unwrap_or_else(|| self.waited()))
+            }
+        }))
     }
 
     fn leave(&mut self) {

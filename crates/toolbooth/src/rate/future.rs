@@ -25,7 +25,7 @@ pin_project! {
 /// Follows the call to its end; a token is spent when it is taken.
 #[derive(Debug)]
 pub struct ResponseWatch {
-    part: Option<Part>,
+    part: Part,
 }
 
 /// A place in line for a token.
@@ -63,27 +63,25 @@ impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    pub(super) const fn new(part: Option<Part>) -> Self {
+    pub(super) const fn new(part: Part) -> Self {
         Self { part }
     }
 }
 
 impl LayerWatch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
-        self.part.as_ref()
+        Some(&self.part)
     }
 }
 
 impl Watch for ResponseWatch {
     fn context(&self) -> Option<&CallContext> {
-        self.part.as_ref().map(Part::context)
+        Some(self.part.context())
     }
 
     #[inline(always)]
     fn on_end(self, end: End<'_>) {
-        if let Some(part) = self.part {
-            part.end(end, |_, _| ());
-        }
+        self.part.end(end, |_, _| ());
     }
 }
 
@@ -101,11 +99,9 @@ impl Admit<ResponseWatch> for Admission {
         watch: &mut ResponseWatch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
-        let Some(part) = &watch.part else {
-            return Poll::Ready(Ok(()));
-        };
+        let part = &watch.part;
         let context = part.context();
-        let Err(refusal) = ready!(self.0.poll(context, cx)) else {
+        let Err(refusal) = ready!(self.0.poll(part, cx)) else {
             return Poll::Ready(Ok(()));
         };
         trace_rejection("rate", context, &refusal, self.0.waited());

@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use toolbooth_core::{BoxError, CallContext, Part, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{Admission, ResponseFuture, ResponseWatch};
@@ -43,55 +43,33 @@ impl<S> RateLimit<S> {
         self.inner
     }
 
-    /// Takes a token for the usual call, where there is one and nothing else to look at.
-    #[inline(always)]
-    fn admit(&self, context: &CallContext, part: Option<&Part>) -> bool {
-        let line = self.limits.as_ref().and_then(Limits::only);
-        let now = || part.map_or_else(|| context.now(), Part::now);
-        line.is_some_and(|line| context.is_plain() && line.try_admit(1, now))
-    }
-
-    /// Every other call.
-    #[cold]
-    fn entry(
-        &self,
-        context: &CallContext,
-        part: Option<Part>,
-    ) -> Decision<ResponseWatch, Admission> {
+    /// Decides whether the call starts, waits or is rejected.
+    fn decide(&self, part: Part) -> Decision<ResponseWatch, Admission> {
         let Some(limits) = &self.limits else {
             return Decision::Start(ResponseWatch::new(part));
         };
-        let (part, needs) = match part {
-            None => (None, limits.find_for(context)),
-            Some(part) => {
-                let (part, needs) = limits.find(part);
-                (Some(part), needs)
-            }
-        };
+        if let Some(error) = not_to_start(&part) {
+            return Decision::Reject(ResponseWatch::new(part), error);
+        }
+        let (part, needs) = limits.find(part);
         let Needs { line, cost } = match needs {
             Ok(Some(needs)) => needs,
             Ok(None) => return Decision::Start(ResponseWatch::new(part)),
-            Err(refusal) => return refused(part.unwrap_or_else(|| context.enter()), refusal),
+            Err(rejection) => return refused(part, rejection),
         };
-        let now = || part.as_ref().map_or_else(|| context.now(), Part::now);
-        let cut = part.as_ref().and_then(Part::cut);
-        if cut.is_none() && context.past_deadline(now).is_none() && line.try_admit(cost, now) {
+        if line.try_admit(cost, || part.now()) {
             return Decision::Start(ResponseWatch::new(part));
-        }
-        let part = part.unwrap_or_else(|| context.enter());
-        if let Some(refusal) = not_to_start(&part) {
-            return Decision::Reject(ResponseWatch::new(Some(part)), refusal);
         }
         let now = part.now();
         if self.reject {
-            let refusal = match line.due(cost, now) {
+            let rejection = match line.due(cost, now) {
                 Some(due) => Rejection::TooLate(due.since(now)),
                 None => Rejection::TooHeavy(cost, line.rule().capacity()),
             };
-            return refused(part, refusal);
+            return refused(part, rejection);
         }
         let place = Place::new(line.into_owned(), cost, now);
-        Decision::Wait(ResponseWatch::new(Some(part)), Admission::new(place))
+        Decision::Wait(ResponseWatch::new(part), Admission::new(place))
     }
 }
 
@@ -112,16 +90,8 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let context = request.context();
-        // All that the layer needs is a token. Inside of another layer of ours, which follows the call to its end, it takes a
-        // part of its own only to wait for one, or to refuse the call.
-        let part = (!context.is_entered()).then(|| context.enter());
-        if self.admit(context, part.as_ref()) {
-            let watch = ResponseWatch::new(part);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-        }
-        let entry = self.entry(context, part);
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
+        let decision = self.decide(Part::enter(request.context()));
+        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
     }
 }
 
@@ -132,5 +102,5 @@ fn refused(part: Part, refusal: Rejection) -> Decision<ResponseWatch, Admission>
         Rejection::TooLate(after) => ToolError::rate_limited(after),
         refusal => refusal.error(part.context()),
     };
-    Decision::Reject(ResponseWatch::new(Some(part)), error)
+    Decision::Reject(ResponseWatch::new(part), error)
 }

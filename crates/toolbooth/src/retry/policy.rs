@@ -106,8 +106,8 @@ impl RetryPolicy {
         }
         let backoff = self.backoff.after(self.failed);
         let wait = backoff.max(retry_after.unwrap_or_default());
-        let in_time = match (context.bound(), Moment::now().after(ticks(wait))) {
-            (Some(bound), Some(next)) => next < bound.at(),
+        let in_time = match (context.deadline(), Moment::now().after(ticks(wait))) {
+            (Some(deadline), Some(next)) => next < Moment::from(deadline),
             (Some(_), None) => false,
             (None, _) => true,
         };

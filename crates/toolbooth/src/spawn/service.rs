@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, Part, TaskScope, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch, Spawned};
@@ -62,7 +62,7 @@ where
 
     #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let watch = ResponseWatch::new(request.context().enter(), self.inner.spawns);
+        let watch = ResponseWatch::new(Part::enter(request.context()), self.inner.spawns);
         ResponseFuture::new(Guarded::start_unless_cut(&mut self.inner, request, watch))
     }
 }
@@ -89,11 +89,10 @@ where
             let contained = Contained::start(&mut self.inner, request, false);
             return Spawned::InPlace { contained };
         }
-        let context = request.context().clone();
-        let depth = context.enter_task();
+        let scope = TaskScope::enter(request.context());
         let contained = Contained::start(&mut self.inner, request, true);
         Spawned::OnTask {
-            task: OwnTask::new(contained, context, depth),
+            task: OwnTask::new(contained, scope),
         }
     }
 }

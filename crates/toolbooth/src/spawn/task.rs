@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, ready};
 
 use tokio::task::JoinHandle;
-use toolbooth_core::{CallContext, CancelReason, ToolError};
+use toolbooth_core::{CancelReason, TaskScope, ToolError};
 use tracing::Instrument;
 
 /// The handle: the future's output comes out of it.
@@ -19,9 +19,7 @@ pub(super) struct OwnTask<F, T> {
     shared: Arc<Shared<F, T>>,
     /// From the first poll on, which is on a runtime where the call may not be.
     task: Option<JoinHandle<()>>,
-    context: CallContext,
-    /// How many layers stand around the task.
-    depth: u32,
+    scope: TaskScope,
 }
 
 struct Shared<F, T> {
@@ -41,15 +39,14 @@ struct Running<F, T>(Arc<Shared<F, T>>);
 // === impl OwnTask ===
 
 impl<F, T> OwnTask<F, T> {
-    pub(super) fn new(future: F, context: CallContext, depth: u32) -> Self {
+    pub(super) fn new(future: F, scope: TaskScope) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State::Running(Box::pin(future))),
                 cut: AtomicBool::new(false),
             }),
             task: None,
-            context,
-            depth,
+            scope,
         }
     }
 }
@@ -82,7 +79,7 @@ impl<F, T> Drop for OwnTask<F, T> {
         task.abort();
         if !self.shared.cut() {
             // The task drops what is inside when its tool next yields: cleanup, and with it a drain, waits for that.
-            self.context.outlived_by(self.depth, async move {
+            self.scope.outlived_by(async move {
                 let _ = task.await;
             });
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use toolbooth_core::{Bound, CallContext, Moment, Part, Pulse, TimeoutScope};
+use toolbooth_core::{Bound, Moment, Part, Pulse, TimeoutScope};
 
 use crate::middleware::PerTool;
 
@@ -59,33 +59,18 @@ impl Limits {
         })
     }
 
-    /// The limit of the usual call, where this layer has no other and is the outermost timeout around it.
-    #[inline(always)]
-    pub(super) fn only(&self, part: &Part) -> Option<Limited> {
-        let context = part.context();
-        let usual = self.more.is_none() && context.is_plain() && context.bound().is_none();
-        if !usual || !context.enter_timeout() {
-            return None;
-        }
-        let bound = self.own(context, part.now());
-        if let Some(bound) = bound {
-            context.narrow(bound);
-        }
-        let moving = None;
-        Some(Limited { bound, moving })
-    }
-
     /// The limits of a call that begins `now`; what is further in is told of the one on the whole.
-    pub(super) fn of(&self, context: &CallContext, now: Moment) -> Limited {
-        let outermost = context.enter_timeout();
-        let around = context.bound();
-        let bound = self.bound(context, now, outermost, around);
+    pub(super) fn of(&self, part: &Part) -> Limited {
+        let now = part.now();
+        let outermost = part.enter_timeout();
+        let around = part.bound();
+        let bound = self.bound(part, now, outermost, around);
         if let Some(bound) = bound {
-            context.narrow(bound);
+            part.set_bound(bound);
         }
         Limited {
             bound,
-            moving: self.moving(context, now, outermost, around.map(|around| around.at())),
+            moving: self.moving(part, now, outermost, around.map(|around| around.at())),
         }
     }
 
@@ -93,14 +78,14 @@ impl Limits {
     /// by the layer that set it; the caller's deadline by the outermost timeout.
     fn bound(
         &self,
-        context: &CallContext,
+        part: &Part,
         now: Moment,
         outermost: bool,
         around: Option<Bound>,
     ) -> Option<Bound> {
-        let own = match context.timeout() {
+        let own = match part.timeout() {
             Some(limit) if outermost => Bound::after(now, TimeoutScope::Total, limit),
-            _ => self.own(context, now),
+            _ => self.own(part, now),
         };
         match (own, around) {
             (Some(own), Some(around)) if own.at() < around.at() => Some(own),
@@ -111,27 +96,27 @@ impl Limits {
 
     /// This layer's limit on the whole call.
     #[inline(always)]
-    fn own(&self, context: &CallContext, now: Moment) -> Option<Bound> {
-        let limit = *self.total.get(context.tool())?;
+    fn own(&self, part: &Part, now: Moment) -> Option<Bound> {
+        let limit = *self.total.get(part.context().tool())?;
         Bound::after(now, TimeoutScope::Total, limit)
     }
 
     fn moving(
         &self,
-        context: &CallContext,
+        part: &Part,
         now: Moment,
         outermost: bool,
         around: Option<Moment>,
     ) -> Option<Box<Moving>> {
         let (own_idle, own_first_item) = match outermost {
-            true => (context.idle_timeout(), context.first_item_timeout()),
+            true => (part.idle_timeout(), part.first_item_timeout()),
             false => (None, None),
         };
         if self.more.is_none() && own_idle.is_none() && own_first_item.is_none() {
             return None;
         }
         let more = self.more.as_deref();
-        let of_tool = |limits: &PerTool<Duration>| limits.get(context.tool()).copied();
+        let of_tool = |limits: &PerTool<Duration>| limits.get(part.context().tool()).copied();
         let idle = own_idle.or_else(|| of_tool(&more?.idle));
         // One that the clock cannot say is none.
         let idle = idle.filter(|idle| now.after(*idle).is_some());
@@ -142,7 +127,7 @@ impl Limits {
         let moves = idle.is_some() || first_item.is_some();
         (moves || !grace.is_zero()).then(|| {
             Box::new(Moving {
-                pulse: moves.then(|| context.pulse(now)),
+                pulse: moves.then(|| part.pulse(now)),
                 idle,
                 first_item,
                 grace,

@@ -37,10 +37,9 @@ impl<S> Timeout<S> {
         self.inner
     }
 
-    /// Every call of which more was said, or that has more limits.
-    #[cold]
-    fn entry(&self, part: Part) -> Decision<ResponseWatch, Never> {
-        let limits = self.limits.of(part.context(), part.now());
+    /// Decides whether the call starts, waits or is rejected.
+    fn decide(&self, part: Part) -> Decision<ResponseWatch, Never> {
+        let limits = self.limits.of(&part);
         match not_to_start(&part) {
             None => Decision::Start(ResponseWatch::new(part, limits)),
             Some(refusal) => {
@@ -67,12 +66,7 @@ where
 
     #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let part = request.context().enter();
-        if let Some(limits) = self.limits.only(&part) {
-            let watch = ResponseWatch::new(part, limits);
-            return ResponseFuture::new(Guarded::start(&mut self.inner, request, watch));
-        }
-        let entry = self.entry(part);
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, entry))
+        let decision = self.decide(Part::enter(request.context()));
+        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
     }
 }

@@ -11,7 +11,7 @@ use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
-use toolbooth_core::{CallContext, Moment, ToolCall};
+use toolbooth_core::{Moment, Part, ToolCall};
 
 use super::{Line, Order, Place, Rejection, Rule};
 use crate::gcra::Gcra;
@@ -54,9 +54,10 @@ impl Limit {
         }
         let call = ToolCall::new("tool", ()).with_priority(priority);
         let mut place = Place::new(Arc::clone(&self.line), cost, Moment::now());
+        let part = Part::enter(call.context());
         let mut polls = 0;
-        let mut poll = |context: &CallContext, cx: &mut Context<'_>| {
-            let polled = place.poll(context, cx);
+        let mut poll = |part: &Part, cx: &mut Context<'_>| {
+            let polled = place.poll(part, cx);
             polls += 1;
             match polled {
                 Poll::Pending if polls >= patience => Poll::Ready(None),
@@ -68,7 +69,7 @@ impl Limit {
                 polled => Poll::Ready(Some(ready!(polled))),
             }
         };
-        match block_on(poll_fn(|cx| poll(call.context(), cx))) {
+        match block_on(poll_fn(|cx| poll(&part, cx))) {
             Some(Ok(())) => self.run(cost, most),
             Some(Err(refusal)) => return Some(refusal),
             None => {}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_test::{assert_pending, assert_ready};
+use toolbooth::layer::Part;
 use toolbooth::layer::{Bound, Moment};
 use toolbooth::{
     BoxError, ConfigError, PartialResultLayer, PerTool, TimeoutLayer, TimeoutScope, ToolCall,
@@ -282,7 +283,7 @@ async fn nearer_limit_that_another_layer_set_is_kept() {
     let service = TimeoutLayer::new(ms(30_000)).layer(Probe::stuck());
     let call = call();
     let bound = Bound::after(Moment::now(), TOTAL, ms(1_000)).unwrap();
-    call.context().narrow(bound);
+    Part::enter(call.context()).set_bound(bound);
     let struck = error(service.oneshot(call).await);
     assert_eq!(limit(&struck), (TOTAL, 1_000, 1_000));
 }

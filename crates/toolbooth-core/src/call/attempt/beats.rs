@@ -9,7 +9,7 @@ use crate::sync::lock;
 
 impl Attempt {
     /// From here on, `pulse` hears what this attempt and its forks beat.
-    pub(in crate::call) fn listen(&self, pulse: Arc<Pulse>) {
+    pub(crate) fn listen(&self, pulse: Arc<Pulse>) {
         self.rare().pulses.push(pulse, true);
     }
 

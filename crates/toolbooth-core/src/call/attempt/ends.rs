@@ -59,7 +59,7 @@ impl Attempt {
     }
 
     /// What is further in runs on a task: parts inside and outside of it may end at the same time. Gives the depth.
-    pub(in crate::call) fn enter_task(&self) -> u32 {
+    pub(crate) fn enter_task(&self) -> u32 {
         self.closed.fetch_or(ON_TASK, Ordering::AcqRel);
         self.depth.load(Ordering::Acquire)
     }

@@ -50,7 +50,7 @@ impl Attempt {
 
     /// What is to be done at the end, which has come, if anything is: the tasks are told to stop.
     #[inline]
-    pub(in crate::call) fn take_hooks(&self) -> Option<Hooks> {
+    pub(crate) fn take_hooks(&self) -> Option<Hooks> {
         self.rare.get().and_then(|rare| rare.take_hooks())
     }
 
@@ -75,7 +75,7 @@ impl Attempt {
 
     /// Who runs the hooks if a task that is around outlives the call; without one it is not asked.
     #[inline]
-    pub(in crate::call) fn run_hooks_with<R: RunHooks>(&self, runner: &Arc<R>) {
+    pub(crate) fn run_hooks_with<R: RunHooks>(&self, runner: &Arc<R>) {
         if self.is_on_task() {
             let runner: Arc<dyn RunHooks> = Arc::<R>::clone(runner);
             let depth = self.depth.load(Ordering::Acquire);
@@ -84,7 +84,7 @@ impl Attempt {
     }
 
     /// Has the hooks run by whoever said so further in than `depth`.
-    pub(in crate::call) fn run_hooks_inside(&self, depth: u32, outcome: Outcome) {
+    pub(crate) fn run_hooks_inside(&self, depth: u32, outcome: Outcome) {
         let runner = self.rare.get().and_then(|rare| lock(&rare.runner).clone());
         if let Some((at, runner)) = runner {
             if at > depth {
@@ -96,7 +96,7 @@ impl Attempt {
     }
 
     /// What hooks are told; with a success nothing is attached.
-    pub(in crate::call) fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
+    pub(crate) fn cleanup_end(&self, outcome: Outcome) -> CleanupEnd {
         let partial = match outcome {
             Outcome::Completed => None,
             _ => self.partials(|partials, _| partials.attach()),

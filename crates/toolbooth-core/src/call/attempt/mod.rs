@@ -49,7 +49,7 @@ use crate::response::Partials;
 /// One attempt of a call.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    pub(in crate::call) settings: Settings,
+    pub(crate) settings: Settings,
     /// What all attempts of the call share, in the first one.
     call: Call,
     /// Where this is not the first one.
@@ -309,23 +309,19 @@ impl Attempt {
         self.settings.more().is_none() && self.origin.is_none() && self.rare.get().is_none()
     }
 
-    pub(in crate::call) fn is_entered(&self) -> bool {
-        self.depth.load(Ordering::Acquire) > 0
-    }
-
     /// Whether no timeout layer had been entered yet.
-    pub(in crate::call) fn enter_timeout(&self) -> bool {
+    pub(crate) fn enter_timeout(&self) -> bool {
         let outermost = !self.is_timed();
         self.timed.store(true, Ordering::Release);
         outermost
     }
 
-    pub(in crate::call) fn is_timed(&self) -> bool {
+    pub(crate) fn is_timed(&self) -> bool {
         self.timed.load(Ordering::Acquire)
     }
 
     #[inline]
-    pub(in crate::call) fn narrow(&self, bound: Bound) {
+    pub(crate) fn narrow(&self, bound: Bound) {
         self.bound_term.store(bound.term().0, Ordering::Release);
         self.bound_at.set(Some(bound.at()));
     }
@@ -344,11 +340,11 @@ impl Attempt {
 
     /// The caller's own deadline.
     #[inline]
-    pub(in crate::call) fn deadline(&self) -> Option<Moment> {
+    pub(crate) fn deadline(&self) -> Option<Moment> {
         self.settings.more()?.deadline()
     }
 
-    pub(in crate::call) fn bound_of_caller(&self, deadline: Moment) -> Bound {
+    pub(crate) fn bound_of_caller(&self, deadline: Moment) -> Bound {
         let started = self.started().unwrap_or_else(Moment::now);
         let limit = deadline.since(started);
         Bound::new(deadline, TimeoutScope::Deadline, limit)

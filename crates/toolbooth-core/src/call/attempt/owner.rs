@@ -210,7 +210,7 @@ mod tests {
     fn one_taken_in_the_moment_of_entering_is_found_at_the_next_poll() {
         let call = ToolCall::new("tool", ());
         let context = call.context();
-        let part = context.enter();
+        let part = Part::enter(&context);
         let canceller = taken_unseen(context);
         assert_eq!(poll_cut(&part), Poll::Pending);
         canceller.cancel();
@@ -219,7 +219,7 @@ mod tests {
 
         let call = ToolCall::new("tool", ());
         let context = call.context();
-        let part = context.enter();
+        let part = Part::enter(&context);
         taken_unseen(context).cancel();
         assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
         assert_eq!(poll_cut(&part), Poll::Ready(CancelReason::Explicit));
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn one_taken_in_the_moment_of_entering_wakes_who_was_polled_since() {
         let call = ToolCall::new("tool", ());
-        let part = call.context().enter();
+        let part = Part::enter(call.context());
         let canceller = taken_unseen(call.context());
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
@@ -245,7 +245,7 @@ mod tests {
     fn one_taken_from_another_attempt_while_this_one_waits_is_found_at_the_next_poll() {
         let first = ToolCall::new("tool", ());
         let second = first.clone();
-        let part = second.context().enter();
+        let part = Part::enter(second.context());
         assert_eq!(poll_cut(&part), Poll::Pending);
         first.canceller().cancel();
         assert_eq!(poll_cut(&part), Poll::Ready(CancelReason::Explicit));
@@ -256,7 +256,7 @@ mod tests {
     fn it_does_nothing_to_a_call_that_ended_before_it_was_taken() {
         let first = ToolCall::new("tool", ());
         let second = first.clone();
-        end(second.context().enter());
+        end(Part::enter(second.context()));
         first.canceller().cancel();
         assert_eq!(second.context().cancel_reason(), None);
     }
@@ -293,7 +293,7 @@ mod tests {
             let first = ToolCall::new("tool", ());
             let second = first.clone();
             let context = second.context().clone();
-            let part = context.enter();
+            let part = Part::enter(&context);
             first.canceller().cancel();
             assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
             part.end(end(&mut ToolError::failed("stopped")), |_, _| ());
@@ -306,7 +306,7 @@ mod tests {
         let first = ToolCall::new("tool", ());
         let second = first.clone();
         let context = second.context().clone();
-        let part = context.enter();
+        let part = Part::enter(&context);
         let mut gone = pin!(context.cancelled());
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));

@@ -112,12 +112,12 @@ mod tests {
 
     /// Calls a tool through two layers that use all that a plain call has.
     fn parts(context: &CallContext) -> [Part; 2] {
-        let [outer, inner] = [context.enter(), context.enter()];
-        assert!(context.enter_timeout());
+        let [outer, inner] = [Part::enter(context), Part::enter(context)];
+        assert!(outer.enter_timeout());
         drop(context.fork());
         let limit = Duration::from_secs(5);
         let bound = Bound::after(Moment::now(), TimeoutScope::Total, limit);
-        context.narrow(bound.expect("not that far away"));
+        outer.set_bound(bound.expect("not that far away"));
         outer.keep(KeepPolicy::new());
         inner.hold(&Arc::new(()));
         inner.hold_back();
@@ -176,7 +176,7 @@ mod tests {
     /// What a layer does at the end may hand the call's context on: it is over for whoever gets it.
     #[tokio::test]
     async fn a_handle_that_the_end_itself_made_sees_the_end() {
-        let part = ToolCall::new("tool", ()).context().enter();
+        let part = Part::enter(ToolCall::new("tool", ()).context());
         let mut kept = None;
         part.end(End::Complete, |part, _| kept = Some(part.context().clone()));
         let kept = kept.expect("the end came");

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use toolbooth_core::{CallContext, Part};
+use toolbooth_core::Part;
 use toolbooth_core::{End, Watch};
 use tower_service::Service;
 
@@ -20,9 +20,9 @@ pub(super) struct Untold<W: Watch>(pub(super) Option<W>);
 struct Unended(Option<Part>);
 
 /// Asks what the user said about calls of this one; a panic of that ends the call as one.
-pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&CallContext) -> T) -> (Part, T) {
+pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&Part) -> T) -> (Part, T) {
     let mut unended = Unended(None);
-    let said = user(unended.0.insert(part).context());
+    let said = user(unended.0.insert(part));
     let part = unended.0.take();
     (part.expect("only a panic ends it here"), said)
 }
