@@ -33,6 +33,9 @@
 //! | what happened, and when; what hooks were told | [`Recorder`] |
 //! | many calls at once, each with its time | [`call_all`] |
 //! | a clock to compare with | [`Stopwatch`], [`ms`] |
+//! | every order of the layers of a stack | [`orders`] |
+//! | stacks of one type, whatever their layers | [`BoxTool`], [`boxed`] |
+//! | how often a future is woken | [`count_wakes`] |
 //!
 //! Every tool is a `Service<ToolCall>`; its clones share their counts, so that one stays with the test
 //! while another goes into the stack.
@@ -44,17 +47,23 @@
 
 mod calls;
 mod clock;
+mod orders;
 mod probe;
 mod recorder;
+mod stack;
 mod sync;
 mod tools;
+mod wakes;
 
 pub use calls::{Finished, call_all};
 pub use clock::{Stopwatch, ms};
+pub use orders::orders;
 pub use probe::{Inside, Probe};
 pub use recorder::Recorder;
+pub use stack::{BoxTool, boxed};
 pub use tools::{
     ChainedTool, ErrorInjectionTool, FailingTool, FastTool, GeneratorTool, HeartbeatTool,
     InjectedError, PartialResultTool, RateLimitedTool, ResourceCleanupTool, ResourceIntensiveTool,
     SlowTool, StreamingTool, ToolFuture,
 };
+pub use wakes::count_wakes;

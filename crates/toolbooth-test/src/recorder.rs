@@ -75,6 +75,15 @@ impl<T> Recorder<T> {
     }
 }
 
+impl<T> Recorder<T> {
+    /// Removes the recorded values and returns them.
+    #[must_use]
+    pub fn take(&self) -> Vec<T> {
+        let entries = std::mem::take(&mut *lock(&self.entries));
+        entries.into_iter().map(|(_, value)| value).collect()
+    }
+}
+
 impl<T: Clone> Recorder<T> {
     /// What was noted.
     #[must_use]
