@@ -46,13 +46,16 @@
 //! | count how many calls are inside a tool | [`Probe`] |
 //! | record events with their times, and the outcomes of hooks | [`Recorder`] |
 //! | receive the outcome of one call | [`Outcomes`] |
-//! | count wakeups | [`WakeCounter`] |
+//! | count wakeups | [`count_wakes`], [`WakeCounter`] |
+//! | build a stack in every order of its layers | [`orders`], [`boxed`], [`BoxTool`] |
 //! | measure time on tokio's clock | [`Stopwatch`], [`ms`] |
 //! | control a tool's readiness and work, and see which clone was used | [`ScriptedTool`] |
 //! | complete after a time | [`SlowTool`], [`FastTool`] |
-//! | stream items, emit chunks, publish a snapshot, report progress | [`GeneratorTool`], [`StreamingTool`], [`PartialResultTool`], [`HeartbeatTool`] |
+//! | stream items, emit chunks | [`GeneratorTool`], [`StreamingTool`] |
+//! | publish a snapshot, report progress | [`PartialResultTool`], [`HeartbeatTool`] |
 //! | fail after n calls, or as the arguments ask | [`FailingTool`], [`ErrorInjectionTool`] |
-//! | acquire a resource and register a hook, allocate memory | [`ResourceCleanupTool`], [`ResourceIntensiveTool`] |
+//! | acquire a resource and register a hook | [`ResourceCleanupTool`] |
+//! | allocate memory | [`ResourceIntensiveTool`] |
 //! | put a limit in front of a backend with a limit of its own | [`RateLimitedTool`] |
 //! | make nested calls | [`ChainedTool`] |
 //!
@@ -64,23 +67,27 @@
 
 mod calls;
 mod clock;
+mod orders;
 mod outcomes;
 mod probe;
 mod recorder;
 mod scripted;
+mod stack;
 mod sync;
 mod tools;
 mod wakes;
 
 pub use calls::{Finished, call, call_all};
 pub use clock::{Stopwatch, ms};
+pub use orders::orders;
 pub use outcomes::Outcomes;
 pub use probe::{Inside, Probe};
 pub use recorder::Recorder;
 pub use scripted::{Readiness, ScriptedFuture, ScriptedTool, ToolLog};
+pub use stack::{BoxTool, boxed};
 pub use tools::{
     ChainedTool, ErrorInjectionTool, FailingTool, FastTool, GeneratorTool, HeartbeatTool,
     InjectedError, PartialResultTool, RateLimitedTool, ResourceCleanupTool, ResourceIntensiveTool,
     SlowTool, StreamingTool, ToolFuture,
 };
-pub use wakes::WakeCounter;
+pub use wakes::{WakeCounter, count_wakes};

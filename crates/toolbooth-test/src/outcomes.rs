@@ -17,7 +17,8 @@ use toolbooth_core::{CallContext, Outcome};
 /// let mut outcomes = Outcomes::of(call.context());
 /// assert!(outcomes.is_pending());
 ///
-/// let stack = TimeoutLayer::new(ms(300)).layer(CleanupLayer::new().layer(ScriptedTool::pending()));
+/// let cleanup = CleanupLayer::new().layer(ScriptedTool::pending());
+/// let stack = TimeoutLayer::new(ms(300)).layer(cleanup);
 /// assert!(stack.oneshot(call).await.is_err());
 /// assert_eq!(outcomes.all().await, [Outcome::TimedOut]);
 /// # }

@@ -73,6 +73,13 @@ impl<T> Recorder<T> {
     pub fn times(&self) -> Vec<Duration> {
         lock(&self.entries).iter().map(|(at, _)| *at).collect()
     }
+
+    /// Removes the recorded values and returns them.
+    #[must_use]
+    pub fn take(&self) -> Vec<T> {
+        let entries = std::mem::take(&mut *lock(&self.entries));
+        entries.into_iter().map(|(_, value)| value).collect()
+    }
 }
 
 impl<T: Clone> Recorder<T> {

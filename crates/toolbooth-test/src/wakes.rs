@@ -1,25 +1,57 @@
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 
-/// Counts how often its waker is woken.
+use crate::sync::lock;
+
+/// Counts how often its waker is woken. To run a whole future, use [`count_wakes`].
 ///
 /// ```
-/// use std::task::{Context, Waker};
+/// use std::task::Context;
 ///
 /// use toolbooth_test::WakeCounter;
+/// use tokio::sync::oneshot;
 ///
 /// let wakes = WakeCounter::new();
-/// let waker: Waker = wakes.waker();
+/// let (sender, receiver) = oneshot::channel();
+/// let mut receiver = std::pin::pin!(receiver);
+/// assert!(receiver.as_mut().poll(&mut Context::from_waker(&wakes.waker())).is_pending());
 /// assert_eq!(wakes.count(), 0);
-/// Context::from_waker(&waker).waker().wake_by_ref();
+/// assert_eq!(sender.send("done"), Ok(()));
 /// assert_eq!(wakes.count(), 1);
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct WakeCounter(Arc<Wakes>);
 
+/// Counts wakes and forwards each to the task, if there is one.
 #[derive(Debug, Default)]
-struct Wakes(AtomicUsize);
+struct Wakes {
+    count: AtomicUsize,
+    task: Mutex<Option<Waker>>,
+}
+
+/// Runs a future to its end and counts how often its waker was called.
+///
+/// ```
+/// use toolbooth_test::{count_wakes, ms};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let ((), wakes) = count_wakes(tokio::time::sleep(ms(100))).await;
+/// assert_eq!(wakes, 1);
+/// # }
+/// ```
+pub async fn count_wakes<F: Future>(future: F) -> (F::Output, usize) {
+    let mut future = pin!(future);
+    let wakes = WakeCounter::new();
+    let waker = wakes.waker();
+    let output = poll_fn(|cx| {
+        *lock(&wakes.0.task) = Some(cx.waker().clone());
+        future.as_mut().poll(&mut Context::from_waker(&waker))
+    });
+    (output.await, wakes.count())
+}
 
 // === impl WakeCounter ===
 
@@ -39,16 +71,14 @@ impl WakeCounter {
     /// Returns the number of wakeups so far.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.0.load(Ordering::Acquire)
+        self.0.count.load(Ordering::SeqCst)
     }
 }
 
 impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Release);
+        self.count.fetch_add(1, Ordering::SeqCst);
+        let task = lock(&self.task).take();
+        task.into_iter().for_each(Waker::wake);
     }
 }
