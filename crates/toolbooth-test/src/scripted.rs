@@ -26,7 +26,7 @@ type Work = Pin<Box<dyn Future<Output = Result<ToolOutput, BoxError>> + Send>>;
 /// let tool = ScriptedTool::ready().with_readiness(Readiness::Pending);
 /// let mut stack = TimeoutLayer::new(ms(300)).layer(tool.handle());
 /// assert!(stack.call(call("tool")).await.is_err());
-/// assert_eq!((tool.log().ready_polls.len(), tool.log().calls.len()), (2, 0));
+/// assert!(tool.log().calls.is_empty());
 ///
 /// tool.set_readiness(Readiness::Ready);
 /// assert!(stack.call(call("tool")).await.is_ok());
