@@ -1,5 +1,6 @@
 //! Panics as errors: wherever one comes from, what was kept goes along, and nothing of it passes.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::panic::AssertUnwindSafe;

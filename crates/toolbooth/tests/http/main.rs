@@ -2,13 +2,11 @@
 
 #![cfg(feature = "http")]
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "http/bodies.rs"]
 mod bodies;
-#[path = "http/heads.rs"]
 mod heads;
-#[path = "http/requests.rs"]
 mod requests;
 
 use std::pin::Pin;

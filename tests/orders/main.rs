@@ -31,15 +31,10 @@ macro_rules! nested {
     };
 }
 
-#[path = "orders/eight.rs"]
 mod eight;
-#[path = "orders/endings.rs"]
 mod endings;
-#[path = "orders/few.rs"]
 mod few;
-#[path = "orders/five.rs"]
 mod five;
-#[path = "orders/six.rs"]
 mod six;
 
 const LIMIT: Duration = Duration::from_millis(1_999);

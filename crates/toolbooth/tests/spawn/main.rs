@@ -1,5 +1,6 @@
 //! Calls on tasks of their own: what runs where, what ends when, and what a call that is cut leaves behind.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::{Arc, Mutex};

@@ -1,12 +1,10 @@
 //! Cleanup hooks: each runs once, in order, within its limit, and makes nobody wait.
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "cleanup/drain.rs"]
 mod drain;
-#[path = "cleanup/hooks.rs"]
 mod hooks;
-#[path = "cleanup/who_runs.rs"]
 mod who_runs;
 
 use std::sync::{Arc, Mutex};

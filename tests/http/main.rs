@@ -4,17 +4,11 @@
 //! Nothing here waits for luck: what has to happen is waited for, for ten seconds at most, and what has to have happened by
 //! an instant is looked at by a timer of that instant on the same runtime, which fires behind all earlier ones.
 
-#[path = "http/client.rs"]
 mod client;
-#[path = "http/clients.rs"]
 mod clients;
-#[path = "http/ends.rs"]
 mod ends;
-#[path = "http/grpc.rs"]
 mod grpc;
-#[path = "http/many.rs"]
 mod many;
-#[path = "http/responses.rs"]
 mod responses;
 
 use std::convert::Infallible;

@@ -2,7 +2,6 @@
 //!
 //! The tests are named after the cases in which other crates' tasks hang for good.
 
-#[path = "pressure/breaker.rs"]
 mod breaker;
 
 use std::convert::Infallible;

@@ -1,5 +1,6 @@
 //! Functions as tools: what they take, what they answer, how they fail.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io;

@@ -1,10 +1,9 @@
 //! The concurrency limit: who runs, who waits, who is refused, and that every permit comes back.
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "concurrency/permits.rs"]
 mod permits;
-#[path = "concurrency/waiting.rs"]
 mod waiting;
 
 use support::laws::every_layer;

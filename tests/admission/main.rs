@@ -4,17 +4,11 @@
 //! Each test bears the name of its guarantee: L is the concurrency limit, Q the rate limit. The others are named after the cases in which other crates go
 //! wrong; of those, the ones that are about composition with tower's layers (`rl1`, `rl2c`, `rl4`, `bh3`, `tw3`) are in `foreign.rs`.
 
-#[path = "admission/breaker.rs"]
 mod breaker;
-#[path = "admission/changes.rs"]
 mod changes;
-#[path = "admission/concurrency.rs"]
 mod concurrency;
-#[path = "admission/keys.rs"]
 mod keys;
-#[path = "admission/order.rs"]
 mod order;
-#[path = "admission/rate.rs"]
 mod rate;
 
 use std::convert::Infallible;

@@ -1,10 +1,9 @@
 //! Partial results: what is kept, how much of it, and what the error of a call takes along.
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "partial/bounds.rs"]
 mod bounds;
-#[path = "partial/streams.rs"]
 mod streams;
 
 use support::laws::every_layer;

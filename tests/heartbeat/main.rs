@@ -1,15 +1,10 @@
 //! Limits that know progress from a hang: what a sign of life is, which limit it moves and which it does not, what a
 //! tool may still do behind its limit, and what streams keep. On the paused clock, each number an equality.
 
-#[path = "heartbeat/beats.rs"]
 mod beats;
-#[path = "heartbeat/grace.rs"]
 mod grace;
-#[path = "heartbeat/limits.rs"]
 mod limits;
-#[path = "heartbeat/orders.rs"]
 mod orders;
-#[path = "heartbeat/streams.rs"]
 mod streams;
 
 use std::time::Duration;

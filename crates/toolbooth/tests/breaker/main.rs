@@ -1,14 +1,11 @@
 //! The circuit breaker: when it opens, what it refuses, what counts, and that every probe makes way for the next one.
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "breaker/counts.rs"]
 mod counts;
-#[path = "breaker/handles.rs"]
 mod handles;
-#[path = "breaker/keys.rs"]
 mod keys;
-#[path = "breaker/probes.rs"]
 mod probes;
 
 use std::sync::Arc;

@@ -3,11 +3,8 @@
 //! Processes are found by a variable in their environment, which they hand down to those that they start. A zombie has none.
 #![cfg(target_os = "linux")]
 
-#[path = "processes/ends.rs"]
 mod ends;
-#[path = "processes/input.rs"]
 mod input;
-#[path = "processes/output.rs"]
 mod output;
 
 use std::path::{Path, PathBuf};

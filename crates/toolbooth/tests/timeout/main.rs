@@ -1,14 +1,11 @@
 //! The timeout on the paused clock: which limit strikes, when exactly, and in what order things go.
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "timeout/limits.rs"]
 mod limits;
-#[path = "timeout/moving.rs"]
 mod moving;
-#[path = "timeout/streams.rs"]
 mod streams;
-#[path = "timeout/strike.rs"]
 mod strike;
 
 use support::laws::every_layer;

@@ -2,15 +2,10 @@
 
 #![expect(clippy::panic, reason = "tools panic here")]
 
-#[path = "spawned/blocking.rs"]
 mod blocking;
-#[path = "spawned/cancel.rs"]
 mod cancel;
-#[path = "spawned/child.rs"]
 mod child;
-#[path = "spawned/close.rs"]
 mod close;
-#[path = "spawned/tasks.rs"]
 mod tasks;
 
 use std::num::NonZeroU32;

@@ -1,12 +1,10 @@
 //! The retry policy under tower's own `RetryLayer`: which errors are made again, when, and how often.
 
+#[path = "../support/mod.rs"]
 mod support;
 
-#[path = "retry/budget.rs"]
 mod budget;
-#[path = "retry/errors.rs"]
 mod errors;
-#[path = "retry/waits.rs"]
 mod waits;
 
 use std::num::NonZeroU32;

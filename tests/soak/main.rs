@@ -4,11 +4,8 @@
 //! caller, at random. Meanwhile limits and quotas change, for all or for one tool or tenant, and breakers are tripped, disabled and reset. Whatever happens: each call has one outcome, and everything is given back.
 //! `SOAK_SEED` chooses another course of events, `SOAK_SECONDS` a longer run on two threads (5 where nothing is said).
 
-#[path = "soak/calls.rs"]
 mod calls;
-#[path = "soak/changes.rs"]
 mod changes;
-#[path = "soak/toolbox.rs"]
 mod toolbox;
 
 use std::time::Duration;
