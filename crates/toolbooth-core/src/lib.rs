@@ -23,5 +23,7 @@ pub use response::{
     Partial, ToolOutput,
 };
 #[cfg(feature = "http")]
-pub use seam::{CallDeadline, TaskScope, ToolName, WatchedBody};
-pub use seam::{End, Item, Part, ResponseHead, ToolRequest, ToolResponse, Watch, checked};
+pub use seam::{CallDeadline, ToolName, WatchedBody};
+pub use seam::{
+    End, Item, Part, ResponseHead, TaskScope, ToolRequest, ToolResponse, Watch, checked,
+};
