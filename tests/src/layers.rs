@@ -39,7 +39,8 @@ pub struct Layers {
     pub cleanup: CleanupLayer,
     /// Keeps what a tool emits.
     pub partial: PartialResultLayer,
-    permits: usize,
+    /// How many permits `limit` has.
+    pub permits: usize,
 }
 
 // === impl Kind ===
@@ -129,6 +130,10 @@ impl Layers {
     }
 
     /// Asserts that all permits are available and that no call waits.
+    ///
+    /// # Panics
+    /// If a permit is in use or a call waits.
+    #[track_caller]
     pub fn assert_released(&self, case: &str) {
         let permits = (
             self.limit.available(),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, CallContext, End, Part, ToolError, ToolResponse, Watch};
+use toolbooth_core::{BoxError, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::permits::Permits;
-use crate::middleware::{Admit, Guarded, LayerWatch};
+use crate::middleware::{Admit, Guarded};
 use crate::queue::{Line, Place, trace_rejection};
 
 pin_project! {
@@ -87,15 +87,9 @@ impl ResponseWatch {
     }
 }
 
-impl LayerWatch for ResponseWatch {
+impl Watch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
         Some(&self.part)
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
     }
 
     #[inline(always)]
