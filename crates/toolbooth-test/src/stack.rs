@@ -19,6 +19,7 @@ pub type BoxTool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 ///     timeout(limit(boxed(FastTool::new()))),
 ///     limit(timeout(boxed(FastTool::new()))),
 /// ];
+/// assert_eq!(stacks.len(), 2);
 /// ```
 pub fn boxed<S>(service: S) -> BoxTool
 where

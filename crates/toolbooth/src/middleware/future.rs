@@ -111,7 +111,7 @@ where
             Decision::Start(watch) => {
                 let catches = watch.catches_panics();
                 entered.watch = Some(watch);
-                if let Some(reason) = part.cut() {
+                if let Some(reason) = part.cancelled_before_start() {
                     State::failed(ToolError::cancelled(reason))
                 } else if catches {
                     let start = || State::start(inner, request, part);
@@ -277,7 +277,7 @@ where
                 let Some(part) = &self.entered.part else {
                     return Poll::Pending;
                 };
-                let reason = ready!(part.poll_cut(cx));
+                let reason = ready!(part.poll_cancelled(cx));
                 Poll::Ready(Err(self.fail(ToolError::cancelled(reason))))
             }
         }

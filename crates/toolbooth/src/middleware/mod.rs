@@ -20,7 +20,7 @@ pub use future::LayerFuture;
 pub use watch::{LayerWatch, PartWatch};
 pub(crate) use accessors::inner_accessors;
 pub use toolbooth_core::{
-    Bound, DEFAULT_HOOK_LIMIT, Hooks, KeepPolicy, Moment, Part, Pulse, Reading, RunHooks, Tally,
+    Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, Moment, Part, Pulse, Reading, RunHooks,
     TaskScope,
 };
 pub use per_tool::PerTool;

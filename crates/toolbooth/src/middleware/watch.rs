@@ -2,7 +2,7 @@ use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
-use toolbooth_core::{CallContext, End, Item, Part, ResponseHead, ToolError, Watch};
+use toolbooth_core::{End, Item, Part, ResponseHead, ToolError, Watch};
 
 /// What a layer does with a call that it has decided about: it observes the response and the end.
 ///
@@ -69,8 +69,8 @@ impl<W: LayerWatch> PartWatch<W> {
 }
 
 impl<W: LayerWatch> Watch for PartWatch<W> {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
+    fn part(&self) -> Option<&Part> {
+        Some(&self.part)
     }
 
     fn on_response(&mut self, head: ResponseHead<'_>) {

@@ -83,7 +83,7 @@ where
             Poll::Pending => {
                 let watched = this.inner.as_mut().watch();
                 // The owner of the call ends the grace, too.
-                let by_owner = watched.is_some_and(|(part, _)| part.poll_cut(cx).is_ready());
+                let by_owner = watched.is_some_and(|(part, _)| part.poll_cancelled(cx).is_ready());
                 match this.timer.poll(cx) {
                     Poll::Pending if !by_owner => return Poll::Pending,
                     _ => None,

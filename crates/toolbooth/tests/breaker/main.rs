@@ -96,10 +96,7 @@ async fn a_refusal_says_whose_it_is_and_when_to_come_again() {
         refused.retry_after(),
         Some(Duration::from_micros(17_999_500))
     );
-    assert_eq!(
-        refused.to_string(),
-        "the circuit is open, a call is let through in 18s"
-    );
+    assert_eq!(refused.to_string(), "the circuit is open, retry after 18s");
     assert_eq!(
         (refused.tool(), refused.call_id()),
         (Some("tool"), Some("17"))

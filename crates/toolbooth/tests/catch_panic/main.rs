@@ -54,7 +54,10 @@ async fn panic_that_is_no_text_is_an_error_all_the_same() {
     let failed = error(CatchPanicLayer::new().layer(tool).oneshot(call()).await);
     assert_eq!(
         (failed.kind(), failed.to_string().as_str()),
-        (ErrorKind::Panicked, "the tool panicked: not a text")
+        (
+            ErrorKind::Panicked,
+            "the tool panicked: the panic message is not a string"
+        )
     );
 }
 
