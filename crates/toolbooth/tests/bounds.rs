@@ -70,7 +70,11 @@ async fn futures_are_send_and_print_though_what_is_inside_does_not() {
         let future = layer.layer(Probe::stuck()).call(call());
         is_send(&future);
         let printed = format!("{future:?}");
-        assert!(["ResponseFuture", "LayerFuture"].iter().any(|name| printed.starts_with(name)));
+        assert!(
+            ["ResponseFuture", "LayerFuture"]
+                .iter()
+                .any(|name| printed.starts_with(name))
+        );
     }
     for_each_layer!(check);
 }

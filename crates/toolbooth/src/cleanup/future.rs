@@ -31,8 +31,10 @@ struct Waits<T> {
     answer: Option<T>,
 }
 
-type Output<S, R> =
-    Result<<<S as Service<R>>::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>, ToolError>;
+type Output<S, R> = Result<
+    <<S as Service<R>>::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>,
+    ToolError,
+>;
 
 /// Runs the hooks at the end of the answer.
 #[derive(Debug)]

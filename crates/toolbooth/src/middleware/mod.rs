@@ -13,15 +13,15 @@ mod rejection;
 pub(crate) mod sync;
 mod watch;
 
+pub(crate) use accessors::inner_accessors;
 pub use builder_ext::ServiceBuilderExt;
 pub use config::ConfigError;
 pub use decision::{Acquire, Decision};
 pub use future::LayerFuture;
-pub use watch::{LayerWatch, PartWatch};
-pub(crate) use accessors::inner_accessors;
-pub use toolbooth_core::{
-    Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, Moment, Part, Pulse, Reading, RunHooks,
-    TaskScope,
-};
 pub use per_tool::PerTool;
 pub(crate) use rejection::not_to_start;
+pub use toolbooth_core::{
+    Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, Moment, Part, Pulse, Reading,
+    RunHooks, TaskScope,
+};
+pub use watch::{LayerWatch, PartWatch};

@@ -53,12 +53,18 @@ where
             limits,
             reject,
         } = self;
-        LayerFuture::new(inner, request, |part| decide(limits.as_ref(), *reject, part))
+        LayerFuture::new(inner, request, |part| {
+            decide(limits.as_ref(), *reject, part)
+        })
     }
 }
 
 /// Decides whether the call starts, waits or is rejected.
-fn decide(limits: Option<&Limits<Gcra>>, reject: bool, part: &Part) -> Decision<ResponseWatch, AcquireToken> {
+fn decide(
+    limits: Option<&Limits<Gcra>>,
+    reject: bool,
+    part: &Part,
+) -> Decision<ResponseWatch, AcquireToken> {
     let Some(limits) = limits else {
         return Decision::Start(ResponseWatch::new());
     };

@@ -64,7 +64,8 @@ where
     S::Error: Into<BoxError> + 'static,
     R: ToolRequest,
 {
-    type Output = Result<<S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>, ToolError>;
+    type Output =
+        Result<<S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>, ToolError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

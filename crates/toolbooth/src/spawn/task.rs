@@ -135,7 +135,8 @@ where
             return Poll::Pending;
         };
         drop(future);
-        self.0.polled(State::Done(result.map_err(ToolError::from_error)));
+        self.0
+            .polled(State::Done(result.map_err(ToolError::from_error)));
         Poll::Ready(())
     }
 }

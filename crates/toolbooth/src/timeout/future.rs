@@ -5,9 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use toolbooth_core::{
-    Bound, BoxError, CancelReason, Item, Moment, Part, ToolError, ToolResponse,
-};
+use toolbooth_core::{Bound, BoxError, CancelReason, Item, Moment, Part, ToolError, ToolResponse};
 use tower_service::Service;
 
 use super::limits::Limited;
@@ -116,7 +114,8 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Output = Result<<S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>, ToolError>;
+    type Output =
+        Result<<S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>, ToolError>;
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
