@@ -4,6 +4,7 @@
 mod support;
 
 mod limits;
+mod live;
 mod moving;
 mod streams;
 mod strike;
