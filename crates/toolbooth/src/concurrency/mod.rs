@@ -74,7 +74,7 @@
 
 mod future;
 mod layer;
-mod permits;
+pub(crate) mod permits;
 mod service;
 
 pub use future::{ResponseFuture, ResponseWatch};

@@ -4,65 +4,64 @@ use std::time::Duration;
 use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
-use super::future::{Admission, ResponseFuture, ResponseWatch};
-use super::permits::Permits;
+use super::future::{ResponseFuture, ResponseWatch};
+use super::permits::{Acquire, Permit, Permits};
 use crate::middleware::{Decision, Guarded, not_to_start};
-use crate::queue::{Limits, Needs, Place, Rejection, trace_rejection};
+use crate::queue::{Demand, Limits, Rejection, trace_rejection};
 
-/// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
+/// A tool of which a limited number of calls run at once.
+///
+/// Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit<S> {
     inner: S,
-    limits: Option<Limits<Permits>>,
+    limits: Limits<Permits>,
 }
 
 // === impl ConcurrencyLimit ===
 
 impl<S> ConcurrencyLimit<S> {
-    pub(super) const fn new(inner: S, limits: Option<Limits<Permits>>) -> Self {
+    pub(super) const fn new(inner: S, limits: Limits<Permits>) -> Self {
         Self { inner, limits }
     }
 
-    /// The tool inside.
+    /// Returns the inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The tool inside, to change.
+    /// Returns the inner service, to change it.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The tool inside, by value.
+    /// Returns the inner service by value.
     pub fn into_inner(self) -> S {
         self.inner
     }
 
     /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Admission> {
-        let Some(limits) = &self.limits else {
-            return Decision::Start(ResponseWatch::waiting(part));
+    fn decide(&self, part: Part) -> Decision<ResponseWatch, Acquire> {
+        if self.limits.is_unlimited() {
+            return Decision::Start(ResponseWatch::new(part, None));
+        }
+        if let Some(error) = not_to_start(&part) {
+            return Decision::Reject(ResponseWatch::new(part, None), error);
+        }
+        let (part, demand) = self.limits.demand(part);
+        let Demand { queue, cost } = match demand {
+            Ok(Some(demand)) => demand,
+            Ok(None) => return Decision::Start(ResponseWatch::new(part, None)),
+            Err(rejection) => return reject(part, rejection),
         };
-        if let Some(refusal) = not_to_start(&part) {
-            return Decision::Reject(ResponseWatch::waiting(part), refusal);
+        if part.inherits(&queue) {
+            return Decision::Start(ResponseWatch::new(part, None));
         }
-        let (part, needs) = limits.find(part);
-        let Needs { line, cost } = match needs {
-            Ok(Some(needs)) => needs,
-            Ok(None) => return Decision::Start(ResponseWatch::waiting(part)),
-            Err(refusal) => return refused(part, refusal),
-        };
-        if part.inherits(&line) {
-            return Decision::Start(ResponseWatch::waiting(part));
+        match Permit::try_acquire(&part, queue, cost) {
+            Ok(permit) => Decision::Start(ResponseWatch::new(part, Some(permit))),
+            Err(acquire) if acquire.is_closed() => reject(part, Rejection::Closed),
+            Err(acquire) => Decision::Wait(ResponseWatch::new(part, None), acquire),
         }
-        if line.try_admit(cost, || part.now()) {
-            return Decision::Start(ResponseWatch::admitted(part, &line, cost));
-        }
-        if line.rule().is_closed() {
-            return refused(part, Rejection::Closed);
-        }
-        let place = Place::new(line.into_owned(), cost, part.now());
-        Decision::Wait(ResponseWatch::waiting(part), Admission::new(place))
     }
 }
 
@@ -89,8 +88,8 @@ where
 }
 
 #[cold]
-fn refused(part: Part, refusal: Rejection) -> Decision<ResponseWatch, Admission> {
-    trace_rejection("concurrency", part.context(), &refusal, Duration::ZERO);
-    let error = refusal.error(part.context());
-    Decision::Reject(ResponseWatch::waiting(part), error)
+fn reject(part: Part, rejection: Rejection) -> Decision<ResponseWatch, Acquire> {
+    trace_rejection("concurrency", part.context(), &rejection, Duration::ZERO);
+    let error = rejection.error(part.context());
+    Decision::Reject(ResponseWatch::new(part, None), error)
 }

@@ -8,34 +8,34 @@ use tower_service::Service;
 
 use super::gcra::Gcra;
 use crate::middleware::{Admit, Guarded, LayerWatch};
-use crate::queue::{Place, Rejection, trace_rejection};
+use crate::queue::{Rejection, Waiter, trace_rejection};
 
 pin_project! {
-    /// A call under a rate limit. It holds its place in line, if it must wait.
+    /// The future of a call under a rate limit. It may wait for a token.
     #[must_use = "dropping it ends the call"]
     pub struct ResponseFuture<S, R>
     where
         S: Service<R>,
     {
         #[pin]
-        guarded: Guarded<S, R, ResponseWatch, Admission>,
+        guarded: Guarded<S, R, ResponseWatch, Acquire>,
     }
 }
 
-/// Follows the call to its end; a token is spent when it is taken.
+/// Follows the call to its end. A token is spent when it is acquired.
 #[derive(Debug)]
 pub struct ResponseWatch {
     part: Part,
 }
 
-/// A place in line for a token.
+/// A call that waits for its tokens.
 #[derive(Debug)]
-pub(super) struct Admission(Place<Gcra>);
+pub(super) struct Acquire(Waiter<Gcra>);
 
 // === impl ResponseFuture ===
 
 impl<S: Service<R>, R> ResponseFuture<S, R> {
-    pub(super) const fn new(guarded: Guarded<S, R, ResponseWatch, Admission>) -> Self {
+    pub(super) const fn new(guarded: Guarded<S, R, ResponseWatch, Acquire>) -> Self {
         Self { guarded }
     }
 }
@@ -85,15 +85,15 @@ impl Watch for ResponseWatch {
     }
 }
 
-// === impl Admission ===
+// === impl Acquire ===
 
-impl Admission {
-    pub(super) const fn new(place: Place<Gcra>) -> Self {
-        Self(place)
+impl Acquire {
+    pub(super) const fn new(waiter: Waiter<Gcra>) -> Self {
+        Self(waiter)
     }
 }
 
-impl Admit<ResponseWatch> for Admission {
+impl Admit<ResponseWatch> for Acquire {
     fn poll_admit(
         &mut self,
         watch: &mut ResponseWatch,
@@ -101,18 +101,18 @@ impl Admit<ResponseWatch> for Admission {
     ) -> Poll<Result<(), ToolError>> {
         let part = &watch.part;
         let context = part.context();
-        let Err(refusal) = ready!(self.0.poll(part, cx)) else {
+        let Err(rejection) = ready!(self.0.poll(part, cx)) else {
             return Poll::Ready(Ok(()));
         };
-        trace_rejection("rate", context, &refusal, self.0.waited());
-        Poll::Ready(Err(match refusal {
+        trace_rejection("rate", context, &rejection, self.0.waited());
+        Poll::Ready(Err(match rejection {
             Rejection::TooLate(after) => ToolError::rate_limited(after),
             Rejection::WaitedTooLong(_) => {
                 let now = Moment::now();
-                let due = self.0.line().due(self.0.cost(), now);
+                let due = self.0.queue().due(self.0.cost(), now);
                 ToolError::rate_limited(due.map_or_else(Default::default, |due| due.since(now)))
             }
-            refusal => refusal.error(context),
+            rejection => rejection.error(context),
         }))
     }
 }

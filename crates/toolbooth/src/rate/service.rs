@@ -4,23 +4,25 @@ use std::time::Duration;
 use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
-use super::future::{Admission, ResponseFuture, ResponseWatch};
+use super::future::{Acquire, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
 use crate::middleware::{Decision, Guarded, not_to_start};
-use crate::queue::{Limits, Needs, Place, Rejection, Rule, trace_rejection};
+use crate::queue::{Demand, Limiter, Limits, Rejection, Waiter, trace_rejection};
 
-/// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
+/// A tool of which a limited number of calls start in a time.
+///
+/// Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    limits: Option<Limits<Gcra>>,
+    limits: Limits<Gcra>,
     reject: bool,
 }
 
 // === impl RateLimit ===
 
 impl<S> RateLimit<S> {
-    pub(super) const fn new(inner: S, limits: Option<Limits<Gcra>>, reject: bool) -> Self {
+    pub(super) const fn new(inner: S, limits: Limits<Gcra>, reject: bool) -> Self {
         Self {
             inner,
             limits,
@@ -28,48 +30,48 @@ impl<S> RateLimit<S> {
         }
     }
 
-    /// The tool inside.
+    /// Returns the inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The tool inside, to change.
+    /// Returns the inner service, to change it.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The tool inside, by value.
+    /// Returns the inner service by value.
     pub fn into_inner(self) -> S {
         self.inner
     }
 
     /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Admission> {
-        let Some(limits) = &self.limits else {
+    fn decide(&self, part: Part) -> Decision<ResponseWatch, Acquire> {
+        if self.limits.is_unlimited() {
             return Decision::Start(ResponseWatch::new(part));
-        };
+        }
         if let Some(error) = not_to_start(&part) {
             return Decision::Reject(ResponseWatch::new(part), error);
         }
-        let (part, needs) = limits.find(part);
-        let Needs { line, cost } = match needs {
-            Ok(Some(needs)) => needs,
+        let (part, demand) = self.limits.demand(part);
+        let Demand { queue, cost } = match demand {
+            Ok(Some(demand)) => demand,
             Ok(None) => return Decision::Start(ResponseWatch::new(part)),
-            Err(rejection) => return refused(part, rejection),
+            Err(rejection) => return reject(part, rejection),
         };
-        if line.try_admit(cost, || part.now()) {
+        if queue.try_acquire(cost, || part.now()) {
             return Decision::Start(ResponseWatch::new(part));
         }
         let now = part.now();
         if self.reject {
-            let rejection = match line.due(cost, now) {
+            let rejection = match queue.due(cost, now) {
                 Some(due) => Rejection::TooLate(due.since(now)),
-                None => Rejection::TooHeavy(cost, line.rule().capacity()),
+                None => Rejection::TooHeavy(cost, queue.limiter().capacity()),
             };
-            return refused(part, rejection);
+            return reject(part, rejection);
         }
-        let place = Place::new(line.into_owned(), cost, now);
-        Decision::Wait(ResponseWatch::new(part), Admission::new(place))
+        let waiter = Waiter::new(queue.into_owned(), cost, now);
+        Decision::Wait(ResponseWatch::new(part), Acquire::new(waiter))
     }
 }
 
@@ -96,11 +98,11 @@ where
 }
 
 #[cold]
-fn refused(part: Part, refusal: Rejection) -> Decision<ResponseWatch, Admission> {
-    trace_rejection("rate", part.context(), &refusal, Duration::ZERO);
-    let error = match refusal {
+fn reject(part: Part, rejection: Rejection) -> Decision<ResponseWatch, Acquire> {
+    trace_rejection("rate", part.context(), &rejection, Duration::ZERO);
+    let error = match rejection {
         Rejection::TooLate(after) => ToolError::rate_limited(after),
-        refusal => refusal.error(part.context()),
+        rejection => rejection.error(part.context()),
     };
     Decision::Reject(ResponseWatch::new(part), error)
 }
