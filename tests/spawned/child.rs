@@ -450,7 +450,7 @@ async fn the_depth_is_bounded() {
         );
         assert!(!error.is_retryable());
         assert_eq!(error.tool(), Some("again"));
-        let text = format!("nested too deep: at most {limit} calls may stand below the first");
+        let text = format!("nested too deep: at most {limit} levels below the outermost call");
         assert_eq!(error.to_string(), text);
     }
     assert_eq!(toolbooth::DEFAULT_MAX_DEPTH, 5);

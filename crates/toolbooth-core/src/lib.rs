@@ -11,8 +11,8 @@ mod seam;
 mod sync;
 
 pub use call::{
-    Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, Hooks,
-    MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, RunHooks, Tally,
+    Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, HookCounter,
+    Hooks, MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, RunHooks,
     ToolCall,
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
@@ -23,5 +23,7 @@ pub use response::{
     Partial, ToolOutput,
 };
 #[cfg(feature = "http")]
-pub use seam::{CallDeadline, TaskScope, ToolName, WatchedBody};
-pub use seam::{End, Item, Part, ResponseHead, ToolRequest, ToolResponse, Watch, checked};
+pub use seam::{CallDeadline, ToolName, WatchedBody};
+pub use seam::{
+    End, Item, Part, ResponseHead, TaskScope, ToolRequest, ToolResponse, Watch, checked,
+};

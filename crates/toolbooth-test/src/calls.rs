@@ -3,35 +3,51 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use toolbooth_core::{BoxError, Collected, ErrorKind, ToolCall, ToolError, ToolOutput};
+use toolbooth_core::{BoxError, Collected, ErrorKind, Name, ToolCall, ToolError, ToolOutput};
 use tower_service::Service;
 
 use crate::clock::Stopwatch;
 
-/// A call that has ended, its answer read to the last byte.
+/// A call that has ended, its response collected to the last item.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Finished {
-    /// When, since all of them began.
+    /// The time of the end, since all calls were made.
     pub at: Duration,
-    /// With what.
+    /// The response or the error.
     pub result: Result<Collected, ToolError>,
 }
 
-/// Makes all calls at once, each on a task of its own, and waits for them: what became of each, in the order of the calls.
+/// Creates a call of `tool` without arguments, with an id of its own and no settings.
 ///
-/// On a current-thread runtime they are first polled in that order, too.
+/// Every other field can be set alone by the `with_*` methods of [`ToolCall`]. For a call with
+/// arguments use [`ToolCall::new`].
 ///
 /// ```
-/// use serde_json::json;
-/// use toolbooth::{ErrorKind, TimeoutLayer, ToolCall};
-/// use toolbooth_test::{SlowTool, call_all, ms};
+/// use toolbooth_test::call;
+///
+/// let first = call("search").with_tenant("acme");
+/// assert_eq!((first.context().tool(), first.context().tenant()), ("search", Some("acme")));
+/// assert_ne!(first.context().id(), call("search").context().id());
+/// ```
+#[must_use]
+pub fn call(tool: impl Into<Name>) -> ToolCall {
+    ToolCall::new(tool, serde_json::Value::Null)
+}
+
+/// Makes all calls at once, each on its own task, and returns their ends in the order of the calls.
+///
+/// On a current-thread runtime the first polls happen in that order, too.
+///
+/// ```
+/// use toolbooth::{ErrorKind, TimeoutLayer};
+/// use toolbooth_test::{SlowTool, call, call_all, ms};
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 /// let tool = TimeoutLayer::new(ms(3_000)).layer(SlowTool::new(ms(5_000)));
-/// let quick = ToolCall::new("slow", json!(null)).with_timeout(ms(1_000));
-/// let finished = call_all(tool, [ToolCall::new("slow", json!(null)), quick]).await;
+/// let calls = [call("slow"), call("slow").with_timeout(ms(1_000))];
+/// let finished = call_all(tool, calls).await;
 /// assert_eq!(finished[0].at, ms(3_000));
 /// assert_eq!(finished[1].at, ms(1_000));
 /// assert_eq!(finished[1].error_kind(), Some(ErrorKind::Timeout));
@@ -39,7 +55,7 @@ pub struct Finished {
 /// ```
 ///
 /// # Panics
-/// When a call panics, with its panic.
+/// Resumes the panic of a call that panicked.
 ///
 /// # Cancel safety
 /// Dropping the future drops all calls.
@@ -51,23 +67,23 @@ where
 {
     let watch = Stopwatch::start();
     let mut tasks = JoinSet::new();
-    for (place, call) in calls.into_iter().enumerate() {
+    for (index, call) in calls.into_iter().enumerate() {
         let service = service.clone();
         tasks.spawn(async move {
             let result = call_one(service, call).await;
             let at = watch.elapsed();
-            (place, Finished { at, result })
+            (index, Finished { at, result })
         });
     }
     let mut finished = Vec::with_capacity(tasks.len());
     while let Some(joined) = tasks.join_next().await {
         match joined {
             Ok(done) => finished.push(done),
-            // Nobody else can abort these tasks: it panicked.
+            // The set aborts its tasks only when dropped: the task panicked.
             Err(panicked) => resume_unwind(panicked.into_panic()),
         }
     }
-    finished.sort_unstable_by_key(|(place, _)| *place);
+    finished.sort_unstable_by_key(|(index, _)| *index);
     finished.into_iter().map(|(_, finished)| finished).collect()
 }
 
@@ -79,20 +95,20 @@ where
     poll_fn(|cx| service.poll_ready(cx))
         .await
         .map_err(ToolError::from_error)?;
-    let answer = service.call(call).await.map_err(ToolError::from_error)?;
-    answer.collect().await
+    let output = service.call(call).await.map_err(ToolError::from_error)?;
+    output.collect().await
 }
 
 // === impl Finished ===
 
 impl Finished {
-    /// Whether it was answered.
+    /// Returns whether the call succeeded.
     #[must_use]
     pub const fn is_ok(&self) -> bool {
         self.result.is_ok()
     }
 
-    /// The kind of the error, if it is one.
+    /// Returns the kind of the error, if the call failed.
     #[must_use]
     pub fn error_kind(&self) -> Option<ErrorKind> {
         self.result.as_ref().err().map(ToolError::kind)

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many milliseconds.
+/// Returns a duration of `millis` milliseconds.
 #[must_use]
 pub const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Time since the start of a test, by tokio's clock.
+/// Measures the time since its start on tokio's clock.
 ///
 /// ```
 /// use toolbooth_test::{Stopwatch, ms};
@@ -27,21 +27,22 @@ pub struct Stopwatch(Instant);
 // === impl Stopwatch ===
 
 impl Stopwatch {
-    /// Starts at zero.
+    /// Starts at 0.
     #[must_use]
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// The time since then.
+    /// Returns the time since the start.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 
-    /// Waits until it shows `time`.
+    /// Waits until `time` has passed since the start.
     ///
-    /// A paused clock moves on only when every task waits: so whatever could happen before `time` has happened.
+    /// A paused clock moves only when every task waits. So everything that can happen before `time`
+    /// has happened when this returns.
     pub async fn until(&self, time: Duration) {
         tokio::time::sleep_until(self.0 + time).await;
     }

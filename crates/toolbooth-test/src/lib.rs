@@ -1,10 +1,10 @@
 //! Mock tools, probes, recorders and paused-clock helpers for testing stacks of toolbooth's layers.
 //!
-//! A test says what a stack does with equalities, on a clock that stands still until everybody waits:
+//! On a paused clock a test waits for no real time, and asserts exact instants:
 //!
 //! ```
-//! use toolbooth::{CleanupLayer, Outcome, TimeoutLayer, ToolCall};
-//! use toolbooth_test::{ResourceCleanupTool, call_all, ms};
+//! use toolbooth::{CleanupLayer, Outcome, TimeoutLayer};
+//! use toolbooth_test::{ResourceCleanupTool, call, call_all, ms};
 //! use tower::ServiceBuilder;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -16,8 +16,7 @@
 //!     .layer(cleanup.clone())
 //!     .service(tool.clone());
 //!
-//! let calls = (0..30).map(|_| ToolCall::new("resource", serde_json::json!(null)));
-//! let finished = call_all(stack, calls).await;
+//! let finished = call_all(stack, (0..30).map(|_| call("resource"))).await;
 //!
 //! assert!(finished.iter().all(|call| call.at == ms(2_000) && call.result.is_err()));
 //! assert_eq!((tool.resources().started(), tool.resources().finished()), (30, 30));
@@ -26,35 +25,69 @@
 //! # }
 //! ```
 //!
-//! | for | there is |
+//! # In your tests
+//!
+//! ```toml
+//! [dev-dependencies]
+//! tokio = { version = "1", features = ["macros", "rt", "test-util"] }
+//! toolbooth-test = "0.1"
+//! ```
+//!
+//! Write `#[tokio::test(start_paused = true)]`. The clock then moves only when every task waits,
+//! so a timer fires at its exact millisecond. `std::time::Instant` and blocking work do not follow
+//! the paused clock.
+//!
+//! # What is here
+//!
+//! | to | use |
 //! |---|---|
-//! | tools that behave badly in known ways | [`SlowTool`], [`FastTool`], [`PartialResultTool`], [`StreamingTool`], [`GeneratorTool`], [`HeartbeatTool`], [`FailingTool`], [`ErrorInjectionTool`], [`ResourceCleanupTool`], [`ResourceIntensiveTool`], [`RateLimitedTool`], [`ChainedTool`] |
-//! | how many calls are inside a tool | [`Probe`] |
-//! | what happened, and when; what hooks were told | [`Recorder`] |
-//! | many calls at once, each with its time | [`call_all`] |
-//! | a clock to compare with | [`Stopwatch`], [`ms`] |
+//! | make one call without arguments | [`call`] |
+//! | make many calls at once, each with its result and time | [`call_all`] |
+//! | count how many calls are inside a tool | [`Probe`] |
+//! | record events with their times, and the outcomes of hooks | [`Recorder`] |
+//! | receive the outcome of one call | [`Outcomes`] |
+//! | count wakeups | [`count_wakes`], [`WakeCounter`] |
+//! | build a stack in every order of its layers | [`orders`], [`boxed`], [`BoxTool`] |
+//! | measure time on tokio's clock | [`Stopwatch`], [`ms`] |
+//! | control a tool's readiness and work, and see which clone was used | [`ScriptedTool`] |
+//! | complete after a time | [`SlowTool`], [`FastTool`] |
+//! | stream items, emit chunks | [`GeneratorTool`], [`StreamingTool`] |
+//! | publish a snapshot, report progress | [`PartialResultTool`], [`HeartbeatTool`] |
+//! | fail after n calls, or as the arguments ask | [`FailingTool`], [`ErrorInjectionTool`] |
+//! | acquire a resource and register a hook | [`ResourceCleanupTool`] |
+//! | allocate memory | [`ResourceIntensiveTool`] |
+//! | put a limit in front of a backend with a limit of its own | [`RateLimitedTool`] |
+//! | make nested calls | [`ChainedTool`] |
 //!
-//! Every tool is a `Service<ToolCall>`; its clones share their counts, so that one stays with the test
-//! while another goes into the stack.
-//!
-//! The times are exact on a paused clock (`#[tokio::test(start_paused = true)]`, tokio's feature `test-util`).
+//! Every tool is a `Service<ToolCall>`. Its clones share their counts: one clone goes into the
+//! stack, another stays with the test.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
 mod calls;
 mod clock;
+mod orders;
+mod outcomes;
 mod probe;
 mod recorder;
+mod scripted;
+mod stack;
 mod sync;
 mod tools;
+mod wakes;
 
-pub use calls::{Finished, call_all};
+pub use calls::{Finished, call, call_all};
 pub use clock::{Stopwatch, ms};
+pub use orders::orders;
+pub use outcomes::Outcomes;
 pub use probe::{Inside, Probe};
 pub use recorder::Recorder;
+pub use scripted::{Readiness, ScriptedFuture, ScriptedTool, ToolLog};
+pub use stack::{BoxTool, boxed};
 pub use tools::{
     ChainedTool, ErrorInjectionTool, FailingTool, FastTool, GeneratorTool, HeartbeatTool,
     InjectedError, PartialResultTool, RateLimitedTool, ResourceCleanupTool, ResourceIntensiveTool,
     SlowTool, StreamingTool, ToolFuture,
 };
+pub use wakes::{WakeCounter, count_wakes};

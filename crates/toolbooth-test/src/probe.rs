@@ -2,14 +2,14 @@ use std::sync::{Arc, Mutex};
 
 use crate::sync::lock;
 
-/// Counts who is inside: of a tool, of a resource, of anything that is entered and left.
+/// Counts how many calls are inside a tool, or how many guards of anything else are alive.
 ///
-/// What a limit admits is seen only from inside the tool: a count around the stack includes those who wait.
-/// Leaving is counted when the guard is dropped, however that comes about.
+/// Enter it inside the tool: a count around the stack includes the calls that wait in a queue. A
+/// guard counts as finished when it is dropped, on success, error, panic and cancellation alike.
 ///
 /// ```
-/// use toolbooth::{ConcurrencyLimitLayer, ToolCall, tool_fn};
-/// use toolbooth_test::{Probe, call_all, ms};
+/// use toolbooth::{ConcurrencyLimitLayer, tool_fn};
+/// use toolbooth_test::{Probe, call, call_all, ms};
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
@@ -24,7 +24,7 @@ use crate::sync::lock;
 ///     }
 /// });
 /// let tool = ConcurrencyLimitLayer::new(10).layer(tool);
-/// let calls = (0..100).map(|_| ToolCall::new("query", serde_json::json!(null)));
+/// let calls = (0..100).map(|_| call("query"));
 /// call_all(tool, calls).await;
 ///
 /// assert_eq!((probe.max(), probe.running()), (10, 0));
@@ -34,9 +34,9 @@ use crate::sync::lock;
 #[derive(Debug, Clone, Default)]
 pub struct Probe(Arc<Mutex<Counts>>);
 
-/// Somebody who is inside; leaves when dropped.
+/// The guard that [`Probe::enter`] returns: it leaves the probe when dropped.
 #[derive(Debug)]
-#[must_use = "dropping it leaves"]
+#[must_use = "dropping it leaves the probe"]
 pub struct Inside(Probe);
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,13 +50,13 @@ struct Counts {
 // === impl Probe ===
 
 impl Probe {
-    /// A probe that nobody has entered yet. Clones share the counts.
+    /// Creates a probe with all counts at 0. Clones share the counts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Enters.
+    /// Counts one more as started and running, until the guard is dropped.
     pub fn enter(&self) -> Inside {
         let mut counts = lock(&self.0);
         counts.started += 1;
@@ -65,25 +65,25 @@ impl Probe {
         Inside(self.clone())
     }
 
-    /// How many are inside.
+    /// Returns the number of guards that are alive.
     #[must_use]
     pub fn running(&self) -> usize {
         self.counts().running
     }
 
-    /// The most that were inside at the same time.
+    /// Returns the highest number of guards that were alive at the same time.
     #[must_use]
     pub fn max(&self) -> usize {
         self.counts().max
     }
 
-    /// How many have entered.
+    /// Returns the number of guards that were made.
     #[must_use]
     pub fn started(&self) -> usize {
         self.counts().started
     }
 
-    /// How many have left: returned, failed, panicked or dropped.
+    /// Returns the number of guards that were dropped.
     #[must_use]
     pub fn finished(&self) -> usize {
         self.counts().finished

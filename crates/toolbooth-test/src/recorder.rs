@@ -7,19 +7,19 @@ use toolbooth_core::Outcome;
 use crate::clock::Stopwatch;
 use crate::sync::lock;
 
-/// Notes what happens, in order, with the time since it was made.
+/// Records values in order, each with the time since the recorder was created.
 ///
-/// As a `Recorder<Outcome>`, or a `Recorder<(L, Outcome)>` with a label for each, it makes cleanup hooks that note
-/// what they are told:
+/// A `Recorder<Outcome>`, or a `Recorder<(L, Outcome)>` with a label for each, makes cleanup hooks
+/// that record the outcome of their call:
 ///
 /// ```
-/// use toolbooth::{CleanupLayer, Outcome, ToolCall};
-/// use toolbooth_test::{FastTool, Recorder, call_all, ms};
+/// use toolbooth::{CleanupLayer, Outcome};
+/// use toolbooth_test::{FastTool, Recorder, call, call_all, ms};
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 /// let ended = Recorder::new();
-/// let call = ToolCall::new("fast", serde_json::json!(null));
+/// let call = call("fast");
 /// call.context().on_cleanup(ended.hook_for("first"));
 /// call.context().on_cleanup(ended.hook_for("second"));
 ///
@@ -42,7 +42,7 @@ pub struct Recorder<T> {
 // === impl Recorder ===
 
 impl<T> Recorder<T> {
-    /// Nothing noted, at time zero. Clones share the notes.
+    /// Creates an empty recorder at time 0. Clones share the entries.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -51,39 +51,46 @@ impl<T> Recorder<T> {
         }
     }
 
-    /// Notes a value, now.
+    /// Records a value at the current time.
     pub fn record(&self, value: T) {
         lock(&self.entries).push((self.watch.elapsed(), value));
     }
 
-    /// How many values were noted.
+    /// Returns the number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         lock(&self.entries).len()
     }
 
-    /// Whether nothing was noted.
+    /// Returns whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// When each value was noted.
+    /// Returns the time of each value.
     #[must_use]
     pub fn times(&self) -> Vec<Duration> {
         lock(&self.entries).iter().map(|(at, _)| *at).collect()
     }
+
+    /// Removes the recorded values and returns them.
+    #[must_use]
+    pub fn take(&self) -> Vec<T> {
+        let entries = std::mem::take(&mut *lock(&self.entries));
+        entries.into_iter().map(|(_, value)| value).collect()
+    }
 }
 
 impl<T: Clone> Recorder<T> {
-    /// What was noted.
+    /// Returns the values in order.
     #[must_use]
     pub fn values(&self) -> Vec<T> {
         let entries = lock(&self.entries);
         entries.iter().map(|(_, value)| value.clone()).collect()
     }
 
-    /// What was noted, each with its time.
+    /// Returns the values in order, each with its time.
     #[must_use]
     pub fn entries(&self) -> Vec<(Duration, T)> {
         lock(&self.entries).clone()
@@ -91,7 +98,7 @@ impl<T: Clone> Recorder<T> {
 }
 
 impl Recorder<Outcome> {
-    /// A cleanup hook that notes the outcome it is told.
+    /// Returns a cleanup hook that records the outcome of its call.
     pub fn hook(&self) -> impl FnOnce(Outcome) -> Ready<()> + Send + use<> {
         let recorder = self.clone();
         move |outcome| {
@@ -102,7 +109,7 @@ impl Recorder<Outcome> {
 }
 
 impl<L: Send + 'static> Recorder<(L, Outcome)> {
-    /// A cleanup hook that notes the outcome it is told, under a label.
+    /// Returns a cleanup hook that records the outcome of its call under a label.
     pub fn hook_for(&self, label: L) -> impl FnOnce(Outcome) -> Ready<()> + Send + use<L> {
         let recorder = self.clone();
         move |outcome| {

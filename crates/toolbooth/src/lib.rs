@@ -189,8 +189,8 @@ pub use toolbooth_core::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 /// What authors of layers need besides: how a layer takes part in a call.
 pub mod layer {
     pub use toolbooth_core::{
-        Bound, DEFAULT_HOOK_LIMIT, Hooks, KeepPolicy, Moment, Part, Pulse, Reading, RunHooks,
-        Tally, TaskScope,
+        Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, Moment, Part, Pulse, Reading,
+        RunHooks, TaskScope,
     };
 }
 

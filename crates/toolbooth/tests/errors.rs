@@ -65,21 +65,21 @@ fn each() -> Vec<(ToolError, Vec<&'static str>, &'static str, Outcome, bool)> {
         ),
         (
             ToolError::overloaded(OverloadReason::Closed),
-            vec!["overloaded: the limit is 0, so that no call may run"],
+            vec!["overloaded: the limit is 0, no call can run"],
             "overloaded",
             Outcome::Rejected,
             true,
         ),
         (
             ToolError::overloaded(OverloadReason::queue_full(9)),
-            vec!["overloaded: the limit is reached, and 9 calls are waiting"],
+            vec!["overloaded: the limit is reached, and 9 calls are queued"],
             "overloaded",
             Outcome::Rejected,
             true,
         ),
         (
             ToolError::overloaded(OverloadReason::waited_too_long(ms(7))),
-            vec!["overloaded: no place was free within 7ms"],
+            vec!["overloaded: still queued after the maximum wait of 7ms"],
             "overloaded",
             Outcome::Rejected,
             true,
@@ -114,7 +114,7 @@ fn each() -> Vec<(ToolError, Vec<&'static str>, &'static str, Outcome, bool)> {
         ),
         (
             ToolError::too_deep(5),
-            vec!["nested too deep: at most 5 calls may stand below the first"],
+            vec!["nested too deep: at most 5 levels below the outermost call"],
             "too_deep",
             Outcome::Rejected,
             false,

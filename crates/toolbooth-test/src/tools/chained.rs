@@ -8,19 +8,20 @@ use tower_service::Service;
 use super::ToolFuture;
 use crate::probe::Probe;
 
-/// Calls `FAST_OPERATION` three times, one after the other, through the service that it is given: each as a
-/// [child](toolbooth_core::CallContext::child) of its own call.
+/// Makes three calls of `FAST_OPERATION` through a service, one after the other.
+///
+/// Each is a [child](toolbooth_core::CallContext::child) of this tool's own call.
 ///
 /// ```
-/// use toolbooth::{ConcurrencyLimitLayer, ToolCall};
-/// use toolbooth_test::{ChainedTool, FastTool, call_all, ms};
+/// use toolbooth::ConcurrencyLimitLayer;
+/// use toolbooth_test::{ChainedTool, FastTool, call, call_all, ms};
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 /// let limit = ConcurrencyLimitLayer::new(1);
 /// let fast = limit.layer(FastTool::new());
 /// let chained = limit.layer(ChainedTool::new(fast));
-/// let finished = call_all(chained, [ToolCall::new("CHAINED_OPERATION", serde_json::json!(null))]).await;
+/// let finished = call_all(chained, [call("CHAINED_OPERATION")]).await;
 /// assert!(finished[0].is_ok());
 /// assert_eq!(finished[0].at, ms(30));
 /// # }
@@ -35,7 +36,7 @@ pub struct ChainedTool<S> {
 // === impl ChainedTool ===
 
 impl<S> ChainedTool<S> {
-    /// A tool that makes three calls through `service`.
+    /// Creates a tool that makes three calls through `service`.
     #[must_use]
     pub fn new(service: S) -> Self {
         Self {
@@ -45,14 +46,14 @@ impl<S> ChainedTool<S> {
         }
     }
 
-    /// It makes so many calls.
+    /// Sets the number of calls.
     #[must_use]
     pub const fn with_chain_depth(mut self, calls: u32) -> Self {
         self.depth = calls;
         self
     }
 
-    /// Who is inside.
+    /// Counts the calls inside this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe
@@ -69,8 +70,8 @@ impl<S> ChainedTool<S> {
             poll_fn(|cx| self.service.poll_ready(cx))
                 .await
                 .map_err(ToolError::from_error)?;
-            let answer = self.service.call(child).await;
-            answer.map_err(ToolError::from_error)?.collect().await?;
+            let output = self.service.call(child).await;
+            output.map_err(ToolError::from_error)?.collect().await?;
         }
         Ok(ToolOutput::text("done"))
     }

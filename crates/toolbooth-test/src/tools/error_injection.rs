@@ -8,9 +8,10 @@ use toolbooth_core::{ToolCall, ToolError, ToolOutput};
 use super::service;
 use crate::probe::Probe;
 
-/// Fails as its arguments say: after a delay, with an error of that type, or not at all.
+/// Completes after a delay, with the error that its arguments ask for or without one.
 ///
-/// The arguments are `{"error_type": "none", "delay_ms": 0}`, where a type is `none`, `timeout`, `connection` or `value`.
+/// The arguments are `{"error_type": "none", "delay_ms": 0}`. The type is `none`, `timeout`,
+/// `connection` or `value`.
 ///
 /// ```
 /// use toolbooth::{ErrorKind, ToolCall};
@@ -28,35 +29,36 @@ pub struct ErrorInjectionTool {
     probe: Probe,
 }
 
-/// The error of a tool's own that [`ErrorInjectionTool`] raises.
+/// An error that [`ErrorInjectionTool`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InjectedError {
-    /// A timeout that the tool itself ran into.
+    /// A timeout inside the tool, which is not one of a layer.
     Timeout,
-    /// A connection that failed.
+    /// A failed connection.
     Connection,
-    /// A value that does not do.
+    /// An invalid value.
     Value,
 }
 
 // === impl ErrorInjectionTool ===
 
 impl ErrorInjectionTool {
-    /// A tool that does as its arguments say.
+    /// Creates a tool that does what its arguments ask for.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Arguments that make it fail with `error`, or answer, after `delay`.
+    /// Returns arguments that make it fail with `error` after `delay`, or succeed for `None`.
     #[must_use]
     pub fn args(error: impl Into<Option<InjectedError>>, delay: Duration) -> Value {
         let error_type = error.into().map_or("none", InjectedError::as_str);
-        json!({ "error_type": error_type, "delay_ms": u64::try_from(delay.as_millis()).unwrap_or(u64::MAX) })
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        json!({ "error_type": error_type, "delay_ms": delay_ms })
     }
 
-    /// Who is inside.
+    /// Counts the calls inside this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe
@@ -88,7 +90,7 @@ service!(ErrorInjectionTool);
 // === impl InjectedError ===
 
 impl InjectedError {
-    /// Its `error_type`.
+    /// Returns the `error_type` of the arguments.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

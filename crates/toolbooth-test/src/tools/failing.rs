@@ -5,18 +5,16 @@ use toolbooth_core::{ToolCall, ToolError, ToolOutput};
 
 use super::service;
 
-/// Answers at once for its first calls, and fails at once from then on.
+/// Succeeds at once for its first calls, and fails at once after them.
 ///
 /// ```
-/// use toolbooth::ToolCall;
-/// use toolbooth_test::FailingTool;
+/// use toolbooth_test::{FailingTool, call};
 /// use tower::ServiceExt;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let tool = FailingTool::new(1);
-/// let call = || ToolCall::new("api", serde_json::json!(null));
-/// assert!(tool.clone().oneshot(call()).await.is_ok());
-/// assert!(tool.clone().oneshot(call()).await.is_err());
+/// assert!(tool.clone().oneshot(call("api")).await.is_ok());
+/// assert!(tool.clone().oneshot(call("api")).await.is_err());
 /// assert_eq!(tool.calls(), 2);
 /// # }
 /// ```
@@ -29,7 +27,7 @@ pub struct FailingTool {
 // === impl FailingTool ===
 
 impl FailingTool {
-    /// Fails after so many calls.
+    /// Creates a tool that fails after `fail_after` calls.
     #[must_use]
     pub fn new(fail_after: usize) -> Self {
         Self {
@@ -38,7 +36,7 @@ impl FailingTool {
         }
     }
 
-    /// How many calls have reached it.
+    /// Returns the number of calls so far.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Acquire)

@@ -4,20 +4,20 @@ use super::{SlowTool, service};
 use crate::clock::ms;
 use crate::probe::Probe;
 
-/// Answers after 10 ms.
+/// Completes after 10 ms.
 #[derive(Debug, Clone)]
 pub struct FastTool(SlowTool);
 
 // === impl FastTool ===
 
 impl FastTool {
-    /// A tool that takes 10 ms.
+    /// Creates a tool that takes 10 ms.
     #[must_use]
     pub fn new() -> Self {
         Self(SlowTool::new(ms(10)))
     }
 
-    /// Who is inside.
+    /// Counts the calls inside this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         self.0.probe()

@@ -11,22 +11,21 @@ use toolbooth_core::{Content, ToolCall, ToolError, ToolOutput};
 use super::service;
 use crate::probe::{Inside, Probe};
 
-/// Answers with a stream: `item_0` at once, and another item after each interval.
+/// Returns a streaming response: `item_0` at once, and another item after each interval.
 ///
-/// It counts as inside until the stream ends or is dropped.
+/// The call counts as running until the stream is dropped.
 ///
 /// ```
 /// use futures_util::StreamExt;
-/// use toolbooth::ToolCall;
-/// use toolbooth_test::{GeneratorTool, Stopwatch, ms};
+/// use toolbooth_test::{GeneratorTool, Stopwatch, call, ms};
 /// use tower::ServiceExt;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), toolbooth::ToolError> {
 /// let tool = GeneratorTool::new(ms(500), 20);
 /// let watch = Stopwatch::start();
-/// let answer = tool.clone().oneshot(ToolCall::new("generate", serde_json::json!(null))).await?;
-/// let items: Vec<_> = answer.into_stream().take(5).collect().await;
+/// let output = tool.clone().oneshot(call("generate")).await?;
+/// let items: Vec<_> = output.into_stream().take(5).collect().await;
 /// assert_eq!((items.len(), watch.elapsed()), (5, ms(2_000)));
 /// assert_eq!((tool.probe().running(), tool.probe().finished()), (0, 1));
 /// # Ok(()) }
@@ -48,7 +47,7 @@ struct Items {
 // === impl GeneratorTool ===
 
 impl GeneratorTool {
-    /// So many items, with an interval between them.
+    /// Creates a tool that streams `items` items with an interval between them.
     #[must_use]
     pub fn new(interval: Duration, items: usize) -> Self {
         Self {
@@ -58,13 +57,13 @@ impl GeneratorTool {
         }
     }
 
-    /// The first `count` items, to compare with.
+    /// Returns the first `count` items, to compare with.
     #[must_use]
     pub fn items(count: usize) -> Vec<Content> {
         (0..count).map(item).collect()
     }
 
-    /// Whose stream is not at its end.
+    /// Counts the streams of this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe
@@ -94,7 +93,7 @@ impl Stream for Items {
         if let Some(pause) = &mut self.pause {
             done!(pause.as_mut().poll(cx));
         }
-        // An item is due an interval after the one before, however late it is fetched.
+        // The interval starts when the item before is fetched.
         self.pause = Some(Box::pin(sleep(self.interval)));
         Poll::Ready(self.left.next().map(|number| Ok(item(number))))
     }

@@ -8,27 +8,26 @@ use super::service;
 use crate::probe::Probe;
 use crate::recorder::Recorder;
 
-/// Works through its items, and says how far it is where it has not said so for an interval.
+/// Works through its items, and reports progress at most once an interval.
 ///
-/// It looks before each item: with the defaults, ten items of 200 ms and an interval of 500 ms, it reports before
-/// items 0, 3, 6 and 9, which is every 600 ms.
+/// It reports only between items. By default there are ten items of 200 ms and an interval of
+/// 500 ms, so it reports before the items 0, 3, 6 and 9: every 600 ms.
 ///
 /// ```
-/// use toolbooth::{TimeoutLayer, TimeoutScope, ToolCall, ToolError};
-/// use toolbooth_test::{HeartbeatTool, call_all, ms};
+/// use toolbooth::{TimeoutLayer, TimeoutScope, ToolError};
+/// use toolbooth_test::{HeartbeatTool, call, call_all, ms};
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 /// let tool = HeartbeatTool::new();
 /// let patient = TimeoutLayer::unlimited().with_idle(ms(1_000)).layer(tool.clone());
-/// let call = ToolCall::new("heartbeat", serde_json::json!(null));
-/// let finished = call_all(patient, [call.clone()]).await;
+/// let finished = call_all(patient, [call("heartbeat")]).await;
 /// assert!(finished[0].is_ok());
 /// assert_eq!(finished[0].at, ms(2_000));
 /// assert_eq!(tool.beats().times(), [ms(0), ms(600), ms(1_200), ms(1_800)]);
 ///
 /// let impatient = TimeoutLayer::unlimited().with_idle(ms(500)).layer(tool);
-/// let finished = call_all(impatient, [call]).await;
+/// let finished = call_all(impatient, [call("heartbeat")]).await;
 /// let scope = TimeoutScope::Idle;
 /// assert!(matches!(&finished[0].result, Err(ToolError::Timeout { scope: idle, .. }) if *idle == scope));
 /// assert_eq!(finished[0].at, ms(500));
@@ -46,7 +45,7 @@ pub struct HeartbeatTool {
 // === impl HeartbeatTool ===
 
 impl HeartbeatTool {
-    /// Ten items of 200 ms, and a report every 500 ms or a little later.
+    /// Creates a tool with ten items of 200 ms and an interval of 500 ms between reports.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -58,7 +57,7 @@ impl HeartbeatTool {
         }
     }
 
-    /// So many items, each of which takes so long.
+    /// Sets the number of items and the time that each takes.
     #[must_use]
     pub const fn with_items(mut self, items: u64, takes: Duration) -> Self {
         self.items = items;
@@ -66,20 +65,20 @@ impl HeartbeatTool {
         self
     }
 
-    /// The time between reports, at least.
+    /// Sets the shortest time between reports.
     #[must_use]
     pub const fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// When it reported, and how many items were done.
+    /// Records each report with the number of items done.
     #[must_use]
     pub const fn beats(&self) -> &Recorder<u64> {
         &self.beats
     }
 
-    /// Who is inside.
+    /// Counts the calls inside this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe

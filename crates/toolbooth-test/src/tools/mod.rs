@@ -1,4 +1,4 @@
-//! Tools that behave badly in known ways.
+//! Mock tools, each with one known behavior.
 
 mod chained;
 mod error_injection;
@@ -32,11 +32,11 @@ pub use resource_intensive::ResourceIntensiveTool;
 pub use slow::SlowTool;
 pub use streaming::StreamingTool;
 
-/// The work of any of the mock tools. Nothing of it happens before its first poll.
-#[must_use = "dropping it ends the call"]
+/// The future of a call to a mock tool. It does nothing before its first poll.
+#[must_use = "futures do nothing unless polled"]
 pub struct ToolFuture(Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>);
 
-/// A tool that is always ready and whose work is its `run`.
+/// Implements `Service` for a tool that is always ready, by its `async fn run(self, ToolCall)`.
 macro_rules! service {
     ($tool:ty) => {
         impl tower_service::Service<toolbooth_core::ToolCall> for $tool {

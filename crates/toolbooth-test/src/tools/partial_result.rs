@@ -8,13 +8,13 @@ use toolbooth_core::{ToolCall, ToolError, ToolOutput};
 use super::service;
 use crate::probe::Probe;
 
-/// Publishes a snapshot after a while, and then hangs for good.
+/// Publishes a snapshot after a delay, and then never completes.
 ///
 /// The snapshot is `{"items_processed": 5, "total_items": 100, "status": "in_progress"}`.
 ///
 /// ```
-/// use toolbooth::{PartialResultLayer, TimeoutLayer, ToolCall};
-/// use toolbooth_test::{PartialResultTool, call_all, ms};
+/// use toolbooth::{PartialResultLayer, TimeoutLayer};
+/// use toolbooth_test::{PartialResultTool, call, call_all, ms};
 /// use tower::ServiceBuilder;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -23,8 +23,8 @@ use crate::probe::Probe;
 ///     .layer(TimeoutLayer::new(ms(2_000)))
 ///     .layer(PartialResultLayer::new())
 ///     .service(PartialResultTool::new(ms(500)));
-/// let finished = call_all(stack, [ToolCall::new("index", serde_json::json!(null))]).await;
-/// let timeout = finished[0].result.as_ref().err().ok_or("it hangs")?;
+/// let finished = call_all(stack, [call("index")]).await;
+/// let timeout = finished[0].result.as_ref().err().ok_or("it never completes")?;
 /// let partial = timeout.partial().ok_or("published at 500 ms")?;
 /// assert_eq!(partial.snapshot(), Some(&PartialResultTool::snapshot().into()));
 /// # Ok(()) }
@@ -38,7 +38,7 @@ pub struct PartialResultTool {
 // === impl PartialResultTool ===
 
 impl PartialResultTool {
-    /// The snapshot comes after `delay`.
+    /// Creates a tool that publishes its snapshot after `delay`.
     #[must_use]
     pub fn new(delay: Duration) -> Self {
         Self {
@@ -47,13 +47,13 @@ impl PartialResultTool {
         }
     }
 
-    /// What it publishes.
+    /// Returns the snapshot that it publishes.
     #[must_use]
     pub fn snapshot() -> serde_json::Value {
         json!({ "items_processed": 5, "total_items": 100, "status": "in_progress" })
     }
 
-    /// Who is inside.
+    /// Counts the calls inside this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe

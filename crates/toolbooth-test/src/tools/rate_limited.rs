@@ -10,20 +10,19 @@ use crate::clock::ms;
 use crate::sync::lock;
 
 const PER_SECOND: usize = 20;
-const TAKES: Duration = ms(50);
+const LATENCY: Duration = ms(50);
 
-/// A backend with a rate limit of its own, to put a rate limit in front of: it takes 20 calls in any second, each for
-/// 50 ms, and refuses more.
+/// A backend with a rate limit of its own, to test a rate limit in front of it.
 ///
-/// A call that came exactly a second ago does not count any more.
+/// It accepts 20 calls in any second, each for 50 ms, and rejects more. A call that was accepted
+/// exactly one second ago no longer counts.
 ///
 /// ```
-/// use toolbooth::ToolCall;
-/// use toolbooth_test::{RateLimitedTool, call_all};
+/// use toolbooth_test::{RateLimitedTool, call, call_all};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 /// let backend = RateLimitedTool::new();
-/// let calls = (0..50).map(|_| ToolCall::new("api", serde_json::json!(null)));
+/// let calls = (0..50).map(|_| call("api"));
 /// call_all(backend.clone(), calls).await;
 /// assert_eq!((backend.taken(), backend.refusals()), (20, 30));
 /// # }
@@ -41,33 +40,33 @@ struct Backend {
 // === impl RateLimitedTool ===
 
 impl RateLimitedTool {
-    /// A backend that was not called yet.
+    /// Creates a backend that has accepted no call.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many calls it took.
+    /// Returns the number of calls that it accepted.
     #[must_use]
     pub fn taken(&self) -> usize {
         lock(&self.0).taken
     }
 
-    /// How many calls it refused.
+    /// Returns the number of calls that it rejected.
     #[must_use]
     pub fn refusals(&self) -> usize {
         lock(&self.0).refusals
     }
 
     async fn run(self, _: ToolCall) -> Result<ToolOutput, ToolError> {
-        if !self.takes_one_more() {
-            return Err(ToolError::failed("the backend takes 20 calls a second"));
+        if !self.accepts() {
+            return Err(ToolError::failed("the backend accepts 20 calls a second"));
         }
-        sleep(TAKES).await;
+        sleep(LATENCY).await;
         Ok(ToolOutput::text("done"))
     }
 
-    fn takes_one_more(&self) -> bool {
+    fn accepts(&self) -> bool {
         let now = Instant::now();
         let mut backend = lock(&self.0);
         backend

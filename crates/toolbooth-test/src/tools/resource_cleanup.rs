@@ -7,10 +7,10 @@ use super::service;
 use crate::probe::Probe;
 use crate::recorder::Recorder;
 
-/// Holds a resource while it works, and registers a cleanup hook, once for every call.
+/// Acquires a resource and registers a cleanup hook, once in every call.
 ///
-/// The resource is given back by `Drop`; the hook is what takes time, and runs after the call.
-/// The [crate's example](crate) shows it under a timeout.
+/// The resource is released by `Drop`, before the caller sees the outcome. The hook runs after the
+/// call. The [crate's example](crate) shows both under a timeout.
 #[derive(Debug, Clone)]
 pub struct ResourceCleanupTool {
     hold: Duration,
@@ -21,7 +21,7 @@ pub struct ResourceCleanupTool {
 // === impl ResourceCleanupTool ===
 
 impl ResourceCleanupTool {
-    /// Each call holds its resource so long.
+    /// Creates a tool whose calls hold their resource for `hold`.
     #[must_use]
     pub fn new(hold: Duration) -> Self {
         Self {
@@ -31,13 +31,13 @@ impl ResourceCleanupTool {
         }
     }
 
-    /// The resources: acquired is started, released is finished, held is running.
+    /// Counts the resources: acquired as started, released as finished.
     #[must_use]
     pub const fn resources(&self) -> &Probe {
         &self.resources
     }
 
-    /// What the hooks were told.
+    /// Records the outcomes that the hooks were called with.
     #[must_use]
     pub const fn hooks(&self) -> &Recorder<Outcome> {
         &self.hooks

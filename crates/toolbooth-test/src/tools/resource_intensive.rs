@@ -8,17 +8,17 @@ use super::service;
 use crate::probe::Probe;
 use crate::sync::lock;
 
-/// Allocates memory, keeps it for a while and frees it, and counts how much is live.
+/// Allocates memory, holds it for a time and frees it, and counts the live bytes.
 ///
 /// ```
-/// use toolbooth::{ConcurrencyLimitLayer, ToolCall};
-/// use toolbooth_test::{ResourceIntensiveTool, call_all, ms};
+/// use toolbooth::ConcurrencyLimitLayer;
+/// use toolbooth_test::{ResourceIntensiveTool, call, call_all, ms};
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 /// let tool = ResourceIntensiveTool::new(2_048 << 10, ms(50));
 /// let stack = ConcurrencyLimitLayer::new(2).layer(tool.clone());
-/// let calls = (0..5).map(|_| ToolCall::new("render", serde_json::json!(null)));
+/// let calls = (0..5).map(|_| call("render"));
 /// call_all(stack, calls).await;
 /// assert_eq!((tool.peak_bytes(), tool.live_bytes()), (4_096 << 10, 0));
 /// # }
@@ -45,7 +45,7 @@ struct Allocated {
 // === impl ResourceIntensiveTool ===
 
 impl ResourceIntensiveTool {
-    /// Each call keeps so many bytes for so long.
+    /// Creates a tool whose calls hold `bytes` bytes for the time `takes`.
     #[must_use]
     pub fn new(bytes: usize, takes: Duration) -> Self {
         Self {
@@ -56,19 +56,19 @@ impl ResourceIntensiveTool {
         }
     }
 
-    /// How many bytes its calls keep.
+    /// Returns the number of bytes that its calls hold.
     #[must_use]
     pub fn live_bytes(&self) -> usize {
         lock(&self.memory).live
     }
 
-    /// The most that they kept at the same time.
+    /// Returns the highest number of bytes that its calls held at the same time.
     #[must_use]
     pub fn peak_bytes(&self) -> usize {
         lock(&self.memory).peak
     }
 
-    /// Who is inside.
+    /// Counts the calls inside this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe

@@ -8,15 +8,14 @@ use toolbooth_core::{ToolCall, ToolError, ToolOutput};
 use super::service;
 use crate::probe::Probe;
 
-/// Takes its time, and then answers. It may fail at once for its first calls.
+/// Completes after a time. Its first calls can be made to fail at once.
 ///
 /// ```
-/// use toolbooth_test::{SlowTool, call_all, ms};
-/// use toolbooth::ToolCall;
+/// use toolbooth_test::{SlowTool, call, call_all, ms};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 /// let tool = SlowTool::new(ms(5_000)).with_fail_count(2);
-/// let calls = (0..4).map(|_| ToolCall::new("slow", serde_json::json!(null)));
+/// let calls = (0..4).map(|_| call("slow"));
 /// let finished = call_all(tool.clone(), calls).await;
 /// let ok: Vec<_> = finished.iter().map(|call| call.is_ok()).collect();
 /// assert_eq!(ok, [false, false, true, true]);
@@ -34,7 +33,7 @@ pub struct SlowTool {
 // === impl SlowTool ===
 
 impl SlowTool {
-    /// Each call takes so long.
+    /// Creates a tool whose calls take the time `takes`.
     #[must_use]
     pub fn new(takes: Duration) -> Self {
         Self {
@@ -44,14 +43,14 @@ impl SlowTool {
         }
     }
 
-    /// The first so many calls fail at once.
+    /// Makes the first `calls` calls fail at once.
     #[must_use]
     pub fn with_fail_count(self, calls: usize) -> Self {
         self.failures_left.store(calls, Ordering::Release);
         self
     }
 
-    /// Who is inside.
+    /// Counts the calls inside this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe

@@ -6,21 +6,21 @@ use toolbooth_core::{Content, ToolCall, ToolError, ToolOutput};
 use super::service;
 use crate::probe::Probe;
 
-/// Emits `chunk_0`, `chunk_1`, ... through its context, sleeps after each, and answers with all of them at the end.
+/// Emits `chunk_0`, `chunk_1`, ... through its context, then returns all of them as its response.
 ///
-/// So chunk `i` is emitted at `i` times the delay. Where it is told to fail, it does instead of emitting that chunk.
-/// For an answer that is itself a stream there is [`GeneratorTool`](crate::GeneratorTool).
+/// It sleeps after each chunk: chunk `i` is emitted at `i` times the delay. For a streaming response
+/// use [`GeneratorTool`](crate::GeneratorTool).
 ///
 /// ```
-/// use toolbooth::{ErrorKind, PartialResultLayer, ToolCall};
-/// use toolbooth_test::{StreamingTool, call_all, ms};
+/// use toolbooth::{ErrorKind, PartialResultLayer};
+/// use toolbooth_test::{StreamingTool, call, call_all, ms};
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tool = StreamingTool::new(ms(200), 20).with_fail_on_chunk(2);
 /// let tool = PartialResultLayer::new().layer(tool);
-/// let finished = call_all(tool, [ToolCall::new("crawl", serde_json::json!(null))]).await;
+/// let finished = call_all(tool, [call("crawl")]).await;
 /// assert_eq!(finished[0].at, ms(400));
 /// let error = finished[0].result.as_ref().err().ok_or("it fails on chunk 2")?;
 /// assert_eq!(error.kind(), ErrorKind::Tool);
@@ -38,7 +38,7 @@ pub struct StreamingTool {
 // === impl StreamingTool ===
 
 impl StreamingTool {
-    /// So many chunks, with a delay after each.
+    /// Creates a tool that emits `chunks` chunks, with a delay after each.
     #[must_use]
     pub fn new(delay: Duration, chunks: usize) -> Self {
         Self {
@@ -49,20 +49,20 @@ impl StreamingTool {
         }
     }
 
-    /// Fails where this chunk, counted from 0, would come.
+    /// Makes each call fail instead of emitting this chunk, counted from 0.
     #[must_use]
     pub const fn with_fail_on_chunk(mut self, chunk: usize) -> Self {
         self.fail_on_chunk = Some(chunk);
         self
     }
 
-    /// The first `count` chunks, to compare with.
+    /// Returns the first `count` chunks, to compare with.
     #[must_use]
     pub fn chunks(count: usize) -> Vec<Content> {
         (0..count).map(chunk).collect()
     }
 
-    /// Who is inside.
+    /// Counts the calls inside this tool.
     #[must_use]
     pub const fn probe(&self) -> &Probe {
         &self.probe

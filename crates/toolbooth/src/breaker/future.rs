@@ -5,14 +5,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{
-    BoxError, CallContext, End, Moment, Part, ResponseHead, ToolError, ToolResponse, Watch,
-};
+use toolbooth_core::{BoxError, End, Moment, Part, ResponseHead, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::rule::Verdict;
 use super::shared::Breaker;
-use crate::middleware::{Guarded, LayerWatch};
+use crate::middleware::Guarded;
 
 pin_project! {
     /// A call through a circuit breaker.
@@ -96,15 +94,9 @@ impl ResponseWatch {
     }
 }
 
-impl LayerWatch for ResponseWatch {
+impl Watch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
         Some(&self.part)
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
     }
 
     fn on_response(&mut self, answer: ResponseHead<'_>) {

@@ -3,13 +3,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{
-    BoxError, CallContext, End, Part, ToolError, ToolRequest, ToolResponse, Watch,
-};
+use toolbooth_core::{BoxError, End, Part, ToolError, ToolRequest, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::service::Catching;
-use crate::middleware::{Guarded, LayerWatch};
+use crate::middleware::Guarded;
 
 pin_project! {
     /// A call whose panic is its error.
@@ -81,15 +79,9 @@ impl ResponseWatch {
     }
 }
 
-impl LayerWatch for ResponseWatch {
+impl Watch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
         Some(&self.part)
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
     }
 
     fn catches_panics(&self) -> bool {

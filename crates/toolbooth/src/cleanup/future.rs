@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, CallContext, End, Part, RunHooks, ToolError, ToolResponse, Watch};
+use toolbooth_core::{BoxError, End, Part, RunHooks, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::runner::Runner;
-use crate::middleware::{Guarded, LayerWatch};
+use crate::middleware::Guarded;
 
 pin_project! {
     /// A call whose cleanup hooks are run.
@@ -107,15 +107,9 @@ impl ResponseWatch {
     }
 }
 
-impl LayerWatch for ResponseWatch {
+impl Watch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
         Some(&self.part)
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
     }
 
     #[inline(always)]

@@ -3,11 +3,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, CallContext, End, Part, ToolError, ToolResponse, Watch};
+use toolbooth_core::{BoxError, End, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::permits::{Acquire, Permit};
-use crate::middleware::{Guarded, LayerWatch};
+use crate::middleware::Guarded;
 
 pin_project! {
     /// The future of a call under a concurrency limit. It owns the permit, or waits for it.
@@ -24,8 +24,8 @@ pin_project! {
 /// Owns the permit until the last byte of the response is delivered.
 #[derive(Debug)]
 pub struct ResponseWatch {
-    part: Part,
-    permit: Option<Permit>,
+    pub(super) part: Part,
+    pub(super) permit: Option<Permit>,
 }
 
 // === impl ResponseFuture ===
@@ -62,25 +62,11 @@ impl ResponseWatch {
     pub(super) const fn new(part: Part, permit: Option<Permit>) -> Self {
         Self { part, permit }
     }
-
-    pub(super) const fn part(&self) -> &Part {
-        &self.part
-    }
-
-    pub(super) fn set_permit(&mut self, permit: Permit) {
-        self.permit = Some(permit);
-    }
-}
-
-impl LayerWatch for ResponseWatch {
-    fn part(&self) -> Option<&Part> {
-        Some(&self.part)
-    }
 }
 
 impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
+    fn part(&self) -> Option<&Part> {
+        Some(&self.part)
     }
 
     #[inline(always)]

@@ -82,11 +82,10 @@ impl Admit<ResponseWatch> for Acquire {
         watch: &mut ResponseWatch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
-        let part = watch.part();
+        let part = &watch.part;
         let Err(rejection) = ready!(self.0.poll(part, cx)) else {
             let queue = Arc::clone(self.0.queue());
-            let permit = Permit::acquired(part, queue, self.0.cost());
-            watch.set_permit(permit);
+            watch.permit = Some(Permit::acquired(part, queue, self.0.cost()));
             return Poll::Ready(Ok(()));
         };
         let context = part.context();

@@ -5,11 +5,11 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use toolbooth_core::{
-    BoxError, CallContext, End, Item, KeepPolicy, Part, ToolError, ToolRequest, ToolResponse, Watch,
+    BoxError, End, Item, KeepPolicy, Part, ToolError, ToolRequest, ToolResponse, Watch,
 };
 use tower_service::Service;
 
-use crate::middleware::{Guarded, LayerWatch};
+use crate::middleware::Guarded;
 
 /// A tool whose partial results are kept. Made by [`PartialResultLayer`](super::PartialResultLayer).
 #[derive(Debug, Clone)]
@@ -111,15 +111,9 @@ impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
 
 // === impl ResponseWatch ===
 
-impl LayerWatch for ResponseWatch {
+impl Watch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
         Some(&self.part)
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
     }
 
     fn on_item(&mut self, piece: Item<'_>) -> ControlFlow<ToolError> {

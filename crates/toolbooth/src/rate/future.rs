@@ -3,11 +3,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, CallContext, End, Moment, Part, ToolError, ToolResponse, Watch};
+use toolbooth_core::{BoxError, End, Moment, Part, ToolError, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::gcra::Gcra;
-use crate::middleware::{Admit, Guarded, LayerWatch};
+use crate::middleware::{Admit, Guarded};
 use crate::queue::{Rejection, Waiter, trace_rejection};
 
 pin_project! {
@@ -68,15 +68,9 @@ impl ResponseWatch {
     }
 }
 
-impl LayerWatch for ResponseWatch {
+impl Watch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
         Some(&self.part)
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
     }
 
     #[inline(always)]

@@ -3,14 +3,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{
-    BoxError, CallContext, End, Part, ToolError, ToolRequest, ToolResponse, Watch,
-};
+use toolbooth_core::{BoxError, End, Part, ToolError, ToolRequest, ToolResponse, Watch};
 use tower_service::Service;
 
 use super::service::Spawning;
 use super::task::OwnTask;
-use crate::middleware::{Contained, Guarded, LayerWatch};
+use crate::middleware::{Contained, Guarded};
 
 pin_project! {
     /// A call on a task of its own.
@@ -118,15 +116,9 @@ impl ResponseWatch {
     }
 }
 
-impl LayerWatch for ResponseWatch {
+impl Watch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
         Some(&self.part)
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
     }
 
     fn catches_panics(&self) -> bool {

@@ -6,14 +6,13 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use toolbooth_core::{
-    Bound, BoxError, CallContext, CancelReason, End, Item, Moment, Part, ToolError, ToolResponse,
-    Watch,
+    Bound, BoxError, CancelReason, End, Item, Moment, Part, ToolError, ToolResponse, Watch,
 };
 use tower_service::Service;
 
 use super::limits::Limited;
 use super::timer::Timer;
-use crate::middleware::{Guarded, LayerWatch};
+use crate::middleware::Guarded;
 
 pin_project! {
     /// A call that is cut when it takes too long.
@@ -85,7 +84,7 @@ where
             Poll::Pending => {
                 let watch = this.guarded.as_mut().watch();
                 // The owner of the call ends the grace, too.
-                let by_owner = watch.is_some_and(|watch| watch.part.poll_cut(cx).is_ready());
+                let by_owner = watch.is_some_and(|watch| watch.part.poll_cancelled(cx).is_ready());
                 match this.timer.poll(cx) {
                     Poll::Pending if !by_owner => return Poll::Pending,
                     _ => None,
@@ -179,15 +178,9 @@ impl ResponseWatch {
     }
 }
 
-impl LayerWatch for ResponseWatch {
+impl Watch for ResponseWatch {
     fn part(&self) -> Option<&Part> {
         Some(&self.part)
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
     }
 
     fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<ToolError> {

@@ -34,7 +34,7 @@ async fn refuses_to_the_last_nanosecond_and_then_lets_one_through() {
     assert_eq!(refused.retry_after(), None);
     assert_eq!(
         refused.to_string(),
-        "the circuit is open, and it is not known when a call is let through"
+        "the circuit is open, and the time to retry is not known"
     );
 }
 

@@ -22,12 +22,6 @@ use self::panics::{Armed, Untold};
 use self::stage::{Held, Stage, StageProj};
 pub(crate) use self::start::Decision;
 
-/// A watch that holds its layer's part of the call.
-pub(crate) trait LayerWatch: Watch {
-    /// None for a layer that took all it needs and leaves the end to the layers around it.
-    fn part(&self) -> Option<&Part>;
-}
-
 /// What a layer waits for before anything inside starts. What it takes goes into the watch.
 pub(crate) trait Admit<W>: Unpin {
     fn poll_admit(&mut self, watch: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>>;
@@ -38,7 +32,7 @@ pub(crate) trait Admit<W>: Unpin {
 pub(crate) enum Never {}
 
 pin_project! {
-    pub(crate) struct Guarded<S, R, W: LayerWatch, A = Never>
+    pub(crate) struct Guarded<S, R, W: Watch, A = Never>
     where
         S: Service<R>,
     {
@@ -48,7 +42,7 @@ pin_project! {
         watch: Option<W>,
     }
 
-    impl<S: Service<R>, R, W: LayerWatch, A> PinnedDrop for Guarded<S, R, W, A> {
+    impl<S: Service<R>, R, W: Watch, A> PinnedDrop for Guarded<S, R, W, A> {
         fn drop(this: Pin<&mut Self>) {
             let Some(watch) = &this.watch else { return };
             if matches!(this.stage, Stage::Starting) {
@@ -63,8 +57,8 @@ pin_project! {
     }
 }
 
-fn part_of<W: LayerWatch>(watch: &Option<W>) -> Option<&Part> {
-    watch.as_ref().and_then(LayerWatch::part)
+fn part_of<W: Watch>(watch: &Option<W>) -> Option<&Part> {
+    watch.as_ref().and_then(Watch::part)
 }
 
 /// Nothing starts in the grace that a timeout gives to what runs.
@@ -77,7 +71,7 @@ fn not_cancelled(part: Option<&Part>) -> Result<(), ToolError> {
 
 // === impl Guarded ===
 
-impl<S: Service<R>, R, W: LayerWatch, A> Guarded<S, R, W, A> {
+impl<S: Service<R>, R, W: Watch, A> Guarded<S, R, W, A> {
     /// What the layer follows the call with, until the end.
     pub(crate) fn watch(self: Pin<&mut Self>) -> Option<&mut W> {
         self.project().watch.as_mut()
@@ -104,7 +98,7 @@ impl<S, R, W, A> Guarded<S, R, W, A>
 where
     S: Service<R>,
     S::Error: Into<BoxError> + 'static,
-    W: LayerWatch,
+    W: Watch,
     A: Admit<W>,
 {
     /// The stages up to the answer. At the answer the inner future is gone.
@@ -179,7 +173,7 @@ where
     }
 }
 
-fn poll_admission<W: LayerWatch>(
+fn poll_admission<W: Watch>(
     admission: &mut impl Admit<W>,
     watch: &mut W,
     cx: &mut Context<'_>,
@@ -196,7 +190,7 @@ where
     S: Service<R>,
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
-    W: LayerWatch,
+    W: Watch,
     A: Admit<W>,
 {
     type Output = Result<<S::Response as ToolResponse>::Watched<W>, ToolError>;
@@ -215,7 +209,7 @@ where
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(error))),
             Poll::Pending => {
                 let part = part_of(self.as_mut().project().watch);
-                let cut = part.map_or(Poll::Pending, |part| part.poll_cut(cx));
+                let cut = part.map_or(Poll::Pending, |part| part.poll_cancelled(cx));
                 let reason = ready!(cut);
                 Poll::Ready(Err(self.fail(ToolError::cancelled(reason))))
             }

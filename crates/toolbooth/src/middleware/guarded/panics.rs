@@ -6,10 +6,10 @@ use toolbooth_core::Part;
 use toolbooth_core::{End, Watch};
 use tower_service::Service;
 
-use super::{Guarded, LayerWatch};
+use super::Guarded;
 
 /// Around everything that runs foreign code: a panic ends the call as one.
-pub(super) struct Armed<'a, S: Service<R>, R, W: LayerWatch, A>(
+pub(super) struct Armed<'a, S: Service<R>, R, W: Watch, A>(
     pub(super) Option<Pin<&'a mut Guarded<S, R, W, A>>>,
 );
 
@@ -29,7 +29,7 @@ pub(crate) fn ask<T>(part: Part, user: impl FnOnce(&Part) -> T) -> (Part, T) {
 
 // === impl Armed, Untold, Unended ===
 
-impl<S: Service<R>, R, W: LayerWatch, A> Drop for Armed<'_, S, R, W, A> {
+impl<S: Service<R>, R, W: Watch, A> Drop for Armed<'_, S, R, W, A> {
     fn drop(&mut self) {
         if let Some(guarded) = self.0.take() {
             guarded.end(End::Panicked);

@@ -2,10 +2,10 @@
 
 use std::task::{Context, Poll, Waker};
 
-use toolbooth_core::{BoxError, Part, ToolError};
+use toolbooth_core::{BoxError, Part, ToolError, Watch};
 use tower_service::Service;
 
-use super::{Guarded, LayerWatch, Stage, part_of};
+use super::{Guarded, Stage, part_of};
 
 /// What a layer makes of a call that comes.
 pub(crate) enum Decision<W, A> {
@@ -18,7 +18,7 @@ impl<S, R, W, A> Guarded<S, R, W, A>
 where
     S: Service<R>,
     S::Error: Into<BoxError> + 'static,
-    W: LayerWatch,
+    W: Watch,
 {
     /// Lets a call in, or not.
     #[cold]
@@ -39,7 +39,7 @@ where
     where
         S: Clone,
     {
-        match watch.part().and_then(Part::cut) {
+        match watch.part().and_then(Part::cancelled_before_start) {
             None => Self::start(inner, request, watch),
             Some(reason) => Self {
                 stage: Stage::refused(ToolError::cancelled(reason)),
