@@ -174,7 +174,7 @@ async fn another_order_counts_at_once_for_those_who_wait() {
     let running = tokio::spawn(call_all(stack, calls));
     sleep(ms(500)).await;
     assert_eq!((starts.times().len(), rate.queued()), (1, 2));
-    drop(rate.clone().with_order(Order::fifo()));
+    rate.set_order(Order::fifo());
     assert_eq!(count_ok(&running.await.unwrap()), 3);
     let at = starts.times().into_iter().map(|at| at.as_millis());
     assert_eq!(at.collect::<Vec<_>>(), [0, 1_000, 10_000]);
@@ -198,7 +198,7 @@ async fn another_order_starts_those_who_may_run_at_once() {
     let running = tokio::spawn(call_all(stack, calls));
     sleep(ms(500)).await;
     assert_eq!((limit.in_flight(), limit.queued()), (1, 2));
-    drop(limit.clone().with_order(Order::fifo()));
+    limit.set_order(Order::fifo());
     assert_eq!((limit.in_flight(), limit.queued()), (2, 1));
     let finished = running.await.unwrap();
     let at = finished.iter().map(|finished| finished.at.as_millis());

@@ -171,6 +171,12 @@ impl<V: Idle> KeyMap<V> {
         Some(Arc::clone(&entry.value))
     }
 
+    /// As [`peek`](Self::peek), after an insertion that is under way.
+    pub(crate) fn peek_registered(&self, key: &str) -> Option<Arc<V>> {
+        let _registry = lock(&self.registry);
+        self.peek(key)
+    }
+
     /// Returns all keys and values in the order in which they were added.
     pub(crate) fn entries(&self) -> Vec<(Name, Arc<V>)> {
         let registry = lock(&self.registry);

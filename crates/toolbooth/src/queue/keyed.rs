@@ -165,7 +165,8 @@ impl<L: Limiter> KeyedQueues<L> {
             return;
         }
         write(&self.config).limits.set(key.clone(), limit);
-        if let Some(queue) = self.queues.peek(&key) {
+        // Sees a queue that is created by the previous limit meanwhile.
+        if let Some(queue) = self.queues.peek_registered(&key) {
             self.update(&key, &queue);
         }
     }

@@ -9,9 +9,13 @@
 
 mod classes;
 mod keyed;
+#[cfg(all(test, shuttle))]
+mod keyed_models;
 mod limit_queue;
 mod limiter;
 mod limits;
+#[cfg(all(test, shuttle))]
+mod models;
 
 mod order;
 mod rejection;

@@ -159,7 +159,7 @@ proptest! {
 
     /// Whatever arrives, is granted and leaves: the next waiter is the model's.
     #[test]
-    fn the_next_waiter_is_the_models(rules in rules(), steps in steps()) {
+    fn the_next_waiter_equals_the_model(rules in rules(), steps in steps()) {
         let (mut waiters, mut model) = (rules.waiters(), Model::default());
         let mut now = 1;
         for (ticket, step) in (0..).zip(&steps) {
