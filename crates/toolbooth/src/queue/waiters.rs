@@ -5,9 +5,10 @@
 //! 2. With classes, every waiter is in exactly one flow of one class.
 //! 3. The waiters of one flow are granted in the order of arrival. So the oldest waiter is the
 //!    first of its flow, and aging never takes one from the middle.
-//! 4. A ticket is known until its holder removes it, whether it waits or was granted or expelled.
+//! 4. A ticket waits, was expelled, or otherwise was granted. Its holder removes it once and forgets
+//!    it, also after it was granted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use toolbooth_core::{Moment, Name};
@@ -38,16 +39,14 @@ pub(super) enum TicketState {
     Granted,
     /// It needs more than the limit can give since that was lowered.
     Expelled,
-    /// Its holder removed it.
-    Unknown,
 }
 
 /// The waiters of one queue, each with the waker `T` of its task.
 #[derive(Debug)]
 pub(super) struct Waiters<T> {
     waiting: BTreeMap<Ticket, Queued<T>>,
-    /// Tickets that were granted or expelled and not removed yet.
-    ended: BTreeMap<Ticket, TicketState>,
+    /// Expelled tickets that were not removed yet.
+    expelled: BTreeSet<Ticket>,
     arrivals: u64,
     cost: u64,
     aging: Option<Duration>,
@@ -82,7 +81,7 @@ impl<T> Waiters<T> {
     pub(super) const fn new() -> Self {
         Self {
             waiting: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            expelled: BTreeSet::new(),
             arrivals: 0,
             cost: 0,
             aging: None,
@@ -163,24 +162,25 @@ impl<T> Waiters<T> {
         }
     }
 
+    /// Returns the state of a ticket that its holder has not removed.
     pub(super) fn state(&self, ticket: Ticket) -> TicketState {
         if self.waiting.contains_key(&ticket) {
-            return TicketState::Waiting;
+            TicketState::Waiting
+        } else if self.expelled.contains(&ticket) {
+            TicketState::Expelled
+        } else {
+            TicketState::Granted
         }
-        let ended = self.ended.get(&ticket).copied();
-        ended.unwrap_or(TicketState::Unknown)
     }
 
     /// Grants a waiter and returns its waker.
     pub(super) fn grant(&mut self, ticket: Ticket) -> Option<T> {
-        let waker = self.dequeue(ticket, true)?;
-        self.ended.insert(ticket, TicketState::Granted);
-        Some(waker)
+        self.dequeue(ticket, true)
     }
 
     /// Removes a ticket in any state. Returns the waker if it still waited.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<T> {
-        self.ended.remove(&ticket);
+        self.expelled.remove(&ticket);
         self.dequeue(ticket, false)
     }
 
@@ -201,7 +201,7 @@ impl<T> Waiters<T> {
         let heavy: Vec<Ticket> = heavy.map(|(ticket, _)| *ticket).collect();
         let expel = |ticket| {
             let waker = self.dequeue(ticket, false)?;
-            self.ended.insert(ticket, TicketState::Expelled);
+            self.expelled.insert(ticket);
             Some(waker)
         };
         heavy.into_iter().filter_map(expel).collect()
