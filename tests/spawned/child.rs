@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::sleep;
-use toolbooth::layer::Part;
+use toolbooth::middleware::Part;
 use toolbooth::{CancelReason, Canceller, ErrorKind, Outcome, TimeoutScope};
 use toolbooth_test::{ChainedTool, FastTool, call_all};
 

@@ -35,7 +35,7 @@ impl Body for Chunks {
     }
 }
 
-/// A service whose response body has as many chunks as the request asks for.
+/// A service whose request is the number of chunks of its response body.
 #[derive(Clone)]
 struct Download;
 

@@ -49,7 +49,8 @@ where
     report.nanos(&format!("{name}_two"), &two);
 }
 
-/// Makes `count` calls on each of the threads. Returns the time from the first start to the last end.
+/// Makes `count` calls on each of the threads. Returns the time from the first start to the last
+/// end.
 fn on_threads<S>(threads: usize, service: &S, tenants: &[String], count: u32) -> Duration
 where
     S: Service<ToolCall, Error: Debug> + Clone + Send,

@@ -35,8 +35,8 @@ impl<F: Future> Future for Polled<F> {
     }
 }
 
-/// Starts 10,000 calls at once at 100,000 a second. Every limiter takes 100 ms for them, so the cost
-/// is the processor time of the process.
+/// Starts 10,000 calls at once at 100,000 a second. Every limiter takes 100 ms for them, so the
+/// cost is the processor time of the process.
 pub(crate) fn run(report: &mut Report) {
     const CALLS: u32 = 10_000;
     let rate = NonZeroU32::new(100_000).expect("not 0");

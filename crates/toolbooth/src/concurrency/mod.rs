@@ -79,4 +79,5 @@ mod service;
 
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::ConcurrencyLimitLayer;
+pub use permits::AcquirePermit;
 pub use service::ConcurrencyLimit;

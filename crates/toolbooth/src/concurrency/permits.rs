@@ -5,7 +5,7 @@ use std::time::Duration;
 use toolbooth_core::{Moment, Part, ToolError};
 
 use super::future::ResponseWatch;
-use crate::middleware::Admit;
+use crate::middleware::Acquire;
 use crate::middleware::sync::Arc;
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
 use crate::queue::{LimitQueue, Limiter, Waiter, trace_rejection};
@@ -22,7 +22,7 @@ pub(super) struct Permit {
 
 /// A call that waits for its permits.
 #[derive(Debug)]
-pub(super) struct Acquire(Waiter<Permits>);
+pub struct AcquirePermit(Waiter<Permits>);
 
 /// Counts the permits of one limit.
 #[derive(Debug)]
@@ -42,10 +42,13 @@ impl Permit {
         part: &Part,
         queue: Cow<'_, Arc<PermitQueue>>,
         cost: u64,
-    ) -> Result<Self, Acquire> {
+    ) -> Result<Self, AcquirePermit> {
         match queue.try_acquire(cost, || part.now()) {
             true => Ok(Self::acquired(part, queue.into_owned(), cost)),
-            false => Err(Acquire(Waiter::new(queue.into_owned(), cost, part.now()))),
+            false => {
+                let waiter = Waiter::new(queue.into_owned(), cost, part.now());
+                Err(AcquirePermit(waiter))
+            }
         }
     }
 
@@ -67,30 +70,30 @@ impl Drop for Permit {
     }
 }
 
-// === impl Acquire ===
+// === impl AcquirePermit ===
 
-impl Acquire {
+impl AcquirePermit {
     /// Returns whether the limit is 0, so that waiting is in vain.
     pub(super) fn is_closed(&self) -> bool {
         self.0.queue().limiter().limit() == 0
     }
 }
 
-impl Admit<ResponseWatch> for Acquire {
-    fn poll_admit(
+impl Acquire<ResponseWatch> for AcquirePermit {
+    fn poll_acquire(
         &mut self,
+        part: &Part,
         watch: &mut ResponseWatch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
-        let part = &watch.part;
         let Err(rejection) = ready!(self.0.poll(part, cx)) else {
             let queue = Arc::clone(self.0.queue());
-            watch.permit = Some(Permit::acquired(part, queue, self.0.cost()));
+            let permit = Permit::acquired(part, queue, self.0.cost());
+            *watch = ResponseWatch::new(Some(permit));
             return Poll::Ready(Ok(()));
         };
-        let context = part.context();
-        trace_rejection("concurrency", context, &rejection, self.0.waited());
-        Poll::Ready(Err(rejection.error(context)))
+        trace_rejection("concurrency", part.context(), &rejection, self.0.waited());
+        Poll::Ready(Err(rejection.error(part.context())))
     }
 }
 

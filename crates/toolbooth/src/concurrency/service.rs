@@ -5,8 +5,8 @@ use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
-use super::permits::{Acquire, Permit, Permits};
-use crate::middleware::{Decision, Guarded, not_to_start};
+use super::permits::{AcquirePermit, Permit, Permits};
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 use crate::queue::{Demand, Limits, Rejection, trace_rejection};
 
 /// A tool of which a limited number of calls run at once.
@@ -20,48 +20,11 @@ pub struct ConcurrencyLimit<S> {
 
 // === impl ConcurrencyLimit ===
 
+inner_accessors!(ConcurrencyLimit);
+
 impl<S> ConcurrencyLimit<S> {
     pub(super) const fn new(inner: S, limits: Limits<Permits>) -> Self {
         Self { inner, limits }
-    }
-
-    /// Returns the inner service.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// Returns the inner service, to change it.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the inner service by value.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
-    /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Acquire> {
-        if self.limits.is_unlimited() {
-            return Decision::Start(ResponseWatch::new(part, None));
-        }
-        if let Some(error) = not_to_start(&part) {
-            return Decision::Reject(ResponseWatch::new(part, None), error);
-        }
-        let (part, demand) = self.limits.demand(part);
-        let Demand { queue, cost } = match demand {
-            Ok(Some(demand)) => demand,
-            Ok(None) => return Decision::Start(ResponseWatch::new(part, None)),
-            Err(rejection) => return reject(part, rejection),
-        };
-        if part.inherits(&queue) {
-            return Decision::Start(ResponseWatch::new(part, None));
-        }
-        match Permit::try_acquire(&part, queue, cost) {
-            Ok(permit) => Decision::Start(ResponseWatch::new(part, Some(permit))),
-            Err(acquire) if acquire.is_closed() => reject(part, Rejection::Closed),
-            Err(acquire) => Decision::Wait(ResponseWatch::new(part, None), acquire),
-        }
     }
 }
 
@@ -72,7 +35,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -81,15 +44,39 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let decision = self.decide(Part::enter(request.context()));
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
+    fn call(&mut self, request: R) -> Self::Future {
+        let limits = &self.limits;
+        LayerFuture::new(&mut self.inner, request, |part| decide(limits, part))
+    }
+}
+
+/// Decides whether the call starts, waits or is rejected.
+fn decide(limits: &Limits<Permits>, part: &Part) -> Decision<ResponseWatch, AcquirePermit> {
+    let without_permit = ResponseWatch::new(None);
+    if limits.is_unlimited() {
+        return Decision::Start(without_permit);
+    }
+    if let Some(error) = not_to_start(part) {
+        return Decision::Reject(without_permit, error);
+    }
+    let Demand { queue, cost } = match limits.demand(part) {
+        Ok(Some(demand)) => demand,
+        Ok(None) => return Decision::Start(without_permit),
+        Err(rejection) => return reject(part, rejection),
+    };
+    if part.inherits(&queue) {
+        return Decision::Start(without_permit);
+    }
+    match Permit::try_acquire(part, queue, cost) {
+        Ok(permit) => Decision::Start(ResponseWatch::new(Some(permit))),
+        Err(acquire) if acquire.is_closed() => reject(part, Rejection::Closed),
+        Err(acquire) => Decision::Wait(without_permit, acquire),
     }
 }
 
 #[cold]
-fn reject(part: Part, rejection: Rejection) -> Decision<ResponseWatch, Acquire> {
+fn reject(part: &Part, rejection: Rejection) -> Decision<ResponseWatch, AcquirePermit> {
     trace_rejection("concurrency", part.context(), &rejection, Duration::ZERO);
     let error = rejection.error(part.context());
-    Decision::Reject(ResponseWatch::new(part, None), error)
+    Decision::Reject(ResponseWatch::new(None), error)
 }

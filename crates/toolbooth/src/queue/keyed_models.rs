@@ -43,7 +43,7 @@ impl Tenants {
     /// Makes a call of a key, as [`Limit::call`].
     fn call(&self, key: usize, patience: usize, most: u64) -> Option<Rejection> {
         let call = ToolCall::new("tool", ()).with_tenant(NAMES[key]);
-        let demand = match self.limits.demand(Part::enter(call.context())).1 {
+        let demand = match self.limits.demand(&Part::enter(call.context())) {
             Ok(demand) => demand.expect("each key has a limit"),
             Err(rejection) => return Some(rejection),
         };
@@ -237,7 +237,7 @@ fn a_bucket_that_is_not_full_stays_while_other_keys_need_room() {
         all(4, move |thread| {
             let key = thread % 2;
             let call = ToolCall::new("tool", ()).with_tenant(NAMES[key]);
-            if let Ok(Some(demand)) = limits.demand(Part::enter(call.context())).1 {
+            if let Ok(Some(demand)) = limits.demand(&Part::enter(call.context())) {
                 let taken = demand.queue.try_acquire(demand.cost, Moment::now);
                 counted[key].fetch_add(u64::from(taken), Ordering::SeqCst);
             }

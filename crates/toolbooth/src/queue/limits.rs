@@ -8,7 +8,7 @@ use super::keyed::KeyedQueues;
 use super::limit_queue::Settings;
 use super::{LimitQueue, Limiter, Rejection};
 use crate::middleware::sync::Arc;
-use crate::middleware::{ConfigError, PerTool, ask};
+use crate::middleware::{ConfigError, PerTool};
 
 /// The limits of one layer: which queue a call uses, and what it costs there.
 ///
@@ -122,19 +122,22 @@ impl<L: Limiter> Limits<L> {
         matches!(self.queues, Queues::Unlimited)
     }
 
-    /// Returns what the part's call must acquire; `None` if nothing.
-    ///
-    /// The user's functions may panic, which ends the part.
+    /// Returns what a call must acquire; `None` if nothing. Calls the user's functions.
     #[inline]
-    pub(crate) fn demand(&self, part: Part) -> (Part, Result<Option<Demand<'_, L>>, Rejection>) {
-        match (&self.queues, &self.cost) {
-            (Queues::Unlimited, _) => (part, Ok(None)),
-            (Queues::Single(queue), None) => {
-                let queue = Cow::Borrowed(queue);
-                (part, Ok(Some(Demand { queue, cost: 1 })))
-            }
-            (queues, cost) => ask(part, |part| queues.demand(cost.as_ref(), part)),
+    pub(crate) fn demand(&self, part: &Part) -> Result<Option<Demand<'_, L>>, Rejection> {
+        let cost = match &self.cost {
+            Some(cost) => (cost.0)(part.context()),
+            None => 1,
+        };
+        if cost == 0 {
+            return Ok(None);
         }
+        let queue = match &self.queues {
+            Queues::Unlimited => None,
+            Queues::Single(queue) => Some(Cow::Borrowed(queue)),
+            Queues::Keyed(keyed) => keyed.queue_for(part)?.map(Cow::Owned),
+        };
+        Ok(queue.map(|queue| Demand { queue, cost }))
     }
 
     /// Changes the settings of all queues, also of those created later.
@@ -211,27 +214,6 @@ impl<L: Limiter> Clone for Limits<L> {
             queues,
             cost: self.cost.clone(),
         }
-    }
-}
-
-// === impl Queues ===
-
-impl<L: Limiter> Queues<L> {
-    fn demand(
-        &self,
-        cost: Option<&CostFn>,
-        part: &Part,
-    ) -> Result<Option<Demand<'_, L>>, Rejection> {
-        let cost = cost.map_or(1, |cost| (cost.0)(part.context()));
-        if cost == 0 {
-            return Ok(None);
-        }
-        let queue = match self {
-            Self::Unlimited => None,
-            Self::Single(queue) => Some(Cow::Borrowed(queue)),
-            Self::Keyed(keyed) => keyed.queue_for(part)?.map(Cow::Owned),
-        };
-        Ok(queue.map(|queue| Demand { queue, cost }))
     }
 }
 
