@@ -5,10 +5,10 @@ use toolbooth_core::{CallContext, Moment, Name, Part, ToolError};
 use tower_layer::Layer;
 
 use super::CircuitBreaker;
-use super::keyed::{Key, Keyed};
+use super::keyed::{KeyFn, KeyedBreakers};
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
-use super::shared::{Act, Breaker, StateChange};
+use super::shared::{Act, Acts, Breaker, StateChange};
 use crate::middleware::PerTool;
 
 /// Does not call a tool while it fails. See the [module](super).
@@ -23,7 +23,7 @@ pub struct CircuitBreakerLayer {
 enum Breakers {
     None,
     One(Arc<Breaker>),
-    Keyed(Arc<Keyed>),
+    Keyed(Arc<KeyedBreakers>),
 }
 
 pub(super) type Found = Result<Option<Arc<Breaker>>, ToolError>;
@@ -40,7 +40,7 @@ impl CircuitBreakerLayer {
     /// One breaker for all calls.
     #[must_use]
     pub fn with_policy(policy: BreakerPolicy) -> Self {
-        let breaker = Breaker::new(policy, None, Arc::default(), false);
+        let breaker = Breaker::new(policy, None, Arc::default(), Acts::default());
         Self {
             breakers: Breakers::One(Arc::new(breaker)),
         }
@@ -62,7 +62,7 @@ impl CircuitBreakerLayer {
     #[must_use]
     pub fn per_tool(policies: impl Into<PerTool<BreakerPolicy>>) -> Self {
         Self {
-            breakers: Breakers::Keyed(Arc::new(Keyed::new(policies.into(), None))),
+            breakers: Breakers::Keyed(Arc::new(KeyedBreakers::new(policies.into(), None))),
         }
     }
 
@@ -85,7 +85,7 @@ impl CircuitBreakerLayer {
         policies: impl Into<PerTool<BreakerPolicy>>,
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
-        let keyed = Keyed::new(policies.into(), Some(Key::new(key)));
+        let keyed = KeyedBreakers::new(policies.into(), Some(KeyFn::new(key)));
         Self {
             breakers: Breakers::Keyed(Arc::new(keyed)),
         }
@@ -105,9 +105,9 @@ impl CircuitBreakerLayer {
     /// new key that finds as many as may be, none of which can go, is refused as `Overloaded`; one whose key has more than 1,024 bytes as `InvalidArguments`.
     /// Of more than 16, one that could go for less than a microsecond a key may be overlooked, for less than 10 ms where there are 10,000.
     #[must_use]
-    pub fn with_key_bounds(self, keys: usize, idle: Duration) -> Self {
+    pub fn with_key_bounds(mut self, keys: usize, idle: Duration) -> Self {
         if let Breakers::Keyed(keyed) = &self.breakers {
-            keyed.set_bounds(keys, idle);
+            self.breakers = Breakers::Keyed(Arc::new(keyed.with_bounds(keys, idle)));
         }
         self
     }
@@ -119,7 +119,7 @@ impl CircuitBreakerLayer {
         let breaker = match &self.breakers {
             Breakers::None => None,
             Breakers::One(breaker) => Some(Arc::clone(breaker)),
-            Breakers::Keyed(keyed) => keyed.find(key.into(), Moment::now()).ok()?,
+            Breakers::Keyed(keyed) => keyed.find_or_create(&key.into(), Moment::now).ok()?,
         };
         let breakers = Breakers::One(breaker?);
         Some(Self { breakers })

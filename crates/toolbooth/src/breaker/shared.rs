@@ -39,6 +39,14 @@ struct Locked {
     last_act: u64,
 }
 
+/// What was done by hand to all breakers of a layer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Acts {
+    /// Whether new breakers are disabled.
+    pub(super) disabled: bool,
+    pub(super) count: u64,
+}
+
 /// What is done to breakers by hand.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Act {
@@ -74,11 +82,11 @@ impl Breaker {
         policy: BreakerPolicy,
         key: Option<Name>,
         listeners: Arc<Listeners>,
-        disabled: bool,
+        acts: Acts,
     ) -> Self {
         let (timed, counting) = (policy.slow.is_some(), policy.counting.clone());
         let mut rule = Rule::new(policy);
-        if disabled {
+        if acts.disabled {
             rule.disable();
             // It was made so: there is nothing to tell.
             rule.next_change();
@@ -88,7 +96,7 @@ impl Breaker {
             locked: Mutex::new(Locked {
                 rule,
                 telling: false,
-                last_act: 0,
+                last_act: acts.count,
             }),
             key,
             listeners,
@@ -233,6 +241,11 @@ impl Act {
 impl Listeners {
     pub(super) fn add(&self, listener: impl Fn(&StateChange) + Send + Sync + 'static) {
         lock(&self.0).push(Arc::new(listener));
+    }
+
+    /// Returns another list of the same listeners.
+    pub(super) fn copy(&self) -> Self {
+        Self(Mutex::new(lock(&self.0).clone()))
     }
 
     fn tell(&self, change: &StateChange) {
