@@ -140,6 +140,7 @@
 #![doc(test(attr(deny(warnings))))]
 
 pub mod breaker;
+mod builder;
 pub mod catch_panic;
 pub mod cleanup;
 pub mod concurrency;
@@ -158,12 +159,12 @@ pub mod spawn;
 pub mod timeout;
 
 pub use breaker::{BreakerPolicy, CircuitBreakerLayer};
+pub use builder::ServiceBuilderExt;
 pub use catch_panic::CatchPanicLayer;
 pub use cleanup::{CleanupLayer, DrainReport};
 pub use concurrency::ConcurrencyLimitLayer;
 #[cfg(feature = "handler")]
 pub use handler::{stream_tool_fn, tool_fn};
-pub use middleware::ServiceBuilderExt;
 pub use middleware::{ConfigError, PerTool};
 pub use partial::PartialResultLayer;
 #[cfg(all(feature = "process", unix))]

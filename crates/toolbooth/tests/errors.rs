@@ -237,12 +237,12 @@ async fn error_that_passes_many_layers_has_one_chain() {
 fn settings_that_cannot_work_say_what_to_give_instead() {
     assert_eq!(
         chain(&ConfigError::ZeroLimit),
-        ["a concurrency limit of 0 lets no call run: give at least 1, or `None` for no limit"]
+        ["a concurrency limit of 0 rejects every call: use at least 1, or `None` for no limit"]
     );
     let endless = chain(&ConfigError::EndlessTimeout(Duration::MAX));
     assert_eq!(endless.len(), 1);
     assert!(
-        endless[0].ends_with("say `TimeoutLayer::unlimited()` for no limit"),
+        endless[0].ends_with("use `TimeoutLayer::unlimited()` for no limit"),
         "{endless:?}"
     );
 }

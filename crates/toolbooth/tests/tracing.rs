@@ -88,7 +88,7 @@ async fn a_limit_that_strikes_is_traced() {
     assert_eq!(
         traced.lines(),
         [
-            r#"DEBUG refused: the deadline has passed tool="tool" call_id=call_7 limit=0ns waited=0ns"#
+            r#"DEBUG rejected: the deadline has passed tool="tool" call_id=call_7 limit=0ns waited=0ns"#
         ]
     );
     tool.oneshot(call().with_timeout(Duration::MAX))

@@ -6,9 +6,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
-use toolbooth_core::{
-    Bound, BoxError, CancelReason, Item, Moment, Part, ToolError, ToolResponse,
-};
+use toolbooth_core::{Bound, BoxError, CancelReason, Item, Moment, Part, ToolError, ToolResponse};
 use tower_service::Service;
 
 use super::limits::CallLimits;

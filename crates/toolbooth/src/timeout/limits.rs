@@ -62,7 +62,9 @@ impl Settings {
     }
 
     fn change(&self, change: impl FnOnce(&mut PerTool<Duration>)) {
-        let limits = self.changed.get_or_init(|| RwLock::new(self.configured.clone()));
+        let limits = self
+            .changed
+            .get_or_init(|| RwLock::new(self.configured.clone()));
         change(&mut limits.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -154,7 +156,10 @@ impl Clone for Settings {
     fn clone(&self) -> Self {
         let configured = match self.changed.get() {
             None => self.configured.clone(),
-            Some(limits) => limits.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            Some(limits) => limits
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         };
         Self {
             configured,

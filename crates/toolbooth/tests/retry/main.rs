@@ -127,7 +127,7 @@ fn no_attempts_are_refused_where_they_are_given() {
     assert_eq!(refused, toolbooth::ConfigError::ZeroAttempts);
     assert_eq!(
         refused.to_string(),
-        "a call of 0 attempts cannot be: give at least 1, which is a call without retries"
+        "a call cannot have 0 attempts: use at least 1, which is a call without retries"
     );
     assert!(RetryPolicy::try_new(1).is_ok());
 }
