@@ -236,8 +236,8 @@ fn an_order_may_ask_its_limit_when_it_is_dropped() {
             let _ = &asks;
             call.tool().into()
         });
-        let limit = limit.with_order(order);
-        drop(limit.with_order(Order::fifo()));
+        limit.set_order(order);
+        limit.set_order(Order::fifo());
     }));
 }
 

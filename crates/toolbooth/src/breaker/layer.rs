@@ -5,10 +5,10 @@ use toolbooth_core::{CallContext, Moment, Name, Part, ToolError};
 use tower_layer::Layer;
 
 use super::CircuitBreaker;
-use super::keyed::{Key, Keyed};
+use super::keyed::{KeyFn, KeyedBreakers};
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
-use super::shared::{Act, Breaker, StateChange};
+use super::shared::{Act, Acts, Breaker, StateChange};
 use crate::middleware::PerTool;
 
 /// Rejects calls while the breaker is open. See the [module](super).
@@ -23,7 +23,7 @@ pub struct CircuitBreakerLayer {
 enum Breakers {
     None,
     One(Arc<Breaker>),
-    Keyed(Arc<Keyed>),
+    Keyed(Arc<KeyedBreakers>),
 }
 
 pub(super) type Found = Result<Option<Arc<Breaker>>, ToolError>;
@@ -40,7 +40,7 @@ impl CircuitBreakerLayer {
     /// Makes one breaker for all calls.
     #[must_use]
     pub fn with_policy(policy: BreakerPolicy) -> Self {
-        let breaker = Breaker::new(policy, None, Arc::default(), false);
+        let breaker = Breaker::new(policy, None, Arc::default(), Acts::default());
         Self {
             breakers: Breakers::One(Arc::new(breaker)),
         }
@@ -62,7 +62,7 @@ impl CircuitBreakerLayer {
     #[must_use]
     pub fn per_tool(policies: impl Into<PerTool<BreakerPolicy>>) -> Self {
         Self {
-            breakers: Breakers::Keyed(Arc::new(Keyed::new(policies.into(), None))),
+            breakers: Breakers::Keyed(Arc::new(KeyedBreakers::new(policies.into(), None))),
         }
     }
 
@@ -86,7 +86,7 @@ impl CircuitBreakerLayer {
         policies: impl Into<PerTool<BreakerPolicy>>,
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
-        let keyed = Keyed::new(policies.into(), Some(Key::new(key)));
+        let keyed = KeyedBreakers::new(policies.into(), Some(KeyFn::new(key)));
         Self {
             breakers: Breakers::Keyed(Arc::new(keyed)),
         }
@@ -100,31 +100,33 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// Of breakers by tool or by key: how many keys there may be, 10,000 where nothing is said, and
-    /// after how long without a call one is forgotten, 10 minutes.
+    /// Bounds the keys of breakers by tool or by key.
     ///
-    /// A key of which a call runs, or whose breaker is open, is never forgotten; with another one
-    /// goes what was counted, or done by hand. A call with a new key that finds as many as may be,
-    /// none of which can go, is refused as `Overloaded`; one whose key has more than 1,024 bytes as
-    /// `InvalidArguments`. Of more than 16, one that could go for less than a microsecond a key may
-    /// be overlooked, for less than 10 ms where there are 10,000.
+    /// There are at most `keys` keys: 10,000 by default. A key that is unused for `idle` may be
+    /// removed with its counts: 10 minutes by default.
+    ///
+    /// A key of which a call runs, or whose breaker is open, is never removed. A call with a new
+    /// key is rejected as `Overloaded` if all keys are in use, and as `InvalidArguments` if the key
+    /// has more than 1,024 bytes. With more than 16 keys, a key may be overlooked that came out of
+    /// use less than a microsecond a key ago: 10 ms for 10,000 keys.
     #[must_use]
-    pub fn with_key_bounds(self, keys: usize, idle: Duration) -> Self {
+    pub fn with_key_bounds(mut self, keys: usize, idle: Duration) -> Self {
         if let Breakers::Keyed(keyed) = &self.breakers {
-            keyed.set_bounds(keys, idle);
+            self.breakers = Breakers::Keyed(Arc::new(keyed.with_bounds(keys, idle)));
         }
         self
     }
 
-    /// The breaker of one tool or key, to read it and to act on it alone, made if it is new. It is
-    /// not forgotten while this value lives. `None` where the key has none, or there is no room for
-    /// it. Of one breaker for all calls, that one.
+    /// Returns the breaker of one tool or key, as a handle to read and change it alone.
+    ///
+    /// A new key gets a breaker. The key is not removed while the handle lives. `None` if the key
+    /// has no breaker, or if all keys are in use. Of one breaker for all calls, that breaker.
     #[must_use]
     pub fn breaker_for(&self, key: impl Into<Name>) -> Option<Self> {
         let breaker = match &self.breakers {
             Breakers::None => None,
             Breakers::One(breaker) => Some(Arc::clone(breaker)),
-            Breakers::Keyed(keyed) => keyed.find(key.into(), Moment::now()).ok()?,
+            Breakers::Keyed(keyed) => keyed.find_or_create(&key.into(), Moment::now).ok()?,
         };
         let breakers = Breakers::One(breaker?);
         Some(Self { breakers })

@@ -84,6 +84,8 @@ mod keyed;
 mod layer;
 #[cfg(test)]
 mod model;
+#[cfg(all(test, shuttle))]
+mod models;
 mod policy;
 mod rule;
 mod service;

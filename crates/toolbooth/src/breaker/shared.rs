@@ -41,6 +41,15 @@ struct Locked {
     last_act: u64,
 }
 
+/// The actions by hand on all breakers of a layer so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Acts {
+    /// Whether new breakers are disabled.
+    pub(super) disabled: bool,
+    /// The number of actions.
+    pub(super) count: u64,
+}
+
 /// An action on breakers by hand.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Act {
@@ -76,11 +85,11 @@ impl Breaker {
         policy: BreakerPolicy,
         key: Option<Name>,
         listeners: Arc<Listeners>,
-        disabled: bool,
+        acts: Acts,
     ) -> Self {
         let (timed, counting) = (policy.slow.is_some(), policy.counting.clone());
         let mut rule = Rule::new(policy);
-        if disabled {
+        if acts.disabled {
             rule.disable();
             // The initial state is no change to report.
             rule.next_change();
@@ -90,7 +99,7 @@ impl Breaker {
             locked: Mutex::new(Locked {
                 rule,
                 notifying: false,
-                last_act: 0,
+                last_act: acts.count,
             }),
             key,
             listeners,
@@ -236,6 +245,11 @@ impl Act {
 impl Listeners {
     pub(super) fn add(&self, listener: impl Fn(&StateChange) + Send + Sync + 'static) {
         lock(&self.0).push(Arc::new(listener));
+    }
+
+    /// Returns another list of the same listeners.
+    pub(super) fn copy(&self) -> Self {
+        Self(Mutex::new(lock(&self.0).clone()))
     }
 
     fn notify(&self, change: &StateChange) {

@@ -335,7 +335,7 @@ impl<T> Policy<ToolCall, T, ToolError> for Again {
 async fn retried(capacity: usize, work: fn(CallContext, ConcurrencyLimitLayer) -> Work) -> Verdict {
     counts(two(), |breaker| async move {
         let (limit, taken) = taken();
-        let limit = limit.with_queue_capacity(capacity);
+        limit.set_queue_capacity(capacity);
         let (inside, taken) = (limit.clone(), Arc::new(std::sync::Mutex::new(Some(taken))));
         let frees = Arc::clone(&taken);
         let stack = ServiceBuilder::new()
@@ -370,7 +370,8 @@ async fn of_a_call_that_is_retried_one_attempt_that_got_through_is_enough() {
     let fails_once = |context: CallContext, limit: ConcurrencyLimitLayer| -> Work {
         Box::pin(async move {
             assert_eq!(context.attempt(), 1);
-            let mut holder = limit.with_queue_capacity(0).layer(Probe::stuck());
+            limit.set_queue_capacity(0);
+            let mut holder = limit.layer(Probe::stuck());
             // Takes the permit as soon as it is given back.
             tokio::spawn(async move {
                 loop {
@@ -389,11 +390,12 @@ async fn a_call_that_is_retried_and_never_gets_through_does_not_count() {
     for capacity in [0, 1] {
         let refused = counts(two(), |breaker| async move {
             let (limit, _taken) = taken();
+            limit.set_queue_capacity(capacity);
             let stack = ServiceBuilder::new()
                 .layer(TimeoutLayer::new(ms(10)))
                 .layer(breaker)
                 .layer(RetryLayer::new(Again))
-                .layer(limit.with_queue_capacity(capacity))
+                .layer(limit)
                 .service(Probe::ready());
             assert_eq!(
                 error(stack.oneshot(call()).await).kind(),

@@ -159,7 +159,7 @@ async fn new_order_applies_at_once_to_waiters_for_tokens() {
     let running = tokio::spawn(call_all(stack, calls));
     sleep(ms(500)).await;
     assert_eq!((starts.times().len(), rate.queued()), (1, 2));
-    drop(rate.clone().with_order(Order::fifo()));
+    rate.set_order(Order::fifo());
     assert_eq!(count_ok(&running.await.unwrap()), 3);
     assert_eq!(starts_at(&starts), [0, 1_000, 10_000]);
 }
@@ -182,7 +182,7 @@ async fn new_order_applies_at_once_to_waiters_for_permits() {
     let running = tokio::spawn(call_all(stack, calls));
     sleep(ms(500)).await;
     assert_eq!((limit.in_flight(), limit.queued()), (1, 2));
-    drop(limit.clone().with_order(Order::fifo()));
+    limit.set_order(Order::fifo());
     assert_eq!((limit.in_flight(), limit.queued()), (2, 1));
     let finished = running.await.unwrap();
     assert_eq!(ends(&finished), [100, 1_000, 600, 1_100]);

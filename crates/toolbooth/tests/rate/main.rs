@@ -256,8 +256,8 @@ async fn refuses_at_once_a_call_whose_token_would_come_too_late() {
     assert_eq!(refusal.retry_after(), Some(Duration::from_secs(1)));
     let mut in_time = task::spawn(tool.call(call().with_deadline(soon + Duration::from_millis(1))));
     assert_pending!(in_time.poll());
-    let impatient = rate.clone().with_max_wait(Duration::from_millis(1_500));
-    let refusal = assert_ready_err!(task::spawn(impatient.layer(Now).call(call())).poll());
+    rate.set_max_wait(Duration::from_millis(1_500));
+    let refusal = assert_ready_err!(task::spawn(rate.layer(Now).call(call())).poll());
     assert_eq!(refusal.retry_after(), Some(Duration::from_secs(2)));
     pass(Duration::from_secs(1)).await;
     assert_ready_ok!(in_time.poll());
