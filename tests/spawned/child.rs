@@ -20,6 +20,7 @@ fn forwarding(inner: BoxTool) -> BoxTool {
     }))
 }
 
+/// L2.
 #[tokio::test(start_paused = true)]
 async fn nested_calls_through_one_limit_do_not_deadlock() {
     let limit = ConcurrencyLimitLayer::new(1);
