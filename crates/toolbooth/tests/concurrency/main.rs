@@ -8,7 +8,8 @@ mod waiting;
 
 use support::laws::every_layer;
 use support::{
-    Count, Handle, Mock, Probe, Reply, call, error, mock, ms, next, pass, text, ticking, told,
+    Handle, Mock, Outcomes, Probe, Response, ScriptedTool, call, error, mock, ms, next, pass, text,
+    ticking,
 };
 use tokio_test::task::Spawn;
 use toolbooth::concurrency::{ConcurrencyLimit, ResponseFuture};

@@ -10,8 +10,8 @@ use toolbooth::{
 };
 use tower::{Layer, ServiceExt};
 
-use super::support::laws::panicked;
-use super::support::{Log, Readiness, tracked};
+use super::support::panic_text;
+use super::support::{Log, Readiness, streaming};
 use super::*;
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -34,13 +34,13 @@ async fn permit_is_taken_in_call_and_back_before_the_answer_is_seen() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn permit_comes_back_when_the_call_fails() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let fails = Probe::new(async |_| Err(BoxError::from("disk full")));
+    let fails = ScriptedTool::new(async |_| Err(BoxError::from("disk full")));
     assert_eq!(
         error(limit.layer(fails).oneshot(call()).await).kind(),
         ErrorKind::Tool
     );
     assert_eq!(counts(&limit), (1, 0, 0));
-    let unready = Probe::ready().with(Readiness::Fails);
+    let unready = ScriptedTool::ready().with_readiness(Readiness::Fails);
     assert_eq!(
         error(limit.layer(unready).oneshot(call()).await).kind(),
         ErrorKind::Tool
@@ -51,8 +51,8 @@ async fn permit_comes_back_when_the_call_fails() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn permit_comes_back_when_the_call_is_dropped() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let stuck = Probe::stuck();
-    let mut service = limit.layer(stuck.view());
+    let stuck = ScriptedTool::pending();
+    let mut service = limit.layer(stuck.handle());
     drop(service.call(call()));
     assert_eq!(counts(&limit), (1, 0, 0));
 
@@ -62,7 +62,7 @@ async fn permit_comes_back_when_the_call_is_dropped() {
     drop(running);
     assert_eq!(counts(&limit), (1, 0, 0));
 
-    stuck.set(Readiness::Pending);
+    stuck.set_readiness(Readiness::Pending);
     let mut unready = tokio_test::task::spawn(service.call(call()));
     assert_pending!(unready.poll());
     assert_eq!(counts(&limit), (0, 1, 0));
@@ -73,19 +73,19 @@ async fn permit_comes_back_when_the_call_is_dropped() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn permit_comes_back_when_anything_inside_panics() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let mut in_work = limit.layer(Probe::panics_in_work());
+    let mut in_work = limit.layer(ScriptedTool::panics_in_future());
     let panic = AssertUnwindSafe(in_work.call(call())).catch_unwind().await;
-    assert_eq!(panicked(panic), "in the work");
+    assert_eq!(panic_text(panic), "in the future");
     assert_eq!(counts(&limit), (1, 0, 0));
 
-    let mut in_call = limit.layer(Probe::panics_in_call());
+    let mut in_call = limit.layer(ScriptedTool::panics_in_call());
     let panic = catch_unwind(AssertUnwindSafe(|| drop(in_call.call(call()))));
-    assert_eq!(panicked(panic), "in call");
+    assert_eq!(panic_text(panic), "in call");
     assert_eq!(counts(&limit), (1, 0, 0));
 
-    let mut in_ready = limit.layer(Probe::ready().with(Readiness::Panics));
+    let mut in_ready = limit.layer(ScriptedTool::ready().with_readiness(Readiness::Panics));
     let panic = catch_unwind(AssertUnwindSafe(|| drop(in_ready.call(call()))));
-    assert_eq!(panicked(panic), "in poll_ready");
+    assert_eq!(panic_text(panic), "in poll_ready");
     assert_eq!(counts(&limit), (1, 0, 0));
 }
 
@@ -93,27 +93,30 @@ async fn permit_comes_back_when_anything_inside_panics() {
 async fn permit_of_a_waiter_comes_back_when_what_it_starts_panics() {
     let limit = ConcurrencyLimitLayer::new(1);
     for (probe, text) in [
-        (Probe::panics_in_call(), "in call"),
-        (Probe::ready().with(Readiness::Panics), "in poll_ready"),
+        (ScriptedTool::panics_in_call(), "in call"),
+        (
+            ScriptedTool::ready().with_readiness(Readiness::Panics),
+            "in poll_ready",
+        ),
     ] {
         let (mut service, _handle) = mock(&limit);
         let holder = service.call(call());
         let call = call();
-        let outcomes = told(call.context());
+        let outcomes = Outcomes::of(call.context());
         let mut waiter = tokio_test::task::spawn(limit.layer(probe).call(call));
         assert_pending!(waiter.poll());
         drop(holder);
         let panic = catch_unwind(AssertUnwindSafe(|| waiter.poll().is_pending()));
-        assert_eq!(panicked(panic), text);
+        assert_eq!(panic_text(panic), text);
         assert_eq!(counts(&limit), (1, 0, 0));
-        assert_eq!(outcomes.outcomes().await, [Outcome::Panicked]);
+        assert_eq!(outcomes.all().await, [Outcome::Panicked]);
     }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn permit_of_a_streamed_answer_is_held_to_its_end() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let tool = Probe::new(async |_| Ok(ticking(&Count::default(), ms(10), ["a", "b"])));
+    let tool = ScriptedTool::new(async |_| Ok(ticking(&Probe::new(), ms(10), ["a", "b"])));
     let mut stream = limit
         .layer(tool)
         .oneshot(call())
@@ -133,12 +136,9 @@ async fn permit_of_a_streamed_answer_is_held_to_its_end() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn permit_of_a_streamed_answer_comes_back_when_it_fails_or_is_dropped() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let tool = Probe::new(async |_| {
+    let tool = ScriptedTool::new(async |_| {
         let pieces: [Result<_, BoxError>; 2] = [Ok(Content::from("a")), Err("disk full".into())];
-        Ok(tracked(
-            &Count::default(),
-            futures_util::stream::iter(pieces),
-        ))
+        Ok(streaming(&Probe::new(), futures_util::stream::iter(pieces)))
     });
     let service = limit.layer(tool);
     let mut fails = service.clone().oneshot(call()).await.unwrap().into_stream();
@@ -164,7 +164,7 @@ async fn permit_of_a_streamed_answer_comes_back_when_it_fails_or_is_dropped() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn streamed_answer_that_ends_lets_the_next_one_run() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let tool = Probe::new(async |_| Ok(ticking(&Count::default(), ms(10), ["a"])));
+    let tool = ScriptedTool::new(async |_| Ok(ticking(&Probe::new(), ms(10), ["a"])));
     let mut service = limit.layer(tool);
     let mut stream = service.call(call()).await.unwrap().into_stream();
     let mut waiter = tokio_test::task::spawn(service.call(call()));
@@ -186,7 +186,7 @@ async fn hooks_run_without_the_permit() {
         tell.send(counts(&seen)).unwrap();
     });
     assert_eq!(
-        text(limit.layer(Probe::ready()).oneshot(call).await).await,
+        text(limit.layer(ScriptedTool::ready()).oneshot(call).await).await,
         "done"
     );
     assert_eq!(told.await.unwrap(), (1, 0, 0));
@@ -195,9 +195,9 @@ async fn hooks_run_without_the_permit() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn as_many_run_at_once_as_the_limit_says() {
     let limit = ConcurrencyLimitLayer::new(3);
-    let (running, most) = (Count::default(), Count::default());
+    let (running, most) = (Probe::new(), Probe::new());
     let (now, peak) = (running.clone(), most.clone());
-    let tool = Probe::new(move |_| {
+    let tool = ScriptedTool::new(move |_| {
         let (now, peak) = (now.clone(), peak.clone());
         async move {
             now.add();
@@ -212,7 +212,7 @@ async fn as_many_run_at_once_as_the_limit_says() {
     let service = limit.layer(tool);
     let start = tokio::time::Instant::now();
     let calls = (0..10).map(|_| service.clone().oneshot(call()));
-    let answers: Vec<Reply> = futures_util::future::join_all(calls).await;
+    let answers: Vec<Response> = futures_util::future::join_all(calls).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
     // Rounds of 3, 3, 3 and 1.
     assert_eq!((most.get(), start.elapsed()), (3, ms(400)));
@@ -241,10 +241,10 @@ async fn clones_and_services_of_one_value_share_a_limit_and_a_new_value_is_a_new
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn limit_of_0_is_closed_and_says_so() {
     let limit = ConcurrencyLimitLayer::new(0);
-    let probe = Probe::ready();
+    let probe = ScriptedTool::ready();
     let call = call();
-    let outcomes = told(call.context());
-    let refused = error(limit.layer(probe.view()).oneshot(call).await);
+    let outcomes = Outcomes::of(call.context());
+    let refused = error(limit.layer(probe.handle()).oneshot(call).await);
     assert_eq!(
         refused.to_string(),
         "overloaded: the limit is 0, so that no call may run"
@@ -258,7 +258,7 @@ async fn limit_of_0_is_closed_and_says_so() {
     ));
     assert_eq!(probe.log(), Log::default());
     assert_eq!(counts(&limit), (0, 0, 0));
-    assert_eq!(outcomes.outcomes().await, [Outcome::Rejected]);
+    assert_eq!(outcomes.all().await, [Outcome::Rejected]);
 }
 
 #[test]
@@ -287,7 +287,7 @@ async fn no_limit_lets_all_run() {
 
     let most = ConcurrencyLimitLayer::new(usize::MAX);
     assert_eq!(
-        text(most.layer(Probe::ready()).oneshot(call()).await).await,
+        text(most.layer(ScriptedTool::ready()).oneshot(call()).await).await,
         "done"
     );
     assert_eq!(most.available(), usize::MAX);

@@ -95,10 +95,10 @@ async fn dropped_waiter_ends_as_cancelled_and_touches_no_tool() {
     let limit = ConcurrencyLimitLayer::new(1);
     let (mut service, _handle) = mock(&limit);
     let _running = pending(&mut service, "first");
-    let probe = Probe::ready();
+    let probe = ScriptedTool::ready();
     let call = call();
-    let outcomes = told(call.context());
-    let mut waiter = tokio_test::task::spawn(limit.layer(probe.view()).call(call));
+    let outcomes = Outcomes::of(call.context());
+    let mut waiter = tokio_test::task::spawn(limit.layer(probe.handle()).call(call));
     assert_pending!(waiter.poll());
     drop(waiter);
     assert_eq!(counts(&limit), (0, 1, 0));
@@ -106,7 +106,7 @@ async fn dropped_waiter_ends_as_cancelled_and_touches_no_tool() {
         (probe.log().ready_polls.len(), probe.log().calls.len()),
         (0, 0)
     );
-    assert_eq!(outcomes.outcomes().await, [Outcome::Cancelled]);
+    assert_eq!(outcomes.all().await, [Outcome::Cancelled]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -147,7 +147,7 @@ async fn each_waiter_is_woken_once_between_its_place_and_its_permit() {
     let mut running = Box::pin(service.call(call().with_id("0")));
     let mut waiting: Vec<_> = (1..=50)
         .map(|id| {
-            let (woken, id) = (Count::default(), id.to_string());
+            let (woken, id) = (Probe::new(), id.to_string());
             let mut future = Box::pin(service.call(call().with_id(id.as_str())));
             let polled = future
                 .as_mut()
@@ -158,9 +158,9 @@ async fn each_waiter_is_woken_once_between_its_place_and_its_permit() {
         .collect();
     waiting.reverse();
     while let Some((id, woken, mut future)) = waiting.pop() {
-        assert_eq!(woken.get(), 0);
+        assert_eq!(woken.count(), 0);
         drop(running);
-        assert_eq!(woken.get(), 1);
+        assert_eq!(woken.count(), 1);
         let polled = future
             .as_mut()
             .poll(&mut Context::from_waker(&woken.waker()));
@@ -169,7 +169,7 @@ async fn each_waiter_is_woken_once_between_its_place_and_its_permit() {
         assert_eq!(
             waiting
                 .iter()
-                .map(|(_, woken, _)| woken.get())
+                .map(|(_, woken, _)| woken.count())
                 .sum::<usize>(),
             0
         );
@@ -183,7 +183,7 @@ async fn waiter_that_moves_to_another_task_is_woken_there() {
     let (mut service, _handle) = mock(&limit);
     let running = pending(&mut service, "first");
     let mut waiter = Box::pin(service.call(call()));
-    let (before, now) = (Count::default(), Count::default());
+    let (before, now) = (Probe::new(), Probe::new());
     for waker in [before.waker(), now.waker()] {
         assert_pending!(waiter.as_mut().poll(&mut Context::from_waker(&waker)));
     }
@@ -196,8 +196,8 @@ async fn waiter_holds_nothing_further_in_and_takes_its_permit_to_an_unready_tool
     let limit = ConcurrencyLimitLayer::new(1);
     let (mut service, _handle) = mock(&limit);
     let running = pending(&mut service, "first");
-    let probe = Probe::ready().with(Readiness::Pending);
-    let mut waiter = tokio_test::task::spawn(limit.layer(probe.view()).call(call()));
+    let probe = ScriptedTool::ready().with_readiness(Readiness::Pending);
+    let mut waiter = tokio_test::task::spawn(limit.layer(probe.handle()).call(call()));
     assert_pending!(waiter.poll());
     assert_eq!(probe.log().ready_polls.len(), 0);
     drop(running);
@@ -206,7 +206,7 @@ async fn waiter_holds_nothing_further_in_and_takes_its_permit_to_an_unready_tool
         (counts(&limit), probe.log().ready_polls.len()),
         ((0, 1, 0), 1)
     );
-    probe.set(Readiness::Ready);
+    probe.set_readiness(Readiness::Ready);
     assert!(waiter.is_woken());
     assert_eq!(text(assert_ready!(waiter.poll())).await, "done");
     assert_eq!(counts(&limit), (1, 0, 0));
@@ -238,7 +238,7 @@ async fn line_holds_1024_and_refuses_the_next() {
     assert_eq!(counts(&limit), (0, 1, 1_024));
 
     let call_ = call();
-    let outcomes = told(call_.context());
+    let outcomes = Outcomes::of(call_.context());
     let refused = error(service.call(call_).await);
     assert_eq!(
         refused.to_string(),
@@ -248,7 +248,7 @@ async fn line_holds_1024_and_refuses_the_next() {
     assert!(matches!(&refused, ToolError::Overloaded { reason, .. } if *reason == full));
     assert!(refused.is_retryable());
     assert_eq!(refused.retry_after(), None);
-    assert_eq!(outcomes.outcomes().await, [Outcome::Rejected]);
+    assert_eq!(outcomes.all().await, [Outcome::Rejected]);
     assert_eq!(counts(&limit), (0, 1, 1_024));
 
     // Room for one more.
@@ -348,7 +348,7 @@ async fn deadline_ends_the_wait_without_any_timeout_layer() {
     let running = pending(&mut service, "first");
     let in_250 = Instant::now() + ms(250);
     let call = call().with_deadline(in_250);
-    let outcomes = told(call.context());
+    let outcomes = Outcomes::of(call.context());
     let mut waiter = tokio_test::task::spawn(service.call(call));
     assert_pending!(waiter.poll());
     tokio::time::advance(ms(249)).await;
@@ -359,7 +359,7 @@ async fn deadline_ends_the_wait_without_any_timeout_layer() {
     let late = error(assert_ready!(waiter.poll()));
     assert_eq!(timed_out(&late), (TimeoutScope::Deadline, ms(250), ms(250)));
     assert_eq!(counts(&limit), (0, 1, 0));
-    assert_eq!(outcomes.outcomes().await, [Outcome::TimedOut]);
+    assert_eq!(outcomes.all().await, [Outcome::TimedOut]);
     drop(running);
     assert_eq!((started(&mut handle).len(), counts(&limit)), (1, (1, 0, 0)));
 }
@@ -412,9 +412,9 @@ async fn admission_at_or_after_the_deadline_starts_nothing_and_passes_the_permit
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn call_at_its_deadline_is_refused_though_a_permit_is_free() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let probe = Probe::ready();
+    let probe = ScriptedTool::ready();
     let call = call().with_deadline(Instant::now());
-    let late = error(limit.layer(probe.view()).call(call).await);
+    let late = error(limit.layer(probe.handle()).call(call).await);
     assert_eq!(timed_out(&late), (TimeoutScope::Deadline, ms(0), ms(0)));
     assert_eq!((probe.log(), counts(&limit)), (Log::default(), (1, 0, 0)));
 }
@@ -439,12 +439,12 @@ async fn timeout_outside_bounds_the_wait_and_one_inside_begins_with_the_tool() {
     let (mut service, _handle) = mock(&limit);
     let running = pending(&mut service, "first");
     let start = Instant::now();
-    let mut outside = TimeoutLayer::new(ms(200)).layer(limit.layer(Probe::stuck()));
+    let mut outside = TimeoutLayer::new(ms(200)).layer(limit.layer(ScriptedTool::pending()));
     let cut = error(outside.call(call()).await);
     assert_eq!(timed_out(&cut), (TimeoutScope::Total, ms(200), ms(200)));
     assert_eq!((start.elapsed(), counts(&limit)), (ms(200), (0, 1, 0)));
 
-    let mut inside = limit.layer(TimeoutLayer::new(ms(200)).layer(Probe::stuck()));
+    let mut inside = limit.layer(TimeoutLayer::new(ms(200)).layer(ScriptedTool::pending()));
     let mut waiter = tokio_test::task::spawn(inside.call(call()));
     assert_pending!(waiter.poll());
     pass(ms(700)).await;

@@ -20,15 +20,15 @@ const DEADLINE: TimeoutScope = TimeoutScope::Deadline;
 /// Cuts the stuck call; the instant at which it was cut, in milliseconds from now, agrees with what the error says.
 async fn cut(layer: TimeoutLayer, call: ToolCall) -> (TimeoutScope, u128, u128) {
     let start = Instant::now();
-    let struck = error(layer.layer(Probe::stuck()).oneshot(call).await);
+    let struck = error(layer.layer(ScriptedTool::pending()).oneshot(call).await);
     let struck = limit(&struck);
     assert_eq!(start.elapsed().as_millis(), struck.2);
     struck
 }
 
 /// A tool that answers after this time.
-fn answers_after(time: Duration) -> Probe {
-    Probe::new(move |_| async move {
+fn answers_after(time: Duration) -> ScriptedTool {
+    ScriptedTool::new(move |_| async move {
         sleep(time).await;
         Ok::<_, BoxError>(ToolOutput::text("done"))
     })
@@ -131,7 +131,7 @@ async fn limit_of_the_call_replaces_the_outermost_layers_only() {
             .layer(TimeoutLayer::new(ms(outer)))
             .layer(PartialResultLayer::new())
             .layer(TimeoutLayer::new(ms(inner)))
-            .service(Probe::stuck())
+            .service(ScriptedTool::pending())
     };
     // The inner one's still holds, and the outer one's own does not any more.
     let struck = error(two(100, 200).oneshot(call().with_timeout(ms(500))).await);
@@ -169,7 +169,7 @@ async fn deadline_is_enforced_by_the_outermost_of_two_timeouts() {
     let stack = ServiceBuilder::new()
         .layer(TimeoutLayer::new(ms(400)))
         .layer(TimeoutLayer::new(ms(300)))
-        .service(Probe::stuck());
+        .service(ScriptedTool::pending());
     let deadline = Instant::now() + ms(200);
     let struck = error(stack.oneshot(call().with_deadline(deadline)).await);
     assert_eq!(limit(&struck), (DEADLINE, 200, 200));
@@ -180,20 +180,20 @@ async fn deadline_is_enforced_by_the_outermost_of_two_timeouts() {
 async fn deadline_in_the_past_refuses_without_touching_the_tool() {
     tokio::time::advance(ms(10)).await;
     for before in [ms(0), ms(10)] {
-        let probe = Probe::ready();
+        let probe = ScriptedTool::ready();
         let call = call().with_deadline(Instant::now() - before);
-        let outcomes = told(call.context());
-        let service = TimeoutLayer::new(ms(500)).layer(probe.view());
+        let outcomes = Outcomes::of(call.context());
+        let service = TimeoutLayer::new(ms(500)).layer(probe.handle());
         let refused = error(service.oneshot(call).await);
         assert_eq!(limit(&refused), (DEADLINE, 0, 0));
-        assert_eq!(probe.log(), support::Log::default());
-        assert_eq!(outcomes.outcomes().await, [toolbooth::Outcome::TimedOut]);
+        assert_eq!(probe.log(), support::ToolLog::default());
+        assert_eq!(outcomes.all().await, [toolbooth::Outcome::TimedOut]);
     }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn tool_sees_the_nearest_limit_around_it() {
-    let probe = Probe::new(async |call| {
+    let probe = ScriptedTool::new(async |call| {
         let context = call.context();
         sleep(ms(100)).await;
         let left = context.remaining().map(|left| left.as_millis().to_string());
@@ -214,7 +214,7 @@ async fn tool_sees_the_nearest_limit_around_it() {
 async fn zero_lets_pass_only_an_answer_that_is_ready_at_the_first_poll() {
     let zero = TimeoutLayer::new(Duration::ZERO);
     assert_eq!(
-        text(zero.layer(Probe::ready()).oneshot(call()).await).await,
+        text(zero.layer(ScriptedTool::ready()).oneshot(call()).await).await,
         "done"
     );
     assert_eq!(cut(zero, call()).await, (TOTAL, 0, 0));
@@ -280,7 +280,7 @@ fn an_endless_limit_in_a_configuration_is_refused() {
 /// What a layer of somebody else's does that enforces a limit of its own.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn nearer_limit_that_another_layer_set_is_kept() {
-    let service = TimeoutLayer::new(ms(30_000)).layer(Probe::stuck());
+    let service = TimeoutLayer::new(ms(30_000)).layer(ScriptedTool::pending());
     let call = call();
     let bound = Bound::after(Moment::now(), TOTAL, ms(1_000)).unwrap();
     Part::enter(call.context()).set_bound(bound);

@@ -10,7 +10,8 @@ mod strike;
 
 use support::laws::every_layer;
 use support::{
-    Count, Probe, Reply, call, error, mock, ms, next, pass, text, texts, ticking, told, tracked,
+    Outcomes, Probe, Response, ScriptedTool, call, error, mock, ms, next, pass, streaming, text,
+    texts, ticking,
 };
 use toolbooth::{TimeoutLayer, TimeoutScope, ToolError};
 

@@ -66,7 +66,7 @@ async fn the_grace_has_one_timer_of_its_own_and_takes_the_late_answer() {
     let (mut service, mut handle) = mock(&layer);
     let call = call();
     let context = call.context().clone();
-    let outcomes = told(&context);
+    let outcomes = Outcomes::of(&context);
     let mut future = tokio_test::task::spawn(service.call(call));
     assert_pending!(future.poll());
     tokio::time::advance(ms(1_000)).await;
@@ -82,14 +82,14 @@ async fn the_grace_has_one_timer_of_its_own_and_takes_the_late_answer() {
     let struck = error(assert_ready!(future.poll()));
     assert_eq!(limit(&struck), (TimeoutScope::Total, 1_000, 1_199));
     assert_eq!(texts(struck.partial().unwrap().contents()), ["late"]);
-    assert_eq!(outcomes.outcomes().await, [toolbooth::Outcome::TimedOut]);
+    assert_eq!(outcomes.all().await, [toolbooth::Outcome::TimedOut]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn an_answer_ready_at_the_end_of_the_grace_is_taken_and_a_millisecond_later_it_is_not() {
     let answers_after = |time| {
         let layer = TimeoutLayer::new(ms(1_000)).with_grace(ms(200));
-        let probe = Probe::new(move |_| async move {
+        let probe = ScriptedTool::new(move |_| async move {
             tokio::time::sleep(ms(time)).await;
             Ok(ToolOutput::text("late"))
         });
@@ -134,7 +134,7 @@ fn a_call_that_need_not_wait_makes_no_timer_for_a_limit_that_moves() {
         .unwrap();
     runtime.block_on(async {
         let layer = idle(10).with_first_item(ms(10)).with_grace(ms(10));
-        let mut service = layer.layer(Probe::ready());
+        let mut service = layer.layer(ScriptedTool::ready());
         assert_eq!(text(service.call(call()).await).await, "done");
     });
 }

@@ -10,19 +10,19 @@ use toolbooth::{
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::support::Readiness;
-use super::support::laws::scopeguard;
+use super::support::laws::on_drop;
 use super::*;
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn context_is_cancelled_then_the_tool_is_dropped_then_the_error_returned() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let tell = Arc::clone(&seen);
-    let probe = Probe::new(move |call| {
+    let probe = ScriptedTool::new(move |call| {
         let seen = Arc::clone(&tell);
         async move {
             let context = call.context().clone();
             context.emit("half");
-            let _on_drop = scopeguard(move || {
+            let _on_drop = on_drop(move || {
                 seen.lock().unwrap().push(context.cancel_reason());
                 // Nobody had looked at what was kept yet: the last words still count.
                 context.emit("last words");
@@ -33,24 +33,27 @@ async fn context_is_cancelled_then_the_tool_is_dropped_then_the_error_returned()
     let mut stack = ServiceBuilder::new()
         .layer(TimeoutLayer::new(ms(300)))
         .layer(PartialResultLayer::new())
-        .service(probe.view());
+        .service(probe.handle());
     let call = call();
     let context = call.context().clone();
-    let outcomes = told(&context);
+    let outcomes = Outcomes::of(&context);
     let mut future = Box::pin(stack.call(call));
 
     // Polled by reference, and kept.
     let struck = error((&mut future).await);
     assert_eq!(*seen.lock().unwrap(), [Some(CancelReason::Timeout)]);
-    assert_eq!(probe.dropped(), 1);
+    assert_eq!(probe.probe().finished(), 1);
     assert_eq!(context.cancel_reason(), Some(CancelReason::Timeout));
     assert_eq!(
         texts(struck.partial().unwrap().contents()),
         ["half", "last words"]
     );
-    assert_eq!(outcomes.outcomes().await, [Outcome::TimedOut]);
+    assert_eq!(outcomes.all().await, [Outcome::TimedOut]);
     drop(future);
-    assert_eq!((probe.dropped(), seen.lock().unwrap().len()), (1, 1));
+    assert_eq!(
+        (probe.probe().finished(), seen.lock().unwrap().len()),
+        (1, 1)
+    );
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -69,14 +72,14 @@ async fn who_waits_for_the_cancellation_is_woken_by_the_limit() {
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn limit_bounds_the_readiness_of_what_is_inside() {
-    let probe = Probe::ready().with(Readiness::Pending);
-    let mut service = TimeoutLayer::new(ms(300)).layer(probe.view());
+    let probe = ScriptedTool::ready().with_readiness(Readiness::Pending);
+    let mut service = TimeoutLayer::new(ms(300)).layer(probe.handle());
     let start = Instant::now();
     let struck = error(service.call(call()).await);
     assert_eq!(limit(&struck), (TimeoutScope::Total, 300, 300));
     assert_eq!(start.elapsed(), ms(300));
     assert!(probe.log().calls.is_empty());
-    probe.set(Readiness::Ready);
+    probe.set_readiness(Readiness::Ready);
     assert_eq!(text(service.call(call()).await).await, "done");
 }
 
@@ -115,8 +118,8 @@ fn a_call_that_need_not_wait_makes_no_timer() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let stack =
-            TimeoutLayer::new(ms(1_000)).layer(TimeoutLayer::new(ms(10)).layer(Probe::ready()));
+        let stack = TimeoutLayer::new(ms(1_000))
+            .layer(TimeoutLayer::new(ms(10)).layer(ScriptedTool::ready()));
         assert_eq!(text(stack.oneshot(call()).await).await, "done");
     });
 }
@@ -129,7 +132,7 @@ fn a_call_that_waits_without_a_time_driver_panics_as_tokio_does() {
         .unwrap();
     runtime.block_on(async {
         let answer = TimeoutLayer::new(ms(1_000))
-            .layer(Probe::stuck())
+            .layer(ScriptedTool::pending())
             .oneshot(call())
             .await;
         drop(answer);
@@ -152,6 +155,6 @@ async fn clones_share_the_settings_and_no_call() {
     let _first = handle.next_request().await.unwrap();
     let (_, send) = handle.next_request().await.unwrap();
     send.send_response(ToolOutput::text("done"));
-    let answer: Reply = assert_ready!(second.poll());
+    let answer: Response = assert_ready!(second.poll());
     assert_eq!(text(answer).await, "done");
 }
