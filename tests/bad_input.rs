@@ -62,7 +62,7 @@ async fn zero_permits_are_closed_and_say_so() {
     ));
     assert_eq!(
         refusal.to_string(),
-        "overloaded: the limit is 0, so that no call may run"
+        "overloaded: the limit is 0, no call can run"
     );
     let error = ConcurrencyLimitLayer::try_new(0).unwrap_err();
     assert_eq!(error, ConfigError::ZeroLimit);
@@ -372,7 +372,7 @@ async fn limits_that_let_nothing_in_are_typed_wherever_they_are_given() {
     let refused = stack.oneshot(call(0)).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "overloaded: the limit is 0, so that no call may run"
+        "overloaded: the limit is 0, no call can run"
     );
     assert_eq!(limit.set_limit(0), Err(ConfigError::ZeroLimit));
     assert_eq!(

@@ -209,7 +209,7 @@ async fn at_the_cap_a_new_key_is_refused_until_one_is_idle() {
     assert_eq!(reason(&refused), Some(OverloadReason::too_many_keys(2)));
     assert_eq!(
         refused.to_string(),
-        "overloaded: all 2 keys that may be are in use, and this one is new"
+        "overloaded: the key is new, and all 2 keys are in use"
     );
     assert!(refused.is_retryable());
     // One that is known is not new.
@@ -364,7 +364,7 @@ async fn a_weight_above_the_limit_is_refused_at_once() {
     assert_eq!(reason(refused), Some(OverloadReason::too_heavy(4, 3)));
     assert_eq!(
         refused.to_string(),
-        "overloaded: the call takes 4, and the limit gives 3 at most"
+        "overloaded: the call costs 4, more than the limit of 3"
     );
     assert_eq!((finished[1].at, refused.is_retryable()), (ms(0), false));
     assert_eq!(tool.probe().started(), 1);

@@ -1,9 +1,11 @@
-//! All 40,320 orders of the eight layers, erased at run time, and every way a call can end: one call each.
+//! All 40,320 orders of the eight layers, erased at run time, with one call for every ending.
 //!
-//! What a call comes to follows from a few places in its order: `Order::expects` says how.
+//! `Order::expects` derives how a call ends from the positions of a few layers.
 
 use std::collections::HashSet;
 use std::pin::pin;
+
+use toolbooth_test::orders;
 
 use super::endings::{Contents, EIGHT, ENDINGS, EVERY, End, Ending, Name, Order, Seen};
 use super::*;
@@ -11,30 +13,28 @@ use super::*;
 use Ending::PanicsAtFirst;
 use Name::{CatchPanic, Cleanup, Concurrency, Partial, Rate, Retry, Spawn, Timeout};
 
-pub(super) type Erased = Stack;
-
-impl Eight {
-    pub(super) fn around(&self, name: Name, inner: Erased) -> Erased {
+impl Nine {
+    pub(super) fn around(&self, name: Name, inner: BoxTool) -> BoxTool {
         match name {
-            Timeout => Erased::new(self.timeout.layer(inner)),
-            Concurrency => Erased::new(self.concurrency.layer(inner)),
-            Rate => Erased::new(self.rate.layer(inner)),
-            Cleanup => Erased::new(self.cleanup.layer(inner)),
-            Partial => Erased::new(self.partial.layer(inner)),
-            CatchPanic => Erased::new(self.catch_panic.layer(inner)),
-            Spawn => Erased::new(self.spawn.layer(inner)),
-            Retry => Erased::new(self.retry.layer(inner)),
+            Timeout => BoxTool::new(self.timeout.layer(inner)),
+            Concurrency => BoxTool::new(self.concurrency.layer(inner)),
+            Rate => BoxTool::new(self.rate.layer(inner)),
+            Cleanup => BoxTool::new(self.cleanup.layer(inner)),
+            Partial => BoxTool::new(self.partial.layer(inner)),
+            CatchPanic => BoxTool::new(self.catch_panic.layer(inner)),
+            Spawn => BoxTool::new(self.spawn.layer(inner)),
+            Retry => BoxTool::new(self.retry.layer(inner)),
         }
     }
 }
 
-/// One call, from its start to the last of the hooks that it left.
+/// Makes one call and waits for its hooks.
 pub(super) async fn end(
-    layers: &Eight,
-    stack: Erased,
-    told: &Told,
+    layers: &Nine,
+    stack: BoxTool,
+    hooks: &Hooks,
     ending: Ending,
-    hooks: usize,
+    count: usize,
 ) -> End {
     let started = Instant::now();
     let tokens = layers.rate.remaining();
@@ -43,7 +43,7 @@ pub(super) async fn end(
         PanicsAtFirst => call.with_idempotent(true),
         _ => call,
     };
-    register(call.context(), told, "caller");
+    register(call.context(), hooks, "caller");
 
     let holder = tool_fn("holder", async |_: ()| {
         std::future::pending::<Result<(), ToolError>>().await
@@ -56,7 +56,7 @@ pub(super) async fn end(
     let result = match occupied {
         None => run.await,
         Some(holds) => {
-            let holds = tokio::time::timeout(Duration::from_millis(ending.occupied()), holds);
+            let holds = tokio::time::timeout(ms(ending.occupied()), holds);
             let mut holds = Box::pin(holds);
             let mut run = pin!(run);
             assert!(futures_util::poll!(holds.as_mut()).is_pending());
@@ -67,47 +67,39 @@ pub(super) async fn end(
             }
         }
     };
-    let back = (
+    let limits = (
         layers.concurrency.available(),
         layers.concurrency.queued(),
         layers.rate.queued(),
     );
     let at = started.elapsed().as_millis();
 
-    // Hooks run on tasks of their own. One too many is found among the next call's.
+    // Hooks run on tasks of their own. One too many shows up among those of the next call.
     for _ in 0..8 {
-        if told.lock().expect("no panic under it").len() == hooks {
+        if hooks.len() == count {
             break;
         }
         tokio::task::yield_now().await;
     }
-    let told = std::mem::take(&mut *told.lock().expect("no panic under it"));
-    let of = |who| {
-        told.iter()
-            .filter(|hook| hook.0 == who)
-            .map(|hook| hook.1)
-            .collect()
-    };
+    let hooks = hooks.take();
     End {
         at,
-        back,
+        limits,
         seen: seen(result),
         tokens: tokens - layers.rate.remaining(),
-        caller: of("caller"),
-        tool: of("tool"),
+        caller: outcomes(&hooks, "caller"),
+        tool: outcomes(&hooks, "tool"),
     }
 }
 
-/// Reads the answer to its end, or until the caller goes.
+/// Reads the response to its end, or until the caller drops the call.
 async fn read(
-    answer: impl Future<Output = Result<ToolOutput, ToolError>>,
+    response: impl Future<Output = Result<ToolOutput, ToolError>>,
     caller: Caller,
 ) -> Option<Result<Vec<Content>, ToolError>> {
-    let read = super::read(answer, caller);
+    let read = super::read(response, caller);
     match caller {
-        Caller::DropsAt(at) => tokio::time::timeout(Duration::from_millis(at), read)
-            .await
-            .ok(),
+        Caller::DropsAt(at) => tokio::time::timeout(ms(at), read).await.ok(),
         _ => Some(read.await),
     }
 }
@@ -119,10 +111,10 @@ fn seen(result: Option<Result<Vec<Content>, ToolError>>) -> Seen {
         Some(Ok(contents)) => Seen::Response(of_chunks(contents)),
         Some(Err(error)) => {
             let partial = error.partial();
-            let pieces = partial.map_or(&[][..], |partial| partial.contents());
-            assert_eq!(pieces, chunks(pieces.len()));
+            let contents = partial.map_or(&[][..], |partial| partial.contents());
+            assert_eq!(contents, chunks(contents.len()));
             let delivered = partial.map_or(0, toolbooth::Partial::delivered);
-            Seen::Error(error.kind(), pieces.len(), delivered)
+            Seen::Error(error.kind(), contents.len(), delivered)
         }
     }
 }
@@ -134,51 +126,37 @@ fn of_chunks(contents: Vec<Content>) -> Contents {
     }
 }
 
-/// The orders with this layer outermost.
-fn orders(outermost: Name) -> Vec<Order> {
-    let mut orders = Vec::new();
-    let mut names = EIGHT;
-    let at = names.iter().position(|name| *name == outermost);
-    names.swap(0, at.expect("one of them"));
-    permute(&mut names, 1, &mut orders);
-    orders
+/// The 5,040 orders with this layer outermost.
+fn orders_with(outermost: Name) -> Vec<Order> {
+    let orders = orders(EIGHT).into_iter();
+    let orders = orders.filter(|order| order[0] == outermost);
+    orders.map(Order).collect()
 }
 
-fn permute(names: &mut [Name; 8], from: usize, orders: &mut Vec<Order>) {
-    if from == names.len() {
-        return orders.push(Order(*names));
-    }
-    for next in from..names.len() {
-        names.swap(from, next);
-        permute(names, from + 1, orders);
-        names.swap(from, next);
-    }
-}
-
-/// Every ending, one after the other, so that each finds what the one before it left.
+/// Makes a call for every ending, one after the other on the same layers.
 async fn every_ending(order: Order) {
-    let (layers, told) = (Eight::new(), Told::default());
-    let tool = Erased::new(tool(&told, EVERY).map_err(ToolError::from));
+    let (layers, hooks) = (Nine::new(1, 64), Hooks::new());
+    let tool = BoxTool::new(tool(&hooks, EVERY).map_err(ToolError::from));
     let names = order.0.iter().rev();
     let stack = names.fold(tool, |inner, name| layers.around(*name, inner));
     for ending in ENDINGS {
         let expected = order.expects(ending);
-        let hooks = expected.caller.len() + expected.tool.len();
-        let end = end(&layers, stack.clone(), &told, ending, hooks).await;
+        let count = expected.caller.len() + expected.tool.len();
+        let end = end(&layers, stack.clone(), &hooks, ending, count).await;
         assert_eq!(end, expected, "{ending:?} in {order:?}");
     }
-    let report = layers.cleanup.drain(Duration::from_secs(1)).await;
+    let report = layers.cleanup.drain(ms(1_000)).await;
     assert_eq!(
         (report.failed, report.abandoned, report.orphaned),
         (0, 0, 0)
     );
-    assert!(told.lock().expect("no panic under it").is_empty());
+    assert!(hooks.is_empty());
 }
 
-/// Every order with this layer outermost; some beside each other, which share the moments of the paused clock.
+/// Runs every order with this layer outermost, 70 at a time on one paused clock.
 async fn every_order(outermost: Name) {
     quiet();
-    for some in orders(outermost).chunks(70) {
+    for some in orders_with(outermost).chunks(70) {
         let mut running = JoinSet::new();
         for order in some {
             running.spawn(every_ending(*order));
@@ -190,8 +168,8 @@ async fn every_order(outermost: Name) {
 }
 
 #[test]
-fn no_order_is_left_out() {
-    let all: HashSet<_> = EIGHT.into_iter().flat_map(orders).collect();
+fn all_40320_orders_are_covered() {
+    let all: HashSet<_> = EIGHT.into_iter().flat_map(orders_with).collect();
     assert_eq!(all.len(), 40_320);
     for order in all {
         assert!(EIGHT.iter().all(|name| order.0.contains(name)));

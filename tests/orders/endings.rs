@@ -1,11 +1,11 @@
-//! The ways in which a call through all eight layers can end, and what follows from the order.
+//! The ways in which a call through all eight layers can end, and what the order decides.
 
 use super::*;
 
-/// Rarely: each moment at which anything happens costs time in earnest.
-pub(super) const EVERY: Duration = Duration::from_millis(500);
+/// Long, since each instant at which a timer fires costs real time.
+pub(super) const EVERY: Duration = ms(500);
 pub(super) const DROPPED_AT: u64 = 499;
-/// Longer than any limit lets a call run.
+/// Longer than any limit.
 pub(super) const FOR_EVER: u64 = 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub(super) const EIGHT: [Name; 8] = [
     Retry,
 ];
 
-/// The layers from the outside in.
+/// The layers, outermost first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Order(pub(super) [Name; 8]);
 
@@ -49,15 +49,14 @@ pub(super) enum Ending {
     Streams,
     StreamsForEver,
     StreamDroppedByItsConsumer,
-    WaitsInLine,
-    WaitsInLineForEver,
-    DroppedInLine,
+    Queued,
+    QueuedForEver,
+    DroppedInQueue,
 }
 
 use Ending::{
-    Completes, DroppedByTheCaller, DroppedInLine, EmitsForEver, Fails, FailsAtFirst, Panics,
-    PanicsAtFirst, StreamDroppedByItsConsumer, Streams, StreamsForEver, WaitsInLine,
-    WaitsInLineForEver,
+    Completes, DroppedByTheCaller, DroppedInQueue, EmitsForEver, Fails, FailsAtFirst, Panics,
+    PanicsAtFirst, Queued, QueuedForEver, StreamDroppedByItsConsumer, Streams, StreamsForEver,
 };
 
 pub(super) const ENDINGS: [Ending; 13] = [
@@ -71,19 +70,19 @@ pub(super) const ENDINGS: [Ending; 13] = [
     Streams,
     StreamsForEver,
     StreamDroppedByItsConsumer,
-    WaitsInLine,
-    WaitsInLineForEver,
-    DroppedInLine,
+    Queued,
+    QueuedForEver,
+    DroppedInQueue,
 ];
 
-/// What the caller of a call saw.
+/// What the caller of a call observed.
 #[derive(Debug, PartialEq)]
 pub(super) enum Seen {
-    /// So many pieces of the tool's answer.
+    /// The contents of the response.
     Response(Contents),
-    /// An error of this kind, with so many pieces, of which so many were delivered.
+    /// An error: its kind, how many contents it carries, and how many were delivered before.
     Error(ErrorKind, usize, u64),
-    /// Nothing: it dropped the call.
+    /// Nothing, since it dropped the call.
     Nothing,
 }
 
@@ -94,25 +93,25 @@ pub(super) enum Contents {
     Other(Vec<Content>),
 }
 
-/// What one call comes to.
+/// How one call ends.
 #[derive(Debug, PartialEq)]
 pub(super) struct End {
-    /// After so many milliseconds.
+    /// After how many milliseconds.
     pub(super) at: u128,
-    /// Free permits, calls in line for one, calls in line for a token, when the caller sees the end.
-    pub(super) back: (usize, usize, usize),
+    /// Available permits, queued calls, and calls that wait for a token, at the end.
+    pub(super) limits: (usize, usize, usize),
     pub(super) seen: Seen,
     pub(super) tokens: u32,
-    /// What the hook was told that the caller registered.
+    /// The outcomes that the hook of the caller received.
     pub(super) caller: Vec<Outcome>,
-    /// What the hooks were told that the tool registered, one for each attempt that came so far.
+    /// The outcomes that the hooks of the tool received, one for each attempt that reached it.
     pub(super) tool: Vec<Outcome>,
 }
 
 // === what is expected ===
 
 impl Order {
-    /// Whether `a` stands outside of `b`.
+    /// Whether `a` is outside of `b`.
     fn outside(&self, a: Name, b: Name) -> bool {
         let at = |name| self.0.iter().position(|layer| *layer == name);
         at(a) < at(b)
@@ -122,24 +121,24 @@ impl Order {
         let each = |layer| self.outside(Retry, layer);
         let one = |at, seen, outcome| End {
             at,
-            back: (1, 0, 0),
+            limits: (1, 0, 0),
             seen,
             tokens: 1,
             caller: vec![outcome],
             tool: vec![outcome],
         };
-        let error = |kind, pieces| Seen::Error(kind, pieces, 0);
-        // Two attempts, the first of which ended so.
+        let error = |kind, contents| Seen::Error(kind, contents, 0);
+        // Two attempts with their outcomes.
         let two = |at, seen, first: Outcome, second: Outcome| End {
             at,
-            back: (1, 0, 0),
+            limits: (1, 0, 0),
             seen,
             tokens: if each(Rate) { 2 } else { 1 },
-            // The caller's hook belongs to the attempt that the caller made.
+            // The hook of the caller belongs to the first attempt.
             caller: vec![if each(Cleanup) { first } else { second }],
             tool: vec![if each(Cleanup) { first } else { second }, second],
         };
-        let timed_out = |pieces| error(ErrorKind::Timeout, pieces);
+        let timed_out = |contents| error(ErrorKind::Timeout, contents);
         let done = || Seen::Response(Contents::Done);
         match ending {
             Completes => one(100, done(), Outcome::Completed),
@@ -153,7 +152,7 @@ impl Order {
             PanicsAtFirst if each(CatchPanic) || each(Spawn) => {
                 two(1_100, done(), Outcome::Panicked, Outcome::Completed)
             }
-            // It passes through the retry.
+            // The panic passes through the retry.
             PanicsAtFirst => one(1_000, error(ErrorKind::Panicked, 2), Outcome::Panicked),
             DroppedByTheCaller => one(u128::from(DROPPED_AT), Seen::Nothing, Outcome::Cancelled),
             Streams => one(
@@ -169,9 +168,9 @@ impl Order {
             StreamDroppedByItsConsumer => {
                 one(500, Seen::Response(Contents::Chunks(2)), Outcome::Cancelled)
             }
-            // The permit is free again at 499.
-            WaitsInLine => one(599, done(), Outcome::Completed),
-            WaitsInLineForEver if self.outside(Timeout, Concurrency) => {
+            // The permit is released at 499.
+            Queued => one(599, done(), Outcome::Completed),
+            QueuedForEver if self.outside(Timeout, Concurrency) => {
                 let twice = each(Timeout);
                 let end = match twice {
                     true => two(3_998, timed_out(0), Outcome::TimedOut, Outcome::TimedOut),
@@ -187,13 +186,13 @@ impl Order {
                     ..end
                 }
             }
-            // The limit begins with the permit: nothing but the caller ends the wait.
-            WaitsInLineForEver | DroppedInLine => End {
+            // The timeout starts with the permit, so that only the caller ends the wait.
+            QueuedForEver | DroppedInQueue => End {
                 tokens: u32::from(self.outside(Rate, Concurrency)),
                 tool: vec![],
                 ..one(
                     match ending {
-                        DroppedInLine => u128::from(DROPPED_AT),
+                        DroppedInQueue => u128::from(DROPPED_AT),
                         _ => u128::from(FOR_EVER),
                     },
                     Seen::Nothing,
@@ -205,28 +204,28 @@ impl Order {
 }
 
 impl Ending {
-    /// When the caller drops the call, or its answer's consumer the answer.
+    /// When the caller drops the call or its response.
     pub(super) const fn caller(self) -> Caller {
         match self {
-            DroppedByTheCaller | DroppedInLine => Caller::DropsAt(DROPPED_AT),
+            DroppedByTheCaller | DroppedInQueue => Caller::DropsAt(DROPPED_AT),
             StreamDroppedByItsConsumer => Caller::DropsStreamAfter(2),
-            WaitsInLineForEver => Caller::DropsAt(FOR_EVER),
+            QueuedForEver => Caller::DropsAt(FOR_EVER),
             _ => Caller::Waits,
         }
     }
 
-    /// Until when somebody else holds the one permit.
+    /// Until when another call holds the only permit.
     pub(super) const fn occupied(self) -> u64 {
         match self {
-            WaitsInLine => DROPPED_AT,
-            WaitsInLineForEver | DroppedInLine => FOR_EVER,
+            Queued => DROPPED_AT,
+            QueuedForEver | DroppedInQueue => FOR_EVER,
             _ => 0,
         }
     }
 
     pub(super) const fn args(self) -> &'static str {
         match self {
-            Completes | WaitsInLine | WaitsInLineForEver | DroppedInLine => "completes",
+            Completes | Queued | QueuedForEver | DroppedInQueue => "completes",
             EmitsForEver | DroppedByTheCaller => "emits for ever",
             Fails => "fails after 3",
             FailsAtFirst => "fails at first",

@@ -1,86 +1,62 @@
-//! Each pair and each triple of the nine layers as a static type, and one call that completes, one that panics.
+//! Each pair and each triple of the nine layers as a static type: one call completes, one panics.
 
 use super::*;
 
-struct Few {
-    layers: &'static [&'static str],
-    stack: fn(&Eight, Tool) -> Stack,
-}
-
-/// All selections of so many of the layers, in each order.
-macro_rules! selections {
-    ($all:ident; [$($chosen:ident)*]; ; $($left:ident)*) => {
-        $all.push(Few {
-            layers: &[$(stringify!($chosen)),*],
-            stack: |layers, tool| Stack::new(nested!(layers, tool; $($chosen)*)),
-        });
-    };
-    ($all:ident; [$($chosen:ident)*]; one $($more:ident)*; $($left:ident)+) => {
-        selections!(@ $all; [$($chosen)*]; one $($more)*; []; $($left)+);
-    };
-    (@ $all:ident; [$($chosen:ident)*]; one $($more:ident)*; [$($passed:ident)*];) => {};
-    (@ $all:ident; [$($chosen:ident)*]; one $($more:ident)*; [$($passed:ident)*]; $next:ident $($left:ident)*) => {
-        selections!($all; [$($chosen)* $next]; $($more)*; $($passed)* $($left)*);
-        selections!(@ $all; [$($chosen)*]; one $($more)*; [$($passed)* $next]; $($left)*);
-    };
-}
-
 #[expect(clippy::vec_init_then_push, reason = "a macro pushes them one by one")]
-fn pairs() -> Vec<Few> {
+fn pairs() -> Vec<Selection> {
     let mut all = Vec::new();
-    selections!(all; []; one one; timeout concurrency rate cleanup partial catch_panic spawn retry breaker);
+    selections!(
+        all; []; one one;
+        timeout concurrency rate cleanup partial catch_panic spawn retry breaker
+    );
     all
 }
 
 #[expect(clippy::vec_init_then_push, reason = "a macro pushes them one by one")]
-fn triples() -> Vec<Few> {
+fn triples() -> Vec<Selection> {
     let mut all = Vec::new();
-    selections!(all; []; one one one; timeout concurrency rate cleanup partial catch_panic spawn retry breaker);
+    selections!(
+        all; []; one one one;
+        timeout concurrency rate cleanup partial catch_panic spawn retry breaker
+    );
     all
 }
 
-async fn each_works(all: Vec<Few>) {
+async fn each_works(all: Vec<Selection>) {
     quiet();
-    for few in all {
-        let layers = Eight::new();
-        let told = Told::default();
-        let stack = (few.stack)(&layers, tool(&told, Duration::from_millis(200)));
-        let has = |name| few.layers.contains(&name);
+    for Selection {
+        layers: names,
+        stack,
+    } in all
+    {
+        let (layers, hooks) = (Nine::new(1, 64), Hooks::new());
+        let stack = stack(&layers, tool(&hooks, ms(200)));
+        let has = |name| names.contains(&name);
 
-        let completes = stack
-            .clone()
-            .oneshot(ToolCall::new("tool", json!("completes")));
+        let completes = ToolCall::new("tool", json!("completes"));
+        let completes = stack.clone().oneshot(completes);
         let started = Instant::now();
-        let contents = read(completes, Caller::Waits).await.expect("an answer");
-        assert_eq!(
-            (started.elapsed().as_millis(), contents),
-            (100, vec![Content::from("done")]),
-            "{:?}",
-            few.layers
-        );
+        let contents = read(completes, Caller::Waits).await.expect("a response");
+        assert_eq!(started.elapsed(), ms(100), "{names:?}");
+        assert_eq!(contents, [Content::from("done")], "{names:?}");
 
         let panics = stack.oneshot(ToolCall::new("tool", json!("panics")));
-        match tokio::spawn(read(panics, Caller::Waits)).await {
-            Ok(answer) => {
-                assert_eq!(answer.expect_err("a panic").kind(), ErrorKind::Panicked);
-                assert!(has("catch_panic") || has("spawn"), "{:?}", few.layers);
+        let catches = match tokio::spawn(read(panics, Caller::Waits)).await {
+            Ok(response) => {
+                assert_eq!(response.expect_err("a panic").kind(), ErrorKind::Panicked);
+                true
             }
             Err(panic) => {
                 assert!(panic.is_panic());
-                assert!(!has("catch_panic") && !has("spawn"), "{:?}", few.layers);
+                false
             }
-        }
-        layers.cleanup.drain(Duration::from_secs(1)).await;
-        sleep(Duration::from_millis(1)).await;
-        let told = told.lock().expect("no panic under it");
-        let outcomes: Vec<_> = told.iter().map(|hook| hook.1).collect();
-        assert_eq!(
-            outcomes,
-            [Outcome::Completed, Outcome::Panicked],
-            "{:?}",
-            few.layers
-        );
-        assert_eq!(layers.concurrency.available(), 1, "{:?}", few.layers);
+        };
+        assert_eq!(catches, has("catch_panic") || has("spawn"), "{names:?}");
+        layers.cleanup.drain(ms(1_000)).await;
+        sleep(ms(1)).await;
+        let expected = [Outcome::Completed, Outcome::Panicked];
+        assert_eq!(outcomes(&hooks.values(), "tool"), expected, "{names:?}");
+        assert_eq!(layers.concurrency.available(), 1, "{names:?}");
     }
 }
 

@@ -1,80 +1,57 @@
-//! All 120 orders of the five layers as static types, 30 calls at once through each.
+//! All 120 orders of the five layers as static types, with 30 calls at once through each.
 
 use super::*;
 
 const CALLS: usize = 30;
 const BURST: u32 = 60;
-const EVERY: Duration = Duration::from_millis(200);
-
-/// One order: its layers from the outside in, and how to stack them.
-struct Order {
-    layers: [&'static str; 5],
-    stack: fn(&Layers, Tool) -> Stack,
-}
-
-macro_rules! orders {
-    ($orders:ident; [$($chosen:ident)*];) => {
-        $orders.push(Order {
-            layers: [$(stringify!($chosen)),*],
-            stack: |layers, tool| Stack::new(nested!(layers, tool; $($chosen)*)),
-        });
-    };
-    ($orders:ident; [$($chosen:ident)*]; $($left:ident)+) => {
-        orders!(@ $orders; [$($chosen)*]; []; $($left)+);
-    };
-    (@ $orders:ident; [$($chosen:ident)*]; [$($passed:ident)*];) => {};
-    (@ $orders:ident; [$($chosen:ident)*]; [$($passed:ident)*]; $next:ident $($left:ident)*) => {
-        orders!($orders; [$($chosen)* $next]; $($passed)* $($left)*);
-        orders!(@ $orders; [$($chosen)*]; [$($passed)* $next]; $($left)*);
-    };
-}
+const EVERY: Duration = ms(200);
 
 #[expect(clippy::vec_init_then_push, reason = "a macro pushes them one by one")]
-fn orders() -> Vec<Order> {
+fn orders() -> Vec<Selection> {
     let mut orders = Vec::new();
-    orders!(orders; []; timeout concurrency rate cleanup partial);
+    selections!(orders; []; one one one one one; timeout concurrency rate cleanup partial);
     orders
 }
 
-impl Order {
-    /// Whether `a` stands outside of `b`.
+impl Selection {
+    /// Whether the layer `a` is outside of `b`.
     fn outside(&self, a: &str, b: &str) -> bool {
         let at = |name| self.layers.iter().position(|layer| *layer == name);
         at(a) < at(b)
     }
 }
 
-/// What one call came to: after how many milliseconds, and how.
+/// How one call ended, and after how many milliseconds.
 struct Ended {
     at: u128,
     result: Result<Result<Vec<Content>, ToolError>, JoinError>,
 }
 
 struct Run {
-    order: Order,
-    layers: Layers,
-    told: Told,
+    order: Selection,
+    layers: Nine,
+    hooks: Hooks,
     ended: Vec<Ended>,
 }
 
 /// 30 calls at once through one stack.
-async fn run(order: Order, limit: usize, ending: &str, caller: Caller) -> Run {
-    let layers = Layers::new(limit, BURST);
-    let told = Told::default();
-    let stack = (order.stack)(&layers, tool(&told, EVERY));
+async fn run(order: Selection, limit: usize, ending: &str, caller: Caller) -> Run {
+    let layers = Nine::new(limit, BURST);
+    let hooks = Hooks::new();
+    let stack = (order.stack)(&layers, tool(&hooks, EVERY));
     let started = Instant::now();
     let mut calls = JoinSet::new();
     for _ in 0..CALLS {
         let call = ToolCall::new("tool", json!(ending));
-        register(call.context(), &told, "caller");
-        let answer = stack.clone().oneshot(call);
+        register(call.context(), &hooks, "caller");
+        let response = stack.clone().oneshot(call);
         calls.spawn(async move {
-            let result = read(answer, caller).await;
+            let result = read(response, caller).await;
             (started.elapsed().as_millis(), result)
         });
     }
     if let Caller::DropsAt(at) = caller {
-        sleep_until(started + Duration::from_millis(at)).await;
+        sleep_until(started + ms(at)).await;
         calls.abort_all();
     }
     let mut ended = Vec::new();
@@ -93,47 +70,38 @@ async fn run(order: Order, limit: usize, ending: &str, caller: Caller) -> Run {
     Run {
         order,
         layers,
-        told,
+        hooks,
         ended,
     }
 }
 
 impl Run {
-    /// Everything is back, and each hook was told once how its call ended.
-    async fn settle(&self, started: usize, outcome: Outcome, tokens: u32) {
+    /// Asserts that everything is released, and that each hook received the outcome once.
+    async fn assert_ended(&self, started: usize, outcome: Outcome, tokens: u32) {
         let order = self.order.layers;
-        let Layers {
-            concurrency,
-            rate,
-            cleanup,
-            ..
-        } = &self.layers;
-        let report = cleanup.drain(Duration::from_secs(1)).await;
+        let (limit, rate) = (&self.layers.concurrency, &self.layers.rate);
+        let report = self.layers.cleanup.drain(ms(1_000)).await;
+        let lost = (report.failed, report.abandoned, report.orphaned);
+        assert_eq!(lost, (0, 0, 0), "{order:?}");
+        // `drain` does not wait for hooks of calls that did not reach the cleanup layer.
+        sleep(ms(1)).await;
+        let hooks = self.hooks.values();
         assert_eq!(
-            (report.failed, report.abandoned, report.orphaned),
-            (0, 0, 0),
+            outcomes(&hooks, "caller"),
+            vec![outcome; CALLS],
             "{order:?}"
         );
-        // Hooks of calls that never came to the cleanup layer run on tasks that nobody waits for.
-        sleep(Duration::from_millis(1)).await;
-        let told = self.told.lock().expect("no panic under it");
-        let of = |who| {
-            told.iter()
-                .filter(|hook| hook.0 == who)
-                .map(|hook| hook.1)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(of("caller"), vec![outcome; CALLS], "{order:?}");
-        assert_eq!(of("tool"), vec![outcome; started], "{order:?}");
         assert_eq!(
-            (concurrency.in_flight(), concurrency.queued(), rate.queued()),
-            (0, 0, 0),
+            outcomes(&hooks, "tool"),
+            vec![outcome; started],
             "{order:?}"
         );
+        let counts = (limit.in_flight(), limit.queued(), rate.queued());
+        assert_eq!(counts, (0, 0, 0), "{order:?}");
         assert_eq!(rate.remaining(), BURST - tokens, "{order:?}");
     }
 
-    fn each(&self, check: impl Fn(&Ended, [&'static str; 5])) {
+    fn each(&self, check: impl Fn(&Ended, &[&'static str])) {
         assert_eq!(self.ended.len(), CALLS);
         for ended in &self.ended {
             check(ended, self.order.layers);
@@ -141,25 +109,21 @@ impl Run {
     }
 }
 
-/// In setting *free*, where every call starts at once.
-async fn free(
+/// With a permit for each call, so that all start at once.
+async fn every_order(
     ending: &str,
     caller: Caller,
     outcome: Outcome,
-    check: impl Fn(&Ended, [&'static str; 5]),
+    check: impl Fn(&Ended, &[&'static str]),
 ) {
     let orders = orders();
     assert_eq!(orders.len(), 120);
     for order in orders {
         let run = run(order, CALLS, ending, caller).await;
-        assert_eq!(
-            run.layers.concurrency.available(),
-            CALLS,
-            "{:?}",
-            run.order.layers
-        );
+        let available = run.layers.concurrency.available();
+        assert_eq!(available, CALLS, "{:?}", run.order.layers);
         run.each(&check);
-        run.settle(CALLS, outcome, 30).await;
+        run.assert_ended(CALLS, outcome, 30).await;
     }
 }
 
@@ -171,8 +135,8 @@ fn error(ended: &Ended) -> &ToolError {
 }
 
 #[tokio::test(start_paused = true)]
-async fn completes() {
-    free(
+async fn call_completes() {
+    every_order(
         "completes",
         Caller::Waits,
         Outcome::Completed,
@@ -189,8 +153,8 @@ async fn completes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_out() {
-    free(
+async fn call_times_out() {
+    every_order(
         "emits for ever",
         Caller::Waits,
         Outcome::TimedOut,
@@ -214,8 +178,8 @@ async fn times_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fails() {
-    free(
+async fn call_fails() {
+    every_order(
         "fails after 3",
         Caller::Waits,
         Outcome::Failed,
@@ -233,8 +197,8 @@ async fn fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panics() {
-    free(
+async fn call_panics() {
+    every_order(
         "panics",
         Caller::Waits,
         Outcome::Panicked,
@@ -247,8 +211,8 @@ async fn panics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_dropped_by_the_caller() {
-    free(
+async fn call_is_dropped() {
+    every_order(
         "emits for ever",
         Caller::DropsAt(499),
         Outcome::Cancelled,
@@ -261,8 +225,8 @@ async fn is_dropped_by_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_and_completes() {
-    free(
+async fn stream_completes() {
+    every_order(
         "streams 5",
         Caller::Waits,
         Outcome::Completed,
@@ -275,8 +239,8 @@ async fn streams_and_completes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_and_is_cut() {
-    free(
+async fn stream_times_out() {
+    every_order(
         "streams for ever",
         Caller::Waits,
         Outcome::TimedOut,
@@ -299,8 +263,8 @@ async fn streams_and_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_and_is_dropped_by_its_consumer() {
-    free(
+async fn stream_is_dropped() {
+    every_order(
         "streams for ever",
         Caller::DropsStreamAfter(3),
         Outcome::Cancelled,
@@ -312,9 +276,9 @@ async fn streams_and_is_dropped_by_its_consumer() {
     .await;
 }
 
-/// Who starts, and when it ends, follows from where T, C and R stand.
+/// The positions of timeout, concurrency and rate decide which calls start and when they end.
 #[tokio::test(start_paused = true)]
-async fn tight_times_out_as_the_order_says() {
+async fn timeout_with_ten_permits_follows_the_order() {
     for order in orders() {
         let waits_count = order.outside("timeout", "concurrency");
         let token_first = order.outside("rate", "concurrency");
@@ -331,32 +295,28 @@ async fn tight_times_out_as_the_order_says() {
         ends.sort_unstable();
         let batch = |at, chunks| std::iter::repeat_n((at, chunks), 10);
         let (expected, started, tokens): (Vec<_>, _, _) = if waits_count {
-            let cut = batch(1_999, 0)
+            let ends = batch(1_999, 0)
                 .chain(batch(1_999, 0))
                 .chain(batch(1_999, 10));
-            (cut.collect(), 10, if token_first { 30 } else { 10 })
+            (ends.collect(), 10, if token_first { 30 } else { 10 })
         } else {
-            let cut = batch(1_999, 10)
+            let ends = batch(1_999, 10)
                 .chain(batch(3_998, 10))
                 .chain(batch(5_997, 10));
-            (cut.collect(), 30, 30)
+            (ends.collect(), 30, 30)
         };
         assert_eq!(ends, expected, "{:?}", run.order.layers);
-        assert_eq!(
-            run.layers.concurrency.available(),
-            10,
-            "{:?}",
-            run.order.layers
-        );
-        run.settle(started, Outcome::TimedOut, tokens).await;
+        let available = run.layers.concurrency.available();
+        assert_eq!(available, 10, "{:?}", run.order.layers);
+        run.assert_ended(started, Outcome::TimedOut, tokens).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn tight_is_dropped_as_the_order_says() {
+async fn drop_with_ten_permits_follows_the_order() {
     for order in orders() {
         let token_first = order.outside("rate", "concurrency");
-        let keeps = order.layers;
+        let layers = order.layers;
         let run = run(order, 10, "emits for ever", Caller::DropsAt(499)).await;
         run.each(|ended, order| {
             assert!(
@@ -364,16 +324,13 @@ async fn tight_is_dropped_as_the_order_says() {
                 "{order:?}"
             );
         });
-        run.settle(10, Outcome::Cancelled, if token_first { 30 } else { 10 })
+        run.assert_ended(10, Outcome::Cancelled, if token_first { 30 } else { 10 })
             .await;
-        let told = run.told.lock().unwrap().clone();
-        let mut kept: Vec<usize> = told
-            .iter()
-            .filter(|hook| hook.0 == "caller")
-            .map(|hook| hook.2)
-            .collect();
+        let hooks = run.hooks.values().into_iter();
+        let hooks = hooks.filter(|hook| hook.0 == "caller");
+        let mut kept: Vec<usize> = hooks.map(|hook| hook.2).collect();
         kept.sort_unstable();
         let expected: Vec<usize> = [0; 20].into_iter().chain([3; 10]).collect();
-        assert_eq!(kept, expected, "{keeps:?}");
+        assert_eq!(kept, expected, "{layers:?}");
     }
 }

@@ -1,16 +1,21 @@
-//! Every order of the layers compiles and works, each way a call can end.
+//! Every order of the layers compiles and works, whatever way a call ends.
 //!
-//! As static types, boxed at once so that the harness is compiled once: the 120 orders of the five layers, the pairs and the
-//! triples of all nine. Erased at run time: all 40,320 orders of the eight, and all 720 of the five and a circuit breaker.
+//! As static types, erased at the outside so that the harness is compiled once: the 120 orders of
+//! the five layers, the pairs and the triples of all nine. Erased at run time: all 40,320 orders of
+//! the eight, and all 720 of the five and a circuit breaker.
 
-#![expect(clippy::panic, reason = "a tool panics here, and a test fails")]
+#![expect(clippy::panic, reason = "tools of these tests panic")]
 
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, Once};
+mod eight;
+mod endings;
+mod few;
+mod five;
+mod six;
+
+use std::sync::Once;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use governor::Quota;
 use serde_json::json;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -19,11 +24,19 @@ use toolbooth::{
     ConcurrencyLimitLayer, Content, ErrorKind, Outcome, PartialResultLayer, RateLimitLayer,
     RetryPolicy, SpawnLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput, tool_fn,
 };
+use toolbooth_test::{BoxTool, Recorder, ms};
+use toolbooth_tests::hourly;
 use tower::retry::RetryLayer;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
 
-/// Stacks layers as static types.
+/// The layers of one stack, outermost first, and the function that stacks them as a static type.
+struct Selection {
+    layers: &'static [&'static str],
+    stack: fn(&Nine, Tool) -> BoxTool,
+}
+
+/// Stacks layers as a static type.
 macro_rules! nested {
     ($layers:ident, $tool:ident;) => { $tool };
     ($layers:ident, $tool:ident; $outer:ident $($inner:ident)*) => {
@@ -31,43 +44,38 @@ macro_rules! nested {
     };
 }
 
-mod eight;
-mod endings;
-mod few;
-mod five;
-mod six;
+/// Pushes each selection of layers, one for each `one`, in each of its orders.
+macro_rules! selections {
+    ($all:ident; [$($chosen:ident)*]; ; $($left:ident)*) => {
+        $all.push(Selection {
+            layers: &[$(stringify!($chosen)),*],
+            stack: |layers, tool| BoxTool::new(nested!(layers, tool; $($chosen)*)),
+        });
+    };
+    ($all:ident; [$($chosen:ident)*]; one $($more:ident)*; $($left:ident)+) => {
+        selections!(@ $all; [$($chosen)*]; one $($more)*; []; $($left)+);
+    };
+    (@ $all:ident; [$($chosen:ident)*]; one $($more:ident)*; [$($passed:ident)*];) => {};
+    (
+        @ $all:ident; [$($chosen:ident)*]; one $($more:ident)*;
+        [$($passed:ident)*]; $next:ident $($left:ident)*
+    ) => {
+        selections!($all; [$($chosen)* $next]; $($more)*; $($passed)* $($left)*);
+        selections!(@ $all; [$($chosen)*]; one $($more)*; [$($passed)* $next]; $($left)*);
+    };
+}
+use {nested, selections};
 
-const LIMIT: Duration = Duration::from_millis(1_999);
-const PANIC: &str = "as it was told";
+const LIMIT: Duration = ms(1_999);
+const PANIC: &str = "the tool panics";
 
-type Stack = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 type Tool = BoxCloneSyncService<ToolCall, ToolOutput, BoxError>;
 
-struct Layers {
-    timeout: TimeoutLayer,
-    concurrency: ConcurrencyLimitLayer,
-    rate: RateLimitLayer,
-    cleanup: CleanupLayer,
-    partial: PartialResultLayer,
-}
+/// Whose hook it is, the outcome of its call, and how many contents were kept.
+type Hooks = Recorder<(&'static str, Outcome, usize)>;
 
-impl Layers {
-    /// So many calls at once, so many tokens.
-    fn new(limit: usize, burst: u32) -> Self {
-        let burst = NonZeroU32::new(burst).expect("not 0");
-        let hour = Quota::per_hour(NonZeroU32::MIN).allow_burst(burst);
-        Self {
-            timeout: TimeoutLayer::new(LIMIT),
-            concurrency: ConcurrencyLimitLayer::new(limit),
-            rate: RateLimitLayer::new(hour),
-            cleanup: CleanupLayer::new(),
-            partial: PartialResultLayer::new(),
-        }
-    }
-}
-
-/// All eight, and a circuit breaker that opens when a call fails.
-struct Eight {
+/// All layers, and a circuit breaker that opens when a call fails.
+struct Nine {
     timeout: TimeoutLayer,
     concurrency: ConcurrencyLimitLayer,
     rate: RateLimitLayer,
@@ -79,11 +87,8 @@ struct Eight {
     breaker: CircuitBreakerLayer,
 }
 
-impl Eight {
-    /// One call at once, and tokens for more than are made.
-    fn new() -> Self {
-        let layers = Layers::new(1, 64);
-        // Two attempts, without a wait between them.
+impl Nine {
+    fn new(permits: usize, burst: u32) -> Self {
         let twice = RetryPolicy::new(2)
             .with_backoff(Duration::ZERO, Duration::ZERO)
             .without_budget();
@@ -91,11 +96,11 @@ impl Eight {
             .with_consecutive_failures(1)
             .expect("one is not none");
         Self {
-            timeout: layers.timeout,
-            concurrency: layers.concurrency,
-            rate: layers.rate,
-            cleanup: layers.cleanup,
-            partial: layers.partial,
+            timeout: TimeoutLayer::new(LIMIT),
+            concurrency: ConcurrencyLimitLayer::new(permits),
+            rate: RateLimitLayer::new(hourly(burst)),
+            cleanup: CleanupLayer::new(),
+            partial: PartialResultLayer::new(),
             catch_panic: CatchPanicLayer::new(),
             spawn: SpawnLayer::new(),
             retry: RetryLayer::new(twice),
@@ -104,7 +109,7 @@ impl Eight {
     }
 }
 
-/// Keeps panics that a tool was told to make out of the output.
+/// Keeps the messages of expected panics out of the output.
 fn quiet() {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
@@ -117,27 +122,28 @@ fn quiet() {
     });
 }
 
-/// What the hooks were told: by whom they were registered, how the call ended, how many contents it had.
-type Told = Arc<Mutex<Vec<(&'static str, Outcome, usize)>>>;
-
-fn register(context: &CallContext, told: &Told, who: &'static str) {
-    let told = Arc::clone(told);
+fn register(context: &CallContext, hooks: &Hooks, whose: &'static str) {
+    let hooks = hooks.clone();
     context.on_cleanup_with(move |end| async move {
         let contents = end.partial().map_or(0, |partial| partial.contents().len());
-        told.lock()
-            .expect("no panic under it")
-            .push((who, end.outcome(), contents));
+        hooks.record((whose, end.outcome(), contents));
     });
 }
 
-/// A tool that does what its arguments say, and produces a chunk every so often.
-fn tool(told: &Told, every: Duration) -> Tool {
-    let told = Arc::clone(told);
+/// The outcomes that the hooks of one owner received.
+fn outcomes(hooks: &[(&'static str, Outcome, usize)], whose: &str) -> Vec<Outcome> {
+    let hooks = hooks.iter().filter(|hook| hook.0 == whose);
+    hooks.map(|hook| hook.1).collect()
+}
+
+/// A tool that ends as its arguments say, with `every` between two chunks.
+fn tool(hooks: &Hooks, every: Duration) -> Tool {
+    let hooks = hooks.clone();
     Tool::new(service_fn(move |call: ToolCall| {
-        let told = Arc::clone(&told);
+        let hooks = hooks.clone();
         async move {
             let (context, ending) = call.into_parts();
-            register(&context, &told, "tool");
+            register(&context, &hooks, "tool");
             match ending.as_str() {
                 Some("fails at first") if context.attempt() == 1 => {
                     emit(&context, 3, every).await;
@@ -149,7 +155,7 @@ fn tool(told: &Told, every: Duration) -> Tool {
                     panic!("{PANIC}");
                 }
                 Some("completes" | "fails at first" | "panics at first") => {
-                    sleep(Duration::from_millis(100)).await;
+                    sleep(ms(100)).await;
                     Ok(ToolOutput::text("done"))
                 }
                 Some("emits for ever") => {
@@ -179,7 +185,7 @@ async fn emit(context: &CallContext, chunks: usize, every: Duration) {
     }
 }
 
-/// A chunk at once, and then every so often.
+/// Streams the first chunk at once and the others `every` apart.
 fn stream(chunks: usize, every: Duration) -> ToolOutput {
     ToolOutput::stream(futures_util::stream::unfold(0, move |chunk| async move {
         if chunk == chunks {
@@ -188,10 +194,8 @@ fn stream(chunks: usize, every: Duration) -> ToolOutput {
         if chunk > 0 {
             sleep(every).await;
         }
-        Some((
-            Ok::<_, ToolError>(Content::from(format!("chunk_{chunk}"))),
-            chunk + 1,
-        ))
+        let content = Content::from(format!("chunk_{chunk}"));
+        Some((Ok::<_, ToolError>(content), chunk + 1))
     }))
 }
 
@@ -209,11 +213,12 @@ enum Caller {
     DropsStreamAfter(usize),
 }
 
+/// Reads the response to its end, or up to the item after which the caller drops it.
 async fn read(
-    answer: impl Future<Output = Result<ToolOutput, ToolError>>,
+    response: impl Future<Output = Result<ToolOutput, ToolError>>,
     caller: Caller,
 ) -> Result<Vec<Content>, ToolError> {
-    let mut stream = answer.await?.into_stream();
+    let mut stream = response.await?.into_stream();
     let mut contents = Vec::new();
     while let Some(content) = stream.next().await {
         contents.push(content?);

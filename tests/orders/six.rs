@@ -1,23 +1,24 @@
-//! All 720 orders of the five layers and a circuit breaker, erased at run time, and every way a call can end.
+//! All 720 orders of the five layers and a circuit breaker, erased at run time, with every ending.
 //!
-//! A panic is caught outside of all six, where it is seen as an error. The breaker opens for what counts as a failure, and for
-//! nothing else, wherever it stands; and then it refuses the next call.
+//! A layer outside of all six turns a panic into an error. The breaker opens for failures and for
+//! nothing else, in any position, and then rejects the next call.
 
 use toolbooth::breaker::BreakerState;
+use toolbooth_test::orders;
 
-use super::eight::{Erased, end};
+use super::eight::end;
 use super::endings::{EVERY, End, Ending, Name, Order, Seen};
 use super::*;
 
 use Ending::{
-    Completes, DroppedByTheCaller, DroppedInLine, EmitsForEver, Fails, Panics,
-    StreamDroppedByItsConsumer, Streams, StreamsForEver, WaitsInLine, WaitsInLineForEver,
+    Completes, DroppedByTheCaller, DroppedInQueue, EmitsForEver, Fails, Panics, Queued,
+    QueuedForEver, StreamDroppedByItsConsumer, Streams, StreamsForEver,
 };
 use Name::{CatchPanic, Cleanup, Concurrency, Partial, Rate, Retry, Spawn, Timeout};
 
 const FIVE: [Name; 5] = [Timeout, Concurrency, Rate, Cleanup, Partial];
 
-/// Each of them, and whether the tool failed.
+/// Each ending, and whether it counts as a failure.
 const ENDINGS: [(Ending, bool); 11] = [
     (Completes, false),
     (EmitsForEver, true),
@@ -27,13 +28,13 @@ const ENDINGS: [(Ending, bool); 11] = [
     (Streams, false),
     (StreamsForEver, true),
     (StreamDroppedByItsConsumer, false),
-    (WaitsInLine, false),
-    // Its tool was never called.
-    (WaitsInLineForEver, false),
-    (DroppedInLine, false),
+    (Queued, false),
+    // The tool was not called.
+    (QueuedForEver, false),
+    (DroppedInQueue, false),
 ];
 
-/// The five from the outside in, and how many of them stand outside of the breaker.
+/// The five layers, outermost first, and how many of them are outside of the breaker.
 #[derive(Debug, Clone, Copy)]
 struct Six {
     five: [Name; 5],
@@ -41,28 +42,28 @@ struct Six {
 }
 
 impl Six {
-    fn stack(&self, layers: &Eight, told: &Told) -> Erased {
-        let tool = Erased::new(tool(told, EVERY).map_err(ToolError::from));
+    fn stack(&self, layers: &Nine, hooks: &Hooks) -> BoxTool {
+        let tool = BoxTool::new(tool(hooks, EVERY).map_err(ToolError::from));
         let (outside, inside) = self.five.split_at(self.outside);
         let around = |inner, name: &Name| layers.around(*name, inner);
         let inside = inside.iter().rev().fold(tool, around);
-        let breaker = Erased::new(layers.breaker.layer(inside));
+        let breaker = BoxTool::new(layers.breaker.layer(inside));
         let six = outside.iter().rev().fold(breaker, around);
         layers.around(CatchPanic, six)
     }
 
-    /// What follows from the order of the five, as with a retry that has nothing to repeat.
+    /// As in the same order of the five with an innermost retry that repeats nothing.
     fn expects(&self, ending: Ending) -> End {
         let [a, b, c, d, e] = self.five;
         Order([a, b, c, d, e, CatchPanic, Spawn, Retry]).expects(ending)
     }
 
-    /// While the breaker is open.
-    fn refused(&self) -> End {
+    /// How a call ends while the breaker is open.
+    fn rejected(&self) -> End {
         let (outside, _) = self.five.split_at(self.outside);
         End {
             at: 0,
-            back: (1, 0, 0),
+            limits: (1, 0, 0),
             seen: Seen::Error(ErrorKind::CircuitOpen, 0, 0),
             tokens: u32::from(outside.contains(&Rate)),
             caller: vec![Outcome::Rejected],
@@ -71,43 +72,30 @@ impl Six {
     }
 }
 
-fn orders() -> Vec<Six> {
-    let mut fives = Vec::new();
-    permute(&mut FIVE.clone(), 0, &mut fives);
+fn orders_with_a_breaker() -> Vec<Six> {
     let breaker_at = |five| (0..=FIVE.len()).map(move |outside| Six { five, outside });
-    fives.into_iter().flat_map(breaker_at).collect()
-}
-
-fn permute(names: &mut [Name; 5], from: usize, orders: &mut Vec<[Name; 5]>) {
-    if from == names.len() {
-        return orders.push(*names);
-    }
-    for next in from..names.len() {
-        names.swap(from, next);
-        permute(names, from + 1, orders);
-        names.swap(from, next);
-    }
+    orders(FIVE).into_iter().flat_map(breaker_at).collect()
 }
 
 async fn every_ending(order: Six) {
-    let (layers, told) = (Eight::new(), Told::default());
-    let stack = order.stack(&layers, &told);
+    let (layers, hooks) = (Nine::new(1, 64), Hooks::new());
+    let stack = order.stack(&layers, &hooks);
     for (ending, fails) in ENDINGS {
         let expected = order.expects(ending);
-        let hooks = expected.caller.len() + expected.tool.len();
-        let ended = end(&layers, stack.clone(), &told, ending, hooks).await;
+        let count = expected.caller.len() + expected.tool.len();
+        let ended = end(&layers, stack.clone(), &hooks, ending, count).await;
         assert_eq!(ended, expected, "{ending:?} in {order:?}");
         let state = layers.breaker.state();
         let is_open = matches!(state, BreakerState::Open);
         assert_eq!(is_open, fails, "{ending:?} in {order:?}: {state:?}");
 
         if is_open {
-            let refused = end(&layers, stack.clone(), &told, Completes, 1).await;
-            assert_eq!(refused, order.refused(), "after {ending:?} in {order:?}");
+            let rejected = end(&layers, stack.clone(), &hooks, Completes, 1).await;
+            assert_eq!(rejected, order.rejected(), "after {ending:?} in {order:?}");
         }
         layers.breaker.reset();
     }
-    let report = layers.cleanup.drain(Duration::from_secs(1)).await;
+    let report = layers.cleanup.drain(ms(1_000)).await;
     assert_eq!(
         (report.failed, report.abandoned, report.orphaned),
         (0, 0, 0)
@@ -117,7 +105,7 @@ async fn every_ending(order: Six) {
 #[tokio::test(start_paused = true)]
 async fn every_order_with_a_breaker() {
     quiet();
-    let orders = orders();
+    let orders = orders_with_a_breaker();
     assert_eq!(orders.len(), 720);
     for some in orders.chunks(72) {
         let mut running = JoinSet::new();

@@ -63,11 +63,11 @@ async fn a_wrong_argument_is_named_and_nothing_is_started() -> Result_ {
         (json!(null), "invalid arguments at `a`: missing"),
         (
             json!({ "a": "x\0", "b": 1 }),
-            "invalid arguments at `a`: it holds a NUL, which no argument of a program can",
+            "invalid arguments at `a`: an argument of a program cannot contain NUL",
         ),
         (
             json!({ "a": 1, "b": [] }),
-            "invalid arguments at `b`: an array, expected a text, a number or a boolean",
+            "invalid arguments at `b`: an array, expected a string, a number or a boolean",
         ),
         (
             json!([1]),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::sleep;
-use toolbooth::layer::Part;
+use toolbooth::middleware::Part;
 use toolbooth::{CancelReason, Canceller, ErrorKind, Outcome, TimeoutScope};
 use toolbooth_test::{ChainedTool, FastTool, call_all};
 
@@ -450,7 +450,7 @@ async fn the_depth_is_bounded() {
         );
         assert!(!error.is_retryable());
         assert_eq!(error.tool(), Some("again"));
-        let text = format!("nested too deep: at most {limit} calls may stand below the first");
+        let text = format!("nested too deep: at most {limit} levels below the outermost call");
         assert_eq!(error.to_string(), text);
     }
     assert_eq!(toolbooth::DEFAULT_MAX_DEPTH, 5);

@@ -1,4 +1,4 @@
-//! What the layers are put around: as little as there can be.
+//! The tools that the layers wrap. They do as little as possible.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -7,16 +7,17 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
-/// Answers at once.
+/// A tool whose response is ready at the first poll.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AtOnce;
+pub struct AtOnce;
 
-/// Answers when it is polled for the second time, and has itself woken for that.
+/// A tool whose response is ready at the second poll. The first poll wakes the task.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct YieldsOnce;
+pub struct YieldsOnce;
 
+/// The future of [`YieldsOnce`]. It stores whether it was polled.
 #[derive(Debug)]
-pub(crate) struct Yielding(bool);
+pub struct Yielding(bool);
 
 impl<R> Service<R> for AtOnce {
     type Response = ();

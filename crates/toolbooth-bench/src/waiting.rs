@@ -1,8 +1,7 @@
-//! Many who wait for one limit.
+//! Many calls that wait for one concurrency limit.
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use toolbooth::{ConcurrencyLimitLayer, Order, ToolCall};
@@ -13,8 +12,8 @@ use crate::tools::YieldsOnce;
 
 const LIMIT: usize = 100;
 
-/// So many at once, each on a task of its own, by priority through a limit of 100.
-pub(crate) async fn all_by_priority(count: u32) {
+/// Starts `count` calls at once, each on a task of its own, through a limit of 100 by priority.
+pub async fn all_by_priority(count: u32) {
     let limit = ConcurrencyLimitLayer::new(LIMIT)
         .with_queue_capacity(count as usize)
         .with_order(Order::priority());
@@ -26,8 +25,8 @@ pub(crate) async fn all_by_priority(count: u32) {
     tasks.join_all().await;
 }
 
-/// The same calls by tokio's semaphore, first come, first served.
-pub(crate) async fn all_by_semaphore(count: u32) {
+/// Starts the same calls through tokio's semaphore, which is FIFO.
+pub async fn all_by_semaphore(count: u32) {
     let semaphore = Arc::new(Semaphore::new(LIMIT));
     let mut tasks = JoinSet::new();
     for number in 0..count {
@@ -41,7 +40,8 @@ pub(crate) async fn all_by_semaphore(count: u32) {
     tasks.join_all().await;
 }
 
-/// One of ten priorities.
-pub(crate) fn with_priority(number: u32) -> ToolCall<Value> {
+/// Returns a call with one of ten priorities.
+#[must_use]
+pub fn with_priority(number: u32) -> ToolCall {
     call().with_priority(i32::try_from(number % 10).unwrap_or(0))
 }

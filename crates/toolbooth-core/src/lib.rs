@@ -11,8 +11,8 @@ mod seam;
 mod sync;
 
 pub use call::{
-    Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, Hooks,
-    MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, RunHooks, Tally,
+    Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, HookCounter,
+    Hooks, MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, RunHooks,
     ToolCall,
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};

@@ -1,43 +1,45 @@
 use std::fmt;
 
-/// How a call, or one attempt of it, ended. Each ends in exactly one way.
+/// The outcome of a call or of an attempt. Each has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It answered, and delivered its answer to the last byte.
+    /// The response was delivered to its last byte.
     Completed,
-    /// The tool failed, or reported a failure as its answer, or got arguments that it cannot take.
+    /// The tool failed, returned a response that reports a failure, or got invalid arguments.
     Failed,
-    /// A time limit struck.
+    /// A time limit expired.
     TimedOut,
-    /// Whoever waited for it is gone.
+    /// The call was cancelled, or its caller dropped it.
     Cancelled,
-    /// It was refused and did not run: by a rate, by a full waiting line, by a name nobody knows.
+    /// The call was rejected and did not run, such as by a rate limit, a full queue or an unknown
+    /// name.
     Rejected,
     /// The tool panicked.
     Panicked,
 }
 
-/// Why a call was cut short from outside.
+/// The reason of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// A time limit further out struck.
+    /// A time limit of an outer layer expired.
     Timeout,
-    /// The caller dropped the call, or its answer.
+    /// The caller dropped the call or its streaming response.
     CallerGone,
-    /// The call that made this one was cut short, or is over.
+    /// The parent call was cancelled or has ended.
     Parent,
-    /// No more calls are taken, or the runtime is going away: shutdown.
+    /// Shutdown: the service takes no more calls, or the runtime is shutting down.
     Shutdown,
-    /// The call's owner [cancelled](crate::Canceller) it.
+    /// The owner of the call [cancelled](crate::Canceller) it.
     Explicit,
 }
 
 // === impl Outcome ===
 
 impl Outcome {
-    /// A stable name: `completed`, `failed`, `timed_out`, `cancelled`, `rejected`, `panicked`.
+    /// Returns the stable name: `completed`, `failed`, `timed_out`, `cancelled`, `rejected` or
+    /// `panicked`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -60,7 +62,7 @@ impl fmt::Display for Outcome {
 // === impl CancelReason ===
 
 impl CancelReason {
-    /// A stable name: `timeout`, `caller_gone`, `parent`, `shutdown`, `explicit`.
+    /// Returns the stable name: `timeout`, `caller_gone`, `parent`, `shutdown` or `explicit`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +74,7 @@ impl CancelReason {
         }
     }
 
-    /// The outcome of a call that was cut short for this reason.
+    /// Returns the outcome of a call that was cancelled for this reason.
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match self {

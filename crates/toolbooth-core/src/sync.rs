@@ -1,4 +1,4 @@
-//! Locks whose holders cannot leave a half-made state: a panic under one poisons nothing.
+//! Mutexes without poisoning: no critical section leaves an inconsistent state on panic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -72,13 +72,13 @@ fn cases() -> Vec<Case> {
     case(error, texts, "rate_limited", Rejected, true);
 
     let error = ToolError::overloaded(OverloadReason::Closed);
-    let texts = &["overloaded: the limit is 0, so that no call may run"];
+    let texts = &["overloaded: the limit is 0, no call can run"];
     case(error, texts, "overloaded", Rejected, true);
     let error = ToolError::overloaded(OverloadReason::queue_full(9));
-    let texts = &["overloaded: the limit is reached, and 9 calls are waiting"];
+    let texts = &["overloaded: the limit is reached, and 9 calls are queued"];
     case(error, texts, "overloaded", Rejected, true);
     let error = ToolError::overloaded(OverloadReason::waited_too_long(ms(7)));
-    let texts = &["overloaded: no place was free within 7ms"];
+    let texts = &["overloaded: still queued after the maximum wait of 7ms"];
     case(error, texts, "overloaded", Rejected, true);
     let error = ToolError::overloaded(OverloadReason::Foreign);
     let texts = &["overloaded: the service shed the call"];
@@ -97,7 +97,7 @@ fn cases() -> Vec<Case> {
     case(error, texts, "unknown_tool", Rejected, false);
 
     let error = ToolError::too_deep(5);
-    let texts = &["nested too deep: at most 5 calls may stand below the first"];
+    let texts = &["nested too deep: at most 5 levels below the outermost call"];
     case(error, texts, "too_deep", Rejected, false);
 
     let error = ToolError::failed(unreadable());

@@ -50,7 +50,7 @@ pub struct CleanupEnd {
 }
 
 /// Who counts what becomes of hooks.
-pub trait Tally: Send + 'static {
+pub trait HookCounter: Send + 'static {
     /// A hook ran to its end.
     fn ran(&self);
     /// A hook panicked, or was stopped at its limit.
@@ -75,7 +75,7 @@ pub struct Hooks {
 }
 
 /// Hooks on their way to being run: what is dropped unrun counts as abandoned.
-struct Batch<T: Tally> {
+struct Batch<T: HookCounter> {
     list: Vec<Hook>,
     running: bool,
     call: Called,
@@ -154,7 +154,7 @@ impl Hooks {
     ///
     /// When `stop` comes, or the future is dropped, the hooks that have not run to their end are abandoned, and `tally` is told so.
     /// The future is done when the tasks have stopped, too: one that blocks its thread is waited for.
-    pub fn run<T: Tally>(
+    pub fn run<T: HookCounter>(
         mut self,
         end: CleanupEnd,
         limit: Duration,
@@ -267,7 +267,7 @@ impl Drop for Hooks {
 
 // === impl Batch ===
 
-impl<T: Tally> Batch<T> {
+impl<T: HookCounter> Batch<T> {
     async fn run(mut self, end: &CleanupEnd, limit: Duration) {
         while let Some(hook) = self.list.pop() {
             self.running = true;
@@ -292,7 +292,7 @@ impl<T: Tally> Batch<T> {
     }
 }
 
-impl<T: Tally> Drop for Batch<T> {
+impl<T: HookCounter> Drop for Batch<T> {
     fn drop(&mut self) {
         let hooks = self.list.len() + usize::from(self.running);
         if hooks > 0 {
@@ -303,7 +303,7 @@ impl<T: Tally> Drop for Batch<T> {
     }
 }
 
-impl Tally for Untracked {
+impl HookCounter for Untracked {
     fn ran(&self) {}
     fn failed(&self) {}
     fn abandoned(&self, _: usize) {}

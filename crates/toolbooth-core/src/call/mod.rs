@@ -21,7 +21,7 @@ pub use canceller::Canceller;
 pub use child::DEFAULT_MAX_DEPTH;
 pub(crate) use child::address;
 pub use cleanup::{CleanupEnd, MAX_HOOKS, Registered};
-pub use cleanup::{DEFAULT_HOOK_LIMIT, Hooks, RunHooks, Tally};
+pub use cleanup::{DEFAULT_HOOK_LIMIT, HookCounter, Hooks, RunHooks};
 pub use clock::Moment;
 pub use context::{CallContext, Reading};
 pub use name::Name;

@@ -4,8 +4,9 @@ use std::time::Duration;
 use super::{BoxError, Origin, OverloadReason, Source, TimeoutScope, ToolError};
 
 impl ToolError {
-    /// Turns the error of an inner service into ours: one of ours passes unboxed, any other goes
-    /// the way of [`From<BoxError>`](#impl-From<Box<dyn+Error+%2B+Send+%2B+Sync>>-for-ToolError).
+    /// Converts the error of an inner service. A `ToolError` is returned as it is, without boxing;
+    /// any other error is converted by
+    /// [`From<BoxError>`](#impl-From<Box<dyn+Error+%2B+Send+%2B+Sync>>-for-ToolError).
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "the one `expect` cannot fail")]
     pub fn from_error<E: Into<BoxError> + 'static>(error: E) -> Self {
@@ -19,8 +20,8 @@ impl ToolError {
 }
 
 impl From<BoxError> for ToolError {
-    /// Finds a `ToolError` in the box; tower's `Elapsed` is a timeout and its `Overloaded` an
-    /// overload; anything else, a tool's own timeout among it, is a failure of the tool.
+    /// Downcasts to a `ToolError`. tower's `Elapsed` becomes a timeout, its `Overloaded` an
+    /// overload. Any other error, such as a tool's own timeout, becomes a failure of the tool.
     fn from(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(ours) => return *ours,

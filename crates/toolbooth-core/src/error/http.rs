@@ -1,22 +1,22 @@
-//! What an error is in HTTP: one page for the whole contract, from which an adapter makes its answers.
+//! The mapping of errors to HTTP, from which adapters make responses.
 
 use http::StatusCode;
 
 use super::ToolError;
 
-/// The client closed its request: nginx's code, which no RFC has. Nobody is left to read it; it is
-/// for logs and metrics, where a client that went away must not count as a fault of the server.
+/// nginx's code for a client that closed its request; no RFC defines it. The client cannot receive
+/// it. In logs and metrics it separates disconnected clients from faults of the server.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 // === impl ToolError ===
 
 impl ToolError {
-    /// The status of an HTTP answer that says this error.
+    /// Returns the status of an HTTP response for this error.
     ///
     /// | error | status | source |
     /// |---|---|---|
     /// | `Timeout` | 504 Gateway Timeout | [RFC 9110, 15.6.5] |
-    /// | `Cancelled` | 499 | nginx's; nobody reads it |
+    /// | `Cancelled` | 499 | nginx, for logs only |
     /// | `RateLimited` | 429 Too Many Requests | [RFC 6585, 4] |
     /// | `Overloaded`, `CircuitOpen` | 503 Service Unavailable | [RFC 9110, 15.6.4] |
     /// | `Panicked`, `Tool` | 500 Internal Server Error | [RFC 9110, 15.6.1] |
@@ -38,20 +38,20 @@ impl ToolError {
     /// use http::{Response, StatusCode, header::RETRY_AFTER};
     /// use toolbooth_core::ToolError;
     ///
-    /// fn answer(error: &ToolError) -> Response<String> {
-    ///     let mut answer = Response::new(error.to_string());
-    ///     *answer.status_mut() = error.status();
+    /// fn to_response(error: &ToolError) -> Response<String> {
+    ///     let mut response = Response::new(error.to_string());
+    ///     *response.status_mut() = error.status();
     ///     if let Some(seconds) = error.retry_after_seconds() {
-    ///         answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+    ///         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     ///     }
-    ///     answer
+    ///     response
     /// }
     ///
-    /// let refused = answer(&ToolError::rate_limited(Duration::from_millis(1_200)));
-    /// assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-    /// assert_eq!(refused.headers()[RETRY_AFTER], "2");
+    /// let limited = to_response(&ToolError::rate_limited(Duration::from_millis(1_200)));
+    /// assert_eq!(limited.status(), StatusCode::TOO_MANY_REQUESTS);
+    /// assert_eq!(limited.headers()[RETRY_AFTER], "2");
     ///
-    /// let unknown = answer(&ToolError::unknown_tool("serach"));
+    /// let unknown = to_response(&ToolError::unknown_tool("serach"));
     /// assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     /// assert!(!unknown.headers().contains_key(RETRY_AFTER));
     /// ```
@@ -71,9 +71,12 @@ impl ToolError {
         }
     }
 
-    /// [`retry_after`](Self::retry_after) as the header `Retry-After` says it ([RFC 9110, 10.2.3]): in whole
-    /// seconds, rounded up, so that who obeys it does not come too early; at least 1, since 0 would invite
-    /// a client that was just refused to ask again without a pause. `None` where the time is not known.
+    /// Returns [`retry_after`](Self::retry_after) as a value of the header `Retry-After`
+    /// ([RFC 9110, 10.2.3]).
+    ///
+    /// The value is in whole seconds, rounded up, so that a client does not retry too early. It is
+    /// at least 1, since 0 would allow a rejected client to retry without a pause. `None` if the
+    /// time is not known.
     ///
     /// [RFC 9110, 10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
     ///
@@ -82,16 +85,16 @@ impl ToolError {
     ///
     /// use toolbooth_core::{OverloadReason, ToolError};
     ///
-    /// let refused = ToolError::rate_limited(Duration::from_millis(40));
-    /// assert_eq!(refused.retry_after_seconds(), Some(1));
+    /// let limited = ToolError::rate_limited(Duration::from_millis(40));
+    /// assert_eq!(limited.retry_after_seconds(), Some(1));
     /// let full = ToolError::overloaded(OverloadReason::queue_full(1_024));
     /// assert_eq!(full.retry_after_seconds(), None);
     /// ```
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let wait = self.retry_after()?;
-        let begun = u64::from(wait.subsec_nanos() > 0);
-        Some(wait.as_secs().saturating_add(begun).max(1))
+        let rounded_up = u64::from(wait.subsec_nanos() > 0);
+        Some(wait.as_secs().saturating_add(rounded_up).max(1))
     }
 }
 
@@ -101,7 +104,7 @@ mod tests {
 
     use crate::{BoxError, CancelReason, ErrorKind, OverloadReason, TimeoutScope, ToolError};
 
-    /// What each kind is in HTTP. A new kind does not compile until it is here.
+    /// The status of each kind. A new kind does not compile until it is added here.
     fn status_of(kind: ErrorKind) -> u16 {
         match kind {
             ErrorKind::Timeout => 504,
@@ -115,7 +118,7 @@ mod tests {
         }
     }
 
-    fn each() -> Vec<ToolError> {
+    fn one_of_each() -> Vec<ToolError> {
         let second = Duration::from_secs(1);
         vec![
             ToolError::timeout(TimeoutScope::Total, second, second),
@@ -129,7 +132,7 @@ mod tests {
             ToolError::circuit_open(second),
             ToolError::circuit_open(None),
             ToolError::panicked("oh"),
-            ToolError::invalid_arguments("filter.tags[2]", "not a text"),
+            ToolError::invalid_arguments("filter.tags[2]", "not a string"),
             ToolError::unknown_tool("serach"),
             ToolError::too_deep(5),
             ToolError::failed("half way"),
@@ -138,17 +141,17 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_status() {
+    fn each_kind_maps_to_its_status() {
         let mut kinds = std::collections::HashSet::new();
-        for error in each() {
+        for error in one_of_each() {
             assert_eq!(error.status(), status_of(error.kind()), "{error}");
             kinds.insert(error.kind());
         }
-        assert_eq!(kinds.len(), 10, "one kind is not among them");
+        assert_eq!(kinds.len(), 10, "one kind is missing");
     }
 
     #[test]
-    fn errors_of_towers_have_the_status_of_ours() {
+    fn errors_of_tower_have_the_same_status() {
         let of = |error: BoxError| ToolError::from(error).status();
         assert_eq!(of(tower::timeout::error::Elapsed::new().into()), 504);
         assert_eq!(of(tower::load_shed::error::Overloaded::new().into()), 503);
@@ -156,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn wait_is_rounded_up_to_seconds() {
+    fn retry_after_is_rounded_up_to_seconds() {
         let seconds = |wait| ToolError::rate_limited(wait).retry_after_seconds();
-        for (wait, told) in [
+        for (wait, expected) in [
             (Duration::ZERO, 1),
             (Duration::from_nanos(1), 1),
             (Duration::from_millis(999), 1),
@@ -167,13 +170,13 @@ mod tests {
             (Duration::from_millis(59_001), 60),
             (Duration::MAX, u64::MAX),
         ] {
-            assert_eq!(seconds(wait), Some(told), "{wait:?}");
+            assert_eq!(seconds(wait), Some(expected), "{wait:?}");
         }
     }
 
     #[test]
-    fn only_a_wait_that_is_known_is_told() {
-        for error in each() {
+    fn unknown_retry_after_is_none() {
+        for error in one_of_each() {
             let known = match &error {
                 ToolError::RateLimited { .. } => true,
                 ToolError::CircuitOpen { retry_after, .. } => retry_after.is_some(),

@@ -1,96 +1,98 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The kind of a [`ToolError`](crate::ToolError): stable, few values, fit for a metric's label.
+/// The kind of a [`ToolError`](crate::ToolError): stable and of low cardinality, for metric labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A time limit struck.
+    /// A time limit expired.
     Timeout,
-    /// Cut short from outside.
+    /// The call was cancelled.
     Cancelled,
-    /// Refused by a rate limit.
+    /// Rejected by a rate limit.
     RateLimited,
-    /// Refused by a full limit or waiting line.
+    /// Rejected by a full concurrency limit or queue.
     Overloaded,
-    /// Refused by a circuit breaker that is open.
+    /// Rejected by an open circuit breaker.
     CircuitOpen,
     /// The tool panicked.
     Panicked,
-    /// The arguments do not fit.
+    /// The arguments are invalid.
     InvalidArguments,
-    /// No tool of that name.
+    /// There is no tool of that name.
     UnknownTool,
-    /// Nested too deep.
+    /// The call is nested too deep.
     TooDeep,
     /// The tool failed.
     Tool,
 }
 
-/// Which time limit struck.
+/// The time limit that expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutScope {
-    /// The limit of a timeout layer on the whole call, waits and streamed answer included.
+    /// The limit of a timeout layer on the call, including waits and a streaming response.
     Total,
-    /// The deadline that the caller gave.
+    /// The deadline set by the caller.
     Deadline,
-    /// The limit of a timeout layer on the time without a sign of life.
+    /// The limit of a timeout layer on the time without activity.
     Idle,
-    /// The limit of a timeout layer on the time until the first item of the result.
+    /// The limit of a timeout layer on the time until the first item of the response.
     FirstItem,
-    /// A layer that is not toolbooth's, such as tower's `Timeout`; it does not tell its length,
-    /// so the limit reads as the time that passed.
+    /// The limit of another crate's layer, such as tower's `Timeout`. Its length is not known; the
+    /// elapsed time stands for it.
     Foreign,
 }
 
-/// What refused a call as overloaded.
+/// Why a call was rejected as overloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OverloadReason {
-    /// The limit is 0: closed to every call.
+    /// The limit is 0, so every call is rejected.
     Closed,
-    /// The waiting line is full.
+    /// The queue is full.
     #[non_exhaustive]
     QueueFull {
-        /// How many may wait.
+        /// The maximum number of waiters.
         capacity: usize,
     },
-    /// The call waited in line as long as a call may.
+    /// The call waited in the queue for the maximum time.
     #[non_exhaustive]
     WaitedTooLong {
-        /// How long a call may wait.
+        /// The maximum time in the queue.
         max_wait: Duration,
     },
-    /// The call could not start in time, by the estimate of how long a call takes.
+    /// The call could not start before its deadline or within the maximum wait.
+    ///
+    /// This is an estimate from the duration of calls.
     #[non_exhaustive]
     TooLate {
-        /// How long it would have waited at least.
+        /// The estimated minimum wait.
         wait: Duration,
     },
-    /// The call takes more than the limit can ever give: trying again does not help.
+    /// The call costs more than the limit can ever grant. A retry does not help.
     #[non_exhaustive]
     TooHeavy {
-        /// What the call takes.
+        /// The cost of the call.
         cost: u64,
-        /// The most that there is.
+        /// The maximum that the limit can grant.
         limit: u64,
     },
-    /// The call's key is new, and as many keys as may be are in use.
+    /// The key of the call is new, and the maximum number of keys is in use.
     #[non_exhaustive]
     TooManyKeys {
-        /// How many may be.
+        /// The maximum number of keys.
         keys: usize,
     },
-    /// A layer that is not toolbooth's, such as tower's `LoadShed`.
+    /// Rejected by another crate's layer, such as tower's `LoadShed`.
     Foreign,
 }
 
 // === impl ErrorKind ===
 
 impl ErrorKind {
-    /// The stable name: `timeout`, `cancelled`, `rate_limited`, `overloaded`, `circuit_open`, `panicked`,
-    /// `invalid_arguments`, `unknown_tool`, `too_deep`, `tool_error`.
+    /// Returns the stable name: `timeout`, `cancelled`, `rate_limited`, `overloaded`,
+    /// `circuit_open`, `panicked`, `invalid_arguments`, `unknown_tool`, `too_deep` or `tool_error`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -117,7 +119,7 @@ impl fmt::Display for ErrorKind {
 // === impl TimeoutScope ===
 
 impl TimeoutScope {
-    /// The stable name: `total`, `deadline`, `idle`, `first_item`, `foreign`.
+    /// Returns the stable name: `total`, `deadline`, `idle`, `first_item` or `foreign`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -139,37 +141,37 @@ impl fmt::Display for TimeoutScope {
 // === impl OverloadReason ===
 
 impl OverloadReason {
-    /// A waiting line that holds `capacity` calls already.
+    /// Makes the reason of a queue that already has `capacity` waiters.
     #[must_use]
     pub const fn queue_full(capacity: usize) -> Self {
         Self::QueueFull { capacity }
     }
 
-    /// A wait that came to its end.
+    /// Makes the reason of a call that was queued for `max_wait`.
     #[must_use]
     pub const fn waited_too_long(max_wait: Duration) -> Self {
         Self::WaitedTooLong { max_wait }
     }
 
-    /// A wait that would be too long.
+    /// Makes the reason of a call that would wait for at least `wait`.
     #[must_use]
     pub const fn too_late(wait: Duration) -> Self {
         Self::TooLate { wait }
     }
 
-    /// A call that takes more than there ever is.
+    /// Makes the reason of a call that costs more than the limit can ever grant.
     #[must_use]
     pub const fn too_heavy(cost: u64, limit: u64) -> Self {
         Self::TooHeavy { cost, limit }
     }
 
-    /// One key too many.
+    /// Makes the reason of a new key while `keys` keys, the maximum, are in use.
     #[must_use]
     pub const fn too_many_keys(keys: usize) -> Self {
         Self::TooManyKeys { keys }
     }
 
-    /// Whether the same call may be let in later.
+    /// Returns whether the same call may be admitted later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         !matches!(self, Self::TooHeavy { .. })
@@ -179,28 +181,27 @@ impl OverloadReason {
 impl fmt::Display for OverloadReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("the limit is 0, so that no call may run"),
+            Self::Closed => f.write_str("the limit is 0, no call can run"),
             Self::QueueFull { capacity: 0 } => {
-                f.write_str("the limit is reached, and no call may wait")
+                f.write_str("the limit is reached, and no call can be queued")
             }
             Self::QueueFull { capacity } => {
-                write!(f, "the limit is reached, and {capacity} calls are waiting")
+                write!(f, "the limit is reached, and {capacity} calls are queued")
             }
-            Self::WaitedTooLong { max_wait } => write!(f, "no place was free within {max_wait:?}"),
+            Self::WaitedTooLong { max_wait } => {
+                write!(f, "still queued after the maximum wait of {max_wait:?}")
+            }
             Self::TooLate { wait } => {
-                write!(f, "the call could not start for at least {wait:?}")
+                write!(
+                    f,
+                    "the call cannot start in time: it would wait for at least {wait:?}"
+                )
             }
             Self::TooHeavy { cost, limit } => {
-                write!(
-                    f,
-                    "the call takes {cost}, and the limit gives {limit} at most"
-                )
+                write!(f, "the call costs {cost}, more than the limit of {limit}")
             }
             Self::TooManyKeys { keys } => {
-                write!(
-                    f,
-                    "all {keys} keys that may be are in use, and this one is new"
-                )
+                write!(f, "the key is new, and all {keys} keys are in use")
             }
             Self::Foreign => f.write_str("the service shed the call"),
         }

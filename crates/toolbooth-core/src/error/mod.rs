@@ -1,5 +1,5 @@
-//! The one error of all layers, and what it answers: what happened, whether and when to try again,
-//! whose call it was, and what the call had produced by then.
+//! The error type of all layers. It has the failure, whether and when to retry, the call, and the
+//! partial result of the call.
 
 mod convert;
 #[cfg(feature = "http")]
@@ -22,12 +22,12 @@ use crate::outcome::{CancelReason, Outcome};
 /// Any error, boxed: what tower's own layers return.
 pub type BoxError = tower::BoxError;
 
-/// Why a tool call did not complete. Every layer returns this one type, so that reordering layers
-/// changes no signature.
+/// The error of a tool call. Every layer returns this type, so reordering layers changes no
+/// signature.
 ///
-/// It is cheap to clone and small (sources and partial results are shared), and is found again by
-/// downcast wherever it was boxed. Match on the variants for their details, on [`kind`](Self::kind)
-/// for a stable, low-cardinality name.
+/// It is small and cheap to clone: sources and partial results are shared. If it was boxed, it can
+/// be downcast again. Match on the variants for details, and on [`kind`](Self::kind) for a stable
+/// name of low cardinality.
 ///
 /// ```
 /// use toolbooth_core::{BoxError, ErrorKind, ToolError};
@@ -41,104 +41,105 @@ pub type BoxError = tower::BoxError;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolError {
-    /// A time limit struck.
+    /// A time limit expired.
     #[error("timed out after {:?} ({scope} limit of {limit:?})", millis(*.elapsed))]
     #[non_exhaustive]
     Timeout {
-        /// Which limit it was.
+        /// The kind of the limit.
         scope: TimeoutScope,
-        /// The length of that limit: for a deadline, how much time it left when the call started.
+        /// The length of the limit. For a deadline, the time that was left when the call started.
         limit: Duration,
-        /// How long the call had run, from the outermost layer on.
+        /// The time since the call entered its outermost layer.
         elapsed: Duration,
-        /// What the tool failed with in the time that it had to finish by itself.
+        /// The error that the tool returned within the grace after the limit expired.
         source: Option<Source>,
-        /// Whose call it was, and what it had produced.
+        /// The call and its partial result.
         origin: Origin,
     },
-    /// The call was cut short from outside.
+    /// The call was cancelled.
     #[error("cancelled: {reason}")]
     #[non_exhaustive]
     Cancelled {
-        /// By what.
+        /// The reason.
         reason: CancelReason,
-        /// Whose call it was, and what it had produced.
+        /// The call and its partial result.
         origin: Origin,
     },
-    /// A rate limit refused the call; it did not run, and took no token.
+    /// A rate limit rejected the call. It did not run, and took no token.
     #[error("rate limited, a token is free in {:?}", millis_up(*.retry_after))]
     #[non_exhaustive]
     RateLimited {
-        /// After how long a token would be free for this call.
+        /// The time until tokens are available for this call.
         retry_after: Duration,
-        /// Whose call it was.
+        /// The call.
         origin: Origin,
     },
-    /// A concurrency limit or a waiting line refused the call; it did not run.
+    /// A concurrency limit or a queue rejected the call. It did not run.
     #[error("overloaded: {reason}")]
     #[non_exhaustive]
     Overloaded {
-        /// What was full.
+        /// Why it was rejected.
         reason: OverloadReason,
-        /// Whose call it was.
+        /// The call.
         origin: Origin,
     },
-    /// A circuit breaker refused the call, since its tool has failed too often; it did not run.
-    #[error("the circuit is open, {}", next_probe(*.retry_after))]
+    /// An open circuit breaker rejected the call, since the tool failed too often. It did not run.
+    #[error("the circuit is open, {}", retry_text(*.retry_after))]
     #[non_exhaustive]
     CircuitOpen {
-        /// After how long a call is let through again; `None` where that depends on a probe that is under way, or on whoever opened the circuit.
+        /// The time until the breaker admits a call again. `None` if it depends on a running probe,
+        /// or if the circuit was opened by hand.
         retry_after: Option<Duration>,
-        /// Whose call it was.
+        /// The call.
         origin: Origin,
     },
-    /// The tool panicked where its panic could not reach the caller.
+    /// The tool panicked, and a layer or a task caught the panic.
     #[error("the tool panicked: {message}")]
     #[non_exhaustive]
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: Arc<str>,
-        /// Whose call it was, and what it had produced.
+        /// The call and its partial result.
         origin: Origin,
     },
-    /// The arguments do not fit the tool; it did not run.
+    /// The arguments are invalid for the tool. It did not run.
     #[error("invalid arguments at `{path}`: {message}")]
     #[non_exhaustive]
     InvalidArguments {
-        /// Where in the arguments: `filter.tags[2]`, or `.` for the whole.
+        /// The path within the arguments, such as `filter.tags[2]`, or `.` for all of them.
         path: Arc<str>,
         /// What is wrong there.
         message: Arc<str>,
-        /// Whose call it was.
+        /// The call.
         origin: Origin,
     },
-    /// Nobody knows a tool of this name; nothing ran.
+    /// There is no tool of this name. Nothing ran.
     #[error("there is no tool named `{name}`")]
     #[non_exhaustive]
     UnknownTool {
-        /// The name that was asked for.
+        /// The unknown name.
         name: Name,
-        /// Whose call it was.
+        /// The call.
         origin: Origin,
     },
-    /// The call would stand below too many others that made one another; nothing ran.
-    #[error("nested too deep: at most {limit} calls may stand below the first")]
+    /// The call is nested too deep in calls that made one another. Nothing ran.
+    #[error("nested too deep: at most {limit} levels below the outermost call")]
     #[non_exhaustive]
     TooDeep {
-        /// How many may.
+        /// The maximum number of levels below the outermost call.
         limit: u32,
-        /// Whose call it was.
+        /// The call.
         origin: Origin,
     },
-    /// The tool itself failed: its own error is the source.
+    /// The tool failed. Its error is the source.
     #[error("the tool failed")]
     #[non_exhaustive]
     Tool {
-        /// What the tool returned.
+        /// The error that the tool returned.
         source: Source,
-        /// Whether the tool said that another try may help.
+        /// Whether the tool marked its error as retryable.
         retryable: bool,
-        /// Whose call it was, and what it had produced.
+        /// The call and its partial result.
         origin: Origin,
     },
 }
@@ -146,13 +147,13 @@ pub enum ToolError {
 // === impl ToolError ===
 
 impl ToolError {
-    /// A failure of the tool itself. An error that is a `ToolError` already stays what it is.
+    /// Makes a failure of the tool. An error that is already a `ToolError` is returned as it is.
     #[must_use]
     pub fn failed(error: impl Into<BoxError>) -> Self {
         Self::from(error.into())
     }
 
-    /// A time limit that struck: for authors of layers.
+    /// Makes the error of an expired time limit, for authors of layers.
     #[must_use]
     pub fn timeout(scope: TimeoutScope, limit: Duration, elapsed: Duration) -> Self {
         Self::Timeout {
@@ -164,8 +165,8 @@ impl ToolError {
         }
     }
 
-    /// For timeout layers: what the tool failed with in the time that it had to finish by itself becomes the
-    /// [source](std::error::Error::source) of the timeout. Other kinds stay as they are.
+    /// Sets the [source](std::error::Error::source) of a timeout: the error that the tool returned
+    /// within the grace. Errors of other kinds stay unchanged. For authors of timeout layers.
     #[must_use]
     pub fn with_late(mut self, late: Self) -> Self {
         if let Self::Timeout { source, .. } = &mut self {
@@ -174,7 +175,7 @@ impl ToolError {
         self
     }
 
-    /// A call cut short from outside: for a tool that sees its call cancelled and stops.
+    /// Makes the error of a cancelled call, for a tool that stops because its call is cancelled.
     #[must_use]
     pub fn cancelled(reason: CancelReason) -> Self {
         Self::Cancelled {
@@ -183,7 +184,7 @@ impl ToolError {
         }
     }
 
-    /// A refusal by a rate limit, with the time until it would not refuse.
+    /// Makes the rejection of a rate limit, with the time until tokens are available.
     #[must_use]
     pub fn rate_limited(retry_after: Duration) -> Self {
         Self::RateLimited {
@@ -192,7 +193,7 @@ impl ToolError {
         }
     }
 
-    /// A refusal by a limit that is full.
+    /// Makes the rejection of a full limit.
     #[must_use]
     pub fn overloaded(reason: OverloadReason) -> Self {
         Self::Overloaded {
@@ -201,7 +202,7 @@ impl ToolError {
         }
     }
 
-    /// A refusal by a circuit breaker, with the time until it lets a call through, where that is known.
+    /// Makes the rejection of a circuit breaker, with the time until it admits a call, if known.
     #[must_use]
     pub fn circuit_open(retry_after: impl Into<Option<Duration>>) -> Self {
         Self::CircuitOpen {
@@ -210,7 +211,7 @@ impl ToolError {
         }
     }
 
-    /// A panic of the tool, with what it said.
+    /// Makes the error of a panic, with its message.
     #[must_use]
     pub fn panicked(message: impl Into<Arc<str>>) -> Self {
         Self::Panicked {
@@ -219,7 +220,8 @@ impl ToolError {
         }
     }
 
-    /// The panic that [`catch_unwind`](std::panic::catch_unwind) or a task gave: for authors of layers.
+    /// Converts the payload of a panic, as [`catch_unwind`](std::panic::catch_unwind) or a task
+    /// returns it. For authors of layers.
     #[must_use]
     pub fn from_panic(panic: &(dyn Any + Send)) -> Self {
         Self::panicked(match panic.downcast_ref::<String>() {
@@ -227,11 +229,11 @@ impl ToolError {
             None => panic
                 .downcast_ref::<&str>()
                 .copied()
-                .unwrap_or("not a text"),
+                .unwrap_or("the panic message is not a string"),
         })
     }
 
-    /// Arguments that do not fit: where, and why.
+    /// Makes the error of invalid arguments, with a path and a message.
     #[must_use]
     pub fn invalid_arguments(path: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
         Self::InvalidArguments {
@@ -241,7 +243,7 @@ impl ToolError {
         }
     }
 
-    /// A name that no tool has.
+    /// Makes the error of an unknown tool name.
     #[must_use]
     pub fn unknown_tool(name: impl Into<Name>) -> Self {
         Self::UnknownTool {
@@ -250,7 +252,7 @@ impl ToolError {
         }
     }
 
-    /// A nested call that would stand below so many others.
+    /// Makes the error of a call nested more than `limit` levels below the outermost call.
     #[must_use]
     pub fn too_deep(limit: u32) -> Self {
         Self::TooDeep {
@@ -259,8 +261,8 @@ impl ToolError {
         }
     }
 
-    /// Says of a failure of the tool whether another try may help. Of the other kinds it is known,
-    /// and this changes nothing.
+    /// Sets whether a retry may help after this failure of the tool. Errors of other kinds stay
+    /// unchanged.
     #[must_use]
     pub fn with_retryable(mut self, may_help: bool) -> Self {
         if let Self::Tool { retryable, .. } = &mut self {
@@ -269,7 +271,7 @@ impl ToolError {
         self
     }
 
-    /// What kind of error it is: stable, and of few values.
+    /// Returns the kind: stable and of low cardinality.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
@@ -286,7 +288,7 @@ impl ToolError {
         }
     }
 
-    /// How a call that ends with this error ended.
+    /// Returns the outcome of a call that returned this error.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self {
@@ -302,7 +304,7 @@ impl ToolError {
         }
     }
 
-    /// After how long to try again, where that is known.
+    /// Returns the time to wait before a retry, if known.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -312,7 +314,10 @@ impl ToolError {
         }
     }
 
-    /// Whether the same call may succeed later: a timeout and the refusals of limits, and a failure of which the tool said so.
+    /// Returns whether the same call may succeed later.
+    ///
+    /// True for timeouts, for rejections by limits, and for failures that the tool marked as
+    /// retryable. False for a call whose cost exceeds the limit.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
@@ -324,7 +329,7 @@ impl ToolError {
     }
 }
 
-/// For people: to the millisecond, which is what timers can tell, unless there is less than one.
+/// Truncates to milliseconds, the resolution of tokio's timers. Shorter durations stay unchanged.
 fn millis(duration: Duration) -> Duration {
     match duration.as_millis() {
         0 => duration,
@@ -332,14 +337,14 @@ fn millis(duration: Duration) -> Duration {
     }
 }
 
-fn next_probe(retry_after: Option<Duration>) -> String {
+fn retry_text(retry_after: Option<Duration>) -> String {
     match retry_after {
-        Some(retry_after) => format!("a call is let through in {:?}", millis_up(retry_after)),
-        None => "and it is not known when a call is let through".to_owned(),
+        Some(retry_after) => format!("retry after {:?}", millis_up(retry_after)),
+        None => "and the time to retry is not known".to_owned(),
     }
 }
 
-/// The same for a time to wait, which must not come out too short.
+/// Rounds up to milliseconds, so that a retry after this time is not too early.
 fn millis_up(duration: Duration) -> Duration {
     millis(duration.saturating_add(Duration::from_nanos(999_999)))
 }

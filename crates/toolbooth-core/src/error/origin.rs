@@ -4,9 +4,10 @@ use super::{Source, ToolError};
 use crate::call::{CallContext, Name};
 use crate::response::Partial;
 
-/// Whose call an error ended, and what that call had produced by then.
+/// The call of an error, and the partial result of that call.
 ///
-/// The layers fill it in; an error that a tool made itself has an empty one until it passes the first layer.
+/// The layers fill it in. It is empty in an error that a tool made, until the first layer receives
+/// the error.
 #[derive(Debug, Clone, Default)]
 pub struct Origin(Option<Arc<Stamp>>);
 
@@ -18,7 +19,7 @@ struct Stamp {
 
 #[derive(Debug, Clone)]
 struct Call {
-    /// Told apart by this, since callers may give two calls the same id.
+    /// Identifies the call: two calls may have the same id.
     serial: u64,
     id: Name,
     tool: Name,
@@ -48,13 +49,13 @@ impl Origin {
 // === impl ToolError ===
 
 impl ToolError {
-    /// What the call had produced before it was cut short; `None` if nothing.
+    /// Returns the partial result of the call, or `None` if there is none.
     #[must_use]
     pub fn partial(&self) -> Option<&Partial> {
         self.origin().partial().map(|partial| &**partial)
     }
 
-    /// Takes the partial result out of the error, without copying it where the error is its only holder.
+    /// Returns the partial result by value. It is copied only if a clone of the error shares it.
     #[must_use]
     pub fn into_partial(self) -> Option<Partial> {
         let origin = self.into_origin();
@@ -62,13 +63,13 @@ impl ToolError {
         stamp.partial.map(Arc::unwrap_or_clone)
     }
 
-    /// The tool whose call it was, once the error has passed a layer.
+    /// Returns the name of the tool, once a layer has received the error.
     #[must_use]
     pub fn tool(&self) -> Option<&str> {
         self.origin().call().map(|call| call.tool.as_str())
     }
 
-    /// The id of the call, once the error has passed a layer.
+    /// Returns the id of the call, once a layer has received the error.
     #[must_use]
     pub fn call_id(&self) -> Option<&str> {
         self.origin().call().map(|call| call.id.as_str())
@@ -84,8 +85,10 @@ impl ToolError {
         }
     }
 
-    /// Makes the error one of `context`'s call: marks it if it is nobody's yet, and turns the error
-    /// of another call, forwarded by this one's tool, into a failure of this tool.
+    /// Assigns the error to the call of `context`, unless it has a call already.
+    ///
+    /// The error of another call, which the tool of this one returned, becomes the source of a
+    /// failure of this tool.
     pub(crate) fn adopt(&mut self, context: &CallContext) {
         match self.origin().call().map(|call| call.serial) {
             Some(serial) if serial == context.serial() => return,

@@ -3,10 +3,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What a tool failed with, shared by all clones of the [`ToolError`](super::ToolError).
+/// The error of a tool, shared by all clones of the [`ToolError`](super::ToolError).
 ///
-/// It stands for that error, and is none itself: so [`Error::source`] of the `ToolError` is the tool's own
-/// error, and a downcast finds it there.
+/// It dereferences to the error and does not implement [`Error`] itself. So [`Error::source`] of
+/// the `ToolError` is the tool's own error, and can be downcast.
 #[derive(Clone)]
 pub struct Source(Arc<dyn Error + Send + Sync>);
 
@@ -17,7 +17,7 @@ impl Source {
         Self(error.into())
     }
 
-    /// One of our own.
+    /// Makes the source of a `ToolError`.
     pub(super) fn of(error: super::ToolError) -> Self {
         Self(Arc::new(error))
     }

@@ -1,14 +1,15 @@
-/// How many bytes a checkpoint may have, as [`Content::size`](crate::Content::size) counts them: 1 MiB.
+/// The maximum size of a checkpoint in bytes, as [`Content::size`](crate::Content::size) counts
+/// them: 1 MiB.
 pub const MAX_CHECKPOINT: usize = 1 << 20;
 
-/// What became of a [checkpoint](crate::CallContext::checkpoint).
+/// The result of [`CallContext::checkpoint`](crate::CallContext::checkpoint).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Checkpointed {
-    /// It is the call's last one now.
+    /// The checkpoint is stored, and replaces the one before.
     Kept,
-    /// It has more than [`MAX_CHECKPOINT`] bytes. The one before stays.
+    /// The checkpoint has more than [`MAX_CHECKPOINT`] bytes. The one before stays.
     TooLarge,
-    /// The attempt is over. The one before stays.
+    /// The attempt is over. The checkpoint before stays.
     Over,
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-/// One piece of an answer.
+/// One item of a response.
 ///
 /// ```
 /// use toolbooth_core::Content;
@@ -12,15 +12,15 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Content {
-    /// Text, for a model or a person to read.
+    /// Text for a model or a person.
     Text(String),
     /// A JSON value.
     Json(Value),
-    /// Bytes of a media type, such as an image.
+    /// Bytes with a media type, such as an image.
     Data {
-        /// What the bytes are: `image/png`.
+        /// The media type of the bytes, such as `image/png`.
         media_type: String,
-        /// The bytes; a clone shares them.
+        /// The bytes. Clones share them.
         bytes: Bytes,
     },
 }
@@ -28,7 +28,7 @@ pub enum Content {
 // === impl Content ===
 
 impl Content {
-    /// Bytes of a media type.
+    /// Makes a content of bytes with a media type.
     #[must_use]
     pub fn data(media_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         Self::Data {
@@ -37,7 +37,7 @@ impl Content {
         }
     }
 
-    /// The text, if it is text.
+    /// Returns the text if the content is text.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -46,8 +46,10 @@ impl Content {
         }
     }
 
-    /// About how many bytes it holds, which is what bounds count: the text, the data, of JSON its
-    /// texts and 8 bytes for every value in it.
+    /// Returns the approximate size in bytes, which bounds on responses count.
+    ///
+    /// It is the length of the text, or of the bytes and their media type. For JSON it is the
+    /// length of its strings and keys, and 8 bytes for each value in it.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
@@ -76,7 +78,7 @@ impl From<Value> for Content {
     }
 }
 
-/// Counts without recursion, so that no depth of a value overflows the stack.
+/// Counts without recursion, so that a deeply nested value cannot overflow the stack.
 fn json_size(value: &Value) -> usize {
     let mut size = 0;
     let mut open = vec![value];
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn size_counts_texts_keys_and_values() {
+    fn size_counts_strings_keys_and_values() {
         assert_eq!(Content::from("abc").size(), 3);
         assert_eq!(Content::data("a/b", vec![0; 10]).size(), 13);
         let value = serde_json::json!({ "ab": [1, "xyz"] });

@@ -1,17 +1,20 @@
-//! What a tool answers, and what is kept of an answer that was cut short.
+//! The response of a tool, and the partial result of a call that did not complete.
 
+mod buffer;
 mod checkpoint;
 mod content;
-mod kept;
+mod keep_policy;
 mod output;
 mod partial;
+mod partials;
 mod stream;
 
+pub(crate) use buffer::Displaced;
 pub use checkpoint::{Checkpointed, MAX_CHECKPOINT};
 pub use content::Content;
-pub use kept::KeepPolicy;
-pub(crate) use kept::{Displaced, Partials};
+pub use keep_policy::KeepPolicy;
 pub(crate) use output::Body;
 pub use output::{Collected, IntoToolOutput, ToolOutput};
 pub use partial::Partial;
+pub(crate) use partials::Partials;
 pub use stream::ContentStream;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Content, ContentStream, Partial};
 use crate::error::{BoxError, ToolError};
 
-/// What a tool answers: contents that are there, or a stream of them.
+/// The response of a tool: buffered contents, or a stream of them.
 ///
 /// ```
 /// use toolbooth_core::{Content, ToolOutput};
@@ -30,7 +30,7 @@ pub struct ToolOutput {
     meta: Option<Box<Map<String, Value>>>,
 }
 
-/// The contents: the usual single one is held in place.
+/// The contents. A single one, the usual case, needs no allocation.
 #[derive(Debug)]
 pub(crate) enum Body {
     One(Content),
@@ -38,7 +38,7 @@ pub(crate) enum Body {
     Stream(ContentStream),
 }
 
-/// An answer that has been read to its end.
+/// A response that was read to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Collected {
     contents: Vec<Content>,
@@ -49,35 +49,36 @@ pub struct Collected {
 // === impl ToolOutput ===
 
 impl ToolOutput {
-    /// An answer of one text.
+    /// Makes a response of one text.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self::new(Body::One(Content::Text(text.into())))
     }
 
-    /// An answer of one JSON value.
+    /// Makes a response of one JSON value.
     #[must_use]
     pub const fn json(value: Value) -> Self {
         Self::new(Body::One(Content::Json(value)))
     }
 
-    /// An answer of several pieces, or of none.
+    /// Makes a response of any number of items.
     #[must_use]
     pub const fn contents(contents: Vec<Content>) -> Self {
         Self::new(Body::Many(contents))
     }
 
-    /// An answer that comes piece by piece. The call lasts until the stream ends, fails or is dropped.
+    /// Makes a streaming response. The call lasts until the stream ends, fails or is dropped.
     pub fn stream<S, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<Content, E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
-        Self::new(Body::Stream(ContentStream::new(OursErrors { stream })))
+        Self::new(Body::Stream(ContentStream::new(ConvertErrors { stream })))
     }
 
-    /// A failure that the tool reports as its answer, for a model to read: the call answers `Ok`,
-    /// and its outcome is `Failed`. It is what MCP calls `isError`.
+    /// Makes a response that reports a failure of the tool to the model, as MCP's `isError` does.
+    ///
+    /// The call returns `Ok`, and its outcome is [`Failed`](crate::Outcome::Failed).
     #[must_use]
     pub fn error(text: impl Into<String>) -> Self {
         let mut output = Self::text(text);
@@ -85,14 +86,14 @@ impl ToolOutput {
         output
     }
 
-    /// Whether the answer reports a failure of the tool, as [`error`](Self::error) does by one text.
+    /// Sets whether the response reports a failure of the tool, as [`error`](Self::error) does.
     #[must_use]
     pub const fn with_is_error(mut self, is_error: bool) -> Self {
         self.is_error = is_error;
         self
     }
 
-    /// Adds a value beside the contents, as MCP's `_meta` does.
+    /// Adds a metadata value, as in MCP's `_meta`.
     #[must_use]
     pub fn with_meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.meta
@@ -101,13 +102,13 @@ impl ToolOutput {
         self
     }
 
-    /// Whether the answer reports a failure of the tool.
+    /// Returns whether the response reports a failure of the tool.
     #[must_use]
     pub const fn is_error(&self) -> bool {
         self.is_error
     }
 
-    /// What an answer that is there as a whole consists of; `None` for a stream.
+    /// Returns the contents of a buffered response, or `None` for a stream.
     #[must_use]
     pub fn as_contents(&self) -> Option<&[Content]> {
         match &self.body {
@@ -117,35 +118,35 @@ impl ToolOutput {
         }
     }
 
-    /// Whether the answer comes piece by piece.
+    /// Returns whether the response is a stream.
     #[must_use]
     pub const fn is_stream(&self) -> bool {
         matches!(self.body, Body::Stream(_))
     }
 
-    /// What stands beside the contents.
+    /// Returns the metadata, if any was added.
     #[must_use]
     pub fn meta(&self) -> Option<&Map<String, Value>> {
         self.meta.as_deref()
     }
 
-    /// The contents as a stream, whichever way they come.
+    /// Converts the response into a stream. Buffered contents become a stream that is ready.
     pub fn into_stream(self) -> ContentStream {
         match self.body {
-            Body::One(content) => ContentStream::new(Whole(vec![content].into_iter())),
-            Body::Many(contents) => ContentStream::new(Whole(contents.into_iter())),
+            Body::One(content) => ContentStream::new(Buffered(vec![content].into_iter())),
+            Body::Many(contents) => ContentStream::new(Buffered(contents.into_iter())),
             Body::Stream(stream) => stream,
         }
     }
 
-    /// Reads the answer to its end.
+    /// Reads the response to its end.
     ///
     /// # Errors
-    /// The error that ended a streamed answer early; what had come by then is in its partial
-    /// result, once, and none of it counts as delivered.
+    /// The error that ended a stream early. Its partial result has the items that were read before,
+    /// each once. None of them counts as delivered.
     ///
     /// # Cancel safety
-    /// Dropping the future ends the call, and loses what was read.
+    /// Not cancel safe: dropping the future ends the call, and the items read so far are lost.
     pub async fn collect(self) -> Result<Collected, ToolError> {
         let contents = match self.body {
             Body::One(content) => vec![content],
@@ -176,11 +177,11 @@ impl From<Content> for ToolOutput {
 
 async fn read(mut stream: ContentStream) -> Result<Vec<Content>, ToolError> {
     let mut contents = Vec::new();
-    while let Some(piece) = poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
-        match piece {
+    while let Some(item) = poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
+        match item {
             Ok(content) => contents.push(content),
             Err(mut error) => {
-                // What the stream's layers kept holds these contents already, emitted ones among them.
+                // A partial-result layer has kept these items already, and the emitted ones.
                 let mut partial = match error.shared_partial() {
                     Some(kept) if kept.contents().len() >= contents.len() => Partial::clone(kept),
                     _ => Partial::collected(contents),
@@ -197,31 +198,31 @@ async fn read(mut stream: ContentStream) -> Result<Vec<Content>, ToolError> {
 // === impl Collected ===
 
 impl Collected {
-    /// The pieces in order.
+    /// Returns the items in order.
     #[must_use]
     pub fn contents(&self) -> &[Content] {
         &self.contents
     }
 
-    /// The pieces in order, by value.
+    /// Returns the items in order, by value.
     #[must_use]
     pub fn into_contents(self) -> Vec<Content> {
         self.contents
     }
 
-    /// All texts of the answer, one after the other.
+    /// Returns the concatenation of all texts of the response.
     #[must_use]
     pub fn text(&self) -> String {
         self.contents.iter().filter_map(Content::as_text).collect()
     }
 
-    /// Whether the answer reports a failure of the tool.
+    /// Returns whether the response reports a failure of the tool.
     #[must_use]
     pub const fn is_error(&self) -> bool {
         self.is_error
     }
 
-    /// What stands beside the contents.
+    /// Returns the metadata, if any was added.
     #[must_use]
     pub fn meta(&self) -> Option<&Map<String, Value>> {
         self.meta.as_deref()
@@ -230,9 +231,9 @@ impl Collected {
 
 // === streams ===
 
-struct Whole(std::vec::IntoIter<Content>);
+struct Buffered(std::vec::IntoIter<Content>);
 
-impl Stream for Whole {
+impl Stream for Buffered {
     type Item = Result<Content, ToolError>;
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -245,13 +246,13 @@ impl Stream for Whole {
 }
 
 pin_project_lite::pin_project! {
-    struct OursErrors<S> {
+    struct ConvertErrors<S> {
         #[pin]
         stream: S,
     }
 }
 
-impl<S, E> Stream for OursErrors<S>
+impl<S, E> Stream for ConvertErrors<S>
 where
     S: Stream<Item = Result<Content, E>>,
     E: Into<BoxError> + 'static,
@@ -259,8 +260,8 @@ where
     type Item = Result<Content, ToolError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let piece = std::task::ready!(self.project().stream.poll_next(cx));
-        Poll::Ready(piece.map(|piece| piece.map_err(ToolError::from_error)))
+        let item = std::task::ready!(self.project().stream.poll_next(cx));
+        Poll::Ready(item.map(|item| item.map_err(ToolError::from_error)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -268,18 +269,18 @@ where
     }
 }
 
-// === what a handler may return ===
+// === IntoToolOutput ===
 
-/// What the handler of a tool may return: a [`ToolOutput`], or anything that serializes to JSON.
+/// Converts the return value of a handler: a [`ToolOutput`], or a value that serializes to JSON.
 ///
-/// A text becomes [`Content::Text`], any other value [`Content::Json`].
+/// A string becomes [`Content::Text`], any other value [`Content::Json`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a tool's answer",
+    message = "`{Self}` cannot be the response of a tool",
     label = "neither a `ToolOutput` nor `Serialize`",
     note = "derive `serde::Serialize` for it, or return a `toolbooth::ToolOutput`"
 )]
 pub trait IntoToolOutput {
-    /// Makes the answer.
+    /// Converts the value into a response.
     ///
     /// # Errors
     /// The value does not serialize to JSON.

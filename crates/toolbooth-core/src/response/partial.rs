@@ -1,11 +1,12 @@
 use super::Content;
 use crate::call::Progress;
 
-/// What a call had produced before it was cut short: never a success, and only ever found in an error.
+/// The partial result of a call that did not complete. Only an error carries one.
 ///
-/// Its contents are what the tool emitted and what its answer streamed, in the order in which they
-/// came, with nothing missing in between unless the layer that kept them was told to drop the oldest. Where the tool
-/// answered whole in the grace that a timeout gave it, they are that answer's.
+/// Its contents are the items that the tool emitted or streamed, in order. They are a prefix
+/// without gaps, unless the layer that kept them drops the oldest
+/// ([`with_drop_oldest`](crate::KeepPolicy::with_drop_oldest)). If the tool returned a complete
+/// response within the grace of an expired timeout, they are the contents of that response.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Partial {
     pub(super) contents: Vec<Content>,
@@ -18,44 +19,47 @@ pub struct Partial {
 // === impl Partial ===
 
 impl Partial {
-    /// What was emitted and streamed, in order.
+    /// Returns the items that were emitted and streamed, in order.
     #[must_use]
     pub fn contents(&self) -> &[Content] {
         &self.contents
     }
 
-    /// The same, by value.
+    /// Returns the items by value.
     #[must_use]
     pub fn into_contents(self) -> Vec<Content> {
         self.contents
     }
 
-    /// The last snapshot that the tool published.
+    /// Returns the last snapshot that the tool published.
     #[must_use]
     pub const fn snapshot(&self) -> Option<&Content> {
         self.snapshot.as_ref()
     }
 
-    /// How far the call said it was, last.
+    /// Returns the last progress that the call reported.
     #[must_use]
     pub const fn progress(&self) -> Option<&Progress> {
         self.progress.as_ref()
     }
 
-    /// How many pieces did not fit the bounds and are not here.
+    /// Returns the number of items that did not fit within the bounds and were dropped.
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// How many pieces of a streamed answer its consumer had already before the error: those of
-    /// [`contents`](Self::contents) that were streamed and not emitted; of an HTTP body, its frames, which are counted and not kept.
+    /// Returns the number of items of a streaming response that its consumer received before the
+    /// error.
+    ///
+    /// These items are in [`contents`](Self::contents), together with those that were emitted. The
+    /// frames of an HTTP body are counted as well, but not kept.
     #[must_use]
     pub const fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// What a consumer had collected of a stream that kept no partial result itself.
+    /// Makes the partial result of a stream that has none itself, from the items collected.
     pub(super) const fn collected(contents: Vec<Content>) -> Self {
         Self {
             contents,

@@ -9,9 +9,9 @@ use crate::error::ToolError;
 
 type BoxStream = Pin<Box<dyn Stream<Item = Result<Content, ToolError>> + Send>>;
 
-/// The contents of an answer as they come.
+/// The items of a response as a stream.
 ///
-/// An answer that is cut short ends in one `Err`, after which there is nothing. Dropping the stream ends the call.
+/// A stream that ends early ends with one `Err`. Dropping the stream ends the call.
 #[must_use = "dropping it ends the call"]
 pub struct ContentStream(BoxStream);
 

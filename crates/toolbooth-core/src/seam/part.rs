@@ -192,7 +192,7 @@ impl Part {
     /// Why the call is not to be started: it was cut short from outside before.
     #[must_use]
     #[inline]
-    pub fn cut(&self) -> Option<CancelReason> {
+    pub fn cancelled_before_start(&self) -> Option<CancelReason> {
         match self.depth() {
             1 => self.context.attempt_state().cut_before(),
             _ => None,
@@ -202,7 +202,7 @@ impl Part {
     /// After what is inside was pending: why the owner of the call cut it short, if this part is the outermost; else its
     /// task is woken when that happens.
     #[inline]
-    pub fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<CancelReason> {
+    pub fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<CancelReason> {
         match self.depth() {
             1 => self.context.attempt_state().poll_owner(cx),
             _ => Poll::Pending,

@@ -2,7 +2,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use crate::call::CallContext;
+use super::Part;
 use crate::error::ToolError;
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, ToolOutput};
@@ -13,9 +13,11 @@ use std::ops::ControlFlow;
 /// [`ToolResponse::watch`](crate::ToolResponse::watch) puts it into the answer. It is told the end
 /// once, by value, however the answer ends; so what the layer took for the call can live in it.
 pub trait Watch: Send + Unpin + Sized + 'static {
-    /// The context of the call that is followed, for an answer whose end depends on what was asked:
-    /// the answer to HEAD has no body, whatever it looks like.
-    fn context(&self) -> Option<&CallContext> {
+    /// Returns the layer's part of the call, if it has one.
+    ///
+    /// A streaming response with a part ends when its call is [cancelled](crate::Canceller), and
+    /// an HTTP response reads from its context whether the request was a HEAD.
+    fn part(&self) -> Option<&Part> {
         None
     }
 

@@ -9,7 +9,7 @@ use super::keyed::{Key, Keyed};
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
 use super::shared::{Act, Breaker, StateChange};
-use crate::middleware::{PerTool, ask};
+use crate::middleware::PerTool;
 
 /// Does not call a tool while it fails. See the [module](super).
 ///
@@ -188,11 +188,11 @@ impl CircuitBreakerLayer {
 
     /// The breaker of the call whose part this is, if it has one. What the user gave may panic, which ends the part.
     #[inline]
-    pub(super) fn find(&self, part: Part) -> (Part, Found) {
+    pub(super) fn find(&self, part: &Part) -> Found {
         match &self.breakers {
-            Breakers::None => (part, Ok(None)),
-            Breakers::One(breaker) => (part, Ok(Some(Arc::clone(breaker)))),
-            Breakers::Keyed(keyed) => ask(part, |context| keyed.breaker_of(context)),
+            Breakers::None => Ok(None),
+            Breakers::One(breaker) => Ok(Some(Arc::clone(breaker))),
+            Breakers::Keyed(keyed) => keyed.breaker_of(part),
         }
     }
 }

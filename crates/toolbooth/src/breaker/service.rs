@@ -8,7 +8,7 @@ use super::future::{ResponseFuture, ResponseWatch};
 use super::layer::CircuitBreakerLayer;
 use super::rule::Refused;
 use super::shared::Breaker;
-use crate::middleware::{Decision, Guarded, Never, not_to_start};
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 
 /// A tool that is not called while it fails. Made by [`CircuitBreakerLayer`].
 #[derive(Debug, Clone)]
@@ -19,40 +19,11 @@ pub struct CircuitBreaker<S> {
 
 // === impl CircuitBreaker ===
 
+inner_accessors!(CircuitBreaker);
+
 impl<S> CircuitBreaker<S> {
     pub(super) const fn new(inner: S, layer: CircuitBreakerLayer) -> Self {
         Self { inner, layer }
-    }
-
-    /// The tool inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The tool inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The tool inside, by value.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
-    /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Never> {
-        let (part, found) = self.layer.find(part);
-        let admitted = found.and_then(|breaker| {
-            let admit = |breaker| admit(breaker, &part);
-            breaker.map(admit).transpose()
-        });
-        match admitted {
-            Ok(Some((breaker, generation))) => {
-                Decision::Start(ResponseWatch::admitted(part, breaker, generation))
-            }
-            Ok(None) => Decision::Start(ResponseWatch::uncounted(part)),
-            Err(refusal) => Decision::Reject(ResponseWatch::uncounted(part), refusal),
-        }
     }
 }
 
@@ -63,7 +34,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -72,9 +43,23 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let decision = self.decide(Part::enter(request.context()));
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
+    fn call(&mut self, request: R) -> Self::Future {
+        let Self { inner, layer } = self;
+        LayerFuture::new(inner, request, |part| decide(layer, part))
+    }
+}
+
+fn decide(layer: &CircuitBreakerLayer, part: &Part) -> Decision<ResponseWatch> {
+    let admitted = layer.find(part).and_then(|breaker| {
+        let admit = |breaker| admit(breaker, part);
+        breaker.map(admit).transpose()
+    });
+    match admitted {
+        Ok(Some((breaker, generation))) => {
+            Decision::Start(ResponseWatch::admitted(part, breaker, generation))
+        }
+        Ok(None) => Decision::Start(ResponseWatch::uncounted()),
+        Err(error) => Decision::Reject(ResponseWatch::uncounted(), error),
     }
 }
 

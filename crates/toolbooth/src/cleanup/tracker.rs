@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use toolbooth_core::{CleanupEnd, Hooks, Tally};
+use toolbooth_core::{CleanupEnd, HookCounter, Hooks};
 
 /// How long a hook that is told to stop may take to notice, before it counts as one that cannot be stopped.
 const STOP: Duration = Duration::from_millis(10);
@@ -141,7 +141,7 @@ impl Tracker {
 
 // === impl Counting ===
 
-impl Tally for Counting {
+impl HookCounter for Counting {
     fn ran(&self) {
         self.0.ran.fetch_add(1, Ordering::AcqRel);
     }

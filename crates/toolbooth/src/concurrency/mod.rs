@@ -77,6 +77,6 @@ mod layer;
 mod permits;
 mod service;
 
-pub use future::{ResponseFuture, ResponseWatch};
+pub use future::{AcquirePermit, ResponseFuture, ResponseWatch};
 pub use layer::ConcurrencyLimitLayer;
 pub use service::ConcurrencyLimit;

@@ -4,9 +4,9 @@ use std::time::Duration;
 use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
-use super::future::{Admission, ResponseFuture, ResponseWatch};
+use super::future::{AcquirePermit, ResponseFuture, ResponseWatch};
 use super::permits::Permits;
-use crate::middleware::{Decision, Guarded, not_to_start};
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 use crate::queue::{Limits, Needs, Place, Rejection, trace_rejection};
 
 /// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
@@ -18,51 +18,11 @@ pub struct ConcurrencyLimit<S> {
 
 // === impl ConcurrencyLimit ===
 
+inner_accessors!(ConcurrencyLimit);
+
 impl<S> ConcurrencyLimit<S> {
     pub(super) const fn new(inner: S, limits: Option<Limits<Permits>>) -> Self {
         Self { inner, limits }
-    }
-
-    /// The tool inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The tool inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The tool inside, by value.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
-    /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Admission> {
-        let Some(limits) = &self.limits else {
-            return Decision::Start(ResponseWatch::waiting(part));
-        };
-        if let Some(refusal) = not_to_start(&part) {
-            return Decision::Reject(ResponseWatch::waiting(part), refusal);
-        }
-        let (part, needs) = limits.find(part);
-        let Needs { line, cost } = match needs {
-            Ok(Some(needs)) => needs,
-            Ok(None) => return Decision::Start(ResponseWatch::waiting(part)),
-            Err(refusal) => return refused(part, refusal),
-        };
-        if part.inherits(&line) {
-            return Decision::Start(ResponseWatch::waiting(part));
-        }
-        if line.try_admit(cost, || part.now()) {
-            return Decision::Start(ResponseWatch::admitted(part, &line, cost));
-        }
-        if line.rule().is_closed() {
-            return refused(part, Rejection::Closed);
-        }
-        let place = Place::new(line.into_owned(), cost, part.now());
-        Decision::Wait(ResponseWatch::waiting(part), Admission::new(place))
     }
 }
 
@@ -73,7 +33,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -82,15 +42,41 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let decision = self.decide(Part::enter(request.context()));
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
+    fn call(&mut self, request: R) -> Self::Future {
+        let limits = self.limits.as_ref();
+        LayerFuture::new(&mut self.inner, request, |part| decide(limits, part))
     }
 }
 
+/// Decides whether the call starts, waits or is rejected.
+fn decide(limits: Option<&Limits<Permits>>, part: &Part) -> Decision<ResponseWatch, AcquirePermit> {
+    let Some(limits) = limits else {
+        return Decision::Start(ResponseWatch::waiting());
+    };
+    if let Some(refusal) = not_to_start(part) {
+        return Decision::Reject(ResponseWatch::waiting(), refusal);
+    }
+    let Needs { line, cost } = match limits.find(part) {
+        Ok(Some(needs)) => needs,
+        Ok(None) => return Decision::Start(ResponseWatch::waiting()),
+        Err(refusal) => return refused(part, refusal),
+    };
+    if part.inherits(&line) {
+        return Decision::Start(ResponseWatch::waiting());
+    }
+    if line.try_admit(cost, || part.now()) {
+        return Decision::Start(ResponseWatch::admitted(part, &line, cost));
+    }
+    if line.rule().is_closed() {
+        return refused(part, Rejection::Closed);
+    }
+    let place = Place::new(line.into_owned(), cost, part.now());
+    Decision::Wait(ResponseWatch::waiting(), AcquirePermit::new(place))
+}
+
 #[cold]
-fn refused(part: Part, refusal: Rejection) -> Decision<ResponseWatch, Admission> {
+fn refused(part: &Part, refusal: Rejection) -> Decision<ResponseWatch, AcquirePermit> {
     trace_rejection("concurrency", part.context(), &refusal, Duration::ZERO);
     let error = refusal.error(part.context());
-    Decision::Reject(ResponseWatch::waiting(part), error)
+    Decision::Reject(ResponseWatch::waiting(), error)
 }

@@ -2,9 +2,10 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::{Map, Value};
 use toolbooth_core::ToolError;
 
-/// The arguments that a handler takes, out of those that a call brings: a JSON value, or the text
-/// of one, as models send it. An empty text, `null` and `{}` are no arguments, which is what `()`,
-/// an `Option` and a struct with a default for each field take.
+/// Deserializes the arguments of a call: a JSON value, or a string of JSON as models send it.
+///
+/// An empty string, `null` and `{}` are no arguments. They deserialize into `()`, an `Option`, and
+/// a struct with a default for each field.
 pub(crate) fn parse<T: DeserializeOwned>(args: Value) -> Result<T, ToolError> {
     match args {
         Value::Null => absent(),
@@ -14,7 +15,7 @@ pub(crate) fn parse<T: DeserializeOwned>(args: Value) -> Result<T, ToolError> {
                 "{}" => empty(),
                 json => from_text(json),
             };
-            // What is no JSON that fits may still be a text that a handler takes as it is.
+            // A handler may take the string itself.
             args.or_else(|error| from(Value::String(text)).map_err(|_later: ToolError| error))
         }
         Value::Object(fields) if fields.is_empty() => empty(),
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_argument_names_its_path() {
+    fn error_of_an_invalid_argument_has_its_path() {
         for args in [
             json!({ "filter": { "limit": "ten" } }),
             json!(r#"{"filter":{"limit":"ten"}}"#),
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn no_arguments_are_what_defaults_and_unit_take() {
+    fn missing_arguments_fit_defaults_and_unit() {
         for none in [json!(null), json!(""), json!("null"), json!({})] {
             assert_eq!(parse::<Search>(none).unwrap(), Search::default());
         }
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_json_and_else_itself() {
+    fn string_is_parsed_as_json_or_taken_as_it_is() {
         assert_eq!(
             parse::<Filter>(json!(r#"{"limit":3}"#)).unwrap(),
             Filter { limit: 3 }

@@ -2,45 +2,49 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use toolbooth_core::{BoxError, CallContext, Content, IntoToolOutput};
 
-/// A function that [`tool_fn`](super::tool_fn) makes a tool of: `async fn(Args)` or `async fn(CallContext, Args)`.
+/// A function that [`tool_fn`](super::tool_fn) converts into a tool: `async fn(Args)` or
+/// `async fn(CallContext, Args)`.
 ///
-/// `M` tells the two shapes apart and is inferred.
+/// `M` distinguishes the two signatures and is inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the handler of a tool",
     label = "not a handler",
-    note = "a handler is `async (Args) -> Result<T, E>` or `async (CallContext, Args) -> Result<T, E>`",
-    note = "with `Args: serde::de::DeserializeOwned`, `T: serde::Serialize` or `ToolOutput`, and `E: Into<BoxError>`"
+    note = "a handler is `async (Args) -> Result<T, E>` or \
+        `async (CallContext, Args) -> Result<T, E>`",
+    note = "with `Args: serde::de::DeserializeOwned`, `T: serde::Serialize` or `ToolOutput`, and \
+        `E: Into<BoxError>`"
 )]
 pub trait Handler<M> {
-    /// What it takes.
+    /// The arguments.
     type Args: DeserializeOwned;
-    /// What it answers.
+    /// The response.
     type Output: IntoToolOutput;
-    /// How it fails.
+    /// The error.
     type Error: Into<BoxError> + 'static;
-    /// Its work.
+    /// The future of a call.
     type Future: Future<Output = Result<Self::Output, Self::Error>>;
 
     /// Handles one call.
     fn handle(&self, context: CallContext, args: Self::Args) -> Self::Future;
 }
 
-/// A function that [`stream_tool_fn`](super::stream_tool_fn) makes a tool of: `fn(Args)` or
-/// `fn(CallContext, Args)`, to a stream of contents.
+/// A function that [`stream_tool_fn`](super::stream_tool_fn) converts into a tool: `fn(Args)` or
+/// `fn(CallContext, Args)`. It returns a stream of contents.
 ///
-/// `M` tells the two shapes apart and is inferred.
+/// `M` distinguishes the two signatures and is inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the handler of a streaming tool",
     label = "not a handler",
-    note = "a handler is `(Args) -> impl Stream<Item = Result<Content, E>>`, or the same of `(CallContext, Args)`",
+    note = "a handler is `(Args) -> impl Stream<Item = Result<Content, E>>`, or the same of \
+        `(CallContext, Args)`",
     note = "with `Args: serde::de::DeserializeOwned` and `E: Into<BoxError>`"
 )]
 pub trait StreamHandler<M> {
-    /// What it takes.
+    /// The arguments.
     type Args: DeserializeOwned;
-    /// How it fails.
+    /// The error.
     type Error: Into<BoxError> + 'static;
-    /// What it answers.
+    /// The stream of items.
     type Stream: Stream<Item = Result<Content, Self::Error>> + Send + 'static;
 
     /// Handles one call.

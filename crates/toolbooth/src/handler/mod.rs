@@ -1,4 +1,4 @@
-//! Handlers as tools.
+//! Tools made of functions.
 
 mod args;
 mod handle;

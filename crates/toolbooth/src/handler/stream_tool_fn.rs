@@ -9,8 +9,10 @@ use tower_service::Service;
 use super::args;
 use super::handle::StreamHandler;
 
-/// Makes a tool of a function whose answer comes piece by piece: `(Args)` or `(CallContext, Args)` to a
-/// stream of `Result<Content, E>`. Arguments are taken as [`tool_fn`](super::tool_fn) takes them.
+/// Converts a function that returns a stream into a tool.
+///
+/// The function takes `(Args)` or `(CallContext, Args)`, and returns a stream of
+/// `Result<Content, E>`. Arguments are deserialized as by [`tool_fn`](super::tool_fn).
 ///
 /// ```
 /// use serde_json::json;
@@ -33,21 +35,21 @@ pub fn stream_tool_fn<M, F: StreamHandler<M>>(
     StreamToolFn {
         name: name.into(),
         handler,
-        shape: PhantomData,
+        signature: PhantomData,
     }
 }
 
-/// A tool made of a function to a stream. Made by [`stream_tool_fn`].
+/// A tool made of a function that returns a stream. Made by [`stream_tool_fn`].
 pub struct StreamToolFn<F, M> {
     name: Name,
     handler: F,
-    shape: PhantomData<fn() -> M>,
+    signature: PhantomData<fn() -> M>,
 }
 
 // === impl StreamToolFn ===
 
 impl<F, M> StreamToolFn<F, M> {
-    /// The name that it was given.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -59,7 +61,7 @@ impl<F: Clone, M> Clone for StreamToolFn<F, M> {
         Self {
             name: self.name.clone(),
             handler: self.handler.clone(),
-            shape: PhantomData,
+            signature: PhantomData,
         }
     }
 }

@@ -10,10 +10,13 @@ use tower_service::Service;
 use super::args;
 use super::handle::Handler;
 
-/// Makes a tool of a function: `async (Args)` or `async (CallContext, Args)` to `Result<T, E>`.
+/// Converts an async function into a tool.
 ///
-/// The arguments are a JSON value or the text of one; what does not fit is `InvalidArguments`, which
-/// names the path, and the function is not called. A text answer becomes text, anything else that serializes JSON.
+/// The function takes `(Args)` or `(CallContext, Args)`, and returns a `Result<T, E>`.
+///
+/// The arguments of the call are a JSON value, or a string of JSON. If they do not deserialize, the
+/// call fails with `InvalidArguments`, which has the path, and the function is not called. A
+/// string that the function returns becomes text; any other value is serialized to JSON.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -40,7 +43,7 @@ pub fn tool_fn<M, F: Handler<M>>(name: impl Into<Name>, handler: F) -> ToolFn<F,
     ToolFn {
         name: name.into(),
         handler,
-        shape: PhantomData,
+        signature: PhantomData,
     }
 }
 
@@ -48,11 +51,11 @@ pub fn tool_fn<M, F: Handler<M>>(name: impl Into<Name>, handler: F) -> ToolFn<F,
 pub struct ToolFn<F, M> {
     name: Name,
     handler: F,
-    shape: PhantomData<fn() -> M>,
+    signature: PhantomData<fn() -> M>,
 }
 
 pin_project! {
-    /// The work of a [`ToolFn`].
+    /// The future of a call of a [`ToolFn`].
     #[must_use = "dropping it ends the call"]
     pub struct ResponseFuture<F> {
         #[pin]
@@ -64,14 +67,14 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         Running { #[pin] future: F },
-        Refused { error: Option<ToolError> },
+        Rejected { error: Option<ToolError> },
     }
 }
 
 // === impl ToolFn ===
 
 impl<F, M> ToolFn<F, M> {
-    /// The name that it was given.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -83,7 +86,7 @@ impl<F: Clone, M> Clone for ToolFn<F, M> {
         Self {
             name: self.name.clone(),
             handler: self.handler.clone(),
-            shape: PhantomData,
+            signature: PhantomData,
         }
     }
 }
@@ -111,7 +114,7 @@ impl<F: Handler<M>, M> Service<ToolCall> for ToolFn<F, M> {
             Ok(args) => State::Running {
                 future: self.handler.handle(context, args),
             },
-            Err(error) => State::Refused { error: Some(error) },
+            Err(error) => State::Rejected { error: Some(error) },
         };
         ResponseFuture { state }
     }
@@ -133,7 +136,7 @@ where
                 Ok(output) => output.into_tool_output(),
                 Err(error) => Err(ToolError::from_error(error)),
             },
-            StateProj::Refused { error } => Err(error.take().expect("polled after it was done")),
+            StateProj::Rejected { error } => Err(error.take().expect("polled after it was done")),
         })
     }
 }

@@ -5,7 +5,7 @@ use toolbooth_core::{Bound, Part, ToolError};
 /// A call that was cancelled before, or that comes at or after its caller's deadline, is not started.
 #[inline(always)]
 pub(crate) fn not_to_start(part: &Part) -> Option<ToolError> {
-    if let Some(reason) = part.cut() {
+    if let Some(reason) = part.cancelled_before_start() {
         return Some(ToolError::cancelled(reason));
     }
     let bound = part.passed_deadline()?;

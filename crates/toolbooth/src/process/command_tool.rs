@@ -16,25 +16,29 @@ use super::start::{Spec, Variable};
 use super::template::Template;
 use crate::middleware::ConfigError;
 
-/// Any program as a tool. See the [module](super).
+/// A tool that runs a program. See the [module](super).
 ///
-/// A clone is the same tool, and shares what it was told.
+/// Clones share their settings until one of them is changed.
 #[derive(Clone)]
 pub struct CommandTool {
     name: Name,
     spec: Arc<Spec>,
 }
 
-/// A program's work for one call.
+/// The future of one call: one run of the program.
 #[must_use = "dropping it ends the program"]
 pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send>>);
 
 // === impl CommandTool ===
 
 impl CommandTool {
-    /// The tool `name` runs `program`: without arguments and input, in our working directory, with an empty environment.
+    /// Makes the tool `name`, which runs `program`.
     ///
-    /// A program without a slash is looked up in our own `PATH` at each call; one with a slash is a path from our working directory.
+    /// By default the program has no arguments, no input and no environment, and runs in the
+    /// working directory of this process.
+    ///
+    /// A `program` without a slash is looked up in the `PATH` of this process at each call. One
+    /// with a slash is a path relative to the working directory of this process.
     #[must_use]
     pub fn new(name: impl Into<Name>, program: impl Into<OsString>) -> Self {
         Self {
@@ -52,21 +56,22 @@ impl CommandTool {
         }
     }
 
-    /// Adds an argument, in which `{name}` stands for the argument `name` of the call; `{{` and `}}` are braces.
+    /// Adds an argument. `{name}` in it is replaced by the argument `name` of the call; `{{` and
+    /// `}}` are braces.
     ///
-    /// It is one argument whatever is filled in. One that begins with a dash may still be an option to the program: put
-    /// `--` before it, where the program knows that.
+    /// The result is always one argument. A value that begins with a dash may still be read as an
+    /// option: pass `--` before it, if the program supports that.
     ///
     /// # Errors
-    /// [`ConfigError::MalformedTemplate`] for a brace that means nothing.
+    /// [`ConfigError::MalformedTemplate`] for a brace that is neither a placeholder nor doubled.
     pub fn with_arg(self, template: impl AsRef<str>) -> Result<Self, ConfigError> {
         self.with_args([template])
     }
 
-    /// Adds arguments, each as [`with_arg`](Self::with_arg) does.
+    /// Adds several arguments, as [`with_arg`](Self::with_arg) does.
     ///
     /// # Errors
-    /// [`ConfigError::MalformedTemplate`] for a brace that means nothing.
+    /// [`ConfigError::MalformedTemplate`] for a brace that is neither a placeholder nor doubled.
     pub fn with_args<T: AsRef<str>>(
         mut self,
         templates: impl IntoIterator<Item = T>,
@@ -79,26 +84,27 @@ impl CommandTool {
         Ok(self)
     }
 
-    /// What the program reads on its standard input, with placeholders as in an argument. Without it there is nothing to read.
+    /// Sets the standard input of the program, with placeholders as in an argument. By default it
+    /// is empty.
     ///
-    /// A program that does not read it to its end is none the worse for that.
+    /// A program need not read its input to the end.
     ///
     /// # Errors
-    /// [`ConfigError::MalformedTemplate`] for a brace that means nothing.
+    /// [`ConfigError::MalformedTemplate`] for a brace that is neither a placeholder nor doubled.
     pub fn with_stdin(mut self, template: impl AsRef<str>) -> Result<Self, ConfigError> {
         let template = Template::parse(template.as_ref())?;
         self.spec_mut().stdin = Some(template);
         Ok(self)
     }
 
-    /// The program's working directory, instead of ours.
+    /// Sets the working directory of the program. By default it is that of this process.
     #[must_use]
     pub fn with_current_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.spec_mut().current_dir = Some(folder.into());
         self
     }
 
-    /// Sets a variable of the program's environment.
+    /// Sets an environment variable of the program.
     #[must_use]
     pub fn with_env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         let variable = Variable::Set(value.into());
@@ -106,7 +112,9 @@ impl CommandTool {
         self
     }
 
-    /// Lets the program see these variables of our own environment, as they are when it starts. It sees no other.
+    /// Passes environment variables of this process to the program, with their values at its start.
+    ///
+    /// The program inherits no other variable.
     #[must_use]
     pub fn with_inherited_env<N: Into<OsString>>(
         mut self,
@@ -119,34 +127,36 @@ impl CommandTool {
         self
     }
 
-    /// What the program's standard output is to be: [`CommandOutput::Text`] where nothing is said.
+    /// Sets the format of the standard output. By default it is [`CommandOutput::Text`].
     #[must_use]
     pub fn with_output(mut self, output: CommandOutput) -> Self {
         self.spec_mut().output = output;
         self
     }
 
-    /// How many bytes of the output are kept: 1 MiB where nothing is said.
+    /// Sets the maximum number of bytes of output to keep, by default 1 MiB.
     ///
-    /// What comes after them is read and dropped, so that the program does its work to the end. Of a text or of bytes the answer
-    /// is what is kept, and its meta says `dropped_bytes`. Lines and a JSON value end as [`CommandError::OutputTooLong`](super::CommandError::OutputTooLong).
+    /// Output beyond the cap is read and dropped, so that the program can run to its end. A
+    /// response of text or bytes then has the first bytes, and `dropped_bytes` in its metadata.
+    /// Lines and a JSON value fail with
+    /// [`CommandError::OutputTooLong`](super::CommandError::OutputTooLong).
     #[must_use]
     pub fn with_output_cap(mut self, bytes: usize) -> Self {
         self.spec_mut().output_cap = bytes;
         self
     }
 
-    /// How long the program, and what it has started, may take to end after SIGTERM; then they are killed. 2 s where nothing is said.
+    /// Sets the time between SIGTERM and SIGKILL for the process group, by default 2 s.
     ///
-    /// A cleanup hook waits for it: with more than the hooks' limit (5 s, unless the cleanup layer says otherwise) that hook
-    /// counts as failed, while the grace goes on.
+    /// A cleanup hook waits for the end of the group. If the grace is longer than the limit of
+    /// hooks (by default 5 s), that hook counts as failed, and the grace continues.
     #[must_use]
     pub fn with_kill_grace(mut self, grace: Duration) -> Self {
         self.spec_mut().kill_grace = grace;
         self
     }
 
-    /// The name that it was given.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -157,7 +167,7 @@ impl CommandTool {
     }
 }
 
-/// Neither arguments nor environment are shown: they may be secret.
+/// Prints neither arguments nor environment: they may be secret.
 impl fmt::Debug for CommandTool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommandTool")

@@ -1,64 +1,64 @@
 use std::io;
 use std::process::ExitStatus;
 
-/// Why a program gave no answer: the source of a [`ToolError::Tool`](crate::ToolError::Tool).
+/// The error of a program: the source of a [`ToolError::Tool`](crate::ToolError::Tool).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// It could not be started: there is no such program, or no such working directory, or the system refused.
+    /// The program could not be started, such as for a missing program or working directory.
     #[error("the program `{program}` could not be started")]
     #[non_exhaustive]
     NotStarted {
         /// The program.
         program: String,
-        /// What the system says; its kind tells a program that is missing (`NotFound`).
+        /// The error of the system. Its kind is `NotFound` for a missing program.
         source: io::Error,
     },
-    /// It ended otherwise than well, where the answer was a stream of its lines. Where the answer is whole,
-    /// this is an answer with `is_error` instead.
-    #[error("{}", ended(.program, *.status, .stderr))]
+    /// The program failed after a streaming response of its lines had begun. With any other output,
+    /// the response has `is_error` instead.
+    #[error("{}", exit_text(.program, *.status, .stderr))]
     #[non_exhaustive]
     Exited {
         /// The program.
         program: String,
-        /// Its exit code, or the signal that ended it.
+        /// The exit code, or the signal that ended the program.
         status: ExitStatus,
-        /// The last of what it said on its standard error.
+        /// The end of its standard error.
         stderr: String,
     },
-    /// It wrote more than the cap, and what is left is no answer: lines that end early, or half of a JSON value.
-    #[error("the program `{program}` wrote {dropped} bytes more than the {cap} that are kept")]
+    /// The output exceeds the cap, and the rest is lines or JSON that would be incomplete.
+    #[error("the program `{program}` wrote {dropped} bytes more than the cap of {cap}")]
     #[non_exhaustive]
     OutputTooLong {
         /// The program.
         program: String,
-        /// How many bytes are kept.
+        /// The maximum number of bytes.
         cap: usize,
-        /// How many were not.
+        /// The number of bytes beyond it.
         dropped: u64,
     },
-    /// Its output is no JSON.
-    #[error("the output of the program `{program}` is no JSON")]
+    /// The output is not valid JSON.
+    #[error("the output of the program `{program}` is not valid JSON")]
     #[non_exhaustive]
     NotJson {
         /// The program.
         program: String,
-        /// Where, and why.
+        /// The error of the parser.
         source: serde_json::Error,
     },
-    /// The system did not let us read its output, or wait for its end.
-    #[error("the program `{program}` could not be followed to its end")]
+    /// Reading the output or waiting for the exit of the program failed.
+    #[error("the output or the exit status of the program `{program}` could not be read")]
     #[non_exhaustive]
     Lost {
         /// The program.
         program: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// What is said of a program that ended otherwise than well.
-pub(super) fn ended(program: &str, status: ExitStatus, stderr: &str) -> String {
+/// Returns the text for a program that failed.
+pub(super) fn exit_text(program: &str, status: ExitStatus, stderr: &str) -> String {
     match stderr {
         "" => format!("the program `{program}` ended with {status}"),
         stderr => format!("the program `{program}` ended with {status}: {stderr}"),

@@ -1,10 +1,14 @@
-//! The process group of a program: how it is signalled, and how it comes to its end.
+//! The process group of a program: signals, and waiting for its end.
 //!
-//! 1. The group's number is that of its leader, the program itself. The system gives it to nobody else while the leader is unreaped or
-//!    any member lives. So no signal is sent once the leader was reaped and the group was found empty. Between two looks at it
-//!    no more than 100 ms pass, in which the system would have to use up all its numbers.
-//! 2. Whoever drops a group that is not known to be empty kills it, without grace: a runtime that shuts down drops the task that gave it grace.
-//! 3. The hook of the call is told when the group is dropped, and not before.
+//! Invariants:
+//!
+//! 1. The id of the group is the process id of its leader, the program. The system does not reuse
+//!    it while the leader is not reaped or any member lives. So no signal is sent after the leader
+//!    was reaped and the group was found empty. The group is checked at least every 100 ms; for a
+//!    wrong signal the system would have to reuse the id within that time.
+//! 2. Dropping a group that is not known to be empty kills it without grace. This happens when a
+//!    runtime shuts down and drops the task that waits for the grace.
+//! 3. The cleanup hook of the call is notified when the group is dropped, and not before.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -22,21 +26,24 @@ use tokio::time::{sleep, timeout};
 use super::pipes::Pipes;
 use super::zombies::only_zombies;
 
-/// How long the end of a group that was killed is waited for. What is left then are zombies whose parent, not ours, does not reap
-/// them, or processes that the system cannot end.
-const KILLED: Duration = Duration::from_secs(1);
+/// The maximum wait for the end of a killed group.
+///
+/// What remains afterwards are zombies whose parent, another process, does not reap them, or
+/// processes that the system cannot end.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After how long a group whose leader is gone is looked at first, and at most: the system tells nobody of the others' end.
-const FIRST_LOOK: Duration = Duration::from_millis(2);
-const LAST_LOOK: Duration = Duration::from_millis(100);
+/// The first and the longest interval at which a group without its leader is polled. The system has
+/// no notification for the end of its other members.
+const MIN_POLL: Duration = Duration::from_millis(2);
+const MAX_POLL: Duration = Duration::from_millis(100);
 
 pub(super) struct Group {
     id: Pid,
-    /// Waits for the leader and reaps it; `None` once that is done.
+    /// Waits for the leader and reaps it; `None` afterwards.
     leader: Option<Wait>,
     is_empty: bool,
-    // Dropped with the group, which is what the hook waits for.
-    _told: oneshot::Sender<()>,
+    /// Dropped with the group, which wakes the cleanup hook.
+    _ended: oneshot::Sender<()>,
 }
 
 type Wait = Pin<Box<dyn Future<Output = std::io::Result<ExitStatus>> + Send>>;
@@ -44,20 +51,21 @@ type Wait = Pin<Box<dyn Future<Output = std::io::Result<ExitStatus>> + Send>>;
 // === impl Group ===
 
 impl Group {
-    /// The group of a child that leads it, if it is not reaped yet; the receiver ends with the group.
+    /// Makes the group led by `child`, unless the child is reaped. The receiver ends with the
+    /// group.
     pub(super) fn led_by(mut child: Child) -> Option<(Self, oneshot::Receiver<()>)> {
         let id = i32::try_from(child.id()?).ok()?;
-        let (told, ended) = oneshot::channel();
+        let (sender, ended) = oneshot::channel();
         let group = Self {
             id: Pid::from_raw(id)?,
             leader: Some(Box::pin(async move { child.wait().await })),
             is_empty: false,
-            _told: told,
+            _ended: sender,
         };
         Some((group, ended))
     }
 
-    /// Waits for the leader. Ready once.
+    /// Waits for the leader. It is ready once.
     pub(super) fn poll_leader(
         &mut self,
         cx: &mut Context<'_>,
@@ -70,13 +78,13 @@ impl Group {
         Poll::Ready(status)
     }
 
-    /// Asks all members to end; false if there are none.
+    /// Sends SIGTERM to all members; returns false if there are none.
     pub(super) fn terminate(&mut self) -> bool {
         self.signal(Signal::TERM);
         !self.is_empty
     }
 
-    /// Waits until the members that were asked to end have done so; those that have not within `grace` are killed.
+    /// Waits until all members have ended, and kills those that are alive after `grace`.
     pub(super) async fn end(mut self, grace: Duration, mut pipes: Pipes) {
         let ended = {
             let mut emptied = pin!(timeout(grace, self.emptied()));
@@ -90,32 +98,36 @@ impl Group {
         if ended.is_ok() {
             return;
         }
-        tracing::debug!(group = %self.id, ?grace, "killing a process group that did not end by itself");
+        tracing::debug!(
+            group = %self.id,
+            ?grace,
+            "killing a process group that did not end within its grace"
+        );
         self.signal(Signal::KILL);
-        if timeout(KILLED, self.emptied()).await.is_err() {
-            tracing::warn!(group = %self.id, "a process group was killed and is still there");
+        if timeout(KILL_TIMEOUT, self.emptied()).await.is_err() {
+            tracing::warn!(group = %self.id, "a process group still exists after SIGKILL");
         }
     }
 
     async fn emptied(&mut self) {
         if self.leader.is_some() {
-            // What its status is interests nobody any more.
+            // The exit status is not needed any more.
             let _ = poll_fn(|cx| self.poll_leader(cx)).await;
         }
-        let mut pause = FIRST_LOOK;
+        let mut pause = MIN_POLL;
         loop {
-            let looked = test_kill_process_group(self.id);
-            self.look(looked);
+            let result = test_kill_process_group(self.id);
+            self.record(result);
             if self.is_empty {
                 return;
             }
             sleep(pause).await;
-            pause = LAST_LOOK.min(2 * pause);
-            // On another thread: there may be many processes to look at.
+            pause = MAX_POLL.min(2 * pause);
+            // On another thread: there may be many processes to inspect.
             let group = self.id.as_raw_nonzero().get();
-            let dead = spawn_blocking(move || only_zombies(group)).await;
-            if dead.unwrap_or(false) {
-                // Whom that look has missed, such as a child born meanwhile, goes as well.
+            let only_zombies = spawn_blocking(move || only_zombies(group)).await;
+            if only_zombies.unwrap_or(false) {
+                // Also kills a member that was missed, such as a child forked meanwhile.
                 self.signal(Signal::KILL);
                 self.is_empty = true;
             }
@@ -125,12 +137,13 @@ impl Group {
     fn signal(&mut self, signal: Signal) {
         if !self.is_empty {
             let sent = kill_process_group(self.id, signal);
-            self.look(sent);
+            self.record(sent);
         }
     }
 
-    fn look(&mut self, answer: rustix::io::Result<()>) {
-        self.is_empty |= self.leader.is_none() && answer == Err(Errno::SRCH);
+    /// Records from the result of a signal whether the group is empty.
+    fn record(&mut self, result: rustix::io::Result<()>) {
+        self.is_empty |= self.leader.is_none() && result == Err(Errno::SRCH);
     }
 }
 

@@ -1,8 +1,9 @@
-//! Any program as a tool.
+//! Runs programs as tools.
 //!
-//! Use it for what there is a program for already: `rg`, `git`, `ffmpeg`, a script. Its arguments and its input are filled from the
-//! call's arguments, its standard output is the answer, and it ends with the call, together with everything it has started.
-//! On unix only: elsewhere the feature is there and this module is not.
+//! Use it for existing programs: `rg`, `git`, `ffmpeg`, a script. The arguments and the input of
+//! the program are filled from the arguments of the call. Its standard output is the response. The
+//! program ends with the call, together with all processes that it has started. This module exists
+//! on unix only; elsewhere the feature `process` has no effect.
 //!
 //! ```
 //! use std::time::Duration;
@@ -13,11 +14,11 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
 //! let count = CommandTool::new("count", "grep").with_args(["-c", "--", "{pattern}"])?.with_stdin("{text}")?;
-//! let wait = CommandTool::new("wait", "sh").with_args(["-c", "echo begun; sleep 60 & sleep 60"])?;
+//! let wait = CommandTool::new("wait", "sh").with_args(["-c", "echo started; sleep 60 & sleep 60"])?;
 //!
 //! let text = json!({ "pattern": "b; rm -rf $HOME", "text": "a\nb; rm -rf $HOME\n" });
-//! let answer = count.oneshot(ToolCall::new("count", text)).await?.collect().await?;
-//! assert_eq!(answer.text(), "1\n");
+//! let response = count.oneshot(ToolCall::new("count", text)).await?.collect().await?;
+//! assert_eq!(response.text(), "1\n");
 //!
 //! let cleanup = CleanupLayer::new();
 //! let wait = ServiceBuilder::new()
@@ -25,63 +26,81 @@
 //!     .layer(cleanup.clone())
 //!     .layer(PartialResultLayer::new())
 //!     .service(wait.with_inherited_env(["PATH"]));
-//! let timeout = wait.oneshot(ToolCall::new("wait", json!({}))).await.err().ok_or("it waits for a minute")?;
-//! let partial = timeout.partial().ok_or("it said a word before")?;
-//! assert_eq!(partial.contents(), ["begun".into()]);
+//! let timeout = wait.oneshot(ToolCall::new("wait", json!({}))).await.err().ok_or("no timeout")?;
+//! let partial = timeout.partial().ok_or("no output")?;
+//! assert_eq!(partial.contents(), ["started".into()]);
 //!
-//! // When this returns, the shell and both of its children are gone.
+//! // When `drain` returns, the shell and both of its children have ended.
 //! assert_eq!(cleanup.drain(Duration::from_secs(5)).await.ran, 1);
 //! # Ok(()) }
 //! ```
 //!
 //! # Arguments
-//! In an argument, and in the input, `{name}` stands for the call's argument `name`: a text, a number or a boolean. No shell is involved unless
-//! it is the program: whatever is filled in stays part of the one argument that it stands in. A call that lacks an argument, or has
-//! another kind of value for it, is `InvalidArguments`, names it, and starts nothing.
-//! What is filled into the text of a `sh -c` is code: there let the shell see it as an argument of its own, `["-c", "wc -c < \"$1\"", "sh", "{file}"]`.
+//! In an argument and in the input, `{name}` is replaced by the argument `name` of the call: a
+//! string, a number or a boolean. No shell is involved unless it is the program: a value always
+//! stays within its one argument. A call without the argument, or with a value of another type,
+//! fails with `InvalidArguments`, which names the argument. Then no program is started. A value
+//! within the script of `sh -c` would be code. Pass it to the shell as an argument of its own
+//! instead: `["-c", "wc -c < \"$1\"", "sh", "{file}"]`.
 //!
 //! # Environment
-//! The program sees no variable of ours, but those that [`with_inherited_env`](CommandTool::with_inherited_env) names and
-//! [`with_env`](CommandTool::with_env) sets. It is looked up in *our* `PATH`; a shell that is to find programs needs one of its own.
+//! The program has only the variables that
+//! [`with_inherited_env`](CommandTool::with_inherited_env) passes and
+//! [`with_env`](CommandTool::with_env) sets. The program itself is looked up in the `PATH` of this
+//! process. A shell that starts programs needs a `PATH` of its own.
 //!
 //! # Output
-//! [`CommandOutput`]: one text where nothing is said, lines as they come, JSON, or bytes. In every case no more than the
-//! [cap](CommandTool::with_output_cap) is kept, of 1 MiB where nothing is said, and lines longer than [`MAX_LINE`] come in pieces. What
-//! was read when the call is cut short is its partial result, where a [partial-result layer](crate::partial) stands around.
-//! Whatever a program writes, on its standard error as well, is a [heartbeat](crate::CallContext::heartbeat).
-//! A program whose lines nobody reads waits: there is no buffer but the system's.
+//! [`CommandOutput`] is one text (the default), a stream of lines, JSON, or bytes. At most the
+//! [cap](CommandTool::with_output_cap) is kept, by default 1 MiB. Lines longer than [`MAX_LINE`]
+//! are split into several items. With an outer [partial-result layer](crate::partial), the output
+//! that was read before a call failed is its partial result. All output, that on standard error as
+//! well, is a [heartbeat](crate::CallContext::heartbeat). If the consumer does not read the stream
+//! of lines, the program blocks on its full pipe: there is no buffer but that of the system.
 //!
-//! An exit code other than 0 is an answer that reports a failure, `is_error`: what the program wrote, then a text with the code and
-//! the last [`STDERR_TAIL`] bytes of its standard error. The meta of an answer has the `exit_code`, or the `signal` that
-//! ended the program. Of a stream of lines it is known too late for that: it ends in [`CommandError::Exited`], after the last line.
+//! With an exit code other than 0 the response reports a failure, `is_error`. It has the output,
+//! then a text with the code and the last [`STDERR_TAIL`] bytes of standard error. The metadata of
+//! a response has the `exit_code`, or the `signal` that ended the program. A stream of lines has
+//! begun before the exit code is known. It ends with [`CommandError::Exited`] after the last line.
 //!
 //! # Cancellation
-//! A program leads a process group of its own, and the call's end is the group's end. When the program exits, what it has left
-//! behind gets SIGTERM. When the call is cut (by a limit, by its caller, by a panic next to it, by dropping its future or its stream), the
-//! whole group gets SIGTERM before the caller sees the error; what it still says is read and dropped. What is left after the [grace](CommandTool::with_kill_grace)
-//! gets SIGKILL. The program is reaped. A task does that, and a hook of the call waits for it: with a
-//! [cleanup layer](crate::cleanup) around, no process of the group is alive when [`drain`](crate::CleanupLayer::drain) returns. A runtime
-//! that is shut down before kills the group without grace.
-//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
+//! A program leads a process group of its own, which ends with the call. When the program exits,
+//! the remaining processes of the group receive SIGTERM. When the call ends early, the whole group
+//! receives SIGTERM before the caller receives the error, and its further output is read and
+//! dropped. A call ends early by an expired limit, by cancellation, by a panic, or because its
+//! future or its stream is dropped.
 //!
-//! Three things are out of reach: a process that leaves the group, as daemons do, lives on, and its output is not waited for; a zombie whose
-//! parent is not ours stays until that parent reaps it; and where our own process is killed, nothing ends the programs, to which a
-//! terminal's Ctrl-C does not go either: catch it, and drain.
+//! Processes that are alive after the [grace](CommandTool::with_kill_grace) receive SIGKILL. A task
+//! sends these signals and reaps the program, and a cleanup hook of the call waits for that task.
+//! So with an outer [cleanup layer](crate::cleanup), no process of the group is alive when
+//! [`drain`](crate::CleanupLayer::drain) returns. A runtime that is shut down before kills the
+//! group without grace. The [guide to cleanup](crate::cleanup::guide) lists what ends with a call
+//! and what cannot be ended.
+//!
+//! Three cases are not covered:
+//!
+//! - A process that leaves the group, such as a daemon, continues to run. Its output is not
+//!   awaited.
+//! - A zombie whose parent is another process stays until that parent reaps it.
+//! - If this process is killed, its programs continue to run. The Ctrl-C of a terminal is not sent
+//!   to them either: handle it, and drain.
 //!
 //! # Errors
-//! `InvalidArguments`, and `Tool` with a [`CommandError`] as its source: the program is missing, its output is too long or no JSON.
+//! `InvalidArguments`, and `Tool` with a [`CommandError`] as its source, such as for a missing
+//! program or output that is too long or not JSON.
 //!
 //! # Readiness
-//! Always ready. The program is started when the call's future is first polled.
+//! Always ready. The program is started by the first poll of the call's future.
 //!
 //! # Clone
-//! Clones are the same tool. A tool holds nothing between calls.
+//! Clones are the same tool. A tool has no state between calls.
 //!
 //! # Panics
-//! Child processes need a tokio runtime with io and time enabled: where there is none, the call panics, as tokio's do. They know nothing of a paused clock.
+//! Child processes need a tokio runtime with io and time enabled. Without one the call panics, as
+//! tokio's own child processes do. A paused clock does not pause them.
 //!
 //! # Cost
-//! Starting a process, which blocks the thread for about a millisecond. A hook, and with it a task at the end of the call; a second one for a program that is cut.
+//! Starting a process blocks the thread for about a millisecond. A cleanup hook needs a task at the
+//! end of the call. A program that is terminated early needs a second task.
 
 mod command_tool;
 mod error;

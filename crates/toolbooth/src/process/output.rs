@@ -1,60 +1,60 @@
-//! What becomes of a program's output: pure.
+//! The output of a program: caps, lines and texts. Pure.
 
 use toolbooth_core::Content;
 
-/// What the standard output of a program is to be.
+/// The format of the standard output of a program.
 ///
-/// | | the answer | what is kept when the call is cut |
+/// | | response | partial result |
 /// |---|---|---|
-/// | `Text` | one text | its whole lines |
+/// | `Text` | one text | its complete lines |
 /// | `Lines` | a stream of texts, one for each line | the lines that were delivered |
-/// | `Json` | one JSON value | its whole lines, as texts |
-/// | `Bytes` | one piece of data | its bytes, in pieces of up to 8 KiB |
+/// | `Json` | one JSON value | its complete lines, as texts |
+/// | `Bytes` | one item of data | its bytes, in items of up to 8 KiB |
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum CommandOutput {
-    /// One text. What is not UTF-8 in it is replaced by U+FFFD.
+    /// One text. Invalid UTF-8 in it is replaced by U+FFFD.
     #[default]
     Text,
-    /// Its lines, as they come: the answer is a stream. The program waits while nobody reads.
+    /// A streaming response of lines. The program blocks while the consumer does not read.
     Lines,
     /// One JSON value.
     Json,
-    /// Bytes of a media type, such as an image.
+    /// Bytes with a media type, such as an image.
     #[non_exhaustive]
     Bytes {
-        /// What the bytes are: `image/png`.
+        /// The media type of the bytes, such as `image/png`.
         media_type: String,
     },
 }
 
-/// How long a line may be, in bytes: a longer one comes in several pieces.
+/// The maximum length of a line in bytes. A longer line is split into several items.
 pub const MAX_LINE: usize = 64 * 1_024;
 
-/// How much of what a program says on its standard error is kept, in bytes: the last of it.
+/// The number of bytes kept from the end of the standard error.
 pub const STDERR_TAIL: usize = 8 * 1_024;
 
-/// Lets so many bytes through, and counts the others.
+/// Passes bytes up to a cap, and counts those beyond it.
 #[derive(Debug)]
 pub(super) struct Capped {
-    room: usize,
+    remaining: usize,
     dropped: u64,
 }
 
-/// The last bytes of all that are pushed.
+/// The last [`STDERR_TAIL`] bytes of those pushed.
 #[derive(Debug, Default)]
 pub(super) struct Tail(Vec<u8>);
 
-/// A text that is made when it is needed.
+/// Bytes that are converted into a text only if the content is kept.
 pub(super) struct Lossy<'a>(pub(super) &'a [u8]);
 
-/// Bytes of a media type that are copied when they are needed.
+/// Bytes with a media type that are copied only if the content is kept.
 pub(super) struct Raw<'a>(pub(super) &'a str, pub(super) &'a [u8]);
 
 // === impl CommandOutput ===
 
 impl CommandOutput {
-    /// Bytes of a media type.
+    /// Makes the format of bytes with a media type.
     #[must_use]
     pub fn bytes(media_type: impl Into<String>) -> Self {
         Self::Bytes {
@@ -68,16 +68,16 @@ impl CommandOutput {
 impl Capped {
     pub(super) const fn new(cap: usize) -> Self {
         Self {
-            room: cap,
+            remaining: cap,
             dropped: 0,
         }
     }
 
-    /// As much of the bytes as there is room for.
+    /// Returns the part of `bytes` that is within the cap.
     pub(super) fn admit<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (admitted, over) = bytes.split_at(bytes.len().min(self.room));
-        self.room -= admitted.len();
-        self.dropped += over.len() as u64;
+        let (admitted, beyond) = bytes.split_at(bytes.len().min(self.remaining));
+        self.remaining -= admitted.len();
+        self.dropped += beyond.len() as u64;
         admitted
     }
 
@@ -91,55 +91,59 @@ impl Capped {
 impl Tail {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
-        // Not at every push: each byte is then moved once at most.
+        // Truncates at twice the size, so that each byte is moved at most once.
         if self.0.len() >= 2 * STDERR_TAIL {
-            self.cut();
+            self.truncate();
         }
     }
 
-    /// As a text, without blanks around it.
+    /// Takes the bytes as a text without surrounding whitespace.
     pub(super) fn take(&mut self) -> String {
-        self.cut();
+        self.truncate();
         let bytes = std::mem::take(&mut self.0);
-        let inside = bytes.iter().take_while(|&&byte| is_inside(byte)).count();
+        let inside = bytes
+            .iter()
+            .take_while(|&&byte| is_continuation(byte))
+            .count();
         String::from_utf8_lossy(&bytes[inside..]).trim().to_owned()
     }
 
-    fn cut(&mut self) {
+    fn truncate(&mut self) {
         self.0.drain(..self.0.len().saturating_sub(STDERR_TAIL));
     }
 }
 
 // === lines ===
 
-/// The first line of `bytes` without its end, and how many bytes it takes with it. `None` if it is not whole yet.
+/// Returns the first line of `bytes` without its line ending, and its length with it. `None` if the
+/// line is not complete yet.
 pub(super) fn first_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let searched = &bytes[..bytes.len().min(MAX_LINE)];
     if let Some(end) = searched.iter().position(|&byte| byte == b'\n') {
         let line = &bytes[..end];
         return Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1));
     }
-    // One byte more is waited for, to see whether the cut is inside of a character.
+    // The next byte shows whether the line would be split within a character.
     let next = *bytes.get(MAX_LINE)?;
-    let mut cut = MAX_LINE;
-    if is_inside(next) {
-        let inside = bytes[..cut].iter().rev().take(3);
-        let inside = inside.take_while(|&&byte| is_inside(byte)).count();
-        cut -= inside + 1;
+    let mut end = MAX_LINE;
+    if is_continuation(next) {
+        let inside = bytes[..end].iter().rev().take(3);
+        let inside = inside.take_while(|&&byte| is_continuation(byte)).count();
+        end -= inside + 1;
     }
-    Some((&bytes[..cut], cut))
+    Some((&bytes[..end], end))
 }
 
-/// What fits of a text that was cut somewhere: up to the last whole character.
-pub(super) fn whole_characters(bytes: &[u8]) -> &[u8] {
+/// Returns a truncated text without an incomplete character at its end.
+pub(super) fn without_partial_character(bytes: &[u8]) -> &[u8] {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => &bytes[..error.valid_up_to()],
         _ => bytes,
     }
 }
 
-/// Whether no character of UTF-8 begins with this byte.
-const fn is_inside(byte: u8) -> bool {
+/// Returns whether the byte is a continuation byte of UTF-8.
+const fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }
 
@@ -169,44 +173,44 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_without_their_ends_and_the_last_one_waits() {
-        let (whole, left) = lines(b"a\n\nb\r\nc");
+    fn lines_have_no_line_ending_and_an_incomplete_one_is_pending() {
+        let (complete, pending) = lines(b"a\n\nb\r\nc");
         assert_eq!(
-            (whole, left),
+            (complete, pending),
             (vec!["a".into(), String::new(), "b".into()], 1)
         );
     }
 
     #[test]
-    fn a_long_line_comes_in_pieces_between_characters() {
-        let pieces = |text: &str| lines(format!("{text}\n").as_bytes()).0;
+    fn long_line_is_split_between_characters() {
+        let split = |text: &str| lines(format!("{text}\n").as_bytes()).0;
         let fits = "x".repeat(MAX_LINE - 1);
-        assert_eq!(pieces(&fits), [fits.as_str()]);
+        assert_eq!(split(&fits), [fits.as_str()]);
         let long = "x".repeat(2 * MAX_LINE + 5);
-        let sizes: Vec<_> = pieces(&long).iter().map(String::len).collect();
+        let sizes: Vec<_> = split(&long).iter().map(String::len).collect();
         assert_eq!(sizes, [MAX_LINE, MAX_LINE, 5]);
         for wide in ["ä", "€", "🛠"] {
             for shift in 0..4 {
                 let text = format!("{}{}", "x".repeat(shift), wide.repeat(MAX_LINE / 2));
-                assert_eq!(pieces(&text).concat(), text);
+                assert_eq!(split(&text).concat(), text);
             }
         }
     }
 
     #[test]
-    fn a_cap_keeps_the_first_and_counts_the_others() {
+    fn cap_keeps_the_first_bytes_and_counts_the_others() {
         let mut capped = Capped::new(5);
         assert_eq!(capped.admit(b"abc"), b"abc");
         assert_eq!(capped.admit(b"defg"), b"de");
         assert_eq!(capped.admit(b"h"), b"");
         assert_eq!(capped.dropped(), 3);
-        assert_eq!(whole_characters("aä".as_bytes()), "aä".as_bytes());
-        assert_eq!(whole_characters(&"aä".as_bytes()[..2]), b"a");
-        assert_eq!(whole_characters(b"a\xffb"), b"a\xffb");
+        assert_eq!(without_partial_character("aä".as_bytes()), "aä".as_bytes());
+        assert_eq!(without_partial_character(&"aä".as_bytes()[..2]), b"a");
+        assert_eq!(without_partial_character(b"a\xffb"), b"a\xffb");
     }
 
     #[test]
-    fn a_tail_is_the_last_of_it() {
+    fn tail_keeps_the_last_bytes() {
         let mut tail = Tail::default();
         for n in 0..100_000 {
             tail.push(format!("line {n}\n").as_bytes());

@@ -1,4 +1,4 @@
-//! Our ends of a program's pipes.
+//! This process's ends of a program's pipes.
 
 use std::io;
 use std::pin::Pin;
@@ -9,13 +9,14 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::output::Tail;
 
-/// How much is read at once.
+/// The number of bytes per read.
 pub(super) const CHUNK: usize = 8 * 1_024;
 
-/// How often a pipe is read in one poll, where all of it is wanted. A pipe holds no more on the usual systems.
+/// The maximum number of reads per poll of a pipe that is drained: 64 KiB, the usual size of a
+/// pipe.
 const READS: usize = 8;
 
-/// As far as they are open.
+/// The pipes that are still open.
 #[derive(Default)]
 pub(super) struct Pipes {
     pub(super) stdin: Option<Input>,
@@ -23,7 +24,7 @@ pub(super) struct Pipes {
     pub(super) stderr: Option<ChildStderr>,
 }
 
-/// What a program is given to read.
+/// The standard input of a program.
 pub(super) struct Input {
     pub(super) pipe: ChildStdin,
     pub(super) bytes: Vec<u8>,
@@ -33,31 +34,32 @@ pub(super) struct Input {
 // === impl Pipes ===
 
 impl Pipes {
-    /// Writes what the program takes. One that closes its input, or ends, has read enough.
+    /// Writes input until the pipe is full. An input that the program closed counts as written.
     pub(super) fn feed(&mut self, cx: &mut Context<'_>) {
         while let Some(input) = &mut self.stdin {
             match Pin::new(&mut input.pipe).poll_write(cx, &input.bytes[input.written..]) {
                 Poll::Ready(Ok(written)) if written > 0 => input.written += written,
                 Poll::Pending if input.written < input.bytes.len() => return,
-                // Written to the end, or refused: dropping the pipe closes it.
+                // All is written, or the program has closed its end. Dropping the pipe closes it.
                 _ => self.stdin = None,
             }
         }
     }
 
-    /// True if anything was said.
+    /// Reads standard error into `tail`; returns whether any bytes were read.
     pub(super) fn poll_stderr(&mut self, cx: &mut Context<'_>, tail: &mut Tail) -> bool {
-        poll_all(&mut self.stderr, cx, |said| tail.push(said))
+        poll_all(&mut self.stderr, cx, |bytes| tail.push(bytes))
     }
 
-    /// Reads on for a program that is on its way out, so that its last words neither block nor kill it.
+    /// Reads and drops the output of a program that is ending, so that its writes neither block nor
+    /// fail.
     pub(super) fn discard(&mut self, cx: &mut Context<'_>) {
         self.stdin = None;
         poll_all(&mut self.stdout, cx, |_| ());
         poll_all(&mut self.stderr, cx, |_| ());
     }
 
-    /// True if there is something in `out`.
+    /// Reads standard output into `out`; returns whether it has any bytes.
     pub(super) fn poll_stdout(
         &mut self,
         cx: &mut Context<'_>,
@@ -75,8 +77,11 @@ impl Pipes {
         Ok(!out.filled().is_empty())
     }
 
-    /// When the whole group is gone, what is in the pipes is all there is; a process that has left the group and holds a pipe open
-    /// is not waited for. So this asks the system and not tokio, which knows of nothing that it was not told. True if there is something in `out`.
+    /// Reads the rest of the output after the whole group has ended; returns whether `out` has any
+    /// bytes.
+    ///
+    /// A process that has left the group may hold a pipe open, and is not awaited. So this reads
+    /// from the file descriptor directly: tokio reads only after an event of the driver.
     pub(super) fn take_rest(&mut self, tail: &mut Tail, out: &mut ReadBuf<'_>) -> bool {
         for _ in 0..READS {
             let Some(pipe) = &self.stderr else { break };
@@ -103,27 +108,27 @@ impl Pipes {
     }
 }
 
-/// Takes what a pipe holds, and closes it at its end; true if it held anything.
+/// Drains a pipe, and closes it at its end; returns whether any bytes were read.
 fn poll_all(
     pipe: &mut Option<impl AsyncRead + Unpin>,
     cx: &mut Context<'_>,
     mut take: impl FnMut(&[u8]),
 ) -> bool {
-    let mut held = false;
+    let mut any = false;
     for _ in 0..READS {
-        let Some(open) = pipe else { return held };
+        let Some(open) = pipe else { return any };
         let mut space = [0; CHUNK];
         let mut read = ReadBuf::new(&mut space);
         match Pin::new(open).poll_read(cx, &mut read) {
             Poll::Ready(Ok(())) if !read.filled().is_empty() => {
                 take(read.filled());
-                held = true;
+                any = true;
             }
             Poll::Ready(_) => *pipe = None,
-            Poll::Pending => return held,
+            Poll::Pending => return any,
         }
     }
-    // There may be more, of which no waker was told.
+    // There may be more bytes, for which no waker is registered.
     cx.waker().wake_by_ref();
-    held
+    any
 }

@@ -1,4 +1,4 @@
-//! Finding a program.
+//! Lookup of programs.
 
 use std::env;
 use std::ffi::OsStr;
@@ -6,8 +6,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// The file that `program` names: a name without a slash is looked up in our own `PATH`, a path is taken from our own working
-/// directory. The system's lookup would depend on which variables the program is given, and on the directory it starts in.
+/// Returns the file of `program`. A name without a slash is looked up in the `PATH` of this
+/// process; a path is relative to the working directory of this process.
+///
+/// The lookup of the system would depend on the environment and the directory of the program.
 pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
     if program.as_encoded_bytes().contains(&b'/') {
         return std::path::absolute(program);
@@ -30,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_path_and_paths_are_made_absolute() {
+    fn names_are_looked_up_in_path_and_paths_become_absolute() {
         let sh = find(OsStr::new("sh")).unwrap();
         assert!(sh.is_absolute() && sh.ends_with("sh"), "{sh:?}");
         let here = find(OsStr::new("./nothing")).unwrap();

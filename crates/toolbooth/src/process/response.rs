@@ -1,4 +1,4 @@
-//! A program's output as the answer of a tool.
+//! Converts the output of a program into the response of a tool.
 
 use std::future::poll_fn;
 use std::os::unix::process::ExitStatusExt;
@@ -12,32 +12,32 @@ use serde_json::{Map, Value};
 use tokio::io::ReadBuf;
 use toolbooth_core::{CallContext, Content, ToolCall, ToolError, ToolOutput};
 
-use super::output::{Capped, Lossy, Raw, first_line, whole_characters};
+use super::output::{Capped, Lossy, Raw, first_line, without_partial_character};
 use super::pipes::CHUNK;
 use super::running::Running;
 use super::start::Spec;
 use super::{CommandError, CommandOutput, error};
 use crate::handler::parse;
 
-/// An answer that is whole: what is read of it.
-struct Whole {
+/// Reads the output of a buffered response.
+struct Buffered {
     running: Running,
     capped: Capped,
     kept: Vec<u8>,
-    /// How much of `kept` was published.
-    published: usize,
+    /// The number of bytes of `kept` that were emitted.
+    emitted: usize,
 }
 
-/// An answer that comes line by line.
+/// A streaming response of lines.
 struct Lines {
     spec: Arc<Spec>,
-    /// Until the program is over.
+    /// `None` after the end of the program.
     running: Option<Running>,
     capped: Capped,
-    /// What is read; the first `delivered` bytes of it are delivered.
+    /// The bytes read; the first `delivered` of them are delivered.
     pending: Vec<u8>,
     delivered: usize,
-    /// Comes after the last line.
+    /// Returned after the last line.
     error: Option<ToolError>,
 }
 
@@ -56,19 +56,19 @@ pub(super) async fn run(spec: Arc<Spec>, call: ToolCall) -> Result<ToolOutput, T
             error: None,
         }));
     }
-    let mut whole = Whole {
+    let mut buffered = Buffered {
         running,
         capped,
         kept: Vec::new(),
-        published: 0,
+        emitted: 0,
     };
-    let status = poll_fn(|cx| whole.poll_end(cx, &context, &spec)).await?;
-    whole.answer(status, &spec)
+    let status = poll_fn(|cx| buffered.poll_end(cx, &context, &spec)).await?;
+    buffered.into_output(status, &spec)
 }
 
-// === impl Whole ===
+// === impl Buffered ===
 
-impl Whole {
+impl Buffered {
     fn poll_end(
         &mut self,
         cx: &mut Context<'_>,
@@ -84,27 +84,27 @@ impl Whole {
             }
             self.kept
                 .extend_from_slice(self.capped.admit(read.filled()));
-            self.publish(context, spec);
+            self.emit_new(context, spec);
         }
     }
 
-    /// What is read is what a call that is cut short has produced.
-    fn publish(&mut self, context: &CallContext, spec: &Spec) {
-        let fresh = &self.kept[self.published..];
+    /// Emits the new output, for the partial result of a call that fails later.
+    fn emit_new(&mut self, context: &CallContext, spec: &Spec) {
+        let fresh = &self.kept[self.emitted..];
         if let CommandOutput::Bytes { media_type } = &spec.output {
             if !fresh.is_empty() {
                 context.emit(Raw(media_type, fresh));
             }
-            self.published = self.kept.len();
+            self.emitted = self.kept.len();
             return;
         }
-        while let Some((line, taken)) = first_line(&self.kept[self.published..]) {
+        while let Some((line, taken)) = first_line(&self.kept[self.emitted..]) {
             context.emit(Lossy(line));
-            self.published += taken;
+            self.emitted += taken;
         }
     }
 
-    fn answer(mut self, status: ExitStatus, spec: &Spec) -> Result<ToolOutput, ToolError> {
+    fn into_output(mut self, status: ExitStatus, spec: &Spec) -> Result<ToolOutput, ToolError> {
         let dropped = self.capped.dropped();
         let has_output = !self.kept.is_empty();
         let content = match &spec.output {
@@ -115,23 +115,23 @@ impl Whole {
                 }
                 let value: Value = serde_json::from_slice(&self.kept).map_err(|source| {
                     ToolError::failed(CommandError::NotJson {
-                        program: spec.shown(),
+                        program: spec.program_name(),
                         source,
                     })
                 })?;
                 Content::from(value)
             }
-            _ if dropped > 0 => Content::from(Lossy(whole_characters(&self.kept))),
+            _ if dropped > 0 => Content::from(Lossy(without_partial_character(&self.kept))),
             _ => Content::from(Lossy(&self.kept)),
         };
         let mut output = if status.success() {
             ToolOutput::from(content)
         } else {
-            let said = self.running.stderr();
-            let ended = Content::from(error::ended(&spec.shown(), status, &said));
+            let stderr = self.running.stderr();
+            let exit = Content::from(error::exit_text(&spec.program_name(), status, &stderr));
             let contents = match has_output {
-                true => vec![content, ended],
-                false => vec![ended],
+                true => vec![content, exit],
+                false => vec![exit],
             };
             ToolOutput::contents(contents).with_is_error(true)
         };
@@ -151,7 +151,7 @@ impl Whole {
 // === impl Lines ===
 
 impl Lines {
-    /// The next line that is whole; after the end of the program also what is left behind the last one.
+    /// Returns the next complete line. After the end of the program, also the rest of the output.
     fn next_line(&mut self) -> Option<Content> {
         let pending = &self.pending[self.delivered..];
         if let Some((line, taken)) = first_line(pending) {
@@ -159,7 +159,7 @@ impl Lines {
             self.delivered += taken;
             return Some(line);
         }
-        // A line that the cap has cut is none.
+        // A line that the cap truncated is not returned.
         let is_last = self.running.is_none() && self.capped.dropped() == 0;
         if !is_last || pending.is_empty() {
             return None;
@@ -169,11 +169,11 @@ impl Lines {
         Some(last)
     }
 
-    fn ended(&mut self, status: ExitStatus, stderr: String) {
+    fn set_error(&mut self, status: ExitStatus, stderr: String) {
         let dropped = self.capped.dropped();
         self.error = if !status.success() {
             Some(ToolError::failed(CommandError::Exited {
-                program: self.spec.shown(),
+                program: self.spec.program_name(),
                 status,
                 stderr,
             }))
@@ -209,7 +209,7 @@ impl Stream for Lines {
                 Ok(Some(status)) => {
                     let stderr = running.stderr();
                     this.running = None;
-                    this.ended(status, stderr);
+                    this.set_error(status, stderr);
                 }
                 Err(source) => {
                     this.running = None;
@@ -224,14 +224,14 @@ impl Stream for Lines {
 
 fn lost(spec: &Spec, source: std::io::Error) -> ToolError {
     ToolError::failed(CommandError::Lost {
-        program: spec.shown(),
+        program: spec.program_name(),
         source,
     })
 }
 
 fn too_long(spec: &Spec, dropped: u64) -> ToolError {
     ToolError::failed(CommandError::OutputTooLong {
-        program: spec.shown(),
+        program: spec.program_name(),
         cap: spec.output_cap,
         dropped,
     })

@@ -1,7 +1,8 @@
-//! A program that runs: its pipes, and its group.
+//! A running program: its pipes and its process group.
 //!
-//! Nothing is read but when the call is polled, and then all three pipes: so a program waits while its consumer does, and neither
-//! what it says on its standard error nor an input that it does not read can block it for ever.
+//! The pipes are read only when the call is polled, so a slow consumer slows the program down. Each
+//! poll serves all three pipes, so neither a full standard error nor unread input blocks the
+//! program forever.
 
 use std::io;
 use std::pin::Pin;
@@ -20,10 +21,10 @@ use super::output::Tail;
 use super::pipes::Pipes;
 
 pub(super) struct Running {
-    /// Until the leader is gone.
+    /// `None` after the leader was reaped.
     group: Option<Group>,
     status: Option<ExitStatus>,
-    /// What the leader has left behind is on its way out.
+    /// The task that ends the processes that remain after the leader.
     ending: Option<JoinHandle<()>>,
     pipes: Pipes,
     stderr: Tail,
@@ -48,17 +49,18 @@ impl Running {
         }
     }
 
-    /// The next bytes of the output, in `out`; or how the program ended, when all its output is read.
+    /// Reads the next bytes of the output into `out`, and returns `None`. Returns the exit status
+    /// once all output was read.
     pub(super) fn poll_output(
         &mut self,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<Option<ExitStatus>>> {
         self.pipes.feed(cx);
-        let has_spoken = self.pipes.poll_stderr(cx, &mut self.stderr);
+        let has_stderr = self.pipes.poll_stderr(cx, &mut self.stderr);
         let has_output = self.pipes.poll_stdout(cx, out)?;
-        if has_spoken || has_output {
-            // Whether or not any of it is kept.
+        if has_stderr || has_output {
+            // Output beyond the cap counts as well.
             self.context.heartbeat();
         }
         if has_output {
@@ -78,7 +80,7 @@ impl Running {
         }
     }
 
-    /// The last of what the program said on its standard error.
+    /// Takes the end of the standard error.
     pub(super) fn stderr(&mut self) -> String {
         self.stderr.take()
     }
@@ -86,8 +88,8 @@ impl Running {
     fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExitStatus>> {
         if let Some(group) = &mut self.group {
             let status = ready!(group.poll_leader(cx));
-            // At once: the group's number is no longer held by the leader.
-            // What its members still say is read here, to their end.
+            // At once: the leader is reaped, so its process id no longer reserves the id of the
+            // group. The output of the remaining members is read here until they end.
             self.ending = self.end(Pipes::default());
             self.status = Some(status?);
         }
@@ -102,7 +104,7 @@ impl Running {
         }
     }
 
-    /// Asks whoever is left to end, and leaves them to a task; `None` if nobody is.
+    /// Sends SIGTERM to the group, and spawns a task that waits for its end. `None` if it is empty.
     fn end(&mut self, pipes: Pipes) -> Option<JoinHandle<()>> {
         let mut group = self.group.take()?;
         let end = group.terminate().then(|| group.end(self.grace, pipes))?;

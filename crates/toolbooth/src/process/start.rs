@@ -1,4 +1,4 @@
-//! Starting a program for one call.
+//! Starts a program for one call.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,7 +16,7 @@ use super::running::Running;
 use super::template::Template;
 use super::{CommandError, CommandOutput, program};
 
-/// What a tool starts, and how.
+/// The settings of a tool: the program, and how to start it.
 #[derive(Clone)]
 pub(super) struct Spec {
     pub(super) program: OsString,
@@ -39,24 +39,24 @@ pub(super) enum Variable {
 // === impl Spec ===
 
 impl Spec {
-    /// Starts the program, and has it ended when the call ends.
+    /// Starts the program. Dropping the result ends it, and a cleanup hook waits for its end.
     pub(super) fn start(
         &self,
         context: &CallContext,
         args: &Map<String, Value>,
     ) -> Result<Running, ToolError> {
-        let words: Result<Vec<_>, _> = self
+        let argv: Result<Vec<_>, _> = self
             .args
             .iter()
             .map(|arg| arg.fill_argument(args))
             .collect();
-        let words = words?;
+        let argv = argv?;
         let input = self.stdin.as_ref().map(|input| input.fill(args));
         let input = input.transpose()?.map(String::into_bytes);
 
-        let started = self.spawn(&words, input.is_some());
+        let started = self.spawn(&argv, input.is_some());
         let not_started = |source| CommandError::NotStarted {
-            program: self.shown(),
+            program: self.program_name(),
             source,
         };
         let mut child = started.map_err(|source| ToolError::failed(not_started(source)))?;
@@ -73,23 +73,23 @@ impl Spec {
             ToolError::failed(not_started(io::Error::other("it has no process id")))
         })?;
         let running = Running::new(group, pipes, context.clone(), self.kill_grace);
-        // The group is ended by dropping `running`, and by nothing else: cleanup waits for that.
+        // Only dropping `running` ends the group, so the hook waits for that.
         context.cleanup_waits_for(async move {
-            // It is dropped without a word.
+            // The sender is dropped without a value, so this is always an error.
             let _ = ended.await;
         });
         Ok(running)
     }
 
-    /// The program, for people.
-    pub(super) fn shown(&self) -> String {
+    /// Returns the program for messages, with invalid UTF-8 replaced.
+    pub(super) fn program_name(&self) -> String {
         self.program.to_string_lossy().into_owned()
     }
 
-    fn spawn(&self, words: &[String], has_input: bool) -> io::Result<Child> {
+    fn spawn(&self, argv: &[String], has_input: bool) -> io::Result<Child> {
         let mut command = Command::new(program::find(&self.program)?);
         command
-            .args(words)
+            .args(argv)
             .env_clear()
             .stdin(match has_input {
                 true => Stdio::piped(),
@@ -98,7 +98,7 @@ impl Spec {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            // For the case that nothing of ours runs any more.
+            // Kills the program if it is dropped before it has a group.
             .kill_on_drop(true);
         for (name, variable) in &self.env {
             match variable {
@@ -110,7 +110,7 @@ impl Spec {
             };
         }
         if let Some(folder) = &self.current_dir {
-            // The system's own error does not say whether it is the program that is missing.
+            // The error of the system is the same as for a missing program.
             if !folder.is_dir() {
                 let text = format!("there is no folder `{}` to start it in", folder.display());
                 return Err(io::Error::new(io::ErrorKind::NotFound, text));

@@ -1,13 +1,13 @@
-//! Texts with placeholders: pure.
+//! Templates with placeholders. Pure.
 
 use serde_json::{Map, Value};
 use toolbooth_core::ToolError;
 
 use crate::middleware::ConfigError;
 
-/// A text in which `{name}` stands for an argument of the call, `{{` and `}}` for a brace.
+/// A text in which `{name}` is replaced by an argument of the call, and `{{` and `}}` by a brace.
 ///
-/// What is filled in is never looked at again: a brace, a quote or a blank in an argument means nothing.
+/// Values are not parsed again: a brace, a quote or a blank in an argument has no meaning.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Template(Vec<Part>);
 
@@ -49,19 +49,19 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The text for one call.
+    /// Returns the text for one call.
     pub(super) fn fill(&self, args: &Map<String, Value>) -> Result<String, ToolError> {
         let mut filled = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(text) => filled.push_str(text),
-                Part::Argument(name) => filled.push_str(&shown(name, args.get(name))?),
+                Part::Argument(name) => filled.push_str(&to_text(name, args.get(name))?),
             }
         }
         Ok(filled)
     }
 
-    /// The same for an argument of a program, which ends at its first NUL.
+    /// Like [`fill`](Self::fill), but rejects a NUL: it would end the argument of a program.
     pub(super) fn fill_argument(&self, args: &Map<String, Value>) -> Result<String, ToolError> {
         let with_nul = self.0.iter().find_map(|part| match part {
             Part::Argument(name) if args.get(name)?.as_str()?.contains('\0') => Some(name),
@@ -70,21 +70,21 @@ impl Template {
         match with_nul {
             Some(name) => Err(ToolError::invalid_arguments(
                 name.as_str(),
-                "it holds a NUL, which no argument of a program can",
+                "an argument of a program cannot contain NUL",
             )),
             None => self.fill(args),
         }
     }
 }
 
-/// The name in `{name}`, and what follows it.
+/// Returns the name in `{name}`, and the text after it.
 fn placeholder(brace: &str) -> Option<(&str, &str)> {
     let (name, after) = brace.strip_prefix('{')?.split_once('}')?;
-    let named = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (!name.is_empty() && name.chars().all(named)).then_some((name, after))
+    let is_allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (!name.is_empty() && name.chars().all(is_allowed)).then_some((name, after))
 }
 
-fn shown(name: &str, value: Option<&Value>) -> Result<String, ToolError> {
+fn to_text(name: &str, value: Option<&Value>) -> Result<String, ToolError> {
     let found = match value {
         Some(Value::String(text)) => return Ok(text.clone()),
         Some(Value::Number(number)) => return Ok(number.to_string()),
@@ -94,7 +94,7 @@ fn shown(name: &str, value: Option<&Value>) -> Result<String, ToolError> {
         Some(Value::Object(_)) => "an object",
         None => return Err(ToolError::invalid_arguments(name, "missing")),
     };
-    let message = format!("{found}, expected a text, a number or a boolean");
+    let message = format!("{found}, expected a string, a number or a boolean");
     Err(ToolError::invalid_arguments(name, message))
 }
 
@@ -105,13 +105,13 @@ mod tests {
 
     fn filled(template: &str, args: Value) -> Result<String, ToolError> {
         let Value::Object(args) = args else {
-            unreachable!("the tests give objects");
+            unreachable!("the tests pass objects");
         };
         Template::parse(template).unwrap().fill_argument(&args)
     }
 
     #[test]
-    fn placeholders_are_filled_and_doubled_braces_are_braces() {
+    fn placeholders_are_replaced_and_doubled_braces_are_braces() {
         let args = json!({ "a": "x", "b-2": 2.5, "c.d": true });
         for (template, text) in [
             ("", ""),
@@ -128,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_filled_in_is_not_a_template() {
+    fn values_are_not_parsed_as_templates() {
         let args = json!({ "a": "{b} {{ $(b) ;rm '\"\n", "b": "no" });
         assert_eq!(filled("{a}", args).unwrap(), "{b} {{ $(b) ;rm '\"\n");
     }
 
     #[test]
-    fn a_brace_that_means_nothing_is_refused_where_it_stands() {
+    fn malformed_template_is_rejected_with_its_position() {
         for (template, at) in [
             ("{", 0),
             ("a}", 1),
@@ -145,37 +145,37 @@ mod tests {
             ("äb{c d}", 3),
             ("{a{b}}", 0),
         ] {
-            let refused = Template::parse(template).unwrap_err();
+            let error = Template::parse(template).unwrap_err();
             let template = template.into();
-            assert_eq!(refused, ConfigError::MalformedTemplate { template, at });
+            assert_eq!(error, ConfigError::MalformedTemplate { template, at });
         }
     }
 
     #[test]
-    fn an_argument_that_cannot_be_filled_in_is_named() {
-        for (args, told) in [
+    fn error_of_an_unusable_argument_has_its_name() {
+        for (args, message) in [
             (json!({}), "missing"),
             (
                 json!({ "a": null }),
-                "null, expected a text, a number or a boolean",
+                "null, expected a string, a number or a boolean",
             ),
             (
                 json!({ "a": [1] }),
-                "an array, expected a text, a number or a boolean",
+                "an array, expected a string, a number or a boolean",
             ),
             (
                 json!({ "a": {} }),
-                "an object, expected a text, a number or a boolean",
+                "an object, expected a string, a number or a boolean",
             ),
             (
                 json!({ "a": "x\0y" }),
-                "it holds a NUL, which no argument of a program can",
+                "an argument of a program cannot contain NUL",
             ),
         ] {
             let error = filled("x{a}", args).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!("invalid arguments at `a`: {told}")
+                format!("invalid arguments at `a`: {message}")
             );
         }
     }

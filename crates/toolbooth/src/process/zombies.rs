@@ -1,21 +1,22 @@
-//! Telling the dead from the living.
+//! Detects process groups of which only zombies remain.
 //!
-//! A process that is dead and not reaped is a zombie, and to signals as good as a living one. A program's orphans are reaped by the system's
-//! first process, and that of a container often does so late, or never. Where the system lists its processes as Linux does, they are told apart.
+//! A zombie has ended and is not reaped. Signals do not distinguish it from a live process. Orphans
+//! of a program are reaped by the init process, and that of a container often reaps late or never.
+//! On systems with Linux's `/proc`, the state of a process is read there.
 
 use std::fs;
 use std::io;
 
-/// Whether all that is left of a process group are zombies. False where that is not known.
+/// Returns whether a process group has only zombies left. False if that is not known.
 pub(super) fn only_zombies(group: i32) -> bool {
     members_live(group).is_ok_and(|live| !live.is_empty() && live.iter().all(|lives| !lives))
 }
 
-/// Of each member of the group, whether it lives.
+/// Returns for each member of the group whether it is alive.
 fn members_live(group: i32) -> io::Result<Vec<bool>> {
     let mut live = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        // What is no process has no such file, and one that has been reaped since has none either.
+        // Other entries have no such file, nor does a process that was reaped meanwhile.
         let Ok(stat) = fs::read_to_string(entry?.path().join("stat")) else {
             continue;
         };
@@ -28,7 +29,7 @@ fn members_live(group: i32) -> io::Result<Vec<bool>> {
     Ok(live)
 }
 
-/// `pid (name) state parent group ...`, where the name may hold anything.
+/// Parses `pid (name) state parent group ...`. The name may contain any character.
 fn state_and_group(stat: &str) -> Option<(&str, i32)> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_told_by_its_state_and_group() {
+    fn state_and_group_are_parsed() {
         let stat = "12 (a) b (c)) Z 1 345 345 0 -1";
         assert_eq!(state_and_group(stat), Some(("Z", 345)));
         assert_eq!(state_and_group("12 (a"), None);
@@ -49,7 +50,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn only_a_group_of_zombies_is_one() {
+    fn only_zombies_is_true_for_a_group_of_zombies() {
         use std::os::unix::process::CommandExt;
         use std::process::{Command, Stdio};
 
@@ -57,12 +58,12 @@ mod tests {
         let cat = cat.stdin(Stdio::piped()).process_group(0);
         let mut cat = cat.spawn().unwrap();
         let group = i32::try_from(cat.id()).unwrap();
-        assert!(!only_zombies(group), "it waits for its input");
+        assert!(!only_zombies(group), "alive, waits for its input");
         drop(cat.stdin.take());
         while !only_zombies(group) {
             std::thread::yield_now();
         }
         cat.wait().unwrap();
-        assert!(!only_zombies(group), "there is none");
+        assert!(!only_zombies(group), "no such group");
     }
 }

@@ -12,7 +12,7 @@ use super::state::Settings;
 use super::{Line, Order, Rejection, Rule};
 use crate::middleware::keys::{Idle, Keys};
 use crate::middleware::sync::{Arc, Mutex, lock};
-use crate::middleware::{ConfigError, PerTool, ask};
+use crate::middleware::{ConfigError, PerTool};
 
 /// The lines of a layer. Clones share them.
 #[derive(Debug)]
@@ -132,12 +132,12 @@ impl<R: Rule> Limits<R> {
         }
     }
 
-    /// What the call needs whose part this is; `None` where there is no limit for it. What the user gave may panic, which ends the part.
+    /// What the call needs whose part this is; `None` where there is no limit for it. What the user gave may panic.
     #[inline]
-    pub(crate) fn find(&self, part: Part) -> (Part, Found<'_, R>) {
+    pub(crate) fn find(&self, part: &Part) -> Found<'_, R> {
         match self {
-            Self::One(line) => (part, Ok(Some(Needs::one(line)))),
-            Self::More(more) => ask(part, |part| more.find(part)),
+            Self::One(line) => Ok(Some(Needs::one(line))),
+            Self::More(more) => more.find(part),
         }
     }
 

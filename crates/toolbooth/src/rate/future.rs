@@ -1,105 +1,47 @@
-use std::fmt;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, CallContext, End, Moment, Part, ToolError, ToolResponse, Watch};
-use tower_service::Service;
+use toolbooth_core::{Moment, Part, ToolError};
 
 use super::gcra::Gcra;
-use crate::middleware::{Admit, Guarded, LayerWatch};
+use crate::middleware::{Acquire, LayerFuture, LayerWatch};
 use crate::queue::{Place, Rejection, trace_rejection};
 
-pin_project! {
-    /// A call under a rate limit. It holds its place in line, if it must wait.
-    #[must_use = "dropping it ends the call"]
-    pub struct ResponseFuture<S, R>
-    where
-        S: Service<R>,
-    {
-        #[pin]
-        guarded: Guarded<S, R, ResponseWatch, Admission>,
-    }
-}
+/// The future of [`RateLimit`](super::RateLimit).
+pub type ResponseFuture<S, R> = LayerFuture<S, R, ResponseWatch, AcquireToken>;
 
 /// Follows the call to its end; a token is spent when it is taken.
 #[derive(Debug)]
-pub struct ResponseWatch {
-    part: Part,
-}
+pub struct ResponseWatch(());
 
 /// A place in line for a token.
 #[derive(Debug)]
-pub(super) struct Admission(Place<Gcra>);
-
-// === impl ResponseFuture ===
-
-impl<S: Service<R>, R> ResponseFuture<S, R> {
-    pub(super) const fn new(guarded: Guarded<S, R, ResponseWatch, Admission>) -> Self {
-        Self { guarded }
-    }
-}
-
-impl<S, R> Future for ResponseFuture<S, R>
-where
-    S: Service<R>,
-    S::Response: ToolResponse,
-    S::Error: Into<BoxError> + 'static,
-{
-    type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
-
-    #[inline(always)]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().guarded.poll(cx)
-    }
-}
-
-impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+pub struct AcquireToken(Place<Gcra>);
 
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    pub(super) const fn new(part: Part) -> Self {
-        Self { part }
+    pub(super) const fn new() -> Self {
+        Self(())
     }
 }
 
-impl LayerWatch for ResponseWatch {
-    fn part(&self) -> Option<&Part> {
-        Some(&self.part)
-    }
-}
+impl LayerWatch for ResponseWatch {}
 
-impl Watch for ResponseWatch {
-    fn context(&self) -> Option<&CallContext> {
-        Some(self.part.context())
-    }
+// === impl AcquireToken ===
 
-    #[inline(always)]
-    fn on_end(self, end: End<'_>) {
-        self.part.end(end, |_, _| ());
-    }
-}
-
-// === impl Admission ===
-
-impl Admission {
+impl AcquireToken {
     pub(super) const fn new(place: Place<Gcra>) -> Self {
         Self(place)
     }
 }
 
-impl Admit<ResponseWatch> for Admission {
-    fn poll_admit(
+impl Acquire<ResponseWatch> for AcquireToken {
+    fn poll_acquire(
         &mut self,
-        watch: &mut ResponseWatch,
+        part: &Part,
+        _: &mut ResponseWatch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
-        let part = &watch.part;
         let context = part.context();
         let Err(refusal) = ready!(self.0.poll(part, cx)) else {
             return Poll::Ready(Ok(()));

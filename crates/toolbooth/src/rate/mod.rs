@@ -75,6 +75,6 @@ mod service;
 
 pub use governor::Quota;
 
-pub use future::{ResponseFuture, ResponseWatch};
+pub use future::{AcquireToken, ResponseFuture, ResponseWatch};
 pub use layer::RateLimitLayer;
 pub use service::RateLimit;

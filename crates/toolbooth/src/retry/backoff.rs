@@ -1,7 +1,7 @@
-//! How long to wait before the next attempt. Pure: no clock, no timer.
+//! The wait before the next attempt. Pure: no clock, no timer.
 //!
-//! tower's own `ExponentialBackoff` adds its jitter on top of the exponential wait, so that calls that failed together come
-//! again in one crowd, only later; and each clone of it draws the same numbers. Hence these few lines.
+//! tower's `ExponentialBackoff` adds its jitter to the exponential wait. So calls that failed
+//! together are retried together, only later. Also, each of its clones draws the same numbers.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -16,15 +16,16 @@ pub(super) struct Backoff {
     random: Arc<SplitMix>,
 }
 
-/// `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014. Its state only
-/// counts, so that threads can share it without a lock.
+/// `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+///
+/// Its state is a counter, so threads share it without a lock.
 #[derive(Debug)]
 struct SplitMix(AtomicU64);
 
 // === impl Backoff ===
 
 impl Backoff {
-    /// With a sequence that nobody else has.
+    /// Makes a backoff with a random seed.
     pub(super) fn new(base: Duration, max: Duration) -> Self {
         Self {
             base,
@@ -42,7 +43,7 @@ impl Backoff {
         Self { random, ..self }
     }
 
-    /// The wait after so many failed attempts: each from zero to the ceiling is equally likely.
+    /// Returns the wait after `failed` attempts: uniformly random from zero to the ceiling.
     pub(super) fn after(&self, failed: u32) -> Duration {
         Duration::from_nanos(self.random.up_to(self.ceiling(failed)))
     }
@@ -72,7 +73,7 @@ impl SplitMix {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `most`.
+    /// Returns a random number from 0 to `most`.
     fn up_to(&self, most: u64) -> u64 {
         ((u128::from(self.next()) * (u128::from(most) + 1)) >> 64) as u64
     }
@@ -92,9 +93,10 @@ mod tests {
         Backoff::new(base, max).with_seed(seed)
     }
 
-    /// The first numbers of Vigna's `splitmix64.c` (<https://prng.di.unimi.it/splitmix64.c>) for the seed 1234567.
+    /// The first numbers of Vigna's `splitmix64.c` for the seed 1234567:
+    /// <https://prng.di.unimi.it/splitmix64.c>
     #[test]
-    fn sequence_is_that_of_the_reference() {
+    fn sequence_equals_the_reference() {
         let random = SplitMix::new(1_234_567);
         let drawn: Vec<u64> = (0..5).map(|_| random.next()).collect();
         assert_eq!(
@@ -141,7 +143,10 @@ mod tests {
         }
 
         #[test]
-        fn one_seed_is_one_sequence(seed: u64, failed in proptest::collection::vec(1_u32..40, 1..50)) {
+        fn one_seed_is_one_sequence(
+            seed: u64,
+            failed in proptest::collection::vec(1_u32..40, 1..50),
+        ) {
             let (base, max) = (Duration::from_millis(100), Duration::from_secs(10));
             let draw = |seed| {
                 let backoff = backoff(base, max, seed);

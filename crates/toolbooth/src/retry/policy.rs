@@ -12,37 +12,42 @@ use tower::retry::budget::{Budget, TpsBudget};
 use super::backoff::Backoff;
 use crate::middleware::ConfigError;
 
-/// When a call is made again, for tower's [`RetryLayer`](tower::retry::RetryLayer). See the [module](super).
+/// Decides whether a call is retried, for tower's [`RetryLayer`](tower::retry::RetryLayer).
+///
+/// See the [module](super).
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
     attempts: u32,
-    /// Attempts of this call that have failed: tower clones the policy for each call.
+    /// Failed attempts of this call: tower clones the policy for each call.
     failed: u32,
     backoff: Backoff,
     budget: Option<Arc<TpsBudget>>,
 }
 
-/// What an error says of another attempt.
+/// The class of a failure, which decides whether it is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    /// Nothing ran.
-    Refused,
-    /// The tool may have run; another try may help.
-    MayHelp,
-    /// The tool failed, and did not say that another try may help.
+enum FailureClass {
+    /// A layer rejected the call. Nothing ran.
+    Rejected,
+    /// The tool may have run, and a retry may help.
+    Retryable,
+    /// The tool failed, and did not mark its error as retryable.
     Failed,
-    /// No.
-    Never,
+    /// A retry cannot help.
+    Permanent,
 }
 
 // === impl RetryPolicy ===
 
 impl RetryPolicy {
-    /// So many attempts of a call, the first one included; 1 is the off value, and so is 0, since tower makes the first
-    /// attempt without asking.
+    /// Allows `attempts` attempts of a call, including the first.
     ///
-    /// The backoff is 100 ms, doubled up to 10 s, with full jitter; the budget is tower's default one: retries are
-    /// 20% of the calls that succeed, and 10 a second besides, counted over 10 s.
+    /// 1 disables retries. So does 0, since tower makes the first attempt without a policy
+    /// decision.
+    ///
+    /// By default the backoff is 100 ms, doubled up to 10 s, with full jitter. The default budget
+    /// is that of tower: 20 % of the calls that succeed, and 10 retries per second, counted over 10
+    /// s.
     #[must_use]
     pub fn new(attempts: u32) -> Self {
         Self {
@@ -53,10 +58,10 @@ impl RetryPolicy {
         }
     }
 
-    /// As [`new`](Self::new), for numbers that come from a configuration.
+    /// Like [`new`](Self::new), but rejects 0. For numbers from a configuration.
     ///
     /// # Errors
-    /// [`ConfigError::ZeroAttempts`] for 0: the first attempt is made in any case.
+    /// [`ConfigError::ZeroAttempts`] for 0: the first attempt is always made.
     pub fn try_new(attempts: u32) -> Result<Self, ConfigError> {
         match attempts {
             0 => Err(ConfigError::ZeroAttempts),
@@ -64,44 +69,50 @@ impl RetryPolicy {
         }
     }
 
-    /// How long to wait before an attempt: after `n` that failed, anything from zero to `min(max, base * 2^(n - 1))`, each
-    /// equally likely. A `base` of zero is no wait.
+    /// Sets the backoff: after `n` failed attempts, a uniformly random wait from zero to
+    /// `min(max, base * 2^(n - 1))`.
+    ///
+    /// A `base` of zero means no wait.
     #[must_use]
     pub fn with_backoff(self, base: Duration, max: Duration) -> Self {
         let backoff = self.backoff.with_range(base, max);
         Self { backoff, ..self }
     }
 
-    /// The jitter's sequence: the same waits for the same seed, in the order in which the attempts of all calls fail. Without it
-    /// each policy has a sequence of its own.
+    /// Sets the seed of the jitter, by default random for each policy.
+    ///
+    /// The same seed gives the same sequence of waits, in the order in which attempts of all calls
+    /// fail.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         let backoff = self.backoff.with_seed(seed);
         Self { backoff, ..self }
     }
 
-    /// Another budget for all calls together; in an `Arc` it can be shared by several policies.
+    /// Sets the budget of all calls together. In an `Arc`, several policies can share it.
     #[must_use]
     pub fn with_budget(self, budget: impl Into<Arc<TpsBudget>>) -> Self {
         let budget = Some(budget.into());
         Self { budget, ..self }
     }
 
-    /// No budget: the attempts of each call are the only bound, and a tool that is dead gets all of them.
+    /// Removes the budget. The number of attempts is then the only bound, even for a broken tool.
     #[must_use]
     pub fn without_budget(self) -> Self {
         let budget = None;
         Self { budget, ..self }
     }
 
-    /// How long to wait before the next attempt; `None` where there is to be none. What can be known without spending goes before the budget.
+    /// Returns the wait before the next attempt, or `None` for no retry.
+    ///
+    /// The budget is withdrawn from last, so that a call that is not retried withdraws nothing.
     fn wait(&mut self, context: &CallContext, error: &(dyn Any + 'static)) -> Option<Duration> {
         self.failed = self.failed.saturating_add(1);
         if self.failed >= self.attempts || context.is_cancelled() {
             return None;
         }
-        let (again, retry_after) = Again::of(error);
-        if !again.allows(context.idempotent()) {
+        let (class, retry_after) = FailureClass::of(error);
+        if !class.allows_retry(context.idempotent()) {
             return None;
         }
         let backoff = self.backoff.after(self.failed);
@@ -114,7 +125,13 @@ impl RetryPolicy {
         if !in_time || !self.budget.as_ref().is_none_or(|budget| budget.withdraw()) {
             return None;
         }
-        tracing::debug!(tool = context.tool(), call_id = %context.id(), failed = self.failed, ?wait, "retrying");
+        tracing::debug!(
+            tool = context.tool(),
+            call_id = %context.id(),
+            failed = self.failed,
+            ?wait,
+            "retrying"
+        );
         Some(wait)
     }
 }
@@ -138,7 +155,8 @@ where
         let context = context.clone();
         Some(Box::pin(async move {
             if timeout(wait, context.cancelled()).await.is_ok() {
-                // Our layer outside ends the call in this very poll; where there is none, the one inside refuses the next attempt.
+                // An outer layer of toolbooth ends the call in this poll. Without one, the inner
+                // layer rejects the next attempt.
                 yield_now().await;
             }
         }))
@@ -149,10 +167,12 @@ where
     }
 }
 
-// === impl Again ===
+// === impl FailureClass ===
 
-impl Again {
-    /// What the error says, and after how long at the earliest. The error of a foreign layer is judged as ours make it one of theirs.
+impl FailureClass {
+    /// Returns the class of an error, and its `retry_after`.
+    ///
+    /// An error of tower's layers has the class of the `ToolError` that it is converted into.
     fn of(error: &(dyn Any + 'static)) -> (Self, Option<Duration>) {
         if let Some(ours) = error.downcast_ref::<ToolError>() {
             return (Self::of_ours(ours), ours.retry_after());
@@ -164,9 +184,9 @@ impl Again {
             return (Self::of_ours(ours), ours.retry_after());
         }
         let foreign = if boxed.is::<tower::timeout::error::Elapsed>() {
-            Self::MayHelp
+            Self::Retryable
         } else if boxed.is::<tower::load_shed::error::Overloaded>() {
-            Self::Refused
+            Self::Rejected
         } else {
             Self::Failed
         };
@@ -175,25 +195,25 @@ impl Again {
 
     fn of_ours(error: &ToolError) -> Self {
         match (error.is_retryable(), error.outcome(), error.kind()) {
-            (true, Outcome::Rejected, _) => Self::Refused,
-            (true, _, _) => Self::MayHelp,
+            (true, Outcome::Rejected, _) => Self::Rejected,
+            (true, _, _) => Self::Retryable,
             (false, _, ErrorKind::Tool | ErrorKind::Panicked) => Self::Failed,
-            (false, _, _) => Self::Never,
+            (false, _, _) => Self::Permanent,
         }
     }
 
-    /// `idempotent` is what the caller said.
-    fn allows(self, idempotent: Option<bool>) -> bool {
+    /// Returns whether a retry is allowed, given the caller's idempotency hint.
+    fn allows_retry(self, idempotent: Option<bool>) -> bool {
         match self {
-            Self::Refused => true,
-            Self::MayHelp => idempotent != Some(false),
+            Self::Rejected => true,
+            Self::Retryable => idempotent != Some(false),
             Self::Failed => idempotent == Some(true),
-            Self::Never => false,
+            Self::Permanent => false,
         }
     }
 }
 
-/// tokio's timers tick in milliseconds: when a wait is over.
+/// Rounds a wait up to milliseconds, the resolution of tokio's timers.
 fn ticks(wait: Duration) -> Duration {
     let up = wait.saturating_add(Duration::from_nanos(999_999));
     Duration::new(up.as_secs(), up.subsec_millis() * 1_000_000)

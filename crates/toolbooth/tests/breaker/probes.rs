@@ -33,7 +33,7 @@ async fn open_time_is_exact_and_then_one_probe_runs() {
     assert_pending!(probe.poll());
     let rejected = assert_open(&mut service).await;
     assert_eq!(rejected.retry_after(), None);
-    let text = "the circuit is open, and it is not known when a call is let through";
+    let text = "the circuit is open, and the time to retry is not known";
     assert_eq!(rejected.to_string(), text);
 }
 

@@ -247,7 +247,7 @@ async fn limit_of_0_is_closed_and_says_so() {
     let refused = error(limit.layer(probe.handle()).oneshot(call).await);
     assert_eq!(
         refused.to_string(),
-        "overloaded: the limit is 0, so that no call may run"
+        "overloaded: the limit is 0, no call can run"
     );
     assert!(matches!(
         refused,

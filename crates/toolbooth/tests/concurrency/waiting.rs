@@ -242,7 +242,7 @@ async fn line_holds_1024_and_refuses_the_next() {
     let refused = error(service.call(call_).await);
     assert_eq!(
         refused.to_string(),
-        "overloaded: the limit is reached, and 1024 calls are waiting"
+        "overloaded: the limit is reached, and 1024 calls are queued"
     );
     let full = OverloadReason::queue_full(1_024);
     assert!(matches!(&refused, ToolError::Overloaded { reason, .. } if *reason == full));
@@ -269,7 +269,7 @@ async fn without_a_line_a_call_that_finds_no_permit_is_refused_at_once() {
     let refused = error(assert_ready!(refused.poll()));
     assert_eq!(
         refused.to_string(),
-        "overloaded: the limit is reached, and no call may wait"
+        "overloaded: the limit is reached, and no call can be queued"
     );
     assert_eq!(refused.kind(), ErrorKind::Overloaded);
     drop(running);
@@ -293,7 +293,7 @@ async fn wait_ends_at_its_limit_and_not_before() {
     let refused = error(assert_ready!(waiter.poll()));
     assert_eq!(
         refused.to_string(),
-        "overloaded: no place was free within 250ms"
+        "overloaded: still queued after the maximum wait of 250ms"
     );
     let waited = OverloadReason::waited_too_long(ms(250));
     assert!(matches!(&refused, ToolError::Overloaded { reason, .. } if *reason == waited));

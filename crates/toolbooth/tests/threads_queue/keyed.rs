@@ -44,7 +44,7 @@ impl Tenants {
     /// A call of that key, as [`Limit::call`].
     fn call(&self, key: usize, patience: usize, most: u64) -> Option<Rejection> {
         let call = ToolCall::new("tool", ()).with_tenant(NAMES[key]);
-        let needs = match self.limits.find(Part::enter(call.context())).1 {
+        let needs = match self.limits.find(&Part::enter(call.context())) {
             Ok(needs) => needs.expect("each key has a limit"),
             Err(refusal) => return Some(refusal),
         };
@@ -239,7 +239,7 @@ fn a_bucket_that_was_taken_of_stays_while_others_want_its_place() {
         all(4, move |thread| {
             let key = thread % 2;
             let call = ToolCall::new("tool", ()).with_tenant(NAMES[key]);
-            if let Ok(Some(needs)) = limits.find(Part::enter(call.context())).1 {
+            if let Ok(Some(needs)) = limits.find(&Part::enter(call.context())) {
                 let taken = needs.line.try_admit(needs.cost, Moment::now);
                 counted[key].fetch_add(u64::from(taken), Ordering::SeqCst);
             }

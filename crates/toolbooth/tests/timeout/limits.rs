@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_test::{assert_pending, assert_ready};
-use toolbooth::layer::Part;
-use toolbooth::layer::{Bound, Moment};
+use toolbooth::middleware::Part;
+use toolbooth::middleware::{Bound, Moment};
 use toolbooth::{
     BoxError, ConfigError, PartialResultLayer, PerTool, TimeoutLayer, TimeoutScope, ToolCall,
     ToolOutput,

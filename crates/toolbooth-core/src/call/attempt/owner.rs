@@ -183,8 +183,8 @@ mod tests {
     use crate::error::ToolError;
     use crate::seam::{End, Part};
 
-    fn poll_cut(part: &Part) -> Poll<CancelReason> {
-        part.poll_cut(&mut Context::from_waker(Waker::noop()))
+    fn poll_cancelled(part: &Part) -> Poll<CancelReason> {
+        part.poll_cancelled(&mut Context::from_waker(Waker::noop()))
     }
 
     #[derive(Default)]
@@ -212,9 +212,9 @@ mod tests {
         let context = call.context();
         let part = Part::enter(&context);
         let canceller = taken_unseen(context);
-        assert_eq!(poll_cut(&part), Poll::Pending);
+        assert_eq!(poll_cancelled(&part), Poll::Pending);
         canceller.cancel();
-        assert_eq!(poll_cut(&part), Poll::Ready(CancelReason::Explicit));
+        assert_eq!(poll_cancelled(&part), Poll::Ready(CancelReason::Explicit));
         end(part);
 
         let call = ToolCall::new("tool", ());
@@ -222,7 +222,7 @@ mod tests {
         let part = Part::enter(&context);
         taken_unseen(context).cancel();
         assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
-        assert_eq!(poll_cut(&part), Poll::Ready(CancelReason::Explicit));
+        assert_eq!(poll_cancelled(&part), Poll::Ready(CancelReason::Explicit));
         end(part);
     }
 
@@ -234,7 +234,7 @@ mod tests {
         let canceller = taken_unseen(call.context());
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
-        let polled = part.poll_cut(&mut Context::from_waker(&waker));
+        let polled = part.poll_cancelled(&mut Context::from_waker(&waker));
         assert_eq!(polled, Poll::Pending);
         canceller.cancel();
         assert!(woken.0.load(Ordering::Acquire));
@@ -246,9 +246,9 @@ mod tests {
         let first = ToolCall::new("tool", ());
         let second = first.clone();
         let part = Part::enter(second.context());
-        assert_eq!(poll_cut(&part), Poll::Pending);
+        assert_eq!(poll_cancelled(&part), Poll::Pending);
         first.canceller().cancel();
-        assert_eq!(poll_cut(&part), Poll::Ready(CancelReason::Explicit));
+        assert_eq!(poll_cancelled(&part), Poll::Ready(CancelReason::Explicit));
         end(part);
     }
 

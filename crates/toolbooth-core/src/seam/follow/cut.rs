@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::{Items, Pair};
-use crate::call::{CallContext, Cut};
+use crate::call::Cut;
 use crate::error::ToolError;
 use crate::seam::Watch;
 use crate::sync::lock;
@@ -55,7 +55,8 @@ const TICK: Duration = Duration::from_millis(1);
 impl<P: Items + Send + 'static, W: Watch> Cuttable<P, W> {
     /// It is cut by the owner of its call, if that has one, and at a moment, if there is one.
     pub(super) fn new(pair: Pair<P, W>, at: Option<(Instant, Handle)>) -> Self {
-        let context = pair.watch.as_ref().and_then(W::context).cloned();
+        let context = pair.watch.as_ref().and_then(W::part);
+        let context = context.map(|part| part.context().clone());
 
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -214,7 +215,7 @@ impl<P: Items + Send, W: Watch> Cut for Shared<P, W> {
 /// The error that cuts the answer now, if there is one.
 fn interrupt<P: Items, W: Watch>(pair: Pin<&mut Pair<P, W>>) -> Option<ToolError> {
     let watch = pair.project().watch.as_mut()?;
-    let owner = watch.context().map(CallContext::attempt_state);
+    let owner = watch.part().map(|part| part.context().attempt_state());
     if let Some(reason) = owner.and_then(|attempt| attempt.cut_by_owner()) {
         return Some(ToolError::cancelled(reason));
     }

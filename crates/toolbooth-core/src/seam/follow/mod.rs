@@ -76,8 +76,8 @@ where
     pub(in crate::seam) fn new(source: P, watch: W) -> Self {
         let at = watch.expires_at().zip(Handle::try_current().ok());
         let owned = watch
-            .context()
-            .is_some_and(|context| context.attempt_state().is_owned_by_now());
+            .part()
+            .is_some_and(|part| part.context().attempt_state().is_owned_by_now());
         let pair = Pair {
             source: Some(source),
             watch: Some(watch),

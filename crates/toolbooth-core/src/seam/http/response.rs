@@ -8,7 +8,6 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::no_body::NoBody;
-use crate::call::CallContext;
 use crate::error::{BoxError, ToolError};
 use crate::seam::follow::{Followed, Items};
 use crate::seam::{Item, ResponseHead, ToolResponse, Watch};
@@ -73,8 +72,8 @@ where
             || head.status == StatusCode::NO_CONTENT
             || head.status == StatusCode::NOT_MODIFIED
             || watch
-                .context()
-                .and_then(CallContext::extension::<NoBody>)
+                .part()
+                .and_then(|part| part.context().extension::<NoBody>())
                 .is_some_and(|no_body| no_body.is_so(head.status));
         let followed = match empty || source.is_complete() {
             true => Followed::complete(watch, source),

@@ -1,4 +1,4 @@
-//! Many tasks on two workers, one concurrency limit.
+//! Many tasks on two worker threads that share one concurrency limit.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -6,13 +6,16 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use toolbooth::ConcurrencyLimitLayer;
+use toolbooth_bench::calls;
+use toolbooth_bench::stacks::{CONCURRENT, call};
+use toolbooth_bench::tools::AtOnce;
 use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 
-use crate::measure::{Contender, ratio, rounds, timed};
-use crate::stacks::{CONCURRENT, call};
-use crate::tools::AtOnce;
-use crate::{CALLS, ROUNDS, Report, calls};
+use crate::contender::{Contender, rounds};
+use crate::measure::{ratio, timed};
+use crate::report::Report;
+use crate::{CALLS, ROUNDS};
 
 const TASKS: u32 = 64;
 
@@ -54,7 +57,6 @@ where
                 for _ in 0..TASKS {
                     let mut service = service.clone();
                     tasks.spawn(async move {
-                        service.ready().await.expect("nothing fails here");
                         calls(&mut service, request, count / TASKS).await;
                     });
                 }

@@ -1,4 +1,4 @@
-//! A chunk of an HTTP body on its way through the layers.
+//! A chunk of an HTTP body that passes through the five layers.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -8,13 +8,15 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
+use toolbooth_bench::stacks::five;
 use tower::{Service, ServiceExt};
 
-use crate::measure::{Contender, ratio_of, rounds, timed};
-use crate::stacks::five;
-use crate::{CALLS, ROUNDS, Report, runtime};
+use crate::contender::{Contender, rounds, runtime};
+use crate::measure::{ratio_of, timed};
+use crate::report::Report;
+use crate::{CALLS, ROUNDS};
 
-/// So many chunks of 1 KiB.
+/// A body of this many chunks of 1 KiB.
 struct Chunks(u32);
 
 impl Body for Chunks {
@@ -33,7 +35,7 @@ impl Body for Chunks {
     }
 }
 
-/// Answers with so many chunks.
+/// A service whose request is the number of chunks of its response body.
 #[derive(Clone)]
 struct Download;
 
@@ -53,7 +55,7 @@ impl Service<Request<u32>> for Download {
 
 pub(crate) fn run(report: &mut Report) {
     let mut bare = contender(Download);
-    let mut ours = contender(five!(Download));
+    let mut ours = contender(five(Download));
     rounds(ROUNDS, CALLS, &mut [&mut bare, &mut ours]);
     report.ratio("body_chunk", ratio_of(&ours, &bare));
     report.nanos("body_chunk_bare", &bare);
@@ -71,14 +73,14 @@ where
     Contender::new(move |count| {
         timed(|| {
             runtime.block_on(async {
-                let answer = service.clone().oneshot(Request::new(count)).await;
-                let mut body = std::pin::pin!(answer.expect("nothing fails here").into_body());
+                let response = service.clone().oneshot(Request::new(count)).await;
+                let mut body = std::pin::pin!(response.expect("no stack rejects").into_body());
                 let mut bytes = 0;
                 while let Some(frame) =
                     std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await
                 {
                     bytes += frame
-                        .expect("nothing fails here")
+                        .expect("no stack rejects")
                         .data_ref()
                         .map_or(0, Bytes::len);
                 }

@@ -1,18 +1,21 @@
-//! A circuit breaker that is closed: beside the peer's, and with windows of a thousand and of a million calls.
+//! A closed circuit breaker, compared with the peer's, and with windows of 1,000 and 1,000,000
+//! calls.
 
 use std::time::Duration;
 
 use toolbooth::breaker::CircuitBreaker;
 use toolbooth::{BreakerPolicy, CircuitBreakerLayer, ConfigError, PartialResultLayer};
+use toolbooth_bench::stacks::{breaker, call};
+use toolbooth_bench::tools::AtOnce;
 use tower::Layer;
 use tower_resilience::circuitbreaker::CircuitBreakerLayer as Resilience;
 
-use crate::measure::{Contender, ratio, ratio_of, ratio_of_differences, rounds};
-use crate::stacks::{breaker, call};
-use crate::tools::AtOnce;
-use crate::{CALLS, ROUNDS, Report, contender, count};
+use crate::contender::{Contender, count, rounds};
+use crate::measure::{ratio, ratio_of, ratio_of_differences};
+use crate::report::Report;
+use crate::{CALLS, ROUNDS};
 
-/// Half of the last 100 calls, as ours: the peer's default.
+/// Wraps a tool in the peer's breaker, which opens when half of the last 100 calls failed.
 fn resilience() -> impl tower::Service<(), Response = (), Error: std::fmt::Debug> {
     let layer = Resilience::builder()
         .failure_rate_threshold(0.5)
@@ -27,14 +30,13 @@ fn with(policy: Result<BreakerPolicy, ConfigError>) -> CircuitBreaker<AtOnce> {
 }
 
 pub(crate) fn run(report: &mut Report) {
-    let mut bare = contender(|| AtOnce, || ());
-    let mut rate = contender(|| breaker().layer(AtOnce), call);
-    let mut in_a_row = contender(|| CircuitBreakerLayer::new().layer(AtOnce), call);
-    let mut peer = contender(resilience, || ());
-    // What it adds where another layer has made the call's first steps already.
-    let kept = || PartialResultLayer::new();
-    let mut other = contender(|| kept().layer(AtOnce), call);
-    let mut both = contender(|| kept().layer(breaker().layer(AtOnce)), call);
+    let mut bare = Contender::of(|| AtOnce, || ());
+    let mut rate = Contender::of(|| breaker(AtOnce), call);
+    let mut in_a_row = Contender::of(|| CircuitBreakerLayer::new().layer(AtOnce), call);
+    let mut peer = Contender::of(resilience, || ());
+    // Inside of another layer, which has created the state of the attempt already.
+    let mut other = Contender::of(|| PartialResultLayer::new().layer(AtOnce), call);
+    let mut both = Contender::of(|| PartialResultLayer::new().layer(breaker(AtOnce)), call);
     rounds(
         ROUNDS,
         CALLS,
@@ -55,14 +57,14 @@ pub(crate) fn run(report: &mut Report) {
     report.nanos("breaker_inside_of_another", &both);
     report.nanos("another", &other);
     report.nanos("breaker_resilience", &peer);
-    count(report, "breaker_rate", || breaker().layer(AtOnce), call);
+    count(report, "breaker_rate", || breaker(AtOnce), call);
     count(report, "breaker_resilience", resilience, || ());
 
     growth(report);
 }
 
-/// What a call costs with a million records in the window, and with a thousand: of calls, and of time, where those of the
-/// rounds come to both.
+/// Compares a call with 1,000,000 records in the window with a call with 1,000: in a window of
+/// calls, and in a window of time, which also counts the calls of the rounds.
 fn growth(report: &mut Report) {
     let hour = Duration::from_secs(3_600);
     let window = |calls: u32| with(BreakerPolicy::new().with_failure_rate(0.5, calls));
@@ -81,12 +83,12 @@ fn growth(report: &mut Report) {
     report.nanos("breaker_hour_1m", &many);
 }
 
-/// A breaker through which so many calls went before it is timed.
+/// Returns a contender that has made `calls` calls before it is timed.
 fn filled<'a, S>(service: impl FnOnce() -> S, calls: u32) -> Contender<'a>
 where
     S: tower::Service<toolbooth::ToolCall, Error: std::fmt::Debug> + 'a,
 {
-    let mut contender = contender(service, call);
+    let mut contender = Contender::of(service, call);
     contender.warm_up(calls);
     contender
 }

@@ -1,120 +1,43 @@
-//! Keeping what calls produce, within bounds. Pure: no clock, no task, no lock.
+//! The partial results of a call, within bounds. No clock, task or lock.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Content, Partial};
+use super::buffer::Buffer;
+use super::{Content, Displaced, KeepPolicy, Partial};
 use crate::call::Progress;
 
-/// How much of a call's partial results is kept, and which part when it does not all fit.
-///
-/// Set by the layer that keeps them; each attempt of a call has these bounds for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeepPolicy {
-    max_items: usize,
-    max_bytes: usize,
-    drop_oldest: bool,
-}
-
-/// The partial results of one call, by attempt; how far it is; and the checkpoint that its attempts share.
+/// The partial results of a call by attempt, its progress, and the checkpoint of its attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Partials {
     attempts: Vec<Attempt>,
     progress: Option<Progress>,
-    /// Whether a layer keeps what is published: then an error takes the progress along.
+    /// Whether a layer keeps partial results: only then an error carries the progress.
     keeps: bool,
     checkpoint: Option<Content>,
 }
 
-/// Contents that found no room, or made some. They are dropped by whoever called, after the lock: dropping bytes may run anything.
-pub(crate) type Displaced = Vec<Content>;
-
-/// Attempts of which nothing is worth keeping; dropped as [`Displaced`] is.
-pub(crate) type Ended = Vec<Attempt>;
-
+/// The partial result of one attempt.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     number: u32,
+    /// Whether the attempt is over, so that it publishes no more.
     ended: bool,
-    /// Whether it holds a whole answer, which came late.
+    /// Whether the contents are a complete response that the tool returned after the limit expired.
     late: bool,
-    kept: Kept,
+    state: State,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum State {
     Open(Buffer),
+    /// Shared with the error that carries it. Nothing is appended to it.
     Closed(Arc<Partial>),
-}
-
-#[derive(Debug, Default)]
-struct Buffer {
-    contents: VecDeque<Content>,
-    bytes: usize,
-    snapshot: Option<Content>,
-    dropped: u64,
-    delivered: u64,
-}
-
-// === impl KeepPolicy ===
-
-impl KeepPolicy {
-    /// At most 1,024 items and 1 MiB; what comes after the first item that does not fit is not kept.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            max_items: 1_024,
-            max_bytes: 1 << 20,
-            drop_oldest: false,
-        }
-    }
-
-    /// At most this many items.
-    #[must_use]
-    pub const fn with_max_items(mut self, items: usize) -> Self {
-        self.max_items = items;
-        self
-    }
-
-    /// At most this many bytes, as [`Content::size`] counts them; a snapshot has as many for itself.
-    #[must_use]
-    pub const fn with_max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// Keeps the newest items instead of the first ones.
-    #[must_use]
-    pub const fn with_drop_oldest(mut self) -> Self {
-        self.drop_oldest = true;
-        self
-    }
-}
-
-impl KeepPolicy {
-    pub(crate) const fn max_items(self) -> usize {
-        self.max_items
-    }
-
-    pub(crate) const fn max_bytes(self) -> usize {
-        self.max_bytes
-    }
-
-    pub(crate) const fn drops_oldest(self) -> bool {
-        self.drop_oldest
-    }
-}
-
-impl Default for KeepPolicy {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 // === impl Partials ===
 
 impl Partials {
-    /// Appends a piece to what `attempt` produced.
+    /// Appends an item to the partial result of `attempt`.
     pub(crate) fn append(
         &mut self,
         attempt: u32,
@@ -141,25 +64,25 @@ impl Partials {
         displaced.into_iter().collect()
     }
 
-    /// Counts a piece that goes to the consumer of a streamed answer.
+    /// Counts an item that the consumer of a streaming response receives.
     pub(crate) fn count_delivered(&mut self, attempt: u32) {
         if let Some(buffer) = self.buffer(attempt) {
-            buffer.delivered += 1;
+            buffer.count_delivered();
         }
     }
 
-    /// A whole answer that came late, in place of what `attempt` produced; gives back what it displaces.
+    /// Replaces the contents of `attempt` by a response that came after the limit expired.
     pub(crate) fn late(&mut self, attempt: u32, contents: Vec<Content>) -> Displaced {
         let entry = self.entry(attempt);
         entry.late = true;
         let mut displaced = contents;
-        entry.kept.close(|partial| {
+        entry.state.close(|partial| {
             std::mem::swap(&mut Arc::make_mut(partial).contents, &mut displaced);
         });
         displaced
     }
 
-    /// How far the call is, behind the last report; gives back the report that it replaces.
+    /// Records the progress of the call; returns the report that it replaces.
     pub(crate) fn report(&mut self, progress: Progress, keeps: bool) -> Option<Progress> {
         self.keeps |= keeps;
         let progress = progress.after(self.progress.as_ref());
@@ -170,29 +93,33 @@ impl Partials {
         self.progress.as_ref()
     }
 
-    /// Nothing more comes from `attempt`: of all ended ones, only the one worth attaching stays.
-    pub(crate) fn end(&mut self, attempt: u32) -> Ended {
+    /// Marks `attempt` as ended. Of the ended attempts only the one an error would carry stays.
+    ///
+    /// Returns the others; the caller drops them after it releases its lock, as [`Displaced`].
+    pub(crate) fn end(&mut self, attempt: u32) -> Vec<Attempt> {
         for entry in &mut self.attempts {
             entry.ended |= entry.number == attempt;
         }
         let last = self.last().map(|last| last.number);
         let stays = |entry: &Attempt| !entry.ended || Some(entry.number) == last;
         let attempts = std::mem::take(&mut self.attempts);
-        let (stay, go) = attempts.into_iter().partition(stays);
+        let (stay, removed) = attempts.into_iter().partition(stays);
         self.attempts = stay;
-        go
+        removed
     }
 
-    /// A copy of what `attempt` has kept so far, or else of what an error would take along.
+    /// Copies the partial result of `attempt`; if there is none, the one an error would carry.
     pub(crate) fn copy(&self, attempt: u32) -> Option<Partial> {
         let own = self.attempts.iter().find(|entry| entry.number == attempt);
         let entry = own.or_else(|| self.last());
-        let mut partial = entry.map_or_else(Partial::default, |entry| entry.kept.copy());
+        let mut partial = entry.map_or_else(Partial::default, |entry| entry.state.to_partial());
         partial.progress = self.kept_progress().cloned();
         (partial != Partial::default()).then_some(partial)
     }
 
-    /// What an error takes along: that of the last attempt that published any. Nothing more is added to it but later progress.
+    /// Returns the partial result for an error: that of the last attempt that published anything.
+    ///
+    /// Afterwards nothing is appended to it; only its progress may still be updated.
     pub(crate) fn attach(&mut self) -> Option<Arc<Partial>> {
         let progress = self.kept_progress().cloned();
         let Some(number) = self.last().map(|last| last.number) else {
@@ -202,7 +129,7 @@ impl Partials {
             };
             return Some(Arc::new(partial));
         };
-        let partial = self.entry(number).kept.close(|partial| {
+        let partial = self.entry(number).state.close(|partial| {
             if partial.progress != progress {
                 Arc::make_mut(partial).progress = progress;
             }
@@ -210,7 +137,7 @@ impl Partials {
         Some(partial)
     }
 
-    /// Replaces the checkpoint, and gives back the one before.
+    /// Replaces the checkpoint; returns the one before.
     pub(crate) const fn set_checkpoint(&mut self, content: Content) -> Option<Content> {
         self.checkpoint.replace(content)
     }
@@ -219,9 +146,12 @@ impl Partials {
         self.checkpoint.clone()
     }
 
-    /// The last attempt that published any; one that answered, if late, goes before.
+    /// Returns the last attempt that published anything. A complete late response has precedence.
     fn last(&self) -> Option<&Attempt> {
-        let published = self.attempts.iter().filter(|entry| entry.kept.is_any());
+        let published = self
+            .attempts
+            .iter()
+            .filter(|entry| entry.state.is_published());
         published.max_by_key(|entry| (entry.late, entry.number))
     }
 
@@ -229,15 +159,15 @@ impl Partials {
         self.progress.as_ref().filter(|_| self.keeps)
     }
 
-    /// The open buffer of `attempt`; `None` once it is closed.
+    /// Returns the open buffer of `attempt`, or `None` once it is closed.
     fn buffer(&mut self, attempt: u32) -> Option<&mut Buffer> {
-        match &mut self.entry(attempt).kept {
-            Kept::Open(buffer) => Some(buffer),
-            Kept::Closed(_) => None,
+        match &mut self.entry(attempt).state {
+            State::Open(buffer) => Some(buffer),
+            State::Closed(_) => None,
         }
     }
 
-    /// What there is of `attempt`, made when its first piece comes.
+    /// Returns the entry of `attempt`, and inserts it on the first use.
     fn entry(&mut self, attempt: u32) -> &mut Attempt {
         let at = match self
             .attempts
@@ -250,7 +180,7 @@ impl Partials {
                     number: attempt,
                     ended: false,
                     late: false,
-                    kept: Kept::Open(Buffer::default()),
+                    state: State::Open(Buffer::default()),
                 });
                 self.attempts.len() - 1
             }
@@ -259,92 +189,32 @@ impl Partials {
     }
 }
 
-// === impl Kept ===
+// === impl State ===
 
-impl Kept {
-    /// Whether there is anything to tell: a piece, a snapshot, or that pieces were dropped or delivered.
-    fn is_any(&self) -> bool {
+impl State {
+    fn is_published(&self) -> bool {
         match self {
-            Self::Open(Buffer {
-                contents,
-                snapshot,
-                dropped,
-                delivered,
-                ..
-            }) => !contents.is_empty() || snapshot.is_some() || *dropped + *delivered > 0,
+            Self::Open(buffer) => buffer.is_published(),
             Self::Closed(partial) => **partial != Partial::default(),
         }
     }
 
-    fn copy(&self) -> Partial {
+    fn to_partial(&self) -> Partial {
         match self {
-            Self::Open(buffer) => Partial {
-                contents: buffer.contents.iter().cloned().collect(),
-                snapshot: buffer.snapshot.clone(),
-                progress: None,
-                dropped: buffer.dropped,
-                delivered: buffer.delivered,
-            },
+            Self::Open(buffer) => buffer.to_partial(),
             Self::Closed(partial) => Partial::clone(partial),
         }
     }
 
-    /// Nothing more is added; what is closed can still be changed, and an error that has it keeps it as it was.
+    /// Closes the buffer and applies `change`. An error that already carries it is not changed.
     fn close(&mut self, change: impl FnOnce(&mut Arc<Partial>)) -> Arc<Partial> {
         let mut partial = match std::mem::replace(self, Self::Open(Buffer::default())) {
-            Self::Open(buffer) => Arc::new(Partial {
-                contents: buffer.contents.into(),
-                snapshot: buffer.snapshot,
-                progress: None,
-                dropped: buffer.dropped,
-                delivered: buffer.delivered,
-            }),
+            Self::Open(buffer) => Arc::new(buffer.into_partial()),
             Self::Closed(partial) => partial,
         };
         change(&mut partial);
         *self = Self::Closed(Arc::clone(&partial));
         partial
-    }
-}
-
-// === impl Buffer ===
-
-impl Buffer {
-    fn append(&mut self, policy: KeepPolicy, content: Content) -> Displaced {
-        let size = content.size();
-        let never_fits = size > policy.max_bytes || policy.max_items == 0;
-        let mut displaced = Vec::new();
-        if policy.drop_oldest && !never_fits {
-            while !self.fits(policy, size) {
-                let Some(oldest) = self.contents.pop_front() else {
-                    break;
-                };
-                self.bytes -= oldest.size();
-                displaced.push(oldest);
-            }
-        }
-        // Without drop-oldest, one piece that did not fit ends the keeping: a prefix has no gaps.
-        let gap = self.dropped > 0 && !policy.drop_oldest;
-        if never_fits || gap || !self.fits(policy, size) {
-            displaced.push(content);
-        } else {
-            self.bytes += size;
-            self.contents.push_back(content);
-        }
-        self.dropped += displaced.len() as u64;
-        displaced
-    }
-
-    /// Gives back the one that is not kept.
-    fn set_snapshot(&mut self, policy: KeepPolicy, content: Content) -> Option<Content> {
-        match content.size() <= policy.max_bytes {
-            true => self.snapshot.replace(content),
-            false => Some(content),
-        }
-    }
-
-    fn fits(&self, policy: KeepPolicy, size: usize) -> bool {
-        self.contents.len() < policy.max_items && self.bytes + size <= policy.max_bytes
     }
 }
 
@@ -360,16 +230,16 @@ mod tests {
             .collect()
     }
 
-    fn keep(policy: KeepPolicy, pieces: &[&str]) -> Partials {
+    fn keep(policy: KeepPolicy, items: &[&str]) -> Partials {
         let mut partials = Partials::default();
-        for piece in pieces {
-            partials.append(1, policy, Content::from(*piece));
+        for item in items {
+            partials.append(1, policy, Content::from(*item));
         }
         partials
     }
 
     #[test]
-    fn a_prefix_stays_free_of_gaps() {
+    fn contents_are_a_prefix_without_gaps() {
         let policy = KeepPolicy::new().with_max_bytes(4);
         let partials = keep(policy, &["ab", "toolong", "c"]);
         assert_eq!(texts(partials.copy(1)), ["ab"]);
@@ -377,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn drop_oldest_keeps_the_newest() {
+    fn drop_oldest_keeps_the_newest_items() {
         let policy = KeepPolicy::new().with_max_items(2).with_drop_oldest();
         let partials = keep(policy, &["a", "b", "c"]);
         assert_eq!(texts(partials.copy(1)), ["b", "c"]);
@@ -390,11 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn last_attempt_that_published_any_is_attached() {
+    fn partial_of_the_last_attempt_that_published_is_attached() {
         let policy = KeepPolicy::new();
         let mut partials = keep(policy, &["a", "b"]);
         partials.end(1);
-        // It published, and nothing of it was kept.
+        // Attempt 2 published a snapshot that is not stored.
         let small = policy.with_max_bytes(1);
         partials.snapshot(2, small, Content::from("too long"));
         partials.end(2);
@@ -412,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_attempts_leave_one_behind() {
+    fn ended_attempts_leave_one_partial() {
         let policy = KeepPolicy::new();
         let mut partials = Partials::default();
         for attempt in 1..100 {
@@ -423,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_alone_is_a_partial_and_nothing_is_none() {
+    fn snapshot_alone_is_a_partial_and_an_empty_one_is_none() {
         let mut partials = Partials::default();
         assert_eq!(partials.attach(), None);
         partials.snapshot(1, KeepPolicy::new(), Content::from("half"));
