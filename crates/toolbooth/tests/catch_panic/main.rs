@@ -55,7 +55,10 @@ async fn panic_with_a_payload_that_is_no_text_is_an_error() {
     let tool = panics_after_two_items(|| std::panic::panic_any(17));
     let failed = error_of(CatchPanicLayer::new().layer(tool), call()).await;
     assert_eq!(failed.kind(), ErrorKind::Panicked);
-    assert_eq!(failed.to_string(), "the tool panicked: the panic message is not a string");
+    assert_eq!(
+        failed.to_string(),
+        "the tool panicked: the panic message is not a string"
+    );
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]

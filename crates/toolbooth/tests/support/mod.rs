@@ -14,7 +14,8 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use toolbooth::{BoxError, Content, ContentStream, TimeoutScope, ToolCall, ToolError, ToolOutput};
 pub(crate) use toolbooth_test::{
-    Outcomes, Probe, Readiness, Recorder, ScriptedTool, ToolLog, WakeCounter, call_all, ms,
+    Finished, Outcomes, Probe, Readiness, Recorder, ScriptedTool, ToolLog, WakeCounter, call_all,
+    ms,
 };
 use tower::{Service, ServiceExt};
 

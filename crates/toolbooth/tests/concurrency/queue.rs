@@ -1,34 +1,28 @@
-//! The line: first come first served, bounded, and nobody in it is forgotten.
+//! The queue: first come, first served, bounded, and without lost wakeups.
 
 use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_test::{assert_pending, assert_ready};
-use toolbooth::{
-    ErrorKind, Outcome, OverloadReason, TimeoutLayer, TimeoutScope, ToolError, ToolOutput,
-};
-use tower::Layer;
+use toolbooth::{TimeoutLayer, TimeoutScope};
 
-use super::support::{Log, Readiness};
+use super::support::{Readiness, ToolLog, WakeCounter, timeout};
 use super::*;
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn waiters_run_in_the_order_of_their_first_polls() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn waiters_start_in_the_order_of_their_first_polls() {
+    let (limit, mut service, mut handle) = one();
     let mut running = pending(&mut service, "first");
     // Called in one order, and polled in another.
-    let mut late = tokio_test::task::spawn(service.call(call().with_id("late")));
+    let mut late = task::spawn(service.call(call().with_id("late")));
     let mut early = pending(&mut service, "early");
     assert_pending!(late.poll());
     assert_eq!(counts(&limit), (0, 1, 2));
-    // A poll that nobody asked for changes no place.
+    // A spurious poll does not change the order.
     assert_pending!(early.poll());
     assert_pending!(late.poll());
 
-    let (_, send) = handle.next_request().await.unwrap();
-    send.send_response(ToolOutput::text("done"));
+    respond(&mut handle, ToolOutput::text("done")).await;
     assert_ready!(running.poll()).unwrap();
     assert_eq!((early.is_woken(), late.is_woken()), (true, false));
     assert_eq!(counts(&limit), (0, 1, 1));
@@ -43,28 +37,26 @@ async fn waiters_run_in_the_order_of_their_first_polls() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn newcomer_does_not_overtake_a_call_that_was_granted_a_permit() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn new_call_does_not_overtake_a_granted_waiter() {
+    let (limit, mut service, mut handle) = one();
     let running = pending(&mut service, "first");
     let mut waiter = pending(&mut service, "waiter");
     drop(running);
     assert_eq!(started(&mut handle), ["first"]);
-    let newcomer = pending(&mut service, "newcomer");
+    let new = pending(&mut service, "new");
     assert_eq!(counts(&limit), (0, 1, 1));
     assert_eq!(started(&mut handle), [""; 0]);
     assert_pending!(waiter.poll());
     assert_eq!(started(&mut handle), ["waiter"]);
-    drop((waiter, newcomer));
+    drop((waiter, new));
     assert_eq!(counts(&limit), (1, 0, 0));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn a_call_not_yet_polled_takes_a_permit_that_is_free_by_then() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn first_poll_acquires_a_permit_released_since_the_call() {
+    let (limit, mut service, mut handle) = one();
     let running = pending(&mut service, "first");
-    let mut second = tokio_test::task::spawn(service.call(call().with_id("second")));
+    let mut second = task::spawn(service.call(call().with_id("second")));
     assert_eq!(counts(&limit), (0, 1, 0));
     drop(running);
     assert_eq!(counts(&limit), (1, 0, 0));
@@ -74,16 +66,14 @@ async fn a_call_not_yet_polled_takes_a_permit_that_is_free_by_then() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn waiter_dropped_in_line_took_nothing_and_those_behind_move_up() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn dropped_waiter_leaves_the_queue_without_a_wakeup() {
+    let (limit, mut service, mut handle) = one();
     let running = pending(&mut service, "first");
     let leaves = pending(&mut service, "leaves");
-    let stays = pending(&mut service, "stays");
+    let mut stays = pending(&mut service, "stays");
     drop(leaves);
     assert_eq!(counts(&limit), (0, 1, 1));
     assert!(!stays.is_woken());
-    let mut stays = stays;
     drop(running);
     assert!(stays.is_woken());
     assert_pending!(stays.poll());
@@ -91,28 +81,24 @@ async fn waiter_dropped_in_line_took_nothing_and_those_behind_move_up() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn dropped_waiter_ends_as_cancelled_and_touches_no_tool() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, _handle) = mock(&limit);
+async fn dropped_waiter_ends_as_cancelled_and_does_not_touch_its_tool() {
+    let (limit, mut service, _handle) = one();
     let _running = pending(&mut service, "first");
-    let probe = ScriptedTool::ready();
+    let tool = ScriptedTool::ready();
     let call = call();
     let outcomes = Outcomes::of(call.context());
-    let mut waiter = tokio_test::task::spawn(limit.layer(probe.handle()).call(call));
+    let mut waiter = task::spawn(limit.layer(tool.handle()).call(call));
     assert_pending!(waiter.poll());
     drop(waiter);
     assert_eq!(counts(&limit), (0, 1, 0));
-    assert_eq!(
-        (probe.log().ready_polls.len(), probe.log().calls.len()),
-        (0, 0)
-    );
+    let log = tool.log();
+    assert!(log.ready_polls.is_empty() && log.calls.is_empty());
     assert_eq!(outcomes.all().await, [Outcome::Cancelled]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn waiter_granted_and_dropped_before_it_is_polled_hands_its_permit_on() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn granted_waiter_dropped_before_its_poll_passes_its_permit_on() {
+    let (limit, mut service, mut handle) = one();
     let running = pending(&mut service, "first");
     let granted = pending(&mut service, "granted");
     let mut next = pending(&mut service, "next");
@@ -124,98 +110,76 @@ async fn waiter_granted_and_dropped_before_it_is_polled_hands_its_permit_on() {
     assert_eq!(counts(&limit), (0, 1, 1));
     assert_pending!(next.poll());
     assert_eq!(started(&mut handle), ["first", "next"]);
-    drop((next, last));
-    assert_eq!(counts(&limit), (1, 0, 0));
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn last_waiter_granted_and_dropped_leaves_the_permit_free() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, _handle) = mock(&limit);
-    let running = pending(&mut service, "first");
-    let granted = pending(&mut service, "granted");
-    drop(running);
+    // The last one has no waiter to pass it to.
+    drop(next);
+    assert!(last.is_woken());
     assert_eq!(counts(&limit), (0, 1, 0));
-    drop(granted);
+    drop(last);
     assert_eq!(counts(&limit), (1, 0, 0));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn each_waiter_is_woken_once_between_its_place_and_its_permit() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn each_waiter_is_woken_once() {
+    let (_limit, mut service, mut handle) = one();
     let mut running = Box::pin(service.call(call().with_id("0")));
     let mut waiting: Vec<_> = (1..=50)
         .map(|id| {
-            let (woken, id) = (Probe::new(), id.to_string());
+            let (wakes, id) = (WakeCounter::new(), id.to_string());
             let mut future = Box::pin(service.call(call().with_id(id.as_str())));
-            let polled = future
-                .as_mut()
-                .poll(&mut Context::from_waker(&woken.waker()));
-            assert_pending!(polled);
-            (id, woken, future)
+            let waker = wakes.waker();
+            assert_pending!(future.as_mut().poll(&mut Context::from_waker(&waker)));
+            (id, wakes, future)
         })
         .collect();
     waiting.reverse();
-    while let Some((id, woken, mut future)) = waiting.pop() {
-        assert_eq!(woken.count(), 0);
+    while let Some((id, wakes, mut future)) = waiting.pop() {
+        assert_eq!(wakes.count(), 0);
         drop(running);
-        assert_eq!(woken.count(), 1);
-        let polled = future
-            .as_mut()
-            .poll(&mut Context::from_waker(&woken.waker()));
-        assert_pending!(polled);
+        assert_eq!(wakes.count(), 1);
+        let waker = wakes.waker();
+        assert_pending!(future.as_mut().poll(&mut Context::from_waker(&waker)));
         assert_eq!(started(&mut handle).last(), Some(&id));
-        assert_eq!(
-            waiting
-                .iter()
-                .map(|(_, woken, _)| woken.count())
-                .sum::<usize>(),
-            0
-        );
+        assert!(waiting.iter().all(|(_, wakes, _)| wakes.count() == 0));
         running = future;
     }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn waiter_that_moves_to_another_task_is_woken_there() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, _handle) = mock(&limit);
+async fn waiter_is_woken_on_the_task_that_polled_it_last() {
+    let (_limit, mut service, _handle) = one();
     let running = pending(&mut service, "first");
     let mut waiter = Box::pin(service.call(call()));
-    let (before, now) = (Probe::new(), Probe::new());
+    let (before, now) = (WakeCounter::new(), WakeCounter::new());
     for waker in [before.waker(), now.waker()] {
         assert_pending!(waiter.as_mut().poll(&mut Context::from_waker(&waker)));
     }
     drop(running);
-    assert_eq!((before.get(), now.get()), (0, 1));
+    assert_eq!((before.count(), now.count()), (0, 1));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn waiter_holds_nothing_further_in_and_takes_its_permit_to_an_unready_tool() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, _handle) = mock(&limit);
+async fn waiter_polls_its_inner_service_only_with_a_permit() {
+    let (limit, mut service, _handle) = one();
     let running = pending(&mut service, "first");
-    let probe = ScriptedTool::ready().with_readiness(Readiness::Pending);
-    let mut waiter = tokio_test::task::spawn(limit.layer(probe.handle()).call(call()));
+    let tool = ScriptedTool::ready().with_readiness(Readiness::Pending);
+    let mut waiter = task::spawn(limit.layer(tool.handle()).call(call()));
     assert_pending!(waiter.poll());
-    assert_eq!(probe.log().ready_polls.len(), 0);
+    assert_eq!(tool.log().ready_polls.len(), 0);
     drop(running);
     assert_pending!(waiter.poll());
     assert_eq!(
-        (counts(&limit), probe.log().ready_polls.len()),
+        (counts(&limit), tool.log().ready_polls.len()),
         ((0, 1, 0), 1)
     );
-    probe.set_readiness(Readiness::Ready);
+    tool.set_readiness(Readiness::Ready);
     assert!(waiter.is_woken());
     assert_eq!(text(assert_ready!(waiter.poll())).await, "done");
     assert_eq!(counts(&limit), (1, 0, 0));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn service_and_layer_dropped_while_a_call_waits_leave_it_its_place() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn waiter_outlives_its_service_and_layer() {
+    let (limit, mut service, mut handle) = one();
     let running = pending(&mut service, "first");
     let mut waiter = pending(&mut service, "waiter");
     drop((service, limit));
@@ -225,85 +189,78 @@ async fn service_and_layer_dropped_while_a_call_waits_leave_it_its_place() {
     assert_eq!(started(&mut handle), ["first", "waiter"]);
 }
 
-// --- bounds
+// === bounds
+
+/// Asserts why a call was rejected as overloaded.
+fn assert_overloaded(error: &ToolError, expected: OverloadReason, text: &str) {
+    assert!(matches!(error, ToolError::Overloaded { reason, .. } if *reason == expected));
+    assert_eq!(error.to_string(), text);
+    assert!(error.is_retryable());
+    assert_eq!(error.retry_after(), None);
+}
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn line_holds_1024_and_refuses_the_next() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn queue_holds_1024_calls_by_default_and_rejects_the_next() {
+    let (limit, mut service, mut handle) = one();
     let running = pending(&mut service, "first");
-    let mut line: Vec<Call> = (0..1_024)
+    let mut queue: Vec<Call> = (0..1_024)
         .map(|_| pending(&mut service, "waiter"))
         .collect();
     assert_eq!(counts(&limit), (0, 1, 1_024));
 
-    let call_ = call();
-    let outcomes = Outcomes::of(call_.context());
-    let refused = error(service.call(call_).await);
-    assert_eq!(
-        refused.to_string(),
-        "overloaded: the limit is reached, and 1024 calls are queued"
-    );
-    let full = OverloadReason::queue_full(1_024);
-    assert!(matches!(&refused, ToolError::Overloaded { reason, .. } if *reason == full));
-    assert!(refused.is_retryable());
-    assert_eq!(refused.retry_after(), None);
+    let next = call();
+    let outcomes = Outcomes::of(next.context());
+    let rejected = error(service.call(next).await);
+    let text = "overloaded: the limit is reached, and 1024 calls are queued";
+    assert_overloaded(&rejected, OverloadReason::queue_full(1_024), text);
     assert_eq!(outcomes.all().await, [Outcome::Rejected]);
     assert_eq!(counts(&limit), (0, 1, 1_024));
 
-    // Room for one more.
-    drop(line.swap_remove(500));
-    line.push(pending(&mut service, "waiter"));
+    // A waiter that leaves makes room.
+    drop(queue.swap_remove(500));
+    queue.push(pending(&mut service, "waiter"));
     assert_eq!(counts(&limit), (0, 1, 1_024));
     assert_eq!(started(&mut handle), ["first"]);
-    drop((running, line));
+    drop((running, queue));
     assert_eq!(counts(&limit), (1, 0, 0));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn without_a_line_a_call_that_finds_no_permit_is_refused_at_once() {
+async fn queue_of_0_rejects_at_the_first_poll_without_a_permit() {
     let limit = ConcurrencyLimitLayer::new(1).with_queue_capacity(0);
     let (mut service, _handle) = mock(&limit);
     let running = pending(&mut service, "first");
-    let mut refused = tokio_test::task::spawn(service.call(call()));
-    let refused = error(assert_ready!(refused.poll()));
-    assert_eq!(
-        refused.to_string(),
-        "overloaded: the limit is reached, and no call can be queued"
-    );
-    assert_eq!(refused.kind(), ErrorKind::Overloaded);
+    let mut rejected = task::spawn(service.call(call()));
+    let rejected = error(assert_ready!(rejected.poll()));
+    let text = "overloaded: the limit is reached, and no call can be queued";
+    assert_overloaded(&rejected, OverloadReason::queue_full(0), text);
     drop(running);
     let _next = pending(&mut service, "next");
     assert_eq!(counts(&limit), (0, 1, 0));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn wait_ends_at_its_limit_and_not_before() {
+async fn maximum_wait_is_exact_and_counts_from_the_call() {
     let limit = ConcurrencyLimitLayer::new(1).with_max_wait(ms(250));
     let (mut service, mut handle) = mock(&limit);
     let running = pending(&mut service, "first");
-    // The wait is counted from the call, not from the first poll.
-    let mut waiter = tokio_test::task::spawn(service.call(call()));
+    let mut waiter = task::spawn(service.call(call()));
     tokio::time::advance(ms(100)).await;
     assert_pending!(waiter.poll());
     tokio::time::advance(ms(149)).await;
     assert!(!waiter.is_woken());
     tokio::time::advance(ms(1)).await;
     assert!(waiter.is_woken());
-    let refused = error(assert_ready!(waiter.poll()));
-    assert_eq!(
-        refused.to_string(),
-        "overloaded: still queued after the maximum wait of 250ms"
-    );
-    let waited = OverloadReason::waited_too_long(ms(250));
-    assert!(matches!(&refused, ToolError::Overloaded { reason, .. } if *reason == waited));
+    let rejected = error(assert_ready!(waiter.poll()));
+    let text = "overloaded: still queued after the maximum wait of 250ms";
+    assert_overloaded(&rejected, OverloadReason::waited_too_long(ms(250)), text);
     assert_eq!(counts(&limit), (0, 1, 0));
     drop(running);
     assert_eq!((started(&mut handle).len(), counts(&limit)), (1, (1, 0, 0)));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn endless_wait_is_no_limit_on_it() {
+async fn unlimited_wait_never_expires() {
     let limit = ConcurrencyLimitLayer::new(1).with_max_wait(Duration::MAX);
     let (mut service, _handle) = mock(&limit);
     let running = pending(&mut service, "first");
@@ -316,7 +273,7 @@ async fn endless_wait_is_no_limit_on_it() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn permit_that_comes_when_the_wait_ends_wins() {
+async fn permit_granted_when_the_wait_expires_wins() {
     let limit = ConcurrencyLimitLayer::new(1).with_max_wait(ms(250));
     let (mut service, mut handle) = mock(&limit);
     let running = pending(&mut service, "first");
@@ -327,37 +284,25 @@ async fn permit_that_comes_when_the_wait_ends_wins() {
     assert_eq!(started(&mut handle), ["first", "waiter"]);
 }
 
-// --- deadlines
+// === deadlines
 
-fn timed_out(error: &ToolError) -> (TimeoutScope, Duration, Duration) {
-    match error {
-        ToolError::Timeout {
-            scope,
-            limit,
-            elapsed,
-            ..
-        } => (*scope, *limit, *elapsed),
-        other => unreachable!("{other:?}"),
-    }
-}
+const DEADLINE: TimeoutScope = TimeoutScope::Deadline;
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn deadline_ends_the_wait_without_any_timeout_layer() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn deadline_ends_the_wait_without_a_timeout_layer() {
+    let (limit, mut service, mut handle) = one();
     let running = pending(&mut service, "first");
-    let in_250 = Instant::now() + ms(250);
-    let call = call().with_deadline(in_250);
+    let call = call().with_deadline(Instant::now() + ms(250));
     let outcomes = Outcomes::of(call.context());
-    let mut waiter = tokio_test::task::spawn(service.call(call));
+    let mut waiter = task::spawn(service.call(call));
     assert_pending!(waiter.poll());
     tokio::time::advance(ms(249)).await;
     assert!(!waiter.is_woken());
     assert_pending!(waiter.poll());
     tokio::time::advance(ms(1)).await;
     assert!(waiter.is_woken());
-    let late = error(assert_ready!(waiter.poll()));
-    assert_eq!(timed_out(&late), (TimeoutScope::Deadline, ms(250), ms(250)));
+    let expired = error(assert_ready!(waiter.poll()));
+    assert_eq!(timeout(&expired), (DEADLINE, 250, 250));
     assert_eq!(counts(&limit), (0, 1, 0));
     assert_eq!(outcomes.all().await, [Outcome::TimedOut]);
     drop(running);
@@ -365,43 +310,33 @@ async fn deadline_ends_the_wait_without_any_timeout_layer() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn deadline_before_the_longest_wait_is_what_ends_it_and_the_other_way_round() {
+async fn earlier_of_deadline_and_maximum_wait_ends_the_wait() {
     let limit = ConcurrencyLimitLayer::new(1).with_max_wait(ms(250));
     let (mut service, _handle) = mock(&limit);
     let _running = pending(&mut service, "first");
     let start = Instant::now();
     let early = error(service.call(call().with_deadline(start + ms(100))).await);
-    assert_eq!(
-        timed_out(&early),
-        (TimeoutScope::Deadline, ms(100), ms(100))
-    );
+    assert_eq!(timeout(&early), (DEADLINE, 100, 100));
     assert_eq!(start.elapsed(), ms(100));
     let later = error(service.call(call().with_deadline(start + ms(900))).await);
-    assert_eq!(
-        (later.kind(), start.elapsed()),
-        (ErrorKind::Overloaded, ms(350))
-    );
+    assert_eq!(later.kind(), ErrorKind::Overloaded);
+    assert_eq!(start.elapsed(), ms(350));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn admission_at_or_after_the_deadline_starts_nothing_and_passes_the_permit_on() {
-    for late in [ms(0), ms(70)] {
-        let limit = ConcurrencyLimitLayer::new(1);
-        let (mut service, mut handle) = mock(&limit);
+async fn waiter_granted_in_time_and_polled_after_its_deadline_passes_its_permit_on() {
+    for late in [0, 70] {
+        let (limit, mut service, mut handle) = one();
         let running = pending(&mut service, "first");
         let call = call().with_deadline(Instant::now() + ms(250));
-        let mut waiter = tokio_test::task::spawn(service.call(call));
+        let mut waiter = task::spawn(service.call(call));
         assert_pending!(waiter.poll());
         let mut behind = pending(&mut service, "behind");
-        // It is granted in time, and gets to run too late.
         tokio::time::advance(ms(100)).await;
         drop(running);
-        tokio::time::advance(ms(150) + late).await;
-        let cut = error(assert_ready!(waiter.poll()));
-        assert_eq!(
-            timed_out(&cut),
-            (TimeoutScope::Deadline, ms(250), ms(250) + late)
-        );
+        tokio::time::advance(ms(150 + late)).await;
+        let expired = error(assert_ready!(waiter.poll()));
+        assert_eq!(timeout(&expired), (DEADLINE, 250, 250 + u128::from(late)));
         assert!(behind.is_woken());
         assert_pending!(behind.poll());
         assert_eq!(started(&mut handle), ["first", "behind"]);
@@ -410,47 +345,48 @@ async fn admission_at_or_after_the_deadline_starts_nothing_and_passes_the_permit
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn call_at_its_deadline_is_refused_though_a_permit_is_free() {
+async fn call_at_its_deadline_is_not_started_although_a_permit_is_available() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let probe = ScriptedTool::ready();
-    let call = call().with_deadline(Instant::now());
-    let late = error(limit.layer(probe.handle()).call(call).await);
-    assert_eq!(timed_out(&late), (TimeoutScope::Deadline, ms(0), ms(0)));
-    assert_eq!((probe.log(), counts(&limit)), (Log::default(), (1, 0, 0)));
+    let tool = ScriptedTool::ready();
+    let late = call().with_deadline(Instant::now());
+    let expired = error_of(limit.layer(tool.handle()), late).await;
+    assert_eq!(timeout(&expired), (DEADLINE, 0, 0));
+    assert_eq!(
+        (tool.log(), counts(&limit)),
+        (ToolLog::default(), (1, 0, 0))
+    );
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn running_tool_is_not_cut_by_a_deadline_without_a_timeout_layer() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, mut handle) = mock(&limit);
+async fn deadline_does_not_end_a_running_tool_without_a_timeout_layer() {
+    let (_limit, mut service, mut handle) = one();
     let call = call().with_deadline(Instant::now() + ms(100));
-    let mut running = tokio_test::task::spawn(service.call(call));
+    let mut running = task::spawn(service.call(call));
     assert_pending!(running.poll());
     pass(ms(500)).await;
     assert_pending!(running.poll());
-    let (_, send) = handle.next_request().await.unwrap();
-    send.send_response(ToolOutput::text("done"));
+    respond(&mut handle, ToolOutput::text("done")).await;
     assert_eq!(text(assert_ready!(running.poll())).await, "done");
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn timeout_outside_bounds_the_wait_and_one_inside_begins_with_the_tool() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let (mut service, _handle) = mock(&limit);
+async fn outer_timeout_includes_the_wait_and_an_inner_one_starts_after_it() {
+    let (limit, mut service, _handle) = one();
     let running = pending(&mut service, "first");
     let start = Instant::now();
-    let mut outside = TimeoutLayer::new(ms(200)).layer(limit.layer(ScriptedTool::pending()));
-    let cut = error(outside.call(call()).await);
-    assert_eq!(timed_out(&cut), (TimeoutScope::Total, ms(200), ms(200)));
+    let limit_of_200_ms = TimeoutLayer::new(ms(200));
+    let outer = limit_of_200_ms.layer(limit.layer(ScriptedTool::pending()));
+    let expired = error_of(outer, call()).await;
+    assert_eq!(timeout(&expired), (TimeoutScope::Total, 200, 200));
     assert_eq!((start.elapsed(), counts(&limit)), (ms(200), (0, 1, 0)));
 
-    let mut inside = limit.layer(TimeoutLayer::new(ms(200)).layer(ScriptedTool::pending()));
-    let mut waiter = tokio_test::task::spawn(inside.call(call()));
+    let inner = limit.layer(limit_of_200_ms.layer(ScriptedTool::pending()));
+    let mut waiter = task::spawn(inner.oneshot(call()));
     assert_pending!(waiter.poll());
     pass(ms(700)).await;
     assert_pending!(waiter.poll());
     drop(running);
-    let cut = error(waiter.await);
-    assert_eq!(timed_out(&cut), (TimeoutScope::Total, ms(200), ms(900)));
+    let expired = error(waiter.await);
+    assert_eq!(timeout(&expired), (TimeoutScope::Total, 200, 900));
     assert_eq!((start.elapsed(), counts(&limit)), (ms(1_100), (1, 0, 0)));
 }
