@@ -33,7 +33,7 @@ fn rejecting(attempts: &Recorder<()>, retry_after: Duration) -> BoxTool {
 }
 
 fn call() -> ToolCall {
-    toolbooth_tests::call("tool")
+    toolbooth_test::call("tool")
 }
 
 /// Waits only for the `retry_after` of an error.

@@ -1,6 +1,6 @@
 //! The scenarios of a stress-test report on concurrent tool calls (008).
 //!
-//! All times are equalities on the paused clock. The guarantees that follow are in `admission`.
+//! All times are equalities on the paused clock. The guarantees that follow are in the target `limits` of `toolbooth`.
 
 use std::convert::Infallible;
 
@@ -11,9 +11,9 @@ use toolbooth::{
 };
 use toolbooth_test::{
     FailingTool, FastTool, RateLimitedTool, Recorder, ResourceIntensiveTool, SlowTool, Stopwatch,
-    boxed, call_all, ms,
+    boxed, call, call_all, count_kind, count_ok, last_ok, ms, outcome,
 };
-use toolbooth_tests::{call, calls, count, count_ok, last_ok, outcome, quota};
+use toolbooth_tests::{calls, quota};
 use tower::{Layer, Service, ServiceExt};
 
 // === the report's runner ===
@@ -77,7 +77,7 @@ async fn rate_limiting_50() {
         (count_ok(&finished), last_ok(&finished)),
         (10, Some(ms(50)))
     );
-    assert_eq!(count(&finished, ErrorKind::RateLimited), 40);
+    assert_eq!(count_kind(&finished, ErrorKind::RateLimited), 40);
     for rejected in finished
         .iter()
         .filter_map(|done| done.result.as_ref().err())
@@ -186,7 +186,7 @@ async fn rate_limit_simulation() {
         let tool = FastTool::new();
         let finished = call_all(limit.layer(tool.clone()), calls(n)).await;
         assert_eq!(count_ok(&finished), 10);
-        assert_eq!(count(&finished, ErrorKind::RateLimited), n - 10);
+        assert_eq!(count_kind(&finished, ErrorKind::RateLimited), n - 10);
         assert_eq!(tool.probe().started(), 10);
     }
 }

@@ -115,7 +115,7 @@ where
     // The caller's hook is the first, so it runs after all other hooks of the call.
     let ended = Arc::clone(&record);
     record.on_cleanup(call.context(), async move |outcome| {
-        ended.set_outcome(outcome)
+        ended.set_outcome(outcome);
     });
 
     let start = Instant::now();

@@ -103,7 +103,7 @@ where
 }
 
 fn call() -> ToolCall {
-    toolbooth_tests::call("tool")
+    toolbooth_test::call("tool")
 }
 
 /// A tool that responds after this time.

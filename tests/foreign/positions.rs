@@ -8,8 +8,7 @@ use toolbooth::{
     CallContext, CleanupLayer, ConcurrencyLimitLayer, Outcome, OverloadReason, PartialResultLayer,
     RateLimitLayer, TimeoutScope, tool_fn,
 };
-use toolbooth_test::Recorder;
-use toolbooth_tests::{overload_reason, timeout_of};
+use toolbooth_test::{Recorder, overload_reason, timeout_of};
 use tower::buffer::BufferLayer;
 use tower::load_shed::LoadShedLayer;
 use tower::retry::RetryLayer;

@@ -50,7 +50,7 @@ async fn every_ending_releases_once_and_runs_hooks_last_in_first_out() {
                     tokio::time::timeout(ms(499), running).await.unwrap_err();
                 }
                 "panics" => assert!(running.await.is_err()),
-                _ => assert_eq!(toolbooth_tests::outcome(running.await), outcome),
+                _ => assert_eq!(toolbooth_test::outcome(running.await), outcome),
             }
             assert_eq!(resources.running(), 0, "{name}");
             assert_eq!((resources.started(), resources.finished()), (round, round));
@@ -278,7 +278,7 @@ async fn each_call_has_exactly_one_outcome() {
 
     let mut ends = ends.values();
     ends.sort_by_key(|(n, _)| *n);
-    let results = results.into_iter().map(toolbooth_tests::outcome);
+    let results = results.into_iter().map(toolbooth_test::outcome);
     assert_eq!(ends, results.enumerate().collect::<Vec<_>>());
     let count = |outcome| ends.iter().filter(|(_, end)| *end == outcome).count();
     assert_eq!(count(Outcome::Completed), 8);

@@ -22,10 +22,10 @@ use toolbooth::{
 };
 use toolbooth_test::{
     BoxTool, ErrorInjectionTool, Finished, GeneratorTool, InjectedError, PartialResultTool,
-    Recorder, ResourceCleanupTool, SlowTool, Stopwatch, StreamingTool, boxed, call_all,
-    count_wakes, ms,
+    Recorder, ResourceCleanupTool, SlowTool, Stopwatch, StreamingTool, boxed, call, call_all,
+    count_wakes, ms, timeout_of,
 };
-use toolbooth_tests::{Layers, Retries, call, calls, timeout_of};
+use toolbooth_tests::{Layers, Retries, calls};
 use tower::{Layer, Service, ServiceExt};
 
 const PERMITS: usize = 10_000;

@@ -5,8 +5,7 @@ use std::future::pending;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::coop::consume_budget;
 use toolbooth::{ConcurrencyLimitLayer, OverloadReason, PerTool};
-use toolbooth_test::Probe;
-use toolbooth_tests::overload_reason;
+use toolbooth_test::{Probe, overload_reason};
 use tower::retry::RetryLayer;
 use tower::{ServiceBuilder, service_fn};
 

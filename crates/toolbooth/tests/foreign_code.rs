@@ -270,8 +270,8 @@ fn drop_of_an_order_may_ask_its_limit() {
             let _asks = &asks;
             call.tool().into()
         });
-        let limit = limit.with_order(order);
-        drop(limit.with_order(Order::fifo()));
+        limit.set_order(order);
+        limit.set_order(Order::fifo());
     });
 }
 

@@ -107,8 +107,8 @@ async fn rejections_are_logged() {
     assert_eq!(
         logged.lines(),
         [
-            r#"DEBUG refused tool="tool" call_id=call_7 limit="concurrency" waited=2s refusal=WaitedTooLong(2s)"#,
-            r#"DEBUG refused tool="tool" call_id=call_7 limit="rate" waited=0ns refusal=TooLate(3591s)"#,
+            r#"DEBUG rejected tool="tool" call_id=call_7 limit="concurrency" waited=2s rejection=WaitedTooLong(2s)"#,
+            r#"DEBUG rejected tool="tool" call_id=call_7 limit="rate" waited=0ns rejection=TooLate(3591s)"#,
         ]
     );
 }

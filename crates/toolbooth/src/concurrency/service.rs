@@ -4,16 +4,18 @@ use std::time::Duration;
 use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
-use super::future::{AcquirePermit, ResponseFuture, ResponseWatch};
-use super::permits::Permits;
+use super::future::{ResponseFuture, ResponseWatch};
+use super::permits::{AcquirePermit, Permit, Permits};
 use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
-use crate::queue::{Limits, Needs, Place, Rejection, trace_rejection};
+use crate::queue::{Demand, Limits, Rejection, trace_rejection};
 
-/// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
+/// A tool of which a limited number of calls run at once.
+///
+/// Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit<S> {
     inner: S,
-    limits: Option<Limits<Permits>>,
+    limits: Limits<Permits>,
 }
 
 // === impl ConcurrencyLimit ===
@@ -21,7 +23,7 @@ pub struct ConcurrencyLimit<S> {
 inner_accessors!(ConcurrencyLimit);
 
 impl<S> ConcurrencyLimit<S> {
-    pub(super) const fn new(inner: S, limits: Option<Limits<Permits>>) -> Self {
+    pub(super) const fn new(inner: S, limits: Limits<Permits>) -> Self {
         Self { inner, limits }
     }
 }
@@ -43,40 +45,38 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
-        let limits = self.limits.as_ref();
+        let limits = &self.limits;
         LayerFuture::new(&mut self.inner, request, |part| decide(limits, part))
     }
 }
 
 /// Decides whether the call starts, waits or is rejected.
-fn decide(limits: Option<&Limits<Permits>>, part: &Part) -> Decision<ResponseWatch, AcquirePermit> {
-    let Some(limits) = limits else {
-        return Decision::Start(ResponseWatch::waiting());
+fn decide(limits: &Limits<Permits>, part: &Part) -> Decision<ResponseWatch, AcquirePermit> {
+    let without_permit = ResponseWatch::new(None);
+    if limits.is_unlimited() {
+        return Decision::Start(without_permit);
+    }
+    if let Some(error) = not_to_start(part) {
+        return Decision::Reject(without_permit, error);
+    }
+    let Demand { queue, cost } = match limits.demand(part) {
+        Ok(Some(demand)) => demand,
+        Ok(None) => return Decision::Start(without_permit),
+        Err(rejection) => return reject(part, rejection),
     };
-    if let Some(refusal) = not_to_start(part) {
-        return Decision::Reject(ResponseWatch::waiting(), refusal);
+    if part.inherits(&queue) {
+        return Decision::Start(without_permit);
     }
-    let Needs { line, cost } = match limits.find(part) {
-        Ok(Some(needs)) => needs,
-        Ok(None) => return Decision::Start(ResponseWatch::waiting()),
-        Err(refusal) => return refused(part, refusal),
-    };
-    if part.inherits(&line) {
-        return Decision::Start(ResponseWatch::waiting());
+    match Permit::try_acquire(part, queue, cost) {
+        Ok(permit) => Decision::Start(ResponseWatch::new(Some(permit))),
+        Err(acquire) if acquire.is_closed() => reject(part, Rejection::Closed),
+        Err(acquire) => Decision::Wait(without_permit, acquire),
     }
-    if line.try_admit(cost, || part.now()) {
-        return Decision::Start(ResponseWatch::admitted(part, &line, cost));
-    }
-    if line.rule().is_closed() {
-        return refused(part, Rejection::Closed);
-    }
-    let place = Place::new(line.into_owned(), cost, part.now());
-    Decision::Wait(ResponseWatch::waiting(), AcquirePermit::new(place))
 }
 
 #[cold]
-fn refused(part: &Part, refusal: Rejection) -> Decision<ResponseWatch, AcquirePermit> {
-    trace_rejection("concurrency", part.context(), &refusal, Duration::ZERO);
-    let error = refusal.error(part.context());
-    Decision::Reject(ResponseWatch::waiting(), error)
+fn reject(part: &Part, rejection: Rejection) -> Decision<ResponseWatch, AcquirePermit> {
+    trace_rejection("concurrency", part.context(), &rejection, Duration::ZERO);
+    let error = rejection.error(part.context());
+    Decision::Reject(ResponseWatch::new(None), error)
 }

@@ -4,18 +4,18 @@ use toolbooth_core::{Moment, Part, ToolError};
 
 use super::gcra::Gcra;
 use crate::middleware::{Acquire, LayerFuture, LayerWatch};
-use crate::queue::{Place, Rejection, trace_rejection};
+use crate::queue::{Rejection, Waiter, trace_rejection};
 
 /// The future of [`RateLimit`](super::RateLimit).
 pub type ResponseFuture<S, R> = LayerFuture<S, R, ResponseWatch, AcquireToken>;
 
-/// Follows the call to its end; a token is spent when it is taken.
+/// Follows the call to its end. A token is spent when it is acquired.
 #[derive(Debug)]
 pub struct ResponseWatch(());
 
-/// A place in line for a token.
+/// A call that waits for its tokens.
 #[derive(Debug)]
-pub struct AcquireToken(Place<Gcra>);
+pub struct AcquireToken(Waiter<Gcra>);
 
 // === impl ResponseWatch ===
 
@@ -30,8 +30,8 @@ impl LayerWatch for ResponseWatch {}
 // === impl AcquireToken ===
 
 impl AcquireToken {
-    pub(super) const fn new(place: Place<Gcra>) -> Self {
-        Self(place)
+    pub(super) const fn new(waiter: Waiter<Gcra>) -> Self {
+        Self(waiter)
     }
 }
 
@@ -43,18 +43,18 @@ impl Acquire<ResponseWatch> for AcquireToken {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
         let context = part.context();
-        let Err(refusal) = ready!(self.0.poll(part, cx)) else {
+        let Err(rejection) = ready!(self.0.poll(part, cx)) else {
             return Poll::Ready(Ok(()));
         };
-        trace_rejection("rate", context, &refusal, self.0.waited());
-        Poll::Ready(Err(match refusal {
+        trace_rejection("rate", context, &rejection, self.0.waited());
+        Poll::Ready(Err(match rejection {
             Rejection::TooLate(after) => ToolError::rate_limited(after),
             Rejection::WaitedTooLong(_) => {
                 let now = Moment::now();
-                let due = self.0.line().due(self.0.cost(), now);
+                let due = self.0.queue().due(self.0.cost(), now);
                 ToolError::rate_limited(due.map_or_else(Default::default, |due| due.since(now)))
             }
-            refusal => refusal.error(context),
+            rejection => rejection.error(context),
         }))
     }
 }

@@ -7,13 +7,15 @@ use tower_service::Service;
 use super::future::{AcquireToken, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
 use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
-use crate::queue::{Limits, Needs, Place, Rejection, Rule, trace_rejection};
+use crate::queue::{Demand, Limiter, Limits, Rejection, Waiter, trace_rejection};
 
-/// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
+/// A tool of which a limited number of calls start in a time.
+///
+/// Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    limits: Option<Limits<Gcra>>,
+    limits: Limits<Gcra>,
     reject: bool,
 }
 
@@ -22,7 +24,7 @@ pub struct RateLimit<S> {
 inner_accessors!(RateLimit);
 
 impl<S> RateLimit<S> {
-    pub(super) const fn new(inner: S, limits: Option<Limits<Gcra>>, reject: bool) -> Self {
+    pub(super) const fn new(inner: S, limits: Limits<Gcra>, reject: bool) -> Self {
         Self {
             inner,
             limits,
@@ -53,50 +55,48 @@ where
             limits,
             reject,
         } = self;
-        LayerFuture::new(inner, request, |part| {
-            decide(limits.as_ref(), *reject, part)
-        })
+        LayerFuture::new(inner, request, |part| decide(limits, *reject, part))
     }
 }
 
 /// Decides whether the call starts, waits or is rejected.
 fn decide(
-    limits: Option<&Limits<Gcra>>,
-    reject: bool,
+    limits: &Limits<Gcra>,
+    reject_at_once: bool,
     part: &Part,
 ) -> Decision<ResponseWatch, AcquireToken> {
-    let Some(limits) = limits else {
+    if limits.is_unlimited() {
         return Decision::Start(ResponseWatch::new());
-    };
+    }
     if let Some(error) = not_to_start(part) {
         return Decision::Reject(ResponseWatch::new(), error);
     }
-    let Needs { line, cost } = match limits.find(part) {
-        Ok(Some(needs)) => needs,
+    let Demand { queue, cost } = match limits.demand(part) {
+        Ok(Some(demand)) => demand,
         Ok(None) => return Decision::Start(ResponseWatch::new()),
-        Err(rejection) => return refused(part, rejection),
+        Err(rejection) => return reject(part, rejection),
     };
-    if line.try_admit(cost, || part.now()) {
+    if queue.try_acquire(cost, || part.now()) {
         return Decision::Start(ResponseWatch::new());
     }
     let now = part.now();
-    if reject {
-        let rejection = match line.due(cost, now) {
+    if reject_at_once {
+        let rejection = match queue.due(cost, now) {
             Some(due) => Rejection::TooLate(due.since(now)),
-            None => Rejection::TooHeavy(cost, line.rule().capacity()),
+            None => Rejection::TooHeavy(cost, queue.limiter().capacity()),
         };
-        return refused(part, rejection);
+        return reject(part, rejection);
     }
-    let place = Place::new(line.into_owned(), cost, now);
-    Decision::Wait(ResponseWatch::new(), AcquireToken::new(place))
+    let waiter = Waiter::new(queue.into_owned(), cost, now);
+    Decision::Wait(ResponseWatch::new(), AcquireToken::new(waiter))
 }
 
 #[cold]
-fn refused(part: &Part, refusal: Rejection) -> Decision<ResponseWatch, AcquireToken> {
-    trace_rejection("rate", part.context(), &refusal, Duration::ZERO);
-    let error = match refusal {
+fn reject(part: &Part, rejection: Rejection) -> Decision<ResponseWatch, AcquireToken> {
+    trace_rejection("rate", part.context(), &rejection, Duration::ZERO);
+    let error = match rejection {
         Rejection::TooLate(after) => ToolError::rate_limited(after),
-        refusal => refusal.error(part.context()),
+        rejection => rejection.error(part.context()),
     };
     Decision::Reject(ResponseWatch::new(), error)
 }

@@ -321,7 +321,8 @@ async fn retried_call_counts_once_one_attempt_has_started() {
     let fails_once = retried(1, |context, limit| {
         Box::pin(async move {
             assert_eq!(context.attempt(), 1);
-            let mut holder = limit.with_queue_capacity(0).layer(ScriptedTool::pending());
+            limit.set_queue_capacity(0);
+            let mut holder = limit.layer(ScriptedTool::pending());
             // Takes the permit as soon as it is released.
             tokio::spawn(async move {
                 loop {

@@ -1,4 +1,4 @@
-//! Limits by tool, by group and by key, and that there are not more of them than may be.
+//! Limits by tool, by group and by key, their bounds, and costs (guarantees L2, L5, Q4, Q5).
 
 use toolbooth::{BoxError, PerTool};
 
@@ -8,23 +8,12 @@ fn of(tenant: &str) -> ToolCall {
     call("tool").with_tenant(tenant)
 }
 
-fn tenant(call: &CallContext) -> toolbooth::Name {
-    call.tenant().unwrap_or("nobody").into()
-}
-
-fn reason(error: &ToolError) -> Option<OverloadReason> {
-    match error {
-        ToolError::Overloaded { reason, .. } => Some(*reason),
-        _ => None,
-    }
-}
-
-/// The tool `a` is saturated, and `b` starts at once; with one limit for both it would wait.
+/// L5.
 #[tokio::test(start_paused = true)]
-async fn l5_a_saturated_tool_delays_no_other() {
+async fn saturated_tool_delays_no_other() {
     for (limit, b) in [
         (ConcurrencyLimitLayer::per_tool(2), 100),
-        // The negative control.
+        // Control: one limit for both.
         (ConcurrencyLimitLayer::new(2), 600),
     ] {
         let tool = SlowTool::new(ms(100));
@@ -35,8 +24,9 @@ async fn l5_a_saturated_tool_delays_no_other() {
     }
 }
 
+/// L2.
 #[tokio::test(start_paused = true)]
-async fn l2_a_limit_for_each_tool() {
+async fn each_tool_has_a_limit() {
     let limits = PerTool::new(1)
         .with("wide", 3)
         .with("free", None)
@@ -54,7 +44,7 @@ async fn l2_a_limit_for_each_tool() {
     );
     let closed = finished[18].result.as_ref().unwrap_err();
     assert_eq!(
-        (reason(closed), finished[18].at),
+        (overload_reason(closed), finished[18].at),
         (Some(OverloadReason::Closed), ms(0))
     );
     assert_eq!(tool.probe().max(), 1 + 3 + 6);
@@ -62,8 +52,9 @@ async fn l2_a_limit_for_each_tool() {
     assert_eq!(limit.available_for("free"), usize::MAX);
 }
 
+/// L2.
 #[tokio::test(start_paused = true)]
-async fn l2_a_limit_for_each_key() {
+async fn each_key_has_a_limit() {
     let limit = ConcurrencyLimitLayer::by(PerTool::new(1).with("big", 2), tenant);
     let tool = SlowTool::new(ms(100));
     let stack = limit.layer(tool.clone());
@@ -87,10 +78,10 @@ async fn l2_a_limit_for_each_key() {
     assert_eq!(tool.probe().max(), 4);
 }
 
-/// Limits that stand in each other take their permits from the outside in, each call in the same order: so none waits for one that
-/// waits for it. Here every call needs a permit of its tenant and one for all, and some bring two of either.
+/// L2: nested limits acquire permits from the outside in, so that no calls wait for each other.
+/// Here each call needs a permit of its tenant and one or two of a shared limit.
 #[tokio::test(start_paused = true)]
-async fn l2_combined_limits_take_their_permits_in_one_order() {
+async fn combined_limits_acquire_their_permits_in_one_order() {
     let all = ConcurrencyLimitLayer::new(3).with_cost(|call| usize::from(call.priority() > 0) + 1);
     let each = ConcurrencyLimitLayer::by(2, tenant);
     let tool = SlowTool::new(ms(10));
@@ -115,8 +106,9 @@ async fn l2_combined_limits_take_their_permits_in_one_order() {
     );
 }
 
+/// Q4.
 #[tokio::test(start_paused = true)]
-async fn q4_a_bucket_for_each_tool_group_and_tenant() {
+async fn each_tool_group_and_tenant_has_a_bucket() {
     let ten = quota(10, 10);
     let per_tool = RateLimitLayer::per_tool(
         PerTool::new(ten)
@@ -135,7 +127,7 @@ async fn q4_a_bucket_for_each_tool_group_and_tenant() {
     assert_eq!(admitted, [10, 10, 2, 20, 3, 0]);
     let group = finished[100].result.as_ref().unwrap_err();
     assert_eq!(group.retry_after(), Some(ms(100)));
-    // What is left is readable, by name.
+    // The remaining tokens of each are readable.
     assert_eq!(
         (
             per_tool.remaining_for("read"),
@@ -159,8 +151,9 @@ async fn q4_a_bucket_for_each_tool_group_and_tenant() {
     assert_eq!(finished[0].error_kind(), Some(ErrorKind::RateLimited));
 }
 
+/// Q4.
 #[tokio::test(start_paused = true)]
-async fn q4_remaining_and_reset_are_readable() {
+async fn remaining_and_reset_after_are_readable() {
     let rate = RateLimitLayer::by(quota(10, 10), tenant).reject();
     let stack = rate.layer(FastTool::new());
     assert_eq!(
@@ -180,9 +173,9 @@ async fn q4_remaining_and_reset_are_readable() {
     );
 }
 
-/// Each key comes once, and its bucket is full again a second later: there are never more than a second's worth of them.
+/// Each key is used once, and its bucket is full again a millisecond later.
 #[tokio::test(start_paused = true)]
-async fn a_hundred_thousand_keys_one_after_the_other_find_room() {
+async fn hundred_thousand_keys_fit_one_after_the_other() {
     for reject in [false, true] {
         let rate = RateLimitLayer::by(quota(1_000, 1), tenant).with_key_bounds(100, ms(0));
         let rate = if reject { rate.reject() } else { rate };
@@ -199,20 +192,23 @@ async fn a_hundred_thousand_keys_one_after_the_other_find_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_cap_a_new_key_is_refused_until_one_is_idle() {
+async fn new_key_above_the_bound_is_rejected_until_another_is_idle() {
     let limit = ConcurrencyLimitLayer::by(1, tenant).with_key_bounds(2, ms(60_000));
     let stack = limit.layer(SlowTool::new(ms(100)));
     let a = begin(&stack, of("a")).await;
     sleep(ms(50)).await;
     let b = begin(&stack, of("b")).await;
-    let refused = stack.clone().oneshot(of("c")).await.unwrap_err();
-    assert_eq!(reason(&refused), Some(OverloadReason::too_many_keys(2)));
+    let rejected = stack.clone().oneshot(of("c")).await.unwrap_err();
     assert_eq!(
-        refused.to_string(),
+        overload_reason(&rejected),
+        Some(OverloadReason::too_many_keys(2))
+    );
+    assert_eq!(
+        rejected.to_string(),
         "overloaded: the key is new, and all 2 keys are in use"
     );
-    assert!(refused.is_retryable());
-    // One that is known is not new.
+    assert!(rejected.is_retryable());
+    // A known key is admitted.
     let waits = begin(&stack, of("b")).await;
     a.await.unwrap().unwrap();
     stack.clone().oneshot(of("c")).await.unwrap();
@@ -225,17 +221,23 @@ async fn at_the_cap_a_new_key_is_refused_until_one_is_idle() {
         .reject();
     let stack = rate.layer(FastTool::new());
     stack.clone().oneshot(of("a")).await.unwrap();
-    let refused = stack.clone().oneshot(of("b")).await.unwrap_err();
-    assert_eq!(reason(&refused), Some(OverloadReason::too_many_keys(1)));
+    let rejected = stack.clone().oneshot(of("b")).await.unwrap_err();
+    assert_eq!(
+        overload_reason(&rejected),
+        Some(OverloadReason::too_many_keys(1))
+    );
     sleep(ms(100)).await;
     stack.clone().oneshot(of("b")).await.unwrap();
-    let refused = stack.oneshot(of("a")).await.unwrap_err();
-    assert_eq!(reason(&refused), Some(OverloadReason::too_many_keys(1)));
+    let rejected = stack.oneshot(of("a")).await.unwrap_err();
+    assert_eq!(
+        overload_reason(&rejected),
+        Some(OverloadReason::too_many_keys(1))
+    );
 }
 
-/// A key that is forgotten while calls of it wait would give a tenant two limits.
+/// Evicting a key while its calls wait would give it a second limit.
 #[tokio::test(start_paused = true)]
-async fn a_key_in_use_keeps_its_limit_however_many_others_come() {
+async fn key_in_use_is_not_evicted() {
     let limit = ConcurrencyLimitLayer::by(1, tenant).with_key_bounds(3, ms(0));
     let tool = SlowTool::new(ms(100));
     let stack = limit.layer(tool.clone());
@@ -253,9 +255,8 @@ async fn a_key_in_use_keeps_its_limit_however_many_others_come() {
     assert_eq!(tool.probe().max(), 1);
 }
 
-/// What a user's function does wrong is the call's own end, and leaves nothing behind.
 #[tokio::test(start_paused = true)]
-async fn a_key_that_panics_ends_its_call_alone() {
+async fn key_function_that_panics_ends_only_its_call() {
     let limit = ConcurrencyLimitLayer::by(1, |call| match call.tenant() {
         Some("bad") => std::panic::resume_unwind(Box::new("no key")),
         tenant => tenant.unwrap_or_default().into(),
@@ -275,12 +276,12 @@ async fn a_key_that_panics_ends_its_call_alone() {
     assert_eq!((limit.in_flight(), limit.queued()), (0, 0));
 }
 
-// === weights and costs ===
+// === costs ===
 
 #[derive(Debug, Clone, Copy)]
 struct Units(u32);
 
-fn weighing(id: &str, units: u32) -> ToolCall {
+fn costing(id: &str, units: u32) -> ToolCall {
     call("tool").with_id(id).with_extension(Units(units))
 }
 
@@ -288,20 +289,16 @@ fn units(call: &CallContext) -> u32 {
     call.extension::<Units>().map_or(1, |units| units.0)
 }
 
-fn entries(starts: &Recorder<String>) -> Vec<(Duration, String)> {
-    starts.entries()
-}
-
 fn expected<const N: usize>(starts: [(u64, &str); N]) -> Vec<(Duration, String)> {
     starts.map(|(at, id)| (ms(at), id.to_owned())).to_vec()
 }
 
-/// The head of the line waits until all its permits are free together; who could have run meanwhile does not overtake it.
+/// The first waiter keeps its position until all its permits are available.
 #[tokio::test(start_paused = true)]
-async fn a_heavy_call_is_not_overtaken_and_not_starved() {
+async fn call_with_a_high_cost_is_not_overtaken_and_not_starved() {
     let starts = Recorder::new();
     let limit = ConcurrencyLimitLayer::new(3).with_cost(|call| units(call) as usize);
-    let stack = limit.layer(order_tool(starts.clone()));
+    let stack = limit.layer(recording(&starts));
     let calls = [
         ("a", 1),
         ("b", 2),
@@ -311,10 +308,10 @@ async fn a_heavy_call_is_not_overtaken_and_not_starved() {
         ("free", 0),
         ("e", 1),
     ];
-    let finished = call_all(stack, calls.map(|(id, units)| weighing(id, units))).await;
+    let finished = call_all(stack, calls.map(|(id, units)| costing(id, units))).await;
     assert_eq!(count_ok(&finished), 7);
     assert_eq!(
-        entries(&starts),
+        starts.entries(),
         expected([
             (0, "a"),
             (0, "b"),
@@ -329,13 +326,13 @@ async fn a_heavy_call_is_not_overtaken_and_not_starved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heavy_call_that_leaves_the_line_lets_those_behind_it_run_at_once() {
+async fn waiters_behind_a_dropped_call_with_a_high_cost_start_at_once() {
     let starts = Recorder::new();
     let limit = ConcurrencyLimitLayer::new(3).with_cost(|call| units(call) as usize);
-    let stack = limit.layer(order_tool(starts.clone()));
-    let a = begin(&stack, weighing("a", 1)).await;
-    let heavy = begin(&stack, weighing("heavy", 3)).await;
-    let light = ["b", "c", "d"].map(|id| begin(&stack, weighing(id, 1)));
+    let stack = limit.layer(recording(&starts));
+    let a = begin(&stack, costing("a", 1)).await;
+    let heavy = begin(&stack, costing("heavy", 3)).await;
+    let light = ["b", "c", "d"].map(|id| begin(&stack, costing(id, 1)));
     let light = futures_util::future::join_all(light).await;
     assert_eq!((limit.available(), limit.queued()), (2, 4));
     sleep(ms(50)).await;
@@ -346,27 +343,30 @@ async fn a_heavy_call_that_leaves_the_line_lets_those_behind_it_run_at_once() {
         running.await.unwrap().unwrap();
     }
     assert_eq!(
-        entries(&starts),
+        starts.entries(),
         expected([(0, "a"), (50, "b"), (50, "c"), (100, "d")])
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_weight_above_the_limit_is_refused_at_once() {
+async fn cost_above_the_limit_is_rejected_at_once() {
     let limit = ConcurrencyLimitLayer::new(3).with_cost(|call| units(call) as usize);
     let tool = SlowTool::new(ms(100));
     let finished = call_all(
         limit.layer(tool.clone()),
-        [weighing("a", 3), weighing("b", 4)],
+        [costing("a", 3), costing("b", 4)],
     )
     .await;
-    let refused = finished[1].result.as_ref().unwrap_err();
-    assert_eq!(reason(refused), Some(OverloadReason::too_heavy(4, 3)));
+    let rejected = finished[1].result.as_ref().unwrap_err();
     assert_eq!(
-        refused.to_string(),
+        overload_reason(rejected),
+        Some(OverloadReason::too_heavy(4, 3))
+    );
+    assert_eq!(
+        rejected.to_string(),
         "overloaded: the call costs 4, more than the limit of 3"
     );
-    assert_eq!((finished[1].at, refused.is_retryable()), (ms(0), false));
+    assert_eq!((finished[1].at, rejected.is_retryable()), (ms(0), false));
     assert_eq!(tool.probe().started(), 1);
 
     for rate in [
@@ -374,72 +374,76 @@ async fn a_weight_above_the_limit_is_refused_at_once() {
         RateLimitLayer::new(quota(10, 3)).reject(),
     ] {
         let stack = rate.with_cost(units).layer(FastTool::new());
-        let refused = stack.oneshot(weighing("a", 4)).await.unwrap_err();
-        assert_eq!(reason(&refused), Some(OverloadReason::too_heavy(4, 3)));
+        let rejected = stack.oneshot(costing("a", 4)).await.unwrap_err();
+        assert_eq!(
+            overload_reason(&rejected),
+            Some(OverloadReason::too_heavy(4, 3))
+        );
     }
 }
 
-/// Tokens by the call: ten a second, ten at once.
+/// Q4.
 #[tokio::test(start_paused = true)]
-async fn q4_a_call_costs_what_it_says() {
+async fn call_takes_as_many_tokens_as_it_costs() {
     let starts = Recorder::new();
     let rate = RateLimitLayer::new(quota(10, 10)).with_cost(units);
-    let stack = rate.layer(order_tool(starts.clone()));
+    let stack = rate.layer(recording(&starts));
     let calls = [("a", 6), ("b", 6), ("c", 1), ("free", 0), ("d", 10)];
-    call_all(stack, calls.map(|(id, units)| weighing(id, units))).await;
-    // 10 - 6 leaves 4: b waits for 2 more, c stands behind it, and d waits for a whole bucket.
+    call_all(stack, calls.map(|(id, units)| costing(id, units))).await;
+    // 10 - 6 leaves 4: b waits for 2 more, c is behind b, and d waits for a full bucket.
     assert_eq!(
-        entries(&starts),
+        starts.entries(),
         expected([(0, "a"), (0, "free"), (200, "b"), (300, "c"), (1_300, "d")])
     );
 
     let rate = RateLimitLayer::new(quota(10, 10)).with_cost(units).reject();
     let stack = rate.layer(FastTool::new());
-    let [first, second, third] = [7, 7, 3].map(|units| stack.clone().oneshot(weighing("x", units)));
+    let [first, second, third] = [7, 7, 3].map(|units| stack.clone().oneshot(costing("x", units)));
     first.await.unwrap();
-    // 10 ms later a tenth of a token is back.
+    // After 10 ms a tenth of a token is refilled.
     assert_eq!(second.await.unwrap_err().retry_after(), Some(ms(390)));
-    // A refusal takes nothing.
+    // A rejection takes no token.
     third.await.unwrap();
 }
 
-/// Who takes less may have its tokens earlier than who was first in line until it left.
+/// The next waiter needs fewer tokens than the one that left.
 #[tokio::test(start_paused = true)]
-async fn a_dear_call_that_leaves_the_line_lets_the_next_start_when_it_is_due() {
+async fn waiter_behind_a_dropped_call_starts_when_its_own_tokens_are_available() {
     let starts = Recorder::new();
     let rate = RateLimitLayer::new(quota(10, 10)).with_cost(units);
-    let stack = rate.layer(order_tool(starts.clone()));
-    let first = begin(&stack, weighing("first", 10)).await;
-    let dear = begin(&stack, weighing("dear", 10)).await;
-    let cheap = begin(&stack, weighing("cheap", 2)).await;
+    let stack = rate.layer(recording(&starts));
+    let first = begin(&stack, costing("first", 10)).await;
+    let dropped = begin(&stack, costing("dropped", 10)).await;
+    let cheap = begin(&stack, costing("cheap", 2)).await;
     sleep(ms(50)).await;
-    dear.abort();
+    dropped.abort();
     first.await.unwrap().unwrap();
     cheap.await.unwrap().unwrap();
-    assert_eq!(entries(&starts), expected([(0, "first"), (200, "cheap")]));
+    assert_eq!(starts.entries(), expected([(0, "first"), (200, "cheap")]));
 }
 
+/// Q5.
 #[tokio::test(start_paused = true)]
-async fn q5_a_refusal_is_typed_named_and_counted() {
+async fn rejection_is_typed_named_and_counted() {
     let rate = RateLimitLayer::new(quota(10, 20)).reject();
     let finished = call_all(rate.layer(FastTool::new()), calls(50)).await;
     assert_eq!(
         (
             count_ok(&finished),
-            count(&finished, ErrorKind::RateLimited)
+            count_kind(&finished, ErrorKind::RateLimited)
         ),
         (20, 30)
     );
-    for refused in &finished[20..] {
-        let refused = refused.result.as_ref().unwrap_err();
-        assert_eq!(refused.outcome(), Outcome::Rejected);
+    for rejected in &finished[20..] {
+        let rejected = rejected.result.as_ref().unwrap_err();
+        assert_eq!(rejected.outcome(), Outcome::Rejected);
         assert_eq!(
-            (refused.retry_after(), refused.tool()),
+            (rejected.retry_after(), rejected.tool()),
             (Some(ms(100)), Some("tool"))
         );
-        assert_eq!(refused.kind().as_str(), "rate_limited");
-        // It is found again wherever it is boxed.
-        let boxed: BoxError = refused.clone().into();
+        assert_eq!(rejected.kind().as_str(), "rate_limited");
+        // A boxed error is found by downcast.
+        let boxed: BoxError = rejected.clone().into();
         assert_eq!(ToolError::from(boxed).retry_after(), Some(ms(100)));
     }
 }

@@ -1,34 +1,28 @@
-//! Limits that change while calls run and wait.
+//! Changes of a limit while calls run and wait.
 
 use toolbooth::{ConfigError, PerTool};
 
 use super::*;
 
-fn tenant(call: &CallContext) -> toolbooth::Name {
-    call.tenant().unwrap_or("nobody").into()
-}
-
 #[tokio::test(start_paused = true)]
-async fn raising_a_limit_starts_those_who_may_run_at_once() {
+async fn raised_limit_starts_waiters_at_once() {
     let starts = Recorder::new();
     let limit = ConcurrencyLimitLayer::new(1);
-    let running = tokio::spawn(call_all(limit.layer(order_tool(starts.clone())), calls(10)));
+    let running = tokio::spawn(call_all(limit.layer(recording(&starts)), calls(10)));
     sleep(ms(50)).await;
     assert_eq!((limit.in_flight(), limit.queued()), (1, 9));
     limit.set_limit(4).unwrap();
     assert_eq!((limit.in_flight(), limit.queued()), (4, 6));
     assert_eq!(count_ok(&running.await.unwrap()), 10);
-    let at = starts
-        .times()
-        .into_iter()
-        .map(|at| at.as_millis())
-        .collect::<Vec<_>>();
-    assert_eq!(at, [0, 50, 50, 50, 100, 150, 150, 150, 200, 250]);
+    assert_eq!(
+        starts_at(&starts),
+        [0, 50, 50, 50, 100, 150, 150, 150, 200, 250]
+    );
     assert_eq!((limit.available(), limit.queued()), (4, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn lowering_a_limit_cuts_nobody_and_starts_nobody_too_many() {
+async fn lowered_limit_cancels_no_call_and_starts_no_call_too_many() {
     let tool = SlowTool::new(ms(100));
     let limit = ConcurrencyLimitLayer::new(4);
     let running = tokio::spawn(call_all(limit.layer(tool.clone()), calls(8)));
@@ -41,21 +35,17 @@ async fn lowering_a_limit_cuts_nobody_and_starts_nobody_too_many() {
     sleep(ms(100)).await;
     assert_eq!((limit.in_flight(), limit.queued()), (1, 3));
     let finished = running.await.unwrap();
-    let at = finished
-        .iter()
-        .map(|finished| finished.at.as_millis())
-        .collect::<Vec<_>>();
-    assert_eq!(at, [100, 100, 100, 100, 200, 300, 400, 500]);
+    assert_eq!(ends(&finished), [100, 100, 100, 100, 200, 300, 400, 500]);
     assert_eq!((limit.available(), tool.probe().max()), (1, 4));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_is_too_heavy_for_the_new_limit_is_refused_and_holds_up_nobody() {
+async fn waiter_whose_cost_exceeds_the_new_limit_is_rejected() {
     let limit = ConcurrencyLimitLayer::new(4)
         .with_cost(|call| usize::try_from(call.priority()).unwrap_or(0));
     let stack = limit.layer(SlowTool::new(ms(100)));
-    let weights = [1, 4, 1, 1].map(|weight| call("tool").with_priority(weight));
-    let running = tokio::spawn(call_all(stack, weights));
+    let costs = [1, 4, 1, 1].map(|cost| call("tool").with_priority(cost));
+    let running = tokio::spawn(call_all(stack, costs));
     sleep(ms(50)).await;
     assert_eq!((limit.in_flight(), limit.queued()), (1, 3));
     limit.set_limit(2).unwrap();
@@ -63,40 +53,35 @@ async fn a_waiter_that_is_too_heavy_for_the_new_limit_is_refused_and_holds_up_no
     let ended = finished
         .iter()
         .map(|finished| (finished.at.as_millis(), finished.error_kind()));
-    let heavy = (50, Some(ErrorKind::Overloaded));
+    let rejected = (50, Some(ErrorKind::Overloaded));
     assert_eq!(
         ended.collect::<Vec<_>>(),
-        [(100, None), heavy, (150, None), (200, None)]
+        [(100, None), rejected, (150, None), (200, None)]
     );
     assert_eq!((limit.available(), limit.queued()), (2, 0));
 }
 
-/// As many tokens as were taken are taken still, and come back by the new quota.
+/// Tokens that are taken stay taken and refill at the new rate.
 #[tokio::test(start_paused = true)]
-async fn a_new_quota_counts_from_now_on_for_those_who_wait_too() {
+async fn new_quota_applies_at_once_to_waiters() {
     let starts = Recorder::new();
     let rate = RateLimitLayer::new(quota(1, 1));
-    let running = tokio::spawn(call_all(rate.layer(order_tool(starts.clone())), calls(5)));
+    let running = tokio::spawn(call_all(rate.layer(recording(&starts)), calls(5)));
     sleep(ms(500)).await;
     assert_eq!(rate.queued(), 4);
-    // Half a token is back, the other half takes 50 ms by now.
+    // Half a token is refilled, the other half takes 50 ms at the new rate.
     rate.set_quota(quota(10, 1)).unwrap();
     sleep(ms(200)).await;
-    // 50 ms of the 100 that the next one takes have passed; the rest of it now takes 5 s.
+    // Half of the next token is refilled; the rest takes 5 s at the new rate.
     rate.set_quota(Quota::with_period(ms(10_000)).unwrap())
         .unwrap();
     assert_eq!(count_ok(&running.await.unwrap()), 5);
-    let at = starts
-        .times()
-        .into_iter()
-        .map(|at| at.as_millis())
-        .collect::<Vec<_>>();
-    assert_eq!(at, [0, 550, 650, 5_700, 15_700]);
+    assert_eq!(starts_at(&starts), [0, 550, 650, 5_700, 15_700]);
     assert_eq!(rate.queued(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_whose_token_would_now_come_too_late_ends_at_its_limit() {
+async fn waiter_whose_token_is_late_under_the_new_quota_is_rejected_at_its_limit() {
     let rate = RateLimitLayer::new(quota(1, 1)).with_max_wait(ms(2_000));
     let running = tokio::spawn(call_all(rate.layer(FastTool::new()), calls(3)));
     sleep(ms(500)).await;
@@ -112,7 +97,7 @@ async fn a_waiter_whose_token_would_now_come_too_late_ends_at_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_by_key_change_for_all_or_for_one() {
+async fn limits_by_key_change_for_all_keys_or_for_one() {
     let limit = ConcurrencyLimitLayer::by(PerTool::new(1).with("named", 1), tenant);
     let stack = limit.layer(SlowTool::new(ms(100)));
     let calls = ["a", "b", "named"]
@@ -141,7 +126,7 @@ async fn limits_by_key_change_for_all_or_for_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_cannot_work_is_refused_and_changes_nothing() {
+async fn invalid_change_is_rejected_and_changes_nothing() {
     let limit = ConcurrencyLimitLayer::new(3);
     assert_eq!(limit.set_limit(0), Err(ConfigError::ZeroLimit));
     assert_eq!(limit.set_limit_for("tool", 1), Err(ConfigError::NotByKey));
@@ -155,38 +140,37 @@ async fn a_change_that_cannot_work_is_refused_and_changes_nothing() {
         rate.set_quota_for("tool", quota(1, 1)),
         Err(ConfigError::NotByKey)
     );
-    // A layer that was closed can be opened.
+    // A limit of zero can be raised.
     let closed = ConcurrencyLimitLayer::new(0);
     closed.set_limit(2).unwrap();
     assert_eq!(closed.available(), 2);
 }
 
-/// In another order another one is first: it starts when its own token is there, not when that of the one before it would have been.
+/// The new first waiter starts when its own tokens are available.
 #[tokio::test(start_paused = true)]
-async fn another_order_counts_at_once_for_those_who_wait() {
+async fn new_order_applies_at_once_to_waiters_for_tokens() {
     let cost = |call: &CallContext| u32::try_from(call.priority()).unwrap_or(0);
     let rate = RateLimitLayer::new(quota(1, 10))
         .with_order(Order::priority())
         .with_cost(cost);
     let starts = Recorder::new();
-    let stack = rate.layer(order_tool(starts.clone()));
+    let stack = rate.layer(recording(&starts));
     let calls = [10, 1, 9].map(|cost| call("tool").with_priority(cost));
     let running = tokio::spawn(call_all(stack, calls));
     sleep(ms(500)).await;
     assert_eq!((starts.times().len(), rate.queued()), (1, 2));
-    drop(rate.clone().with_order(Order::fifo()));
+    rate.set_order(Order::fifo());
     assert_eq!(count_ok(&running.await.unwrap()), 3);
-    let at = starts.times().into_iter().map(|at| at.as_millis());
-    assert_eq!(at.collect::<Vec<_>>(), [0, 1_000, 10_000]);
+    assert_eq!(starts_at(&starts), [0, 1_000, 10_000]);
 }
 
-/// The same for permits: who is first by now and finds enough does not wait for somebody to end.
+/// The new first waiter starts at once if its permits are available.
 #[tokio::test(start_paused = true)]
-async fn another_order_starts_those_who_may_run_at_once() {
-    let weight = |call: &CallContext| usize::try_from(call.priority()).unwrap_or(0);
+async fn new_order_applies_at_once_to_waiters_for_permits() {
+    let cost = |call: &CallContext| usize::try_from(call.priority()).unwrap_or(0);
     let limit = ConcurrencyLimitLayer::new(3)
         .with_order(Order::priority())
-        .with_cost(weight);
+        .with_cost(cost);
     let tool = tool_fn("tool", async |millis: u64| {
         sleep(ms(millis)).await;
         Ok::<_, Infallible>(millis)
@@ -194,13 +178,12 @@ async fn another_order_starts_those_who_may_run_at_once() {
     let stack = limit.layer(tool);
     let calls = [(2, 100), (1, 1_000), (1, 100), (3, 100)];
     let calls =
-        calls.map(|(weight, millis)| ToolCall::new("tool", json!(millis)).with_priority(weight));
+        calls.map(|(cost, millis)| ToolCall::new("tool", json!(millis)).with_priority(cost));
     let running = tokio::spawn(call_all(stack, calls));
     sleep(ms(500)).await;
     assert_eq!((limit.in_flight(), limit.queued()), (1, 2));
-    drop(limit.clone().with_order(Order::fifo()));
+    limit.set_order(Order::fifo());
     assert_eq!((limit.in_flight(), limit.queued()), (2, 1));
     let finished = running.await.unwrap();
-    let at = finished.iter().map(|finished| finished.at.as_millis());
-    assert_eq!(at.collect::<Vec<_>>(), [100, 1_000, 600, 1_100]);
+    assert_eq!(ends(&finished), [100, 1_000, 600, 1_100]);
 }

@@ -1,5 +1,7 @@
-//! The circuit breaker in whole stacks, as equalities on the paused clock. The first test is what is promised of it; the others bear
-//! the names of the cases in which another crate's breaker goes wrong, each with what happens there.
+//! The circuit breaker in whole stacks, as equalities on the paused clock.
+//!
+//! The ids in doc comments name cases in which the breaker of another crate goes wrong. Each comment
+//! states what happens there.
 
 use std::iter::repeat_n;
 use std::panic::AssertUnwindSafe;
@@ -15,23 +17,22 @@ use toolbooth::{
     BreakerPolicy, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, ErrorKind, Outcome,
     TimeoutLayer, ToolCall, ToolError, ToolOutput, tool_fn,
 };
-use toolbooth_test::{Finished, Probe, Recorder, call_all, ms};
-use tower::util::BoxCloneSyncService;
+use toolbooth_test::{
+    BoxTool, Probe, Recorder, boxed, call_all, count_kind, count_ok, ms, orders, outcome,
+};
 use tower::{Layer, ServiceBuilder, ServiceExt};
-
-type BoxTool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 
 const SECOND: Duration = Duration::from_secs(1);
 const OPEN: Duration = Duration::from_secs(30);
 
-/// What the tool does with a call: its arguments say it.
+/// How the tool handles a call.
 #[derive(Clone, Copy)]
 enum Does {
-    Answers,
+    Completes,
     Fails,
     Panics,
     Hangs,
-    /// Answers after so many milliseconds.
+    /// Completes after this many milliseconds.
     Takes(u64),
 }
 
@@ -39,7 +40,7 @@ fn call(does: Does) -> ToolCall {
     ToolCall::new(
         "api",
         match does {
-            Does::Answers => json!("answers"),
+            Does::Completes => json!("completes"),
             Does::Fails => json!("fails"),
             Does::Panics => json!("panics"),
             Does::Hangs => json!("hangs"),
@@ -48,7 +49,7 @@ fn call(does: Does) -> ToolCall {
     )
 }
 
-/// A tool that does as its arguments say, and who is inside of it.
+/// A tool that does what its arguments say, and a probe inside of it.
 fn api() -> (BoxTool, Probe) {
     let probe = Probe::new();
     let inside = probe.clone();
@@ -57,7 +58,7 @@ fn api() -> (BoxTool, Probe) {
         async move {
             let _inside = inside;
             match does.as_str() {
-                "answers" => Ok("up".to_owned()),
+                "completes" => Ok("up".to_owned()),
                 "fails" => Err(std::io::Error::other("503")),
                 "panics" => std::panic::resume_unwind(Box::new("in the tool")),
                 "hangs" => std::future::pending().await,
@@ -68,36 +69,25 @@ fn api() -> (BoxTool, Probe) {
             }
         }
     });
-    (BoxTool::new(tool), probe)
+    (boxed(tool), probe)
 }
 
-/// How calls ended that were made one after the other.
+/// Makes calls one after the other and returns their outcomes.
 async fn in_turn<S>(tool: &S, calls: impl IntoIterator<Item = Does>) -> Vec<Outcome>
 where
     S: tower::Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
 {
     let mut outcomes = Vec::new();
     for does in calls {
-        let answer = AssertUnwindSafe(tool.clone().oneshot(call(does)))
-            .catch_unwind()
-            .await;
-        outcomes.push(match answer {
-            Ok(Ok(_)) => Outcome::Completed,
-            Ok(Err(error)) => error.outcome(),
-            Err(_) => Outcome::Panicked,
-        });
+        let call = AssertUnwindSafe(tool.clone().oneshot(call(does)));
+        outcomes.push(outcome(call.catch_unwind().await));
     }
     outcomes
 }
 
-fn count(finished: &[Finished], kind: ErrorKind) -> usize {
-    let kinds = finished.iter().filter_map(Finished::error_kind);
-    kinds.filter(|found| *found == kind).count()
-}
-
-/// Opens on exactly the fifth failure in a row, refuses for 30 s, then exactly one of fifty probes.
+/// Opens on the fifth failure in a row, rejects for 30 s, then admits one of 50 calls as a probe.
 #[tokio::test(start_paused = true)]
-async fn opens_refuses_probes_and_closes() {
+async fn breaker_opens_rejects_probes_and_closes() {
     let (api, probe) = api();
     let breaker = CircuitBreakerLayer::new();
     let stack = ServiceBuilder::new()
@@ -105,51 +95,51 @@ async fn opens_refuses_probes_and_closes() {
         .layer(breaker.clone())
         .service(api);
 
-    // Failures and timeouts count, a caller who leaves does not, and a success begins the row anew.
+    // Failures and timeouts count, a dropped call does not, and a success restarts the count.
     assert_eq!(
         in_turn(&stack, [Does::Fails; 4]).await,
         [Outcome::Failed; 4]
     );
-    in_turn(&stack, [Does::Answers]).await;
+    in_turn(&stack, [Does::Completes]).await;
     let mixed = [Does::Fails, Does::Hangs, Does::Fails, Does::Hangs];
     in_turn(&stack, mixed).await;
-    let left = tokio::time::timeout(ms(10), stack.clone().oneshot(call(Does::Hangs))).await;
-    assert!(left.is_err());
+    let dropped = tokio::time::timeout(ms(10), stack.clone().oneshot(call(Does::Hangs))).await;
+    assert!(dropped.is_err());
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(in_turn(&stack, [Does::Hangs]).await, [Outcome::TimedOut]);
     assert_eq!((breaker.state(), probe.started()), (BreakerState::Open, 11));
 
-    // Refused at once for 30 s, and every refusal says how long it still is.
+    // It rejects at once for 30 s, and each rejection has the remaining time.
     let opened = Instant::now();
     for after in [0, 1, 29_999] {
         tokio::time::sleep_until(opened + ms(after)).await;
-        let refused = stack
+        let rejected = stack
             .clone()
-            .oneshot(call(Does::Answers))
+            .oneshot(call(Does::Completes))
             .await
             .unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::CircuitOpen);
-        assert_eq!(refused.retry_after(), Some(ms(30_000 - after)));
+        assert_eq!(rejected.kind(), ErrorKind::CircuitOpen);
+        assert_eq!(rejected.retry_after(), Some(ms(30_000 - after)));
     }
     assert_eq!((opened.elapsed(), probe.started()), (ms(29_999), 11));
 
-    // Fifty at once: one runs, 49 are refused; it fails, and all begins again.
+    // Of 50 calls at once one runs and 49 are rejected; a failed probe opens the breaker again.
     for (probes, does, state) in [
         (12, Does::Fails, BreakerState::Open),
         (13, Does::Takes(10), BreakerState::Closed),
     ] {
         tokio::time::sleep_until(opened + ms(30_000) * (probes - 11)).await;
         let fifty = call_all(stack.clone(), (0..50).map(|_| call(does))).await;
-        assert_eq!(count(&fifty, ErrorKind::CircuitOpen), 49);
+        assert_eq!(count_kind(&fifty, ErrorKind::CircuitOpen), 49);
         assert_eq!((probe.started(), breaker.state()), (probes as usize, state));
     }
-    let fifty = call_all(stack, (0..50).map(|_| call(Does::Answers))).await;
-    assert_eq!(fifty.iter().filter(|call| call.is_ok()).count(), 50);
+    let fifty = call_all(stack, (0..50).map(|_| call(Does::Completes))).await;
+    assert_eq!(count_ok(&fifty), 50);
 }
 
-/// A refusal is no success and no failure: whatever number of them, the next five failures open it, and no fewer.
+/// A rejection by an inner breaker is neither a success nor a failure.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_changes_no_count() {
+async fn rejection_changes_no_count() {
     let (api, _) = api();
     let outer = CircuitBreakerLayer::new();
     let inner = CircuitBreakerLayer::new();
@@ -160,7 +150,7 @@ async fn a_refusal_changes_no_count() {
     in_turn(&stack, [Does::Fails; 4]).await;
     inner.trip();
     assert_eq!(
-        in_turn(&stack, [Does::Answers; 50]).await,
+        in_turn(&stack, [Does::Completes; 50]).await,
         [Outcome::Rejected; 50]
     );
     assert_eq!(outer.state(), BreakerState::Closed);
@@ -172,24 +162,23 @@ async fn a_refusal_changes_no_count() {
     );
 }
 
-/// There the window of 10 calls never slides: after 10,000 answers it takes 10,000 failures.
+/// CB1: the window of 10 calls never slides: 10,000 successes need 10,000 failures to outweigh.
 #[tokio::test(start_paused = true)]
-async fn cb1_the_window_slides() -> Result<(), toolbooth::ConfigError> {
+async fn window_slides() -> Result<(), toolbooth::ConfigError> {
     let (api, probe) = api();
     let policy = BreakerPolicy::new().with_failure_rate(0.5, 10)?;
     let breaker = CircuitBreakerLayer::with_policy(policy);
     let stack = breaker.layer(api);
-    in_turn(&stack, repeat_n(Does::Answers, 10_000)).await;
+    in_turn(&stack, repeat_n(Does::Completes, 10_000)).await;
     let outcomes = in_turn(&stack, [Does::Fails; 6]).await;
     let expected = [vec![Outcome::Failed; 5], vec![Outcome::Rejected]].concat();
     assert_eq!((outcomes, probe.started()), (expected, 10_005));
     Ok(())
 }
 
-/// There two probes that succeed 150 ms apart are never both inside of a window of 100 ms: half-open for ever.
+/// CB2: two probes 150 ms apart are never both in a window of 100 ms, so that it stays half-open.
 #[tokio::test(start_paused = true)]
-async fn cb2_probes_are_counted_for_as_long_as_it_is_half_open()
--> Result<(), toolbooth::ConfigError> {
+async fn probes_are_counted_while_half_open() -> Result<(), toolbooth::ConfigError> {
     let (api, _) = api();
     let policy = BreakerPolicy::new()
         .with_failure_rate(0.5, ms(100))?
@@ -198,21 +187,21 @@ async fn cb2_probes_are_counted_for_as_long_as_it_is_half_open()
     let stack = breaker.layer(api);
     breaker.trip();
     advance(OPEN).await;
-    in_turn(&stack, [Does::Answers]).await;
+    in_turn(&stack, [Does::Completes]).await;
     sleep(ms(150)).await;
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
-    in_turn(&stack, [Does::Answers]).await;
+    in_turn(&stack, [Does::Completes]).await;
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(
-        in_turn(&stack, [Does::Answers; 20]).await,
+        in_turn(&stack, [Does::Completes; 20]).await,
         [Outcome::Completed; 20]
     );
     Ok(())
 }
 
-/// There a call from before the outage that ends while half-open is taken for a probe, and closes it while the real one hangs.
+/// CB3: a call from before the outage counts as a probe and closes the breaker.
 #[tokio::test(start_paused = true)]
-async fn cb3_a_result_from_before_the_trip_decides_nothing() {
+async fn call_from_before_the_trip_decides_nothing() {
     for stale in [Does::Takes(40_000), Does::Hangs] {
         let (api, _) = api();
         let breaker = CircuitBreakerLayer::new();
@@ -228,22 +217,25 @@ async fn cb3_a_result_from_before_the_trip_decides_nothing() {
         tokio::task::yield_now().await;
         old.await.expect("no panic").ok();
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        assert_eq!(in_turn(&stack, [Does::Answers]).await, [Outcome::Rejected]);
+        assert_eq!(
+            in_turn(&stack, [Does::Completes]).await,
+            [Outcome::Rejected]
+        );
         assert!(probe.await.expect("no panic").is_ok());
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 }
 
-/// There a breaker inside of a timeout is blind: 100 timeouts, still closed.
+/// CB4: a breaker inside of a timeout counts no timeout.
 #[tokio::test(start_paused = true)]
-async fn cb4_timeouts_count_wherever_the_timeout_stands() {
+async fn timeouts_count_inside_and_outside_of_the_timeout() {
     for outside in [true, false] {
         let (api, probe) = api();
         let (timeout, breaker) = (TimeoutLayer::new(ms(10)), CircuitBreakerLayer::new());
         let stack = if outside {
-            BoxTool::new(timeout.layer(breaker.layer(api)))
+            boxed(timeout.layer(breaker.layer(api)))
         } else {
-            BoxTool::new(breaker.layer(timeout.layer(api)))
+            boxed(breaker.layer(timeout.layer(api)))
         };
         let outcomes = in_turn(&stack, [Does::Hangs; 100]).await;
         let expected = [vec![Outcome::TimedOut; 5], vec![Outcome::Rejected; 95]].concat();
@@ -251,18 +243,18 @@ async fn cb4_timeouts_count_wherever_the_timeout_stands() {
     }
 }
 
-/// There it is blind to panics: 50 of them, still closed.
+/// CB5: panics do not count.
 #[tokio::test(start_paused = true)]
-async fn cb5_panics_count() {
+async fn panics_count() {
     let (api, probe) = api();
     let outcomes = in_turn(&CircuitBreakerLayer::new().layer(api), [Does::Panics; 50]).await;
     let expected = [vec![Outcome::Panicked; 5], vec![Outcome::Rejected; 45]].concat();
     assert_eq!((outcomes, probe.started()), (expected, 5));
 }
 
-/// There a probe that hangs blocks the tool for ever: 50 of 50 later calls are refused.
+/// CB6: a probe that hangs blocks the tool for ever.
 #[tokio::test(start_paused = true)]
-async fn cb6_a_probe_that_hangs_is_given_up() {
+async fn probe_that_hangs_expires() {
     let (api, probe) = api();
     let policy = BreakerPolicy::new()
         .with_half_open_limit(Duration::from_secs(60))
@@ -274,30 +266,29 @@ async fn cb6_a_probe_that_hangs_is_given_up() {
     let hung = tokio::spawn(stack.clone().oneshot(call(Does::Hangs)));
     tokio::task::yield_now().await;
     assert_eq!(
-        in_turn(&stack, [Does::Answers; 50]).await,
+        in_turn(&stack, [Does::Completes; 50]).await,
         [Outcome::Rejected; 50]
     );
-    // Given up after 60 s, and open for 30 s more.
+    // The probe expires after 60 s, and the breaker is open for 30 s more.
     advance(Duration::from_secs(60)).await;
-    let refused = stack
+    let rejected = stack
         .clone()
-        .oneshot(call(Does::Answers))
+        .oneshot(call(Does::Completes))
         .await
         .unwrap_err();
-    assert_eq!(refused.retry_after(), Some(OPEN));
+    assert_eq!(rejected.retry_after(), Some(OPEN));
     advance(OPEN).await;
     assert_eq!(
-        in_turn(&stack, [Does::Answers; 50]).await,
+        in_turn(&stack, [Does::Completes; 50]).await,
         [Outcome::Completed; 50]
     );
     assert_eq!((probe.started(), probe.running()), (51, 1));
     hung.abort();
 }
 
-/// There a window of time keeps every record: 50,000 of them cost 50 times what 1,000 do. How long a record takes is measured
-/// elsewhere; here, that a window of a million calls is still exactly the window.
+/// CB7: a window of time stores every record. The benchmarks measure the cost of a record.
 #[tokio::test(start_paused = true)]
-async fn cb7_a_window_of_many_calls_is_exact() -> Result<(), toolbooth::ConfigError> {
+async fn window_of_many_calls_is_exact() -> Result<(), toolbooth::ConfigError> {
     let policy = || BreakerPolicy::new().with_minimum_calls(1_000);
     for (policy, passes) in [
         (policy().with_failure_rate(0.5, 1_000)?, ms(0)),
@@ -306,10 +297,10 @@ async fn cb7_a_window_of_many_calls_is_exact() -> Result<(), toolbooth::ConfigEr
         let (api, _) = api();
         let breaker = CircuitBreakerLayer::with_policy(policy);
         let stack = breaker.layer(api);
-        in_turn(&stack, repeat_n(Does::Answers, 20_000)).await;
+        in_turn(&stack, repeat_n(Does::Completes, 20_000)).await;
         advance(passes).await;
-        // What was before is out of the window: by the calls that came, or by the time that passed.
-        in_turn(&stack, [Does::Answers; 500]).await;
+        // Earlier calls are outside of the window, by their number or by their age.
+        in_turn(&stack, [Does::Completes; 500]).await;
         assert_eq!(
             in_turn(&stack, [Does::Fails; 500]).await,
             [Outcome::Failed; 500]
@@ -319,9 +310,9 @@ async fn cb7_a_window_of_many_calls_is_exact() -> Result<(), toolbooth::ConfigEr
     Ok(())
 }
 
-/// There three clones are told that they are ready, and then two are refused. Here `ready` promises nothing, and holds nothing either.
+/// CB8b: three clones become ready, and two of their calls are rejected.
 #[tokio::test(start_paused = true)]
-async fn cb8b_readiness_reserves_no_probe() {
+async fn readiness_reserves_no_probe() {
     let (api, probe) = api();
     let breaker = CircuitBreakerLayer::new();
     let stack = breaker.layer(api);
@@ -331,77 +322,70 @@ async fn cb8b_readiness_reserves_no_probe() {
     for clone in &mut idle {
         ServiceExt::<ToolCall>::ready(clone).await.unwrap();
     }
-    let answers = call_all(stack, (0..3).map(|_| call(Does::Takes(10)))).await;
+    let finished = call_all(stack, (0..3).map(|_| call(Does::Takes(10)))).await;
     assert_eq!(
-        (probe.started(), count(&answers, ErrorKind::CircuitOpen)),
+        (
+            probe.started(),
+            count_kind(&finished, ErrorKind::CircuitOpen)
+        ),
         (1, 2)
     );
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(
-        call_all(idle[0].clone(), [call(Does::Answers)]).await[0].error_kind(),
+        call_all(idle[0].clone(), [call(Does::Completes)]).await[0].error_kind(),
         None
     );
 }
 
-/// C6: thirty calls that time out leave no probe, no permit and no place in line taken, in every order.
+/// C6, in every order of the three layers.
 #[tokio::test(start_paused = true)]
-async fn c6_probes_permits_and_places_are_back_after_thirty_timeouts() {
-    for order in 0..6 {
+async fn probes_permits_and_queue_slots_are_released_after_thirty_timeouts() {
+    for order in orders([0, 1, 2]) {
         let (mut stack, _) = api();
         let policy = BreakerPolicy::new().with_open_time(ms(1));
         let breaker = CircuitBreakerLayer::with_policy(policy);
         let limit = ConcurrencyLimitLayer::new(10);
-        let mut layers = vec![0, 1, 2];
-        let first = layers.remove(order / 2);
-        let second = layers.remove(order % 2);
-        for layer in [layers[0], second, first] {
+        for layer in order {
             stack = match layer {
-                0 => BoxTool::new(TimeoutLayer::new(ms(10)).layer(stack)),
-                1 => BoxTool::new(breaker.layer(stack)),
-                _ => BoxTool::new(limit.layer(stack)),
+                0 => boxed(TimeoutLayer::new(ms(10)).layer(stack)),
+                1 => boxed(breaker.layer(stack)),
+                _ => boxed(limit.layer(stack)),
             };
         }
         let thirty = call_all(stack.clone(), (0..30).map(|_| call(Does::Hangs))).await;
-        assert_eq!(
-            thirty.len(),
-            thirty.iter().filter(|call| !call.is_ok()).count()
-        );
-        assert_eq!(
-            (limit.available(), limit.queued()),
-            (10, 0),
-            "order {order}"
-        );
+        assert_eq!(count_ok(&thirty), 0);
+        assert_eq!((limit.available(), limit.queued()), (10, 0), "{order:?}");
         sleep(ms(2)).await;
         assert_eq!(
-            in_turn(&stack, [Does::Answers]).await,
+            in_turn(&stack, [Does::Completes]).await,
             [Outcome::Completed],
-            "order {order}"
+            "{order:?}"
         );
-        assert_eq!(breaker.state(), BreakerState::Closed, "order {order}");
+        assert_eq!(breaker.state(), BreakerState::Closed, "{order:?}");
     }
 }
 
-/// A refused call has one outcome, and its hooks are told.
+/// C7.
 #[tokio::test(start_paused = true)]
-async fn c7_a_refused_call_has_one_outcome() {
+async fn rejected_call_has_one_outcome() {
     let (api, _) = api();
     let (breaker, cleanup) = (CircuitBreakerLayer::new(), CleanupLayer::new());
     let stack = cleanup.layer(breaker.layer(api));
     breaker.trip();
-    let told = Recorder::new();
-    let call = call(Does::Answers);
-    call.context().on_cleanup(told.hook());
+    let hooks = Recorder::new();
+    let call = call(Does::Completes);
+    call.context().on_cleanup(hooks.hook());
     assert_eq!(
         stack.oneshot(call).await.unwrap_err().kind(),
         ErrorKind::CircuitOpen
     );
     let report = cleanup.drain(SECOND).await;
-    assert_eq!((report.ran, told.values()), (1, vec![Outcome::Rejected]));
+    assert_eq!((report.ran, hooks.values()), (1, vec![Outcome::Rejected]));
 }
 
-/// Every change of the state is told once, so that a gauge for each state adds up to one.
+/// Each change of the state is notified once, so that gauges of the states add up to one.
 #[tokio::test(start_paused = true)]
-async fn obs_a_gauge_for_each_state_adds_up_to_one() {
+async fn gauges_of_all_states_add_up_to_one() {
     let gauges: Arc<[AtomicUsize; 4]> = Arc::default();
     let index = |state| match state {
         BreakerState::Closed => 0,
@@ -427,7 +411,7 @@ async fn obs_a_gauge_for_each_state_adds_up_to_one() {
     advance(OPEN).await;
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
     assert_eq!(read(), [0, 0, 1, 0]);
-    in_turn(&stack, [Does::Answers]).await;
+    in_turn(&stack, [Does::Completes]).await;
     assert_eq!(read(), [1, 0, 0, 0]);
     breaker.disable();
     assert_eq!(read(), [0, 0, 0, 1]);

@@ -1,19 +1,20 @@
-//! One circuit breaker and several threads: as many probes as there may be, none of them lost, and changes told in order.
+//! Model checks of one circuit breaker and several threads: the number of probes is bounded, none
+//! is lost, and listeners are notified of changes in order.
 
 use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
-use shuttle::sync::atomic::{AtomicUsize, Ordering};
-use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 use toolbooth_core::Moment;
 
-use super::keyed::{Key, Keyed};
+use super::keyed::{KeyFn, KeyedBreakers};
 use super::policy::BreakerPolicy;
 use super::rule::{BreakerState, Verdict};
-use super::shared::{Act, Breaker, Listeners};
+use super::shared::{Act, Acts, Breaker, Listeners};
+use crate::middleware::sync::atomic::{AtomicUsize, Ordering};
+use crate::middleware::sync::{Arc, Mutex, lock};
 
-/// Random orders, and orders with few changes between threads at the worst moments.
+/// Runs random schedules, and schedules with few switches between threads at the worst moments.
 fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_random(test.clone(), 2_000);
     shuttle::check_pct(test, 500, 3);
@@ -23,14 +24,14 @@ fn at(nanos: u64) -> Moment {
     Moment::from_nanos(1_000 + nanos)
 }
 
-/// Open for 10 ns at a time, and opened at the second failure in a row.
+/// Creates a breaker that opens at the second failure in a row, for 10 ns.
 fn breaker(probes: u32) -> Arc<Breaker> {
     let policy = BreakerPolicy::new()
         .with_consecutive_failures(2)
         .and_then(|policy| policy.with_probes(probes))
         .expect("the settings are valid")
         .with_open_time(Duration::from_nanos(10));
-    Arc::new(Breaker::new(policy, None, Arc::default(), false))
+    Arc::new(Breaker::new(policy, None, Arc::default(), Acts::default()))
 }
 
 fn any_verdict() -> Verdict {
@@ -53,7 +54,7 @@ fn all(threads: usize, run: impl Fn(usize) + Send + Sync + Clone + 'static) {
 }
 
 #[test]
-fn no_more_probes_than_may_be_and_none_is_lost() {
+fn probes_are_bounded_and_none_is_lost() {
     check(|| {
         for probes in [1, 2] {
             let breaker = breaker(probes);
@@ -80,7 +81,7 @@ fn no_more_probes_than_may_be_and_none_is_lost() {
 }
 
 #[test]
-fn one_of_many_probes_closes_it_once() {
+fn one_probe_of_many_closes_the_breaker_once() {
     check(|| {
         let breaker = breaker(1);
         breaker.act(Act::Trip, at(0));
@@ -100,7 +101,7 @@ fn one_of_many_probes_closes_it_once() {
 }
 
 #[test]
-fn what_was_let_through_before_a_change_changes_nothing() {
+fn a_call_that_started_before_a_change_changes_nothing() {
     check(|| {
         let breaker = breaker(1);
         let old: Vec<_> = (0..4)
@@ -108,7 +109,7 @@ fn what_was_let_through_before_a_change_changes_nothing() {
             .collect();
         breaker.act(Act::Trip, at(0));
         let shared = Arc::clone(&breaker);
-        // Three come back with whatever they have, and one thread probes.
+        // Three calls end with any verdict, and one thread probes.
         all(4, move |thread| match thread {
             0 => {
                 let probe = shared.admit(|| at(10)).expect("there was no other");
@@ -124,7 +125,7 @@ fn what_was_let_through_before_a_change_changes_nothing() {
 }
 
 #[test]
-fn the_second_of_two_failures_opens_it_however_they_come() {
+fn the_second_of_two_concurrent_failures_opens_the_breaker() {
     check(|| {
         let breaker = breaker(1);
         let shared = Arc::clone(&breaker);
@@ -139,23 +140,28 @@ fn the_second_of_two_failures_opens_it_however_they_come() {
 }
 
 #[test]
-fn changes_are_told_in_order_and_none_is_left_out() {
+fn listeners_are_notified_of_all_changes_in_order() {
     check(|| {
         let listeners = Arc::new(Listeners::default());
         let policy = BreakerPolicy::new().with_open_time(Duration::ZERO);
-        let breaker = Arc::new(Breaker::new(policy, None, Arc::clone(&listeners), false));
-        let told = Arc::new(Mutex::new(BreakerState::Closed));
-        let (last, telling) = (Arc::clone(&told), Arc::new(AtomicUsize::new(0)));
+        let breaker = Arc::new(Breaker::new(
+            policy,
+            None,
+            Arc::clone(&listeners),
+            Acts::default(),
+        ));
+        let notified = Arc::new(Mutex::new(BreakerState::Closed));
+        let (last, notifying) = (Arc::clone(&notified), Arc::new(AtomicUsize::new(0)));
         listeners.add(move |change| {
             assert_eq!(
-                telling.fetch_add(1, Ordering::SeqCst),
+                notifying.fetch_add(1, Ordering::SeqCst),
                 0,
-                "two tell at once"
+                "two threads notify at once"
             );
-            let mut last = last.lock().expect("no panic under it");
+            let mut last = lock(&last);
             assert_eq!(*last, change.from);
             *last = change.to;
-            telling.fetch_sub(1, Ordering::SeqCst);
+            notifying.fetch_sub(1, Ordering::SeqCst);
         });
         let shared = Arc::clone(&breaker);
         all(3, move |thread| match thread {
@@ -169,12 +175,12 @@ fn changes_are_told_in_order_and_none_is_left_out() {
             }
         });
         let state = breaker.state(at(0));
-        assert_eq!(*told.lock().expect("no panic under it"), state);
+        assert_eq!(*lock(&notified), state);
     });
 }
 
 #[test]
-fn what_is_read_without_the_lock_is_what_the_rule_says() {
+fn the_gate_is_what_the_rule_says() {
     check(|| {
         let breaker = breaker(1);
         let shared = Arc::clone(&breaker);
@@ -183,20 +189,21 @@ fn what_is_read_without_the_lock_is_what_the_rule_says() {
             1 => shared.act(Act::Reset, at(0)),
             _ => shared.act(Act::Disable, at(0)),
         });
-        // Asked first, since every look at the rule sets the gate right.
+        // Read first: each use of the rule writes the gate.
         let passes = breaker.admit(|| at(0)).is_ok();
         assert_eq!(passes, breaker.state(at(0)) != BreakerState::Open);
     });
 }
 
-/// Two do something to all of them while one is made: when all is quiet all are as the last one said, and those to come, too.
+/// Two threads act on all breakers while one is created: in the end the last act counts for all of
+/// them, also for those created later.
 #[test]
-fn what_was_done_to_all_last_counts_for_each() {
+fn the_last_act_on_all_breakers_counts_for_each() {
     check(|| {
-        let key = Key::new(|call| call.tenant().unwrap_or("nobody").into());
-        let keyed = Arc::new(Keyed::new(BreakerPolicy::new().into(), Some(key)));
-        let state = |keyed: &Keyed, key: &'static str| {
-            let breaker = keyed.find(key.into(), at(0)).expect("there is room");
+        let key = KeyFn::new(|call| call.tenant().unwrap_or("unknown").into());
+        let keyed = Arc::new(KeyedBreakers::new(BreakerPolicy::new().into(), Some(key)));
+        let state = |keyed: &KeyedBreakers, key: &'static str| {
+            let breaker = keyed.find_or_create(key, || at(0)).expect("there is room");
             breaker.expect("each key has one").state(at(0))
         };
         assert_eq!(state(&keyed, "a"), BreakerState::Closed);
@@ -204,7 +211,7 @@ fn what_was_done_to_all_last_counts_for_each() {
         all(3, move |thread| match thread {
             0 => shared.act(Act::Disable, at(0)),
             1 => shared.act(Act::Reset, at(0)),
-            _ => drop(shared.find("b".into(), at(0))),
+            _ => drop(shared.find_or_create("b", || at(0))),
         });
         let last = state(&keyed, "new");
         assert_eq!(["a", "b"].map(|key| state(&keyed, key)), [last; 2]);
@@ -216,11 +223,13 @@ fn what_was_done_to_all_last_counts_for_each() {
 fn a_new_key_of_several_threads_gets_one_breaker() {
     check(|| {
         let policy = BreakerPolicy::new().with_consecutive_failures(3);
-        let keyed = Keyed::new(policy.expect("it is not 0").into(), None);
+        let keyed = KeyedBreakers::new(policy.expect("it is not 0").into(), None);
         let keyed = Arc::new(keyed);
         let shared = Arc::clone(&keyed);
         all(3, move |_| {
-            let breaker = shared.find("tool".into(), at(0)).expect("there is room");
+            let breaker = shared
+                .find_or_create("tool", || at(0))
+                .expect("there is room");
             let breaker = breaker.expect("each tool has one");
             let generation = breaker.admit(|| at(0)).expect("it is closed");
             breaker.record(generation, Verdict::Failure, Duration::ZERO, || at(0));

@@ -1,46 +1,50 @@
-//! One line and several threads: no permit is lost or doubled, nobody who waits is forgotten, whoever gives up, and whenever.
+//! Model checks of one queue and several threads: no permit is lost or doubled, and no waiter is
+//! forgotten, whichever leaves and whenever.
 //!
-//! A wakeup that is lost is a thread that sleeps for ever, which the checker reports as a deadlock.
+//! A lost wakeup is a thread that sleeps without end, which shuttle reports as a deadlock.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use governor::Quota;
 use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
-use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
 use toolbooth_core::{Moment, Part, ToolCall};
 
-use super::{Line, Order, Place, Rejection, Rule};
-use crate::gcra::Gcra;
-use crate::permits::Permits;
+use super::limit_queue::Settings;
+use super::{LimitQueue, Limiter, Order, Rejection, Waiter};
+use crate::concurrency::permits::Permits;
+use crate::middleware::sync::Arc;
+use crate::middleware::sync::atomic::{AtomicU64, Ordering};
+use crate::rate::gcra::Gcra;
 
-/// Random orders, and orders with few changes between threads at the worst moments.
+/// Runs random schedules, and schedules with few switches between threads at the worst moments.
 pub(super) fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_random(test.clone(), 2_000);
     shuttle::check_pct(test, 1_000, 3);
 }
 
-/// A limit, and how much of it is in use by the count of those who use it.
+/// A queue, and how many permits its calls use by their own count.
 #[derive(Clone)]
 pub(super) struct Limit {
-    pub(super) line: Arc<Line<Permits>>,
+    pub(super) queue: Arc<LimitQueue<Permits>>,
     pub(super) in_use: Arc<AtomicU64>,
 }
 
 impl Limit {
     fn new(limit: usize, order: Option<Order>) -> Self {
-        let line = Line::new(Permits::of(limit));
-        line.configure(|settings| settings.order = order.map(Arc::new));
+        let settings = Settings {
+            order: order.map(Arc::new),
+            ..Settings::default()
+        };
         Self {
-            line: Arc::new(line),
+            queue: Arc::new(LimitQueue::new(Permits::new(limit), settings)),
             in_use: Arc::default(),
         }
     }
 
-    /// A call: it runs, unless it is refused or gives up when it was polled `patience` times.
+    /// Makes a call. It runs, unless it is rejected or dropped after `patience` polls.
     pub(super) fn call(
         &self,
         cost: u64,
@@ -48,21 +52,21 @@ impl Limit {
         patience: usize,
         most: u64,
     ) -> Option<Rejection> {
-        if self.line.try_admit(cost, Moment::now) {
+        if self.queue.try_acquire(cost, Moment::now) {
             self.run(cost, most);
             return None;
         }
         let call = ToolCall::new("tool", ()).with_priority(priority);
-        let mut place = Place::new(Arc::clone(&self.line), cost, Moment::now());
+        let mut waiter = Waiter::new(Arc::clone(&self.queue), cost, Moment::now());
         let part = Part::enter(call.context());
         let mut polls = 0;
         let mut poll = |part: &Part, cx: &mut Context<'_>| {
-            let polled = place.poll(part, cx);
+            let polled = waiter.poll(part, cx);
             polls += 1;
             match polled {
                 Poll::Pending if polls >= patience => Poll::Ready(None),
                 Poll::Pending if patience < usize::MAX => {
-                    // Comes back by itself.
+                    // It is polled again without a wakeup.
                     cx.waker().wake_by_ref();
                     Poll::Pending
                 }
@@ -71,7 +75,7 @@ impl Limit {
         };
         match block_on(poll_fn(|cx| poll(&part, cx))) {
             Some(Ok(())) => self.run(cost, most),
-            Some(Err(refusal)) => return Some(refusal),
+            Some(Err(rejection)) => return Some(rejection),
             None => {}
         }
         None
@@ -81,13 +85,13 @@ impl Limit {
         let others = self.in_use.fetch_add(cost, Ordering::SeqCst);
         assert!(others + cost <= most, "{others} and {cost} of {most}");
         self.in_use.fetch_sub(cost, Ordering::SeqCst);
-        self.line.refund(cost);
+        self.queue.release(cost);
     }
 
     pub(super) fn is_free(&self, limit: usize) {
-        assert_eq!(self.line.queued(), 0);
-        let rule = self.line.rule();
-        assert_eq!((rule.available(), rule.in_flight()), (limit, 0));
+        assert_eq!(self.queue.queued(), 0);
+        let permits = self.queue.limiter();
+        assert_eq!((permits.available(), permits.in_flight()), (limit, 0));
     }
 }
 
@@ -103,7 +107,7 @@ pub(super) fn all(threads: usize, run: impl Fn(usize) + Send + Sync + Clone + 's
 }
 
 #[test]
-fn nobody_is_forgotten_and_no_permit_is_lost() {
+fn no_waiter_is_forgotten_and_no_permit_is_lost() {
     check(|| {
         for limit in [1, 2] {
             let shared = Limit::new(limit, None);
@@ -118,9 +122,10 @@ fn nobody_is_forgotten_and_no_permit_is_lost() {
     });
 }
 
-/// One gives up at a random moment: in line, or with a permit that it was granted and did not see.
+/// Two are dropped at a random moment: while they wait, or with a permit that was granted and not
+/// polled for.
 #[test]
-fn a_place_may_be_dropped_at_any_moment() {
+fn a_waiter_may_be_dropped_at_any_moment() {
     check(|| {
         let shared = Limit::new(1, None);
         let calls = shared.clone();
@@ -135,9 +140,9 @@ fn a_place_may_be_dropped_at_any_moment() {
     });
 }
 
-/// Heavy ones at the head, who leave, too: those behind them run on what is there.
+/// If a heavy waiter at the head is dropped, those behind it run on the permits that are free.
 #[test]
-fn weights_and_priorities_with_some_who_give_up() {
+fn costs_and_priorities_with_waiters_that_are_dropped() {
     check(|| {
         let order = thread_rng().gen_bool(0.5).then(Order::priority);
         let shared = Limit::new(3, order);
@@ -155,7 +160,7 @@ fn weights_and_priorities_with_some_who_give_up() {
     });
 }
 
-/// A limit that goes up and down under them. Who is too heavy for what is left is told so.
+/// The limit goes up and down. A waiter that is too heavy for it is rejected.
 #[test]
 fn a_limit_may_change_at_any_moment() {
     check(|| {
@@ -164,12 +169,12 @@ fn a_limit_may_change_at_any_moment() {
         all(4, move |number| match number {
             0 => {
                 for limit in [3, 2, 1] {
-                    calls.line.change(|rule| rule.set(limit));
+                    calls.queue.set_limit(|permits| permits.set(limit));
                 }
             }
             1 => {
-                let refused = calls.call(2, 0, usize::MAX, 3);
-                assert!(matches!(refused, None | Some(Rejection::TooHeavy(2, _))));
+                let rejection = calls.call(2, 0, usize::MAX, 3);
+                assert!(matches!(rejection, None | Some(Rejection::TooHeavy(2, _))));
             }
             _ => assert_eq!(calls.call(1, 0, usize::MAX, 3), None),
         });
@@ -177,7 +182,8 @@ fn a_limit_may_change_at_any_moment() {
     });
 }
 
-/// Two quotas take turns while tokens are taken and given back: each decision is one quota's own, and no token is lost or made.
+/// Two quotas take turns while tokens are taken: each decision uses one whole quota, and no token is
+/// lost or made.
 #[test]
 fn a_quota_may_change_at_any_moment() {
     let quota = |period, burst| {
@@ -187,7 +193,7 @@ fn a_quota_may_change_at_any_moment() {
     };
     check(move || {
         let (slow, fast) = (quota(3_600, 2), quota(60, 4));
-        let bucket = Arc::new(Gcra::of(slow));
+        let bucket = Arc::new(Gcra::new(slow));
         let now = Moment::from_nanos(1 << 60);
         let taken = Arc::new(AtomicU64::new(0));
         let (shared, counted) = (Arc::clone(&bucket), Arc::clone(&taken));
@@ -199,14 +205,14 @@ fn a_quota_may_change_at_any_moment() {
             }
             _ => {
                 for _ in 0..2 {
-                    if shared.admit(1, || now) {
+                    if shared.try_acquire(1, || now) {
                         counted.fetch_add(1, Ordering::SeqCst);
                     }
                 }
             }
         });
         let taken = taken.load(Ordering::SeqCst);
-        // The slow one holds two: what was taken beyond that, under the fast one, is forgiven then.
+        // The slow bucket holds two: more that were taken from the fast one are forgiven then.
         let remaining = u64::from(bucket.remaining(now));
         assert!(remaining >= 4 - taken, "{taken} taken, {remaining} remain");
         assert!(
@@ -217,17 +223,17 @@ fn a_quota_may_change_at_any_moment() {
 }
 
 #[test]
-fn tokens_that_are_given_back_are_there_again() {
+fn refunded_tokens_are_there_again() {
     check(|| {
         let hour = Quota::per_hour(std::num::NonZeroU32::MIN);
         let burst = std::num::NonZeroU32::new(3).expect("not 0");
-        let bucket = Arc::new(Gcra::of(hour.allow_burst(burst)));
+        let bucket = Arc::new(Gcra::new(hour.allow_burst(burst)));
         let now = Moment::from_nanos(1 << 60);
         let shared = Arc::clone(&bucket);
         all(3, move |number| {
             let cost = number as u64 + 1;
-            if shared.admit(cost, || now) {
-                shared.refund(cost);
+            if shared.try_acquire(cost, || now) {
+                shared.release(cost);
             }
         });
         assert_eq!(bucket.remaining(now), 3);
