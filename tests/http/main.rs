@@ -1,8 +1,8 @@
 //! Real servers and real clients over loopback, on the real clock.
 //!
 //! The tests check what a client receives, when its call ends, and that everything is released
-//! whatever the client does. Expected events are awaited for ten seconds at most. A timer of the same
-//! runtime, which fires after all earlier ones, checks what must have happened by an instant.
+//! whatever the client does. Expected events are awaited for ten seconds at most. What must have
+//! happened by an instant is checked by a timer of the same runtime.
 
 mod client;
 mod clients;
