@@ -10,8 +10,8 @@
 //!
 //! Invariants:
 //! 1. Keys are added and removed under the lock of the registry, so each key has one value.
-//! 2. A value is evicted only at rest: no handle exists, and it equals a new value. Both are checked
-//!    under the write lock of the shard, where no handle can be made.
+//! 2. A value is evicted only at rest: it has no other handle, and it equals a new value. Both are
+//!    checked under the write lock of the shard, where no handle can be made.
 //! 3. Lock order: registry, then shard. Values are dropped without either.
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(super) const MIN_PROBES: usize = 16;
 /// keys cost [`MIN_PROBES`] each, however many keys there are.
 pub(super) const SCAN_PAUSE_PER_KEY: Duration = Duration::from_micros(1);
 
-/// How many keys an insertion into a map with room checks for having been idle. Of new keys that are
+/// How many keys an insertion into a map with room checks for having been idle. Of keys that are
 /// used once, the map holds 4/3 of those that arrive in the idle time.
 pub(super) const IDLE_CHECKS: usize = 4;
 

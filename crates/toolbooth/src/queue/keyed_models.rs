@@ -29,7 +29,7 @@ const B: usize = 1;
 const C: usize = 2;
 
 fn tenant(call: &CallContext) -> Name {
-    call.tenant().unwrap_or("nobody").into()
+    call.tenant().unwrap_or("none").into()
 }
 
 impl Tenants {
@@ -142,7 +142,7 @@ fn every_queue_has_the_last_settings_in_the_end() {
     });
 }
 
-/// A permit is held throughout, and the limit is raised. A forgotten waiter would sleep without end.
+/// A permit is held throughout, and the limit is raised. A forgotten waiter never wakes.
 #[test]
 fn no_waiter_is_forgotten_when_the_limit_of_its_key_is_raised() {
     check(|| {
@@ -189,8 +189,8 @@ fn a_waiter_of_a_key_may_be_dropped_at_any_moment() {
     });
 }
 
-/// There is room for one key, and another key takes it as soon as it is at rest. A call that has the
-/// queue by then keeps the key.
+/// There is room for one key, and another key takes it as soon as it is at rest. A call that has
+/// the queue by then keeps the key.
 #[test]
 fn a_key_that_is_evicted_and_used_at_once_has_one_queue() {
     check(|| {

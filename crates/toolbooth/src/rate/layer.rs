@@ -71,8 +71,8 @@ impl RateLimitLayer {
     /// use toolbooth::{Quota, RateLimitLayer};
     ///
     /// let hourly = Quota::per_hour(NonZeroU32::MIN);
-    /// let by_tenant = RateLimitLayer::by(hourly, |call| call.tenant().unwrap_or("nobody").into());
-    /// assert_eq!(by_tenant.remaining_for("somebody"), 1);
+    /// let by_tenant = RateLimitLayer::by(hourly, |call| call.tenant().unwrap_or("none").into());
+    /// assert_eq!(by_tenant.remaining_for("acme"), 1);
     /// ```
     #[must_use]
     pub fn by(
