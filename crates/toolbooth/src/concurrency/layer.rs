@@ -206,7 +206,7 @@ impl ConcurrencyLimitLayer {
         limit: impl Into<Option<usize>>,
     ) -> Result<(), ConfigError> {
         self.limits
-            .set_limit_for(key.into(), setting(limit.into())?)
+            .set_limit_for(&key.into(), setting(limit.into())?)
     }
 
     /// Changes how many calls may wait in each queue. Calls that wait already stay.

@@ -310,7 +310,7 @@ impl<V: Idle> KeyMap<V> {
         }
         // Unlike the count of the handles, `get_mut` synchronizes with those that were dropped.
         let value = Arc::get_mut(&mut entry.value);
-        if !value.is_some_and(|value| value.idle_from() <= now) {
+        if value.is_none_or(|value| value.idle_from() > now) {
             return Probe::Busy;
         }
         if visited || now.since(registered.unused_since) < idle {
@@ -327,7 +327,6 @@ impl<V: Idle> KeyMap<V> {
     fn shard(&self, hash: u64) -> &RwLock<HashTable<Entry<V>>> {
         // The table uses the low and the highest bits.
         let shard = (hash >> 32) % SHARDS as u64;
-        #[expect(clippy::cast_possible_truncation, reason = "below `SHARDS`")]
         let Shard(shard) = &self.shards[shard as usize];
         shard
     }

@@ -108,11 +108,11 @@ fn a_key_keeps_the_limit_that_was_set_for_it() {
             0 => shared.limits.set_limit(2).expect("it has a limit"),
             1 => shared
                 .limits
-                .set_limit_for("a".into(), 4)
+                .set_limit_for(&"a".into(), 4)
                 .expect("it is by key"),
             2 => shared
                 .limits
-                .set_limit_for("b".into(), 5)
+                .set_limit_for(&"b".into(), 5)
                 .expect("it is by key"),
             _ => assert_eq!(shared.call(B, usize::MAX, 5), None),
         });
@@ -155,7 +155,7 @@ fn no_waiter_is_forgotten_when_the_limit_of_its_key_is_raised() {
         all(4, move |thread| match thread {
             0 if alone => shared
                 .limits
-                .set_limit_for("a".into(), 2)
+                .set_limit_for(&"a".into(), 2)
                 .expect("it is by key"),
             0 => shared.limits.set_limit(2).expect("it has a limit"),
             1 => assert_eq!(shared.call(B, usize::MAX, 2), None),

@@ -214,7 +214,7 @@ impl RateLimitLayer {
     /// # Errors
     /// As `set_quota`, and [`ConfigError::NotByKey`] if one quota is for all calls.
     pub fn set_quota_for(&self, key: impl Into<Name>, quota: Quota) -> Result<(), ConfigError> {
-        self.limits.set_limit_for(key.into(), quota)
+        self.limits.set_limit_for(&key.into(), quota)
     }
 
     /// Changes how many calls may wait in each queue. Calls that wait already stay.
