@@ -6,6 +6,7 @@ use super::*;
 
 // === the report's runner ===
 
+/// D2: a mock tool, a probe, a recorder and the paused clock.
 #[tokio::test(start_paused = true)]
 async fn slow_tool_timeout() {
     let tool = SlowTool::new(ms(5_000));
