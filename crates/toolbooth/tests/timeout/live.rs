@@ -24,7 +24,10 @@ async fn set_limit_applies_to_later_calls_of_all_clones_and_services() {
 
     layer.clone().set_limit(ms(100));
     assert_eq!(limit_of(&service, "tool").await, 100);
-    assert_eq!(limit_of(&layer.layer(ScriptedTool::pending()), "tool").await, 100);
+    assert_eq!(
+        limit_of(&layer.layer(ScriptedTool::pending()), "tool").await,
+        100
+    );
     assert_eq!(limit_of(&service, "file").await, 2_000);
     let running = running.await.expect("it does not panic");
     assert_eq!(timeout(&error(running)), (TOTAL, 1_000, 1_000));
@@ -53,8 +56,14 @@ async fn set_limit_to_none_removes_the_limit_and_an_unlimited_layer_can_get_one(
 async fn with_methods_leave_an_earlier_clone_as_it_is() {
     let plain = TimeoutLayer::new(ms(1_000));
     let idle = plain.clone().with_idle(ms(100));
-    assert_eq!(limit_of(&plain.layer(ScriptedTool::pending()), "tool").await, 1_000);
-    assert_eq!(limit_of(&idle.layer(ScriptedTool::pending()), "tool").await, 100);
+    assert_eq!(
+        limit_of(&plain.layer(ScriptedTool::pending()), "tool").await,
+        1_000
+    );
+    assert_eq!(
+        limit_of(&idle.layer(ScriptedTool::pending()), "tool").await,
+        100
+    );
 }
 
 /// A configured copy is a layer of its own: it starts from the limits of that moment.
@@ -64,7 +73,16 @@ async fn configured_copy_takes_the_changed_limits_along_and_changes_alone() {
     first.set_limit(ms(300));
     let copy = first.clone().with_grace(ms(1));
     copy.set_limit_for("file", ms(20));
-    assert_eq!(limit_of(&copy.layer(ScriptedTool::pending()), "tool").await, 300);
-    assert_eq!(limit_of(&first.layer(ScriptedTool::pending()), "file").await, 300);
-    assert_eq!(limit_of(&copy.layer(ScriptedTool::pending()), "file").await, 20);
+    assert_eq!(
+        limit_of(&copy.layer(ScriptedTool::pending()), "tool").await,
+        300
+    );
+    assert_eq!(
+        limit_of(&first.layer(ScriptedTool::pending()), "file").await,
+        300
+    );
+    assert_eq!(
+        limit_of(&copy.layer(ScriptedTool::pending()), "file").await,
+        20
+    );
 }
