@@ -45,6 +45,7 @@ mod decision;
 mod future;
 #[doc = include_str!("../../docs/write_a_layer.md")]
 #[doc = "```"]
+#[doc = "# #![allow(dead_code)]"]
 #[doc = include_str!("../../docs/audit_layer.rs")]
 #[doc = "```"]
 pub mod guide {}
