@@ -14,10 +14,10 @@ async fn verdict(policy: BreakerPolicy, status: u16, is_read: bool) -> Verdict {
             let body = Full::new(bytes::Bytes::from("body"));
             std::future::ready(Response::builder().status(status).body(body))
         }));
-        let response = service.oneshot(Request::new(())).await.unwrap();
+        let response = service.oneshot(Request::new(())).await.expect("a response");
         assert_eq!(response.status(), status);
         if is_read {
-            response.into_body().collect().await.unwrap();
+            response.into_body().collect().await.expect("a body");
         }
     })
     .await
