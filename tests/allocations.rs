@@ -12,6 +12,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use governor::Quota;
 use serde_json::Value;
+use tokio::time::Instant;
 use toolbooth::{
     BreakerPolicy, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer,
     PerTool, RateLimitLayer, TimeoutLayer, ToolCall, ToolError, ToolRequest,
@@ -85,9 +86,9 @@ fn answer<R, S: Service<R>>(service: &mut S, request: R) -> Result<S::Response, 
     }
 }
 
-/// The call's context: the thread keeps the last one that is over, and the next call of the usual kind takes that.
+/// The call's context, whatever the caller set of id, tenant, deadline and priority.
 #[test]
-fn five_layers_cost_one_allocation_and_then_none() {
+fn five_layers_cost_one_allocation() {
     let mut bare = Tool::default();
     let mut stack = five!(Tool::default());
     let bare = measure(|| {
@@ -106,8 +107,16 @@ fn five_layers_cost_one_allocation_and_then_none() {
     };
     let plain = || ToolCall::new("tool", Value::Null);
     let known = || ToolCall::new("tool", Value::Null).with_id("call_8fj2");
-    let counts = [plain, plain, known, known, plain].map(&mut count);
-    assert_eq!(counts, [(1, 1), (0, 0), (0, 0), (0, 0), (0, 0)]);
+    let full = || {
+        ToolCall::new("tool", Value::Null)
+            .with_id("call_8fj2")
+            .with_tenant("acme")
+            .with_deadline(Instant::now() + Duration::from_secs(60))
+            .with_priority(1)
+            .with_idempotent(true)
+    };
+    let counts = [plain, known, full, plain].map(&mut count);
+    assert_eq!(counts, [(1, 0); 4]);
 }
 
 /// Closed, a circuit breaker costs none, whatever it counts.
@@ -124,8 +133,8 @@ fn a_closed_breaker_costs_no_allocation() {
         let call = || ToolCall::new("tool", Value::Null);
         assert!(answer(&mut stack, call()).is_ok());
         let ours = measure(|| assert!(answer(&mut stack, call()).is_ok()));
-        // The answer's text.
-        assert_eq!((ours.count_total, ours.count_current), (1, 0));
+        // The context, and the answer's text.
+        assert_eq!((ours.count_total, ours.count_current), (2, 0));
     }
 }
 
@@ -169,15 +178,12 @@ fn a_thousand_timeouts_leave_nothing_behind() {
 
 #[test]
 fn a_limit_that_moves_costs_four_allocations_and_a_grace_one() {
-    // On a thread of its own, which has no context left of a call before.
     let of_layer = |layer: TimeoutLayer| {
-        let counted = std::thread::spawn(move || {
-            let mut stack = layer.layer(Tool::default());
-            measure(|| {
-                answer(&mut stack, ToolCall::new("tool", Value::Null)).ok();
-            })
+        let mut stack = layer.layer(Tool::default());
+        let counted = measure(|| {
+            answer(&mut stack, ToolCall::new("tool", Value::Null)).ok();
         });
-        counted.join().unwrap().count_total
+        counted.count_total
     };
     let second = Duration::from_secs(1);
     let plain = of_layer(TimeoutLayer::new(second));
@@ -316,9 +322,10 @@ impl Future for Once {
     }
 }
 
-/// Room for the timer, which a call that is ready at once neither has nor carries about: the thread keeps it for the next one.
+/// The context each time. Room for the timer, which a call that is ready at once does not have:
+/// the thread keeps it for the next one.
 #[test]
-fn a_pending_tool_costs_one_allocation_and_then_none() {
+fn a_pending_tool_costs_one_allocation_more_and_then_none() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -339,8 +346,7 @@ fn a_pending_tool_costs_one_allocation_and_then_none() {
     let timed = measure(|| once(pin!(stack.call(call()))));
     let untimed = measure(|| once(pin!(unlimited.call(call()))));
     let counts = [first, timed, untimed].map(|counted| counted.count_total);
-    // The first one has the call's context, too.
-    assert_eq!(counts, [2, 0, 0]);
+    assert_eq!(counts, [2, 1, 1]);
 }
 
 #[test]

@@ -236,7 +236,7 @@ async fn a_caller_who_leaves_in_the_grace_ends_the_call() {
 async fn an_owner_who_cancels_ends_the_grace() {
     let hangs = tool(|_| pending());
     let call = call();
-    let owner = call.context().canceller();
+    let owner = call.canceller();
     tokio::spawn(async move {
         sleep(ms(350)).await;
         owner.cancel();

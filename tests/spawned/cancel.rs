@@ -2,8 +2,9 @@
 
 use futures_util::{FutureExt, StreamExt, poll, stream};
 use tokio::time::sleep;
-use toolbooth::{CancelReason, Content, ErrorKind, Outcome, stream_tool_fn};
+use toolbooth::{CancelReason, Canceller, Content, ErrorKind, Outcome, stream_tool_fn};
 use tower::retry::{Policy, Retry};
+use tower::service_fn;
 
 use super::*;
 
@@ -178,7 +179,8 @@ async fn a_streamed_answer_ends_within_the_stream() {
         });
         sleep(ms(500)).await;
         canceller.cancel();
-        // The consumer has not been polled yet.
+        // Its task ends it, whether or not the consumer polls.
+        tokio::task::yield_now().await;
         assert_eq!(
             (inside.running(), layers.limit.available()),
             (0, 1),
@@ -205,6 +207,7 @@ async fn a_streamed_answer_that_nobody_reads_is_cut_all_the_same() {
         sleep(ms(1_000)).await;
         assert_eq!(inside.running(), 1, "{case}");
         canceller.cancel();
+        tokio::task::yield_now().await;
         assert_eq!(
             (inside.running(), layers.limit.available()),
             (0, 1),
@@ -340,86 +343,96 @@ async fn a_cancelled_backoff_is_not_waited_for_by_a_layer_around() {
     assert_eq!(start.elapsed(), ms(25));
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_that_is_taken_by_the_tool_works() {
-    let layers = Layers::new();
-    let stack = layers.stack(
-        &Ours::ALL,
-        tool(|context| async move {
-            let canceller = context.canceller();
+/// A tool that fails until `attempt`, and then cancels its own call after 30 ms.
+fn cancels_itself_at(attempt: u32, canceller: Canceller) -> Tool {
+    tool(move |context| {
+        let canceller = canceller.clone();
+        async move {
+            if context.attempt() < attempt {
+                return Err("no".into());
+            }
             tokio::spawn(async move {
                 sleep(ms(30)).await;
                 canceller.cancel();
             });
-            std::future::pending().await
-        }),
-    );
+            std::future::pending::<Result<&str, BoxError>>().await
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_cancels_its_own_call() {
+    let layers = Layers::new();
+    let call = call();
+    let stack = layers.stack(&Ours::ALL, cancels_itself_at(1, call.canceller()));
     let start = Instant::now();
-    assert_explicit(&stack.oneshot(call()).await.unwrap_err(), "by the tool");
+    assert_explicit(&stack.oneshot(call).await.unwrap_err(), "by the tool");
     assert_eq!(start.elapsed(), ms(30));
 }
 
-/// That attempt is no fork of the one that the layers outside of the retry know, but is cut with it.
+/// The second attempt is no fork of the one that the layers outside of the retry know.
 #[tokio::test(start_paused = true)]
-async fn one_that_a_later_attempt_takes_works_wherever_the_retry_stands() {
+async fn a_later_attempt_cancels_its_call_wherever_the_retry_stands() {
     for outside in 0..=Ours::ALL.len() {
         let layers = Layers::new();
         let (outer, inner) = Ours::ALL.split_at(outside);
-        let takes = tool(|context| async move {
-            if context.attempt() == 1 {
-                return Err("no".into());
-            }
-            let canceller = context.canceller();
-            tokio::spawn(async move {
-                sleep(ms(30)).await;
-                canceller.cancel();
-            });
-            context.cancelled().await;
-            Err(ToolError::cancelled(CancelReason::Explicit).into())
-        });
-        let retry = Retry::new(Stubborn(1), layers.stack(inner, takes));
+        let call = call();
+        let cancels = cancels_itself_at(2, call.canceller());
+        let retry = Retry::new(Stubborn(1), layers.stack(inner, cancels));
         let stack = layers.stack(outer, boxed(retry));
         let start = Instant::now();
         let case = format!("retry inside {outside}");
-        assert_explicit(&stack.oneshot(call()).await.unwrap_err(), &case);
+        assert_explicit(&stack.oneshot(call).await.unwrap_err(), &case);
         assert_eq!(start.elapsed(), ms(40), "{case}");
     }
 }
 
-/// The owner has a handle of the first attempt, and the second one is under way.
+/// Another crate's layer takes a handle from the call that it passes on: the inner call is
+/// cancelled, and the layers outside see it fail.
 #[tokio::test(start_paused = true)]
-async fn one_that_is_first_taken_while_a_later_attempt_waits_is_found_at_the_next_poll() {
+async fn a_layer_in_between_cancels_the_inner_call_alone() {
     for outside in 0..=Ours::ALL.len() {
-        let case = format!("retry inside {outside}");
+        let case = format!("inside {outside}");
         let (layers, inside) = (Layers::new(), Probe::new());
         let (outer, inner) = Ours::ALL.split_at(outside);
-        let probe = inside.clone();
-        let waits = tool(move |context| {
-            let inside = probe.enter();
+        let inner = layers.stack(inner, hanging(&inside));
+        let between = service_fn(move |call: ToolCall| {
+            let (inner, context) = (inner.clone(), call.context().clone());
+            let canceller = call.canceller();
             async move {
-                let _inside = inside;
-                match context.attempt() {
-                    1 => Err("no".into()),
-                    _ => std::future::pending::<Result<&str, BoxError>>().await,
-                }
+                let answer = tokio::spawn(inner.oneshot(call));
+                sleep(ms(30)).await;
+                canceller.cancel();
+                assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
+                context.cancelled().await;
+                answer.await.expect("no panic")
             }
         });
-        let retry = Retry::new(Stubborn(1), layers.stack(inner, waits));
-        let call = call();
-        let context = call.context().clone();
-        let mut answer = Box::pin(layers.stack(outer, boxed(retry)).oneshot(call));
-        assert!(
-            tokio::time::timeout(ms(20), &mut answer).await.is_err(),
-            "{case}"
-        );
-        assert_eq!((inside.started(), inside.running()), (2, 1), "{case}");
-
-        context.canceller().cancel();
-        let error = answer.now_or_never().expect(&case).unwrap_err();
-        assert_explicit(&error, &case);
-        assert_eq!(inside.running(), 0, "{case}");
-        assert_eq!(layers.limit.available(), 1, "{case}");
+        let stack = layers.stack(outer, boxed(between));
+        let answer = tokio::spawn(stack.oneshot(call()));
+        match outside == Ours::ALL.len() {
+            // No layer is inside to end the call: the tool is only notified.
+            true => {
+                sleep(ms(50)).await;
+                answer.abort();
+            }
+            false => assert_explicit(&answer.await.unwrap().unwrap_err(), &case),
+        }
     }
+}
+
+/// It cancels the attempt that it was taken from, and those forked afterwards.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_forked_before_the_handle_was_taken_goes_on() {
+    let (first, earlier) = (call(), call());
+    let forked_before = earlier.clone();
+    let cancellers = [first.canceller(), earlier.canceller()];
+    let forked_after = first.clone();
+    cancellers.iter().for_each(Canceller::cancel);
+    let reasons = [&first, &forked_after, &earlier, &forked_before]
+        .map(|call| call.context().cancel_reason());
+    let explicit = Some(CancelReason::Explicit);
+    assert_eq!(reasons, [explicit, explicit, explicit, None]);
 }
 
 #[tokio::test(start_paused = true)]
