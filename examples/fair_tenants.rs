@@ -1,6 +1,7 @@
-//! One tenant sends a hundred calls at once, and two others a few: who waits how long, with a line that is fair between tenants and with one that is not.
+//! One tenant sends a hundred calls at once, two others a few: waiting times in a FIFO queue and in
+//! a queue that is fair between tenants.
 //!
-//! Then the same where one of them pays for three times the share, and where each tenant has a limit and a rate of its own.
+//! Then one tenant has three shares, and finally each tenant has limits of its own.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -18,7 +19,7 @@ use toolbooth::{
 use tower::{Layer, ServiceExt};
 
 fn tenant(call: &CallContext) -> Name {
-    call.tenant().unwrap_or("nobody").into()
+    call.tenant().unwrap_or("unknown").into()
 }
 
 fn calls() -> impl Iterator<Item = ToolCall> {
@@ -30,15 +31,15 @@ fn calls() -> impl Iterator<Item = ToolCall> {
         .chain(of("paying", 30))
 }
 
-/// Of each tenant, when its last call was answered, in milliseconds.
-async fn last_answers(order: Order) -> Result<BTreeMap<String, u128>, BoxError> {
+/// Returns the time of the last response of each tenant, in milliseconds.
+async fn last_responses(order: Order) -> Result<BTreeMap<String, u128>, BoxError> {
     let tool = tool_fn("query", async |(): ()| {
         sleep(Duration::from_millis(10)).await;
         Ok::<_, BoxError>("42 rows")
     });
     let tool = ConcurrencyLimitLayer::new(2).with_order(order).layer(tool);
     let begin = Instant::now();
-    let answers = calls().map(|call| {
+    let results = calls().map(|call| {
         let tool = tool.clone();
         let tenant = tenant(call.context()).to_string();
         async move {
@@ -47,55 +48,56 @@ async fn last_answers(order: Order) -> Result<BTreeMap<String, u128>, BoxError> 
         }
     });
     let mut last = BTreeMap::new();
-    for answer in join_all(answers).await {
-        let (tenant, at) = answer?;
+    for result in join_all(results).await {
+        let (tenant, at) = result?;
         let latest = last.entry(tenant).or_default();
         *latest = at.max(*latest);
     }
     Ok(last)
 }
 
-// The clock is paused: time passes only where everybody waits, so that this runs at once and always the same.
+// The paused clock advances only while all tasks wait, so each run takes no time and has the same
+// results.
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), BoxError> {
     let fair = || Order::fair_by(tenant);
-    let thrice = |tenant: &str| if tenant == "paying" { 3 } else { 1 };
+    let shares = |tenant: &str| if tenant == "paying" { 3 } else { 1 };
     for (title, order) in [
-        ("first come, first served", Order::fifo()),
+        ("first in, first out", Order::fifo()),
         ("fair between tenants", fair()),
         (
-            "fair, with three shares for who pays",
-            fair().with_shares(thrice),
+            "fair, with three shares for one tenant",
+            fair().with_shares(shares),
         ),
     ] {
-        let last = last_answers(order).await?;
-        println!("{title}: last answers after {last:?} ms");
-        // Two of its own, and two of each other one that go before.
+        let last = last_responses(order).await?;
+        println!("{title}: last responses after {last:?} ms");
+        // The tenant's own two calls, after at most two of each other tenant.
         let small = last.get("small").copied();
         match title {
-            "first come, first served" => assert_eq!(small, Some(510)),
+            "first in, first out" => assert_eq!(small, Some(510)),
             _ => assert!(small <= Some(60)),
         }
     }
 
-    // A share says who goes first where somebody must wait. Limits of their own keep tenants apart altogether.
+    // Shares order the calls of one queue. Limits by key separate the tenants completely.
     let five = NonZeroU32::new(5).ok_or("not 0")?;
     let limit = ConcurrencyLimitLayer::by(1, tenant);
     let rate = RateLimitLayer::by(Quota::per_second(five), tenant).reject();
     let echo = tool_fn("query", async |(): ()| Ok::<_, BoxError>("42 rows"));
     let tool = rate.layer(limit.layer(echo));
-    let answers = join_all(calls().map(|call| tool.clone().oneshot(call))).await;
-    let refused = answers.iter().filter(|answer| {
-        let error = answer.as_ref().err();
+    let results = join_all(calls().map(|call| tool.clone().oneshot(call))).await;
+    let rejected = results.iter().filter(|result| {
+        let error = result.as_ref().err();
         error.is_some_and(|error| error.kind() == ErrorKind::RateLimited)
     });
-    let refused = refused.count();
+    let rejected = rejected.count();
     println!(
-        "five a second for each: {} of {} refused",
-        refused,
-        answers.len()
+        "five a second for each tenant: {} of {} rejected",
+        rejected,
+        results.len()
     );
-    assert_eq!(refused, 95 + 25);
+    assert_eq!(rejected, 95 + 25);
     assert_eq!(rate.remaining_for("small"), 3);
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! The programs of this package are in the folders beside this one, one for each question that a user asks.
-//! What the two servers are made of is here, so that the tests of this workspace run the very same.
+//! The parts of the two servers, which the tests of this workspace use as well.
+//!
+//! The examples are the other files and folders beside this file.
 
 #[cfg(feature = "servers")]
 pub mod servers;

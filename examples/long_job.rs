@@ -1,16 +1,18 @@
-//! A job that takes longer than any one try may: what is it allowed, how is it seen to be alive, and where does it go on after it was cut?
+//! A job that takes longer than one attempt may: idle limit, heartbeats, and checkpoints from which
+//! the next attempt resumes.
 //!
 //! ```text
 //! cargo run --example long_job
 //! ```
 //!
-//! 100 documents are indexed: 20 pages each, of 10 ms; one is a book of 400 pages, and at two of them the reader hangs once. An attempt may
-//! take 12.1 s, and be silent for 1 s. The job is done without checkpoints, with them, and by a caller who has no retry.
+//! The job indexes 100 documents of 20 pages each, at 10 ms a page. One document is a book of 400
+//! pages, and at two documents the reader hangs once. An attempt has a limit of 12.1 s, and an idle
+//! limit of 1 s. The job runs without checkpoints, with them, and without a retry layer.
 //!
-//! The clock is tokio's paused one, which moves on when every task waits: so it takes no time, and every number is
-//! the same on any machine. It exits with 1 if one is not as explained.
+//! tokio's clock is paused, and advances when every task waits. So the run takes no time, and its
+//! numbers are the same on every machine. It exits with 1 if a number is not the expected one.
 
-#![expect(clippy::print_stdout, reason = "the story is what it is for")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,32 +32,32 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 const DOCUMENTS: u64 = 100;
 const PAGES: u64 = 20;
 const PAGE_TAKES: Duration = Duration::from_millis(10);
-/// This one takes longer than a call may be silent.
+/// Takes longer than the idle limit.
 const BOOK: u64 = 70;
 const PAGES_OF_THE_BOOK: u64 = 400;
-/// At these the reader hangs, when it comes to them for the first time.
+/// The reader hangs at the first read of these documents.
 const HANGS: [u64; 2] = [12, 85];
 
-/// What an attempt may take, and how long it may be silent.
+/// The limit and the idle limit of an attempt.
 const ATTEMPT: Duration = Duration::from_millis(12_100);
-const SILENCE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(1);
 
-/// What was done in truth. Clones share it.
+/// The documents that were read. Clones share it.
 #[derive(Debug, Clone, Default)]
 struct Index(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 struct Entries {
     attempts: usize,
-    /// Every document that was read to its end, each time that it was.
+    /// Each complete read of a document, in order.
     read: Vec<u64>,
     hung: BTreeSet<u64>,
 }
 
-/// How a job went.
+/// The result of a job.
 #[derive(Debug, PartialEq, Eq)]
 struct Job {
-    ended: &'static str,
+    result: &'static str,
     attempts: usize,
     indexed: usize,
     read_again: usize,
@@ -65,38 +67,40 @@ struct Job {
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> ExitCode {
     let mut code = ExitCode::SUCCESS;
-    let mut told = |job: Job, explained: Job, why: &str| {
+    let mut report = |job: Job, expected: Job, why: &str| {
         println!("  {job}\n{why}\n");
-        if job != explained {
-            eprintln!("not as explained: {explained}");
+        if job != expected {
+            eprintln!("expected: {expected}");
             code = ExitCode::FAILURE;
         }
     };
 
     println!("Without checkpoints, four attempts:");
-    told(
+    report(
         with_retry(false).await,
         Job::new("timeout", 60, 132, 39_700),
-        "The first attempt hangs at document 12, and is cut after a second of silence. Each of the others begins anew,\n\
-         and has read 60 documents when its 12.1 seconds are over: however many there were, the job would not be done.",
+        "The first attempt hangs at document 12, and times out after an idle second.\n\
+         Each later attempt restarts, and has read 60 documents when its 12.1 s expire.\n\
+         No number of attempts completes the job.",
     );
     println!("With a checkpoint after each document:");
-    told(
+    report(
         with_retry(true).await,
-        Job::new("answered", 100, 0, 26_300),
-        "Each attempt goes on where the one before was cut, and no document is read twice. The book of 4 seconds is not\n\
-         taken for a reader that hangs: the heartbeat after each page says that it is alive.",
+        Job::new("completed", 100, 0, 26_300),
+        "Each attempt resumes at the last checkpoint, and no document is read twice.\n\
+         The book takes 4 s without an idle timeout, because each page is a heartbeat.",
     );
-    println!("Without a retry, by a caller who makes one call after the other:");
-    told(
-        by_its_caller().await,
-        Job::new("answered", 100, 0, 26_300),
-        "The context of a call gives its last checkpoint back, also after the call, and takes one before the next call.",
+    println!("Without a retry layer, with one call after the other:");
+    report(
+        with_separate_calls().await,
+        Job::new("completed", 100, 0, 26_300),
+        "After a call, its caller reads the last checkpoint from the context,\n\
+         and sets it in the context of the next call.",
     );
     code
 }
 
-/// Indexes the documents, from the checkpoint on.
+/// Makes the tool: it indexes the documents, from the last checkpoint on.
 fn tool(index: &Index, checkpoints: bool) -> impl Tool {
     let index = index.clone();
     tool_fn("index", move |call: CallContext, _: ()| {
@@ -104,7 +108,7 @@ fn tool(index: &Index, checkpoints: bool) -> impl Tool {
         async move {
             index.lock().attempts += 1;
             let first = match call.last_checkpoint() {
-                Some(Content::Json(left)) => left["next"].as_u64().unwrap_or(0),
+                Some(Content::Json(checkpoint)) => checkpoint["next"].as_u64().unwrap_or(0),
                 _ => 0,
             };
             for document in first..DOCUMENTS {
@@ -119,45 +123,45 @@ fn tool(index: &Index, checkpoints: bool) -> impl Tool {
     })
 }
 
-/// One call of up to four attempts.
+/// Makes one call of up to four attempts.
 async fn with_retry(checkpoints: bool) -> Job {
     let (index, start) = (Index::default(), Instant::now());
     let policy = RetryPolicy::new(4).with_backoff(Duration::ZERO, Duration::ZERO);
     let tool = ServiceBuilder::new()
-        .layer(TimeoutLayer::new(Duration::from_secs(120))) // for the job as a whole
+        .layer(TimeoutLayer::new(Duration::from_secs(120))) // of the whole job
         .layer(RetryLayer::new(policy))
-        .layer(TimeoutLayer::new(ATTEMPT).with_idle(SILENCE)) // for each attempt
+        .layer(TimeoutLayer::new(ATTEMPT).with_idle(IDLE)) // of each attempt
         .service(tool(&index, checkpoints));
 
     let call = ToolCall::new("index", json!(null));
-    let seen = tokio::spawn(watch(call.context().clone()));
+    let watcher = tokio::spawn(watch(call.context().clone()));
     let error = tool.oneshot(call).await.err();
-    seen.abort();
+    watcher.abort();
     index.job(error.as_ref(), start)
 }
 
-/// Calls until it is answered, each time with what the call before left.
-async fn by_its_caller() -> Job {
+/// Makes calls until one completes, each with the checkpoint of the call before.
+async fn with_separate_calls() -> Job {
     let (index, start) = (Index::default(), Instant::now());
     let tool = ServiceBuilder::new()
-        .layer(TimeoutLayer::new(ATTEMPT).with_idle(SILENCE))
+        .layer(TimeoutLayer::new(ATTEMPT).with_idle(IDLE))
         .service(tool(&index, true));
 
-    let mut left = None;
+    let mut checkpoint = None;
     loop {
         let call = ToolCall::new("index", json!(null));
         let context = call.context().clone();
-        if let Some(left) = left {
-            context.checkpoint(left);
+        if let Some(content) = checkpoint {
+            context.checkpoint(content);
         }
         match tool.clone().oneshot(call).await {
-            Err(error) if error.is_retryable() => left = context.last_checkpoint(),
-            answer => return index.job(answer.err().as_ref(), start),
+            Err(error) if error.is_retryable() => checkpoint = context.last_checkpoint(),
+            result => return index.job(result.err().as_ref(), start),
         }
     }
 }
 
-/// What somebody else sees of the call while it runs.
+/// Prints the progress of a running call, read from its context.
 async fn watch(call: CallContext) {
     loop {
         sleep(Duration::from_millis(9_999)).await;
@@ -168,7 +172,7 @@ async fn watch(call: CallContext) {
     }
 }
 
-/// A tool's service, for short.
+/// Shorthand for the service of a tool.
 trait Tool: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone {}
 
 impl<S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone> Tool for S {}
@@ -199,7 +203,7 @@ impl Index {
         let entries = self.lock();
         let indexed = BTreeSet::from_iter(&entries.read).len();
         Job {
-            ended: error.map_or("answered", |error| error.kind().as_str()),
+            result: error.map_or("completed", |error| error.kind().as_str()),
             attempts: entries.attempts,
             indexed,
             read_again: entries.read.len() - indexed,
@@ -211,10 +215,10 @@ impl Index {
 // === impl Job ===
 
 impl Job {
-    /// As it is explained: each way takes four attempts.
-    const fn new(ended: &'static str, indexed: usize, read_again: usize, millis: u64) -> Self {
+    /// Makes an expected result: each variant takes four attempts.
+    const fn new(result: &'static str, indexed: usize, read_again: usize, millis: u64) -> Self {
         Self {
-            ended,
+            result,
             attempts: 4,
             indexed,
             read_again,
@@ -226,7 +230,7 @@ impl Job {
 impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            ended,
+            result,
             attempts,
             indexed,
             read_again,
@@ -234,7 +238,8 @@ impl fmt::Display for Job {
         } = self;
         write!(
             f,
-            "{ended} after {took:?} and {attempts} attempts: {indexed} documents indexed, {read_again} times one was read again"
+            "{result} after {took:?} and {attempts} attempts: \
+             {indexed} documents indexed, {read_again} repeated reads"
         )
     }
 }

@@ -1,6 +1,7 @@
-//! Who starts when: first come, first served; by priority; and by priority with aging.
+//! The start order of queued calls: first in, first out; by priority; by priority with aging.
 //!
-//! A tool that runs one call at a time, 100 ms each. A report comes early and can wait; every 50 ms somebody comes who cannot.
+//! The tool runs one call at a time, for 100 ms each. A report with a low priority arrives early,
+//! and an urgent call arrives every 50 ms.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -17,14 +18,14 @@ const SERVICE: Duration = Duration::from_millis(100);
 
 type Starts = Vec<(u128, String)>;
 
-/// Who started, and after how many milliseconds.
+/// Returns the calls in the order of their starts, with the milliseconds since the beginning.
 async fn starts(order: Order) -> Result<Starts, BoxError> {
     let begin = Instant::now();
     let starts = Arc::new(Mutex::new(Starts::new()));
     let log = Arc::clone(&starts);
     let tool = tool_fn("query", move |call: CallContext, (): ()| {
         let at = begin.elapsed().as_millis();
-        let mut log = log.lock().expect("nobody panics under it");
+        let mut log = log.lock().expect("no panic while it is locked");
         log.push((at, call.id().to_string()));
         async {
             tokio::time::sleep(SERVICE).await;
@@ -38,7 +39,7 @@ async fn starts(order: Order) -> Result<Starts, BoxError> {
         let call = ToolCall::new("query", json!(null)).with_id(format!("urgent {n}"));
         (n, call.with_priority(10))
     });
-    // The first urgent one comes just before the report, and the others while the one before them runs.
+    // The first urgent call comes just before the report, each other one while the last one runs.
     let calls = urgent.clone().take(1).chain([report]).chain(urgent.skip(1));
     let calls = calls.map(|(n, call)| {
         let tool = tool.clone();
@@ -47,23 +48,24 @@ async fn starts(order: Order) -> Result<Starts, BoxError> {
             tool.oneshot(call).await
         }
     });
-    for answer in join_all(calls).await {
-        answer?;
+    for result in join_all(calls).await {
+        result?;
     }
-    let starts = starts.lock().expect("nobody panics under it");
+    let starts = starts.lock().expect("no panic while it is locked");
     Ok(starts.clone())
 }
 
 fn print(order: &str, starts: &Starts) -> Option<u128> {
     println!("{order}");
-    for (at, who) in starts {
-        println!("  {at:>5} ms  {who}");
+    for (at, id) in starts {
+        println!("  {at:>5} ms  {id}");
     }
-    let (at, _) = starts.iter().find(|(_, who)| who == "report")?;
+    let (at, _) = starts.iter().find(|(_, id)| id == "report")?;
     Some(*at)
 }
 
-// The clock is paused: time passes only where everybody waits, so that this runs at once and always the same.
+// The paused clock advances only while all tasks wait, so each run takes no time and has the same
+// results.
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), BoxError> {
     let fifo = starts(Order::fifo()).await?;
@@ -72,13 +74,13 @@ async fn main() -> Result<(), BoxError> {
     let aged = starts(aging).await?;
 
     let report = [
-        print("first come, first served", &fifo),
+        print("first in, first out", &fifo),
         print(
-            "by priority: the report waits until nobody urgent is left",
+            "by priority: the report waits for all urgent calls",
             &strict,
         ),
         print(
-            "by priority, but nobody waits longer than 400 ms and one call",
+            "by priority with aging: no call waits longer than 400 ms and one call",
             &aged,
         ),
     ];

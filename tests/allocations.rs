@@ -275,20 +275,20 @@ fn poll<F: Future>(future: &mut Pin<Box<F>>) -> bool {
 }
 
 #[test]
-fn a_place_in_line_is_allocated_for_the_first_who_wait() {
+fn a_queue_allocates_for_its_first_waiters() {
     let limit = ConcurrencyLimitLayer::new(1);
     let mut tool = limit.layer(service_fn(|call: ToolCall<u8>| {
         never_or(call.into_parts().1)
     }));
-    // The places, and the list of them; later ones find what is there.
-    for places in [2, 0] {
+    // A node of the queue's map; later waiters reuse it.
+    for nodes in [1, 0] {
         let mut first = Box::pin(tool.call(ToolCall::new("tool", 0)));
         assert!(!poll(&mut first));
         let mut second = Box::pin(tool.call(ToolCall::new("tool", 1)));
         let waits = measure(|| assert!(!poll(&mut second)));
         let mut third = Box::pin(tool.call(ToolCall::new("tool", 1)));
         let waits_too = measure(|| assert!(!poll(&mut third)));
-        assert_eq!((waits.count_total, waits_too.count_total), (places, 0));
+        assert_eq!((waits.count_total, waits_too.count_total), (nodes, 0));
         let granted = measure(|| drop(first));
         let runs = measure(|| assert!(poll(&mut second) && poll(&mut third)));
         assert_eq!((granted.count_total, runs.count_total), (0, 0));

@@ -1,4 +1,6 @@
-//! Every file of this package and of the examples is built: the lists in the two manifests are what the folders hold.
+//! Every file of this package and of the examples is built.
+//!
+//! The lists of targets in the two manifests equal the files in the folders.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,8 +21,8 @@ fn every_example_is_in_the_manifest() {
 /// A target: its name, and its path from the package's folder.
 type Target = (String, PathBuf);
 
-/// The targets that the manifest names. It is read line by line: all that is needed of the
-/// format are its headings and `key = "text"`.
+/// Returns the targets that the manifest names. It is read line by line, since only its headings
+/// and `key = "text"` matter.
 fn listed(package: &Path, heading: &str) -> BTreeSet<Target> {
     let manifest = fs::read_to_string(package.join("Cargo.toml")).expect("a manifest");
     let mut targets = BTreeSet::new();
@@ -38,7 +40,7 @@ fn listed(package: &Path, heading: &str) -> BTreeSet<Target> {
             }
         }
         let name = name.expect("a target has a name");
-        let path = path.expect("a target says its path");
+        let path = path.expect("a target has a path");
         assert!(
             targets.insert((name.to_owned(), path.into())),
             "{name} is in the manifest twice"
@@ -51,7 +53,7 @@ fn text(value: &str) -> &str {
     value.trim().trim_matches('"')
 }
 
-/// The targets that the folder holds: each file but the library, and each folder with a `main.rs`.
+/// Returns the targets in the folder: each file but the library, and each folder with a `main.rs`.
 fn found(package: &Path) -> BTreeSet<Target> {
     let mut targets = BTreeSet::new();
     for entry in fs::read_dir(package).expect("the package's folder") {

@@ -1,102 +1,66 @@
-//! Retries that resume: what an attempt achieved is there for the next one, all attempts together keep to the deadline and the
-//! budget, and what is in hand between two of them is given back.
+//! Retries that resume from a checkpoint, the bounds on all attempts together, and calls that end
+//! between two attempts.
 
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use governor::Quota;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
-    BoxError, CallContext, Checkpointed, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind,
-    MAX_CHECKPOINT, Outcome, Partial, PartialResultLayer, RateLimitLayer, RetryPolicy,
-    TimeoutLayer, ToolCall, ToolError, ToolOutput, tool_fn,
+    BoxError, CallContext, CancelReason, Checkpointed, CleanupLayer, ConcurrencyLimitLayer,
+    Content, ErrorKind, MAX_CHECKPOINT, Outcome, PartialResultLayer, RateLimitLayer, RetryPolicy,
+    TimeoutLayer, ToolCall, ToolError,
 };
-use toolbooth_test::{Stopwatch, call_all, ms};
-use tower::retry::{Retry, RetryLayer};
-use tower::util::BoxCloneSyncService;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-
-type Tool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
-type Log<T> = Arc<Mutex<Vec<T>>>;
+use toolbooth_test::{BoxTool, Recorder, boxed, call_all, ms};
+use toolbooth_tests::{Kind, Layers, MINUTE, texts, tool};
+use tower::retry::RetryLayer;
+use tower::{Layer, ServiceBuilder, ServiceExt};
 
 const ITEMS: u64 = 100;
 const ITEM_TAKES: Duration = ms(10);
 /// 30 items, and half of the next one.
-const CUT: Duration = ms(305);
+const LIMIT: Duration = ms(305);
 
 // === helpers ===
 
-fn record<T>(log: &Log<T>, entry: T) {
-    log.lock().expect("no panic").push(entry);
-}
-
-fn take<T>(log: &Log<T>) -> Vec<T> {
-    std::mem::take(&mut *log.lock().expect("no panic"))
-}
-
-fn boxed<S>(service: S) -> Tool
-where
-    S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-{
-    Tool::new(service)
-}
-
-/// A tool that takes its context, for as long as the future lasts.
-fn tool<F, Fut, E>(run: F) -> Tool
-where
-    F: Fn(CallContext) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<&'static str, E>> + Send + 'static,
-    E: Into<BoxError> + 'static,
-{
-    boxed(tool_fn("tool", move |context, (): ()| run(context)))
-}
-
-/// A tool that is refused by what it works with, always.
-fn dead(attempts: &Log<Duration>, retry_after: Duration) -> Tool {
-    let (attempts, watch) = (Arc::clone(attempts), Stopwatch::start());
+/// A tool whose every attempt is rejected by its backend.
+fn rejecting(attempts: &Recorder<()>, retry_after: Duration) -> BoxTool {
+    let attempts = attempts.clone();
     tool(move |_| {
-        record(&attempts, watch.elapsed());
+        attempts.record(());
         std::future::ready(Err(ToolError::rate_limited(retry_after)))
     })
 }
 
 fn call() -> ToolCall {
-    ToolCall::new("tool", json!(null))
+    toolbooth_test::call("tool")
 }
 
-/// Waits only where an error says how long.
+/// Waits only for the `retry_after` of an error.
 fn at_once(attempts: u32) -> RetryPolicy {
     RetryPolicy::new(attempts).with_backoff(Duration::ZERO, Duration::ZERO)
-}
-
-fn texts(partial: Option<&Partial>) -> Vec<&str> {
-    let contents = partial.map_or(&[][..], Partial::contents);
-    contents.iter().filter_map(Content::as_text).collect()
 }
 
 fn number(content: Option<Content>) -> u64 {
     match content {
         Some(Content::Json(value)) => value.as_u64().expect("a number"),
         None => 0,
-        Some(other) => unreachable!("no other was left: {other:?}"),
+        Some(other) => unreachable!("not a checkpoint: {other:?}"),
     }
 }
 
-// === what survives into the next attempt ===
+// === checkpoints ===
 
-/// Works through its items, and leaves word after each where it is told to.
-fn import(done: &Log<u64>, attempts: &Log<u32>, checkpoints: bool) -> Tool {
-    let (done, attempts) = (Arc::clone(done), Arc::clone(attempts));
+/// A tool that processes its items and, if set, stores a checkpoint after each.
+fn import(done: &Recorder<u64>, attempts: &Recorder<u32>, checkpoints: bool) -> BoxTool {
+    let (done, attempts) = (done.clone(), attempts.clone());
     tool(move |context| {
-        record(&attempts, context.attempt());
-        let done = Arc::clone(&done);
+        attempts.record(context.attempt());
+        let done = done.clone();
         async move {
             for item in number(context.last_checkpoint())..ITEMS {
                 sleep(ITEM_TAKES).await;
-                record(&done, item);
+                done.record(item);
                 context.emit(format!("item {item}"));
                 if checkpoints {
                     assert_eq!(context.checkpoint(json!(item + 1)), Checkpointed::Kept);
@@ -108,32 +72,32 @@ fn import(done: &Log<u64>, attempts: &Log<u32>, checkpoints: bool) -> Tool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hundred_items_cut_every_thirty_take_four_attempts_and_each_is_done_once() {
-    let (done, attempts) = (Log::default(), Log::default());
+async fn with_checkpoints_four_attempts_do_each_of_hundred_items_once() {
+    let (done, attempts) = (Recorder::new(), Recorder::new());
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(at_once(10)))
-        .layer(TimeoutLayer::new(CUT))
+        .layer(TimeoutLayer::new(LIMIT))
         .service(import(&done, &attempts, true));
     let start = Instant::now();
     let answer = stack.oneshot(call()).await.unwrap();
     assert_eq!(answer.collect().await.unwrap().text(), "imported");
-    assert_eq!(take(&attempts), [1, 2, 3, 4]);
-    assert_eq!(take(&done), (0..100).collect::<Vec<_>>());
-    assert_eq!(start.elapsed(), 3 * CUT + 10 * ITEM_TAKES);
+    assert_eq!(attempts.take(), [1, 2, 3, 4]);
+    assert_eq!(done.take(), (0..100).collect::<Vec<_>>());
+    assert_eq!(start.elapsed(), 3 * LIMIT + 10 * ITEM_TAKES);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_checkpoints_four_attempts_do_thirty_items_and_repeat_ninety() {
-    let (done, attempts) = (Log::default(), Log::default());
+    let (done, attempts) = (Recorder::new(), Recorder::new());
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new(at_once(4)))
-        .layer(TimeoutLayer::new(CUT))
+        .layer(TimeoutLayer::new(LIMIT))
         .layer(PartialResultLayer::new())
         .service(import(&done, &attempts, false));
     let error = stack.oneshot(call()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(take(&attempts), [1, 2, 3, 4]);
-    let mut done = take(&done);
+    assert_eq!(attempts.take(), [1, 2, 3, 4]);
+    let mut done = done.take();
     assert_eq!(done, (0..30).cycle().take(120).collect::<Vec<_>>());
     done.sort_unstable();
     done.dedup();
@@ -142,62 +106,26 @@ async fn without_checkpoints_four_attempts_do_thirty_items_and_repeat_ninety() {
     assert_eq!(error.partial().unwrap().contents().len(), 30);
 }
 
-/// What stands around the retry, and what inside.
-fn in_every_position(tool: &Tool, policy: &RetryPolicy) -> Vec<(String, Tool)> {
-    type Wrap = fn(Tool) -> Tool;
-    let layers: [(&str, Wrap); 5] = [
-        ("timeout", |tool| {
-            boxed(TimeoutLayer::new(ms(600_000)).layer(tool))
-        }),
-        ("rate", |tool| {
-            let often = NonZeroU32::new(1_000).expect("not 0");
-            boxed(RateLimitLayer::new(Quota::per_second(often)).layer(tool))
-        }),
-        ("concurrency", |tool| {
-            boxed(ConcurrencyLimitLayer::new(1).layer(tool))
-        }),
-        ("cleanup", |tool| boxed(CleanupLayer::new().layer(tool))),
-        ("partial", |tool| {
-            boxed(PartialResultLayer::new().layer(tool))
-        }),
-    ];
-    let mut orders: Vec<Vec<(&str, Wrap)>> = vec![vec![]];
-    for _ in layers {
-        orders = orders
-            .iter()
-            .flat_map(|order| {
-                let rest = layers
-                    .iter()
-                    .filter(|(name, _)| order.iter().all(|(other, _)| other != name));
-                rest.map(|layer| [order.as_slice(), &[*layer]].concat())
-            })
-            .collect();
-    }
+/// A retry around `tool` in every position of every order of the five layers.
+fn in_every_position(tool: &BoxTool, policy: &RetryPolicy) -> Vec<(String, BoxTool)> {
     let mut stacks = Vec::new();
-    for order in orders {
-        for outside in 0..=order.len() {
-            let wrap = |layers: &[(&str, Wrap)], tool| {
-                layers.iter().rev().fold(tool, |tool, (_, wrap)| wrap(tool))
-            };
-            let (outer, inner) = order.split_at(outside);
-            let retry = boxed(Retry::new(policy.clone(), wrap(inner, tool.clone())));
-            let names: Vec<_> = order.iter().map(|(name, _)| *name).collect();
-            stacks.push((
-                format!("retry inside {outside} of {names:?}"),
-                wrap(outer, retry),
-            ));
+    for order in Kind::orders() {
+        for outside in 0..=5 {
+            let layers = Layers::with(10 * MINUTE, 1_000, 1);
+            let stack = layers.retried(policy.clone(), &order, outside, tool.clone());
+            stacks.push((format!("{order:?}, retry inside {outside}"), stack));
         }
     }
     stacks
 }
 
 #[tokio::test(start_paused = true)]
-async fn checkpoint_survives_in_every_order_and_at_every_position_of_the_retry() {
-    let found = Log::default();
-    let log = Arc::clone(&found);
+async fn checkpoint_reaches_the_next_attempt_in_every_order_and_position() {
+    let found = Recorder::new();
+    let log = found.clone();
     let failing = tool(move |context: CallContext| {
         let from = number(context.last_checkpoint());
-        record(&log, from);
+        log.record(from);
         let done = from + 3;
         context.checkpoint(json!(from + 1));
         context.checkpoint(json!(done));
@@ -210,8 +138,8 @@ async fn checkpoint_survives_in_every_order_and_at_every_position_of_the_retry()
         let call = call();
         let context = call.context().clone();
         assert!(stack.oneshot(call).await.is_ok(), "{case}");
-        assert_eq!(take(&found), [0, 3, 6, 9], "{case}");
-        // Its owner can read it as well, also when the call is over.
+        assert_eq!(found.take(), [0, 3, 6, 9], "{case}");
+        // The caller can read it after the end of the call.
         assert_eq!(number(context.last_checkpoint()), 12, "{case}");
     }
 }
@@ -220,8 +148,8 @@ async fn checkpoint_survives_in_every_order_and_at_every_position_of_the_retry()
 async fn final_error_carries_the_partial_of_the_last_attempt_that_published_any() {
     let failing = tool(|context: CallContext| {
         let attempt = context.attempt();
-        for piece in 0..[4, 3, 2, 0][attempt as usize - 1] {
-            context.emit(format!("{attempt}.{piece}"));
+        for content in 0..[4, 3, 2, 0][attempt as usize - 1] {
+            context.emit(format!("{attempt}.{content}"));
         }
         std::future::ready(Err(ToolError::failed("no").with_retryable(true)))
     });
@@ -232,16 +160,15 @@ async fn final_error_carries_the_partial_of_the_last_attempt_that_published_any(
 }
 
 #[tokio::test(start_paused = true)]
-async fn checkpoint_of_an_attempt_that_is_over_goes_nowhere() {
-    let contexts = Log::<CallContext>::default();
-    let kept = Arc::clone(&contexts);
+async fn checkpoint_of_an_ended_attempt_is_ignored() {
+    let contexts = Recorder::<CallContext>::new();
+    let log = contexts.clone();
     let failing = tool(move |context: CallContext| {
-        let mut contexts = kept.lock().expect("no panic");
-        for over in &*contexts {
+        for over in log.values() {
             assert_eq!(over.checkpoint("late"), Checkpointed::Over);
         }
         context.checkpoint(format!("attempt {}", context.attempt()));
-        contexts.push(context);
+        log.record(context);
         std::future::ready(Err(ToolError::failed("no").with_retryable(true)))
     });
     let stack = ServiceBuilder::new()
@@ -249,8 +176,7 @@ async fn checkpoint_of_an_attempt_that_is_over_goes_nowhere() {
         .layer(TimeoutLayer::unlimited())
         .service(failing);
     stack.oneshot(call()).await.unwrap_err();
-    let contexts = take(&contexts);
-    for context in contexts {
+    for context in contexts.values() {
         assert_eq!(context.checkpoint("late"), Checkpointed::Over);
         let last = context.last_checkpoint();
         assert_eq!(last, Some(Content::from("attempt 3")));
@@ -258,7 +184,7 @@ async fn checkpoint_of_an_attempt_that_is_over_goes_nowhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn checkpoint_that_is_too_large_is_refused_and_the_one_before_stays() {
+async fn checkpoint_that_is_too_large_is_rejected_and_the_previous_one_stays() {
     let call = call();
     let context = call.context();
     let largest = || "x".repeat(MAX_CHECKPOINT);
@@ -268,7 +194,7 @@ async fn checkpoint_that_is_too_large_is_refused_and_the_one_before_stays() {
     assert_eq!(context.checkpoint(largest()), Checkpointed::Kept);
     assert_eq!(context.checkpoint(largest() + "x"), Checkpointed::TooLarge);
     assert_eq!(context.last_checkpoint(), Some(Content::from(largest())));
-    // No layer is needed, and a clone is another attempt of the same call.
+    // It needs no layer. A clone of the call is another attempt of the same call.
     assert_eq!(
         call.clone().context().checkpoint("last"),
         Checkpointed::Kept
@@ -278,7 +204,7 @@ async fn checkpoint_that_is_too_large_is_refused_and_the_one_before_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn checkpoint_is_a_sign_of_life() {
+async fn checkpoint_resets_the_idle_limit() {
     for (checkpoints, ended) in [(true, ms(1_000)), (false, ms(15))] {
         let stack = ServiceBuilder::new()
             .layer(TimeoutLayer::unlimited().with_idle(ms(15)))
@@ -298,9 +224,9 @@ async fn checkpoint_is_a_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_that_is_given_a_checkpoint_resumes_there() {
-    let (done, attempts) = (Log::default(), Log::default());
-    let stack = TimeoutLayer::new(CUT).layer(import(&done, &attempts, true));
+async fn call_that_starts_with_a_checkpoint_resumes_there() {
+    let (done, attempts) = (Recorder::new(), Recorder::new());
+    let stack = TimeoutLayer::new(LIMIT).layer(import(&done, &attempts, true));
     let first = call();
     let context = first.context().clone();
     stack.clone().oneshot(first).await.unwrap_err();
@@ -309,20 +235,20 @@ async fn call_that_is_given_a_checkpoint_resumes_there() {
         .context()
         .checkpoint(context.last_checkpoint().unwrap());
     stack.oneshot(later).await.unwrap();
-    assert_eq!(take(&done), (0..100).collect::<Vec<_>>());
-    assert_eq!(take(&attempts), [1, 1]);
+    assert_eq!(done.take(), (0..100).collect::<Vec<_>>());
+    assert_eq!(attempts.take(), [1, 1]);
 }
 
-// === what bounds all attempts together ===
+// === bounds on all attempts together ===
 
 #[tokio::test(start_paused = true)]
-async fn thousand_calls_of_a_dead_tool_cost_no_more_than_the_budget_in_extra_calls() {
+async fn budget_bounds_the_retries_of_a_thousand_failing_calls() {
     for (policy, extra) in [
         (at_once(3), 100),
         (at_once(3).without_budget(), 2_000),
         (at_once(1), 0),
     ] {
-        let attempts = Log::default();
+        let attempts = Recorder::new();
         let stack = ServiceBuilder::new()
             .layer(TimeoutLayer::new(ms(60_000)))
             .layer(ConcurrencyLimitLayer::new(1_000))
@@ -330,19 +256,19 @@ async fn thousand_calls_of_a_dead_tool_cost_no_more_than_the_budget_in_extra_cal
             .layer(TimeoutLayer::new(ms(1_000)))
             .layer(CleanupLayer::new())
             .layer(PartialResultLayer::new())
-            .service(dead(&attempts, ms(50)));
+            .service(rejecting(&attempts, ms(50)));
         let finished = call_all(stack, (0..1_000).map(|_| call())).await;
         assert!(finished.iter().all(|call| call.result.is_err()));
-        assert_eq!(take(&attempts).len(), 1_000 + extra);
+        assert_eq!(attempts.take().len(), 1_000 + extra);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_end_before_the_deadline_wherever_it_comes_from() {
+async fn no_attempt_starts_after_the_deadline_of_the_call_or_of_a_layer() {
     let policy = at_once(100).without_budget();
     for (limit, expected) in [(1_999, 4), (2_000, 4), (2_001, 5)] {
-        let attempts = Log::default();
-        let retried = RetryLayer::new(policy.clone()).layer(dead(&attempts, ms(500)));
+        let attempts = Recorder::new();
+        let retried = RetryLayer::new(policy.clone()).layer(rejecting(&attempts, ms(500)));
         let limited = TimeoutLayer::new(ms(limit)).layer(retried.clone());
         for (stack, of_the_call) in [(boxed(retried), true), (boxed(limited), false)] {
             let start = Instant::now();
@@ -351,78 +277,38 @@ async fn attempts_end_before_the_deadline_wherever_it_comes_from() {
                 false => call(),
             };
             let error = stack.oneshot(call).await.unwrap_err();
-            // The refusal as it is, at once: it says when to try again, and no limit struck.
+            // The last rejection is returned at once: no limit has expired.
             assert_eq!(error.retry_after(), Some(ms(500)));
-            assert_eq!(take(&attempts).len(), expected, "{limit}");
+            assert_eq!(attempts.take().len(), expected, "{limit}");
             assert_eq!(start.elapsed().as_millis(), 500 * (expected as u128 - 1));
         }
     }
 }
 
-// === the order of the retry and another layer ===
+// === the retry and one other layer ===
 
 #[tokio::test(start_paused = true)]
-async fn timeout_outside_is_for_the_call_and_inside_for_each_attempt() {
-    let hanging = tool(|context: CallContext| async move {
-        if context.attempt() < 3 {
-            std::future::pending::<()>().await;
-        }
-        Ok::<_, BoxError>("done")
-    });
-    let limit = TimeoutLayer::new(ms(200));
-    let retry = RetryLayer::new(at_once(5));
-    let start = Instant::now();
-    let outside = limit.layer(retry.layer(hanging.clone()));
-    let error = outside.oneshot(call()).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), start.elapsed()),
-        (ErrorKind::Timeout, ms(200))
-    );
-
-    let start = Instant::now();
-    let inside = retry.layer(limit.layer(hanging));
-    assert!(inside.oneshot(call()).await.is_ok());
-    assert_eq!(start.elapsed(), ms(400));
-}
-
-#[tokio::test(start_paused = true)]
-async fn permit_is_held_through_the_waits_outside_of_the_retry_and_free_inside() {
+async fn permit_is_held_during_backoff_only_by_a_limit_outside_the_retry() {
     let retry = RetryLayer::new(at_once(2));
     for (outside, free_between) in [(true, 0), (false, 1)] {
         let limit = ConcurrencyLimitLayer::new(1);
-        let attempts = Log::default();
-        let refused = dead(&attempts, ms(500));
+        let attempts = Recorder::new();
+        let rejecting = rejecting(&attempts, ms(500));
         let stack = match outside {
-            true => boxed(limit.layer(retry.layer(refused))),
-            false => boxed(retry.layer(limit.layer(refused))),
+            true => boxed(limit.layer(retry.layer(rejecting))),
+            false => boxed(retry.layer(limit.layer(rejecting))),
         };
         let running = tokio::spawn(stack.oneshot(call()));
         sleep(ms(250)).await;
         assert_eq!(limit.available(), free_between, "outside: {outside}");
         running.await.unwrap().unwrap_err();
-        assert_eq!((limit.available(), take(&attempts).len()), (1, 2));
+        assert_eq!((limit.available(), attempts.take().len()), (1, 2));
     }
 }
 
+/// The next attempt starts after the `retry_after` of the rejection.
 #[tokio::test(start_paused = true)]
-async fn token_is_taken_once_outside_of_the_retry_and_by_each_attempt_inside() {
-    let retry = RetryLayer::new(at_once(3));
-    for (outside, spent) in [(true, 1), (false, 3)] {
-        let burst = NonZeroU32::new(10).expect("not 0");
-        let rate = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN).allow_burst(burst));
-        let refused = dead(&Log::default(), ms(1));
-        let stack = match outside {
-            true => boxed(rate.layer(retry.layer(refused))),
-            false => boxed(retry.layer(rate.layer(refused))),
-        };
-        stack.oneshot(call()).await.unwrap_err();
-        assert_eq!(rate.remaining(), 10 - spent, "outside: {outside}");
-    }
-}
-
-/// The refusal of our own limit says when there is a token, and that is when the next attempt comes.
-#[tokio::test(start_paused = true)]
-async fn refusal_of_a_rate_limit_inside_is_made_again_when_there_is_a_token() {
+async fn call_rejected_by_an_inner_rate_limit_is_repeated_when_a_token_is_available() {
     let quota = Quota::with_period(ms(700)).expect("not 0");
     let rate = RateLimitLayer::new(quota).reject();
     let stack = ServiceBuilder::new()
@@ -437,24 +323,23 @@ async fn refusal_of_a_rate_limit_inside_is_made_again_when_there_is_a_token() {
     assert_eq!(ends, [(ms(0), true), (ms(700), true)]);
 }
 
-// === leaving between two attempts ===
+// === calls that end between two attempts ===
 
 #[tokio::test(start_paused = true)]
-async fn call_that_is_dropped_between_two_attempts_ends_once_and_gives_everything_back() {
+async fn call_that_is_dropped_between_two_attempts_ends_once_and_releases_everything() {
     for outside in [true, false] {
         let (limit, cleanup) = (ConcurrencyLimitLayer::new(1), CleanupLayer::new());
-        let told = Log::default();
-        let log = Arc::clone(&told);
-        let refused = tool(move |context: CallContext| {
-            let (log, attempt) = (Arc::clone(&log), context.attempt());
-            context.on_cleanup(move |outcome| async move { record(&log, (attempt, outcome)) });
+        let hooks = Recorder::new();
+        let log = hooks.clone();
+        let rejecting = tool(move |context: CallContext| {
+            context.on_cleanup(log.hook_for(context.attempt()));
             std::future::ready(Err(ToolError::rate_limited(ms(500))))
         });
         let retry = RetryLayer::new(at_once(5));
         let layers = (limit.clone(), cleanup.clone());
         let stack = match outside {
-            true => boxed(layers.layer(retry.layer(refused))),
-            false => boxed(retry.layer(layers.layer(refused))),
+            true => boxed(layers.layer(retry.layer(rejecting))),
+            false => boxed(retry.layer(layers.layer(rejecting))),
         };
         let running = tokio::spawn(stack.oneshot(call()));
         sleep(ms(750)).await;
@@ -465,20 +350,20 @@ async fn call_that_is_dropped_between_two_attempts_ends_once_and_gives_everythin
         assert_eq!((report.ran, report.failed, report.abandoned), (2, 0, 0));
         sleep(ms(10_000)).await;
         let expected = match outside {
-            // The call ended once, by its caller.
+            // The hooks belong to the call, which its caller dropped.
             true => [(2, Outcome::Cancelled), (1, Outcome::Cancelled)],
-            // Each attempt had ended by itself.
+            // Each attempt had ended on its own.
             false => [(1, Outcome::Rejected), (2, Outcome::Rejected)],
         };
-        assert_eq!(take(&told), expected, "outside: {outside}");
+        assert_eq!(hooks.values(), expected, "outside: {outside}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_that_is_cancelled_between_two_attempts_ends_then_and_is_not_made_again() {
-    let attempts = Log::default();
-    let refused = dead(&attempts, ms(500));
-    for (case, stack) in in_every_position(&refused, &at_once(9).without_budget()) {
+async fn call_that_is_cancelled_between_two_attempts_ends_at_once() {
+    let attempts = Recorder::new();
+    let rejecting = rejecting(&attempts, ms(500));
+    for (case, stack) in in_every_position(&rejecting, &at_once(9).without_budget()) {
         let call = call();
         let canceller = call.canceller();
         let start = Instant::now();
@@ -493,38 +378,36 @@ async fn call_that_is_cancelled_between_two_attempts_ends_then_and_is_not_made_a
             (ErrorKind::Cancelled, ms(750)),
             "{case}"
         );
-        assert_eq!(take(&attempts).len(), 2, "{case}");
+        assert_eq!(attempts.take().len(), 2, "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_that_is_refused_for_shutdown_is_the_last_one() {
-    let attempts = Log::default();
+async fn attempt_that_is_rejected_for_shutdown_is_the_last_one() {
+    let attempts = Recorder::new();
     let cleanup = CleanupLayer::new();
     let layers = (RetryLayer::new(at_once(9)), cleanup.clone());
-    let running = tokio::spawn(layers.layer(dead(&attempts, ms(500))).oneshot(call()));
+    let running = tokio::spawn(layers.layer(rejecting(&attempts, ms(500))).oneshot(call()));
     sleep(ms(750)).await;
     cleanup.close();
     let error = running.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert_eq!(take(&attempts).len(), 2);
+    assert_eq!(attempts.take().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_whose_caller_is_cut_is_not_made_again() {
-    let attempts = Log::default();
-    let log = Arc::clone(&attempts);
-    let cut = tool(move |context: CallContext| {
-        record(&log, context.attempt());
-        // A tool that sees its call cut, and says so.
-        let reason = toolbooth::CancelReason::CallerGone;
-        std::future::ready(Err(ToolError::cancelled(reason)))
+async fn attempt_that_reports_a_cancellation_is_not_repeated() {
+    let attempts = Recorder::new();
+    let log = attempts.clone();
+    let cancelled = tool(move |context: CallContext| {
+        log.record(context.attempt());
+        std::future::ready(Err(ToolError::cancelled(CancelReason::CallerGone)))
     });
-    let stack = RetryLayer::new(at_once(5)).layer(cut);
+    let stack = RetryLayer::new(at_once(5)).layer(cancelled);
     let error = stack
         .oneshot(call().with_idempotent(true))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert_eq!(take(&attempts), [1]);
+    assert_eq!(attempts.take(), [1]);
 }

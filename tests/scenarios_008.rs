@@ -1,54 +1,20 @@
-//! What a stress-test report on concurrent tool calls found missing elsewhere, as equalities on the paused clock: its
-//! scenarios. The guarantees that follow from them are in `admission.rs`.
+//! The scenarios of a stress-test report on concurrent tool calls (008).
+//!
+//! All times are equalities on the paused clock. The guarantees that follow are in the target `limits` of `toolbooth`.
 
 use std::convert::Infallible;
-use std::num::NonZeroU32;
-use std::time::Duration;
 
-use governor::Quota;
-use serde_json::json;
 use tokio::time::sleep;
 use toolbooth::{
     CallContext, CircuitBreakerLayer, ConcurrencyLimitLayer, ErrorKind, Order, Outcome,
     RateLimitLayer, ToolCall, ToolError, ToolOutput, tool_fn,
 };
 use toolbooth_test::{
-    FailingTool, FastTool, Finished, RateLimitedTool, Recorder, ResourceIntensiveTool, SlowTool,
-    Stopwatch, call_all, ms,
+    FailingTool, FastTool, RateLimitedTool, Recorder, ResourceIntensiveTool, SlowTool, Stopwatch,
+    boxed, call, call_all, count_kind, count_ok, last_ok, ms, outcome,
 };
-use tower::util::BoxCloneSyncService;
-use tower::{Layer, ServiceExt};
-
-type BoxTool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
-
-fn call(tool: &str) -> ToolCall {
-    ToolCall::new(tool, json!(null))
-}
-
-fn calls(count: usize) -> Vec<ToolCall> {
-    (0..count).map(|_| call("tool")).collect()
-}
-
-/// So many a second, so many at once.
-fn quota(rate: u32, burst: u32) -> Quota {
-    let [rate, burst] = [rate, burst].map(|n| NonZeroU32::new(n).expect("not 0"));
-    Quota::per_second(rate).allow_burst(burst)
-}
-
-fn count_ok(finished: &[Finished]) -> usize {
-    finished.iter().filter(|finished| finished.is_ok()).count()
-}
-
-fn count(finished: &[Finished], kind: ErrorKind) -> usize {
-    let kinds = finished.iter().filter_map(Finished::error_kind);
-    kinds.filter(|found| *found == kind).count()
-}
-
-/// When the last of those that were answered was.
-fn last_ok(finished: &[Finished]) -> Option<Duration> {
-    let answered = finished.iter().filter(|finished| finished.is_ok());
-    answered.map(|finished| finished.at).max()
-}
+use toolbooth_tests::{calls, quota};
+use tower::{Layer, Service, ServiceExt};
 
 // === the report's runner ===
 
@@ -75,16 +41,13 @@ async fn parallel_10_and_25() {
     }
 }
 
-/// The negative control: without a limit as many run as come.
+/// L7, control: without a limit all calls run at once.
 #[tokio::test(start_paused = true)]
 async fn high_concurrency_without_a_limit() {
     for n in [10, 25, 50, 75, 100] {
         let tool = FastTool::new();
         let off = ConcurrencyLimitLayer::new(None);
-        for stack in [
-            BoxTool::new(tool.clone()),
-            BoxTool::new(off.layer(tool.clone())),
-        ] {
+        for stack in [boxed(tool.clone()), boxed(off.layer(tool.clone()))] {
             let finished = call_all(stack, calls(n)).await;
             assert_eq!((count_ok(&finished), last_ok(&finished)), (n, Some(ms(10))));
             assert_eq!(tool.probe().max(), n);
@@ -114,27 +77,35 @@ async fn rate_limiting_50() {
         (count_ok(&finished), last_ok(&finished)),
         (10, Some(ms(50)))
     );
-    assert_eq!(count(&finished, ErrorKind::RateLimited), 40);
-    for refused in finished
+    assert_eq!(count_kind(&finished, ErrorKind::RateLimited), 40);
+    for rejected in finished
         .iter()
         .filter_map(|done| done.result.as_ref().err())
     {
-        assert_eq!(refused.retry_after(), Some(ms(100)));
-        assert!(refused.is_retryable());
+        assert_eq!(rejected.retry_after(), Some(ms(100)));
+        assert!(rejected.is_retryable());
     }
     assert_eq!((backend.taken(), backend.refusals()), (10, 0));
 }
 
-/// Without a breaker every call reaches the tool, however often it has failed.
-#[tokio::test(start_paused = true)]
-async fn cascading_failure_20() {
-    let tool = FailingTool::new(14);
-    let stack = ConcurrencyLimitLayer::new(10).layer(tool.clone());
+/// Makes 20 calls one after the other and returns their outcomes.
+async fn twenty<S>(stack: &S) -> Vec<Outcome>
+where
+    S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
+{
     let mut outcomes = Vec::new();
     for _ in 0..20 {
         let result = stack.clone().oneshot(call("failing")).await;
-        outcomes.push(result.map_or_else(|error| error.outcome(), |_| Outcome::Completed));
+        outcomes.push(outcome(Ok::<_, ()>(result)));
     }
+    outcomes
+}
+
+/// Without a breaker every call reaches the tool.
+#[tokio::test(start_paused = true)]
+async fn cascading_failure_20() {
+    let tool = FailingTool::new(14);
+    let outcomes = twenty(&ConcurrencyLimitLayer::new(10).layer(tool.clone())).await;
     let expected = [vec![Outcome::Completed; 14], vec![Outcome::Failed; 6]].concat();
     assert_eq!(outcomes, expected);
     assert_eq!(tool.calls(), 20);
@@ -145,23 +116,13 @@ async fn cascading_failure_20() {
 async fn cascading_failure_20_behind_a_breaker() {
     let tool = FailingTool::new(14);
     let stack = CircuitBreakerLayer::new().layer(tool.clone());
-    let mut outcomes = Vec::new();
-    for _ in 0..20 {
-        let result = stack.clone().oneshot(call("failing")).await;
-        outcomes.push(result.map_or_else(|error| error.outcome(), |_| Outcome::Completed));
-    }
-    let failed = vec![Outcome::Failed; 5];
-    let expected = [
-        vec![Outcome::Completed; 14],
-        failed,
-        vec![Outcome::Rejected],
-    ]
-    .concat();
-    assert_eq!(outcomes, expected);
+    let (completed, failed) = (vec![Outcome::Completed; 14], vec![Outcome::Failed; 5]);
+    let expected = [completed, failed, vec![Outcome::Rejected]].concat();
+    assert_eq!(twenty(&stack).await, expected);
     assert_eq!(tool.calls(), 19);
-    let refused = stack.oneshot(call("failing")).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::CircuitOpen);
-    assert_eq!(refused.retry_after(), Some(ms(30_000)));
+    let rejected = stack.oneshot(call("failing")).await.unwrap_err();
+    assert_eq!(rejected.kind(), ErrorKind::CircuitOpen);
+    assert_eq!(rejected.retry_after(), Some(ms(30_000)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +135,7 @@ async fn resource_exhaustion_5() {
         assert_eq!(count_ok(&finished), 5);
         assert_eq!((tool.peak_bytes(), tool.live_bytes()), (5 * BLOCK, 0));
 
-        // What a limit is for.
+        // With a limit of two.
         let tool = ResourceIntensiveTool::new(BLOCK, ms(takes));
         let stack = ConcurrencyLimitLayer::new(2).layer(tool.clone());
         let finished = call_all(stack, calls(5)).await;
@@ -182,7 +143,7 @@ async fn resource_exhaustion_5() {
         assert_eq!(count_ok(&finished), 5);
         assert_eq!((tool.peak_bytes(), tool.live_bytes()), (2 * BLOCK, 0));
 
-        // The same by what they weigh: 2,048 KB each, of 4,096.
+        // With a limit on their cost: 2,048 KB each, of 4,096.
         let tool = ResourceIntensiveTool::new(BLOCK, ms(takes));
         let budget = ConcurrencyLimitLayer::new(4_096).with_cost(|_| 2_048);
         let finished = call_all(budget.layer(tool.clone()), calls(5)).await;
@@ -193,7 +154,7 @@ async fn resource_exhaustion_5() {
     }
 }
 
-// === the report's pipelines, which it specifies and never measured ===
+// === the report's pipelines, which it specifies without results ===
 
 #[tokio::test(start_paused = true)]
 async fn sequential_parallel_and_mixed_pipelines() {
@@ -225,12 +186,12 @@ async fn rate_limit_simulation() {
         let tool = FastTool::new();
         let finished = call_all(limit.layer(tool.clone()), calls(n)).await;
         assert_eq!(count_ok(&finished), 10);
-        assert_eq!(count(&finished, ErrorKind::RateLimited), n - 10);
+        assert_eq!(count_kind(&finished, ErrorKind::RateLimited), n - 10);
         assert_eq!(tool.probe().started(), 10);
     }
 }
 
-/// Two each of priority 0, 5 and 10 behind a call that holds the only slot until all six are in line.
+/// Two each of priority 0, 5 and 10, queued behind a call that holds the only permit.
 #[tokio::test(start_paused = true)]
 async fn priority_pipeline() {
     let starts = Recorder::new();
@@ -252,7 +213,7 @@ async fn priority_pipeline() {
         (7, Some(ms(700)))
     );
     let order = [(100, 10), (200, 10), (300, 5), (400, 5), (500, 0), (600, 0)];
-    // 600 ms from the moment at which the slot is free.
+    // 600 ms from the release of that permit.
     assert_eq!(
         starts.entries()[1..],
         order.map(|(at, priority)| (ms(at), priority))

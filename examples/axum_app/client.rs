@@ -12,20 +12,20 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::Instant;
 use toolbooth::BoxError;
 
-/// A client of one server.
+/// A client of the server.
 pub(crate) struct Client {
     client: legacy::Client<HttpConnector, Body>,
     server: SocketAddr,
 }
 
-/// What came back.
+/// The response to a request.
 pub(crate) struct Reply {
-    asked: String,
+    request: String,
     pub(crate) status: u16,
     retry_after: Option<String>,
     body: Vec<Bytes>,
-    /// What the body ended with, other than its end.
-    broken: Option<BoxError>,
+    /// The error of the body, if it ended early.
+    error: Option<BoxError>,
     took: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Client {
         self.send(Method::POST, path, json).await
     }
 
-    /// When what was called at the same time is under way.
+    /// Waits until concurrent requests have started.
     pub(crate) async fn after_a_moment(&self, path: &str) -> Reply {
         tokio::time::sleep(Duration::from_millis(50)).await;
         self.get(path).await
@@ -55,28 +55,28 @@ impl Client {
 
     pub(crate) async fn send(&self, method: Method, path: &str, json: &'static str) -> Reply {
         let start = Instant::now();
-        let asked = format!("{method} {path} {json}");
+        let line = format!("{method} {path} {json}");
         let request = Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.server))
             .header(CONTENT_TYPE, "application/json")
             .body(Body::from(json))
-            .expect("the paths of this program are paths");
+            .expect("the paths are valid");
         let response = self.client.request(request).await;
-        let response = response.expect("the server answers on loopback");
+        let response = response.expect("the server runs on loopback");
         let retry_after = response.headers().get(RETRY_AFTER);
-        let mut answer = Reply {
-            asked,
+        let mut reply = Reply {
+            request: line,
             status: response.status().as_u16(),
             retry_after: retry_after
                 .map(|seconds| String::from_utf8_lossy(seconds.as_bytes()).into_owned()),
             body: Vec::new(),
-            broken: None,
+            error: None,
             took: Duration::ZERO,
         };
-        answer.read(response).await;
-        answer.took = start.elapsed();
-        answer
+        reply.read(response).await;
+        reply.took = start.elapsed();
+        reply
     }
 }
 
@@ -91,8 +91,8 @@ impl Reply {
         while let Some(frame) = body.frame().await {
             match frame {
                 Ok(frame) => self.body.extend(frame.into_data().ok()),
-                Err(broken) => {
-                    self.broken = Some(broken.into());
+                Err(error) => {
+                    self.error = Some(error.into());
                     break;
                 }
             }
@@ -102,8 +102,10 @@ impl Reply {
 
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, status, .. } = self;
-        write!(f, "{asked} -> {status}")?;
+        let Self {
+            request, status, ..
+        } = self;
+        write!(f, "{request} -> {status}")?;
         if let Some(seconds) = &self.retry_after {
             write!(f, ", retry after {seconds} s")?;
         }
@@ -111,8 +113,8 @@ impl fmt::Display for Reply {
             let text = String::from_utf8_lossy(chunk);
             write!(f, " {}", text.replace('\n', "\\n"))?;
         }
-        if let Some(broken) = &self.broken {
-            write!(f, " and then: {broken}")?;
+        if let Some(error) = &self.error {
+            write!(f, " then error: {error}")?;
         }
         write!(f, " ({} ms)", self.took.as_millis())
     }

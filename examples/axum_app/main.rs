@@ -1,14 +1,14 @@
-//! The layers around axum's routes: an application that serves JSON, a streamed body and server-sent events, and a
-//! client that finds each of its limits.
+//! The layers in axum: an application that serves JSON, a streaming body and server-sent events,
+//! and a client that reaches each of its limits.
 //!
 //! ```text
 //! cargo run -p toolbooth-examples --features servers --example axum_app
 //! ```
 //!
-//! It starts on a free port of loopback, calls itself, prints what came back, and ends. The routes are in
-//! `servers/http/`, the limits that they share in `servers/limits.rs`.
+//! It starts on a free port of loopback, sends requests to itself, and prints the responses. The
+//! routes are in `servers/http/`, their limits in `servers/limits.rs`.
 
-#![expect(clippy::print_stdout, reason = "the answers are what it is for")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 mod client;
 
@@ -30,44 +30,44 @@ async fn main() -> Result<(), BoxError> {
     let client = Client::new(listener.local_addr()?);
     tokio::spawn(axum::serve(listener, app).into_future());
 
-    println!("Each route answers:");
+    println!("Responses of each route:");
     show(&client.post("/tools/sum", r#"{"numbers":[1,2,3.5]}"#).await);
     show(&client.get("/numbers/3").await);
     show(&client.get("/ticks/2").await);
     show(&client.send(Method::HEAD, "/numbers/3", "").await);
 
-    println!("\nWhat a tool returns has its status:");
+    println!("\nErrors of tools:");
     show(&client.post("/tools/sum", r#"{"numbers":[1,"two"]}"#).await);
     show(&client.post("/tools/sing", "{}").await);
 
-    println!("\nA limit of 500 ms, for the whole answer:");
+    println!("\nA limit of 500 ms on the whole response:");
     show(&client.post("/tools/sleep", r#"{"millis":60000}"#).await);
     show(&client.get("/numbers/1000").await);
 
-    println!("\nAt most 2 calls at once, over all routes together:");
+    println!("\nAt most 2 concurrent calls of all routes together:");
     let long = r#"{"millis":100}"#;
-    let (slept, streamed, refused) = tokio::join!(
+    let (slept, streamed, rejected) = tokio::join!(
         client.post("/tools/sleep", long),
         client.get("/ticks/3"),
         client.after_a_moment("/numbers/3"),
     );
-    for answer in [slept, streamed, refused] {
-        show(&answer);
+    for reply in [slept, streamed, rejected] {
+        show(&reply);
     }
 
-    println!("\nAt most 20 calls at one moment, over all routes together:");
+    println!("\nA burst of at most 20 calls of all routes together:");
     let calls = (0..30).map(|_| client.post("/tools/sum", r#"{"numbers":[1]}"#));
-    let answers = join_all(calls).await;
-    let refused = answers.iter().find(|answer| answer.status == 429);
-    show(refused.ok_or("the rate limit refused no call")?);
+    let replies = join_all(calls).await;
+    let rejected = replies.iter().find(|reply| reply.status == 429);
+    show(rejected.ok_or("the rate limit rejected no call")?);
 
-    // What a server waits for before it ends.
+    // A server waits for this before it exits.
     let report = limits.cleanup.drain(Duration::from_secs(1)).await;
     let (in_flight, ran) = (limits.at_once.in_flight(), report.ran);
-    println!("\nAfter all that {in_flight} calls hold a permit, and {ran} cleanup hooks have run.");
+    println!("\nAt the end {in_flight} calls hold a permit, and {ran} cleanup hooks have run.");
     Ok(())
 }
 
-fn show(answer: &Reply) {
-    println!("  {answer}");
+fn show(reply: &Reply) {
+    println!("  {reply}");
 }

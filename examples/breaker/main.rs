@@ -1,14 +1,16 @@
-//! An API that goes down and comes back, and what a circuit breaker makes of it.
+//! An outage of an API, without and with a circuit breaker.
 //!
 //! ```text
 //! cargo run --example breaker
 //! ```
 //!
-//! Five callers ask once a second for two minutes; each gives up after 2 s. From 0:20 to 1:15 the API accepts calls and never
-//! answers. The same two minutes run twice, without a breaker and with one, on tokio's paused clock: so it takes no time,
-//! and every number is the same on any machine. It exits with 1 if one is not as explained.
+//! Five callers make one call a second for two minutes, with a timeout of 2 s. From 0:20 to 1:15
+//! the API accepts calls and never responds. The same two minutes run without and with a breaker.
+//!
+//! tokio's clock is paused, and advances when every task waits. So the run takes no time, and its
+//! numbers are the same on every machine. It exits with 1 if a number is not the expected one.
 
-#![expect(clippy::print_stdout, reason = "the tables are what it is for")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -27,13 +29,13 @@ const LASTS: u32 = 120;
 const DOWN: std::ops::Range<Duration> = Duration::from_secs(20)..Duration::from_secs(75);
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What became of all calls.
+/// The outcomes of all calls.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Seen {
-    answered: usize,
+struct Outcomes {
+    completed: usize,
     timed_out: usize,
-    refused: usize,
-    /// How long callers waited for calls that came to nothing.
+    rejected: usize,
+    /// The total time that callers waited for calls that timed out.
     waited: Duration,
 }
 
@@ -55,10 +57,10 @@ async fn run() -> Result<(), BoxError> {
 
     let breaker = CircuitBreakerLayer::new();
     let changes = Arc::new(Mutex::new(Vec::new()));
-    let (began, told) = (Instant::now(), Arc::clone(&changes));
+    let (start, log) = (Instant::now(), Arc::clone(&changes));
     breaker.on_state_change(move |change| {
-        if let Ok(mut told) = told.lock() {
-            told.push((began.elapsed(), change.to));
+        if let Ok(mut log) = log.lock() {
+            log.push((start.elapsed(), change.to));
         }
     });
     let with = two_minutes(breaker.clone()).await?;
@@ -69,26 +71,26 @@ async fn run() -> Result<(), BoxError> {
         println!("{}:{:02}  {state:?}", seconds / 60, seconds % 60);
     }
 
-    // Without: whoever calls while it is down waits 2 s for nothing.
+    // Without a breaker each call during the outage waits for 2 s.
     expect(
         "without a breaker",
         &without,
-        &Seen {
-            answered: 325,
+        &Outcomes {
+            completed: 325,
             timed_out: 275,
-            refused: 0,
+            rejected: 0,
             waited: 275 * TIMEOUT,
         },
     )?;
-    // With: ten calls were on their way when the fifth of them timed out, and one probe found it down still. The price are calls
-    // that are refused between 1:15, when it is back, and 1:24, when a probe finds that out.
+    // With a breaker ten calls were in flight when the fifth timed out, and one probe timed out. In
+    // return, calls are rejected from 1:15, the end of the outage, until the probe at 1:24.
     expect(
         "with a breaker",
         &with,
-        &Seen {
-            answered: 276,
+        &Outcomes {
+            completed: 276,
             timed_out: 11,
-            refused: 313,
+            rejected: 313,
             waited: 11 * TIMEOUT,
         },
     )?;
@@ -101,20 +103,20 @@ async fn run() -> Result<(), BoxError> {
             (at(52_000), BreakerState::HalfOpen),
             (at(54_000), BreakerState::Open),
             (at(84_000), BreakerState::HalfOpen),
-            // When the probe is answered.
+            // The probe completes.
             (at(84_050), BreakerState::Closed),
         ],
     )
 }
 
-async fn two_minutes(breaker: CircuitBreakerLayer) -> Result<Seen, BoxError> {
-    let began = Instant::now();
-    // The breaker is inside of the timeout, and sees the timeouts all the same.
+async fn two_minutes(breaker: CircuitBreakerLayer) -> Result<Outcomes, BoxError> {
+    let start = Instant::now();
+    // The inner breaker counts the timeouts of the outer layer as well.
     let api = ServiceBuilder::new()
         .tool_timeout(TIMEOUT)
         .tool_circuit_breaker(breaker)
         .service(tool_fn("api", move |_: ()| async move {
-            if DOWN.contains(&began.elapsed()) {
+            if DOWN.contains(&start.elapsed()) {
                 std::future::pending::<()>().await;
             }
             sleep(Duration::from_millis(50)).await;
@@ -123,39 +125,39 @@ async fn two_minutes(breaker: CircuitBreakerLayer) -> Result<Seen, BoxError> {
 
     let mut calls = JoinSet::new();
     for second in 0..LASTS {
-        sleep_until(began + SECOND * second).await;
+        sleep_until(start + SECOND * second).await;
         for _ in 0..CALLERS {
             let call = api.clone().oneshot(ToolCall::new("api", json!(null)));
             let made = Instant::now();
             calls.spawn(async move { (call.await, made.elapsed()) });
         }
     }
-    let mut seen = Seen::default();
+    let mut outcomes = Outcomes::default();
     while let Some(ended) = calls.join_next().await {
-        let (answer, waited) = ended?;
-        match answer.map_err(|error| (error.outcome(), error)) {
-            Ok(_) => seen.answered += 1,
-            Err((Outcome::TimedOut, _)) => seen.timed_out += 1,
+        let (result, waited) = ended?;
+        match result.map_err(|error| (error.outcome(), error)) {
+            Ok(_) => outcomes.completed += 1,
+            Err((Outcome::TimedOut, _)) => outcomes.timed_out += 1,
             Err((Outcome::Rejected, error)) if error.retry_after() <= Some(30 * SECOND) => {
-                seen.refused += 1;
+                outcomes.rejected += 1;
                 assert_eq!(waited, Duration::ZERO);
                 continue;
             }
             Err((_, error)) => return Err(error.into()),
         }
         if waited >= TIMEOUT {
-            seen.waited += waited;
+            outcomes.waited += waited;
         }
     }
-    Ok(seen)
+    Ok(outcomes)
 }
 
-fn expect<T>(what: &str, seen: &T, expected: &T) -> Result<(), BoxError>
+fn expect<T>(what: &str, actual: &T, expected: &T) -> Result<(), BoxError>
 where
     T: std::fmt::Debug + PartialEq + ?Sized,
 {
-    match seen == expected {
+    match actual == expected {
         true => Ok(()),
-        false => Err(format!("{what}: {seen:?}, and not {expected:?}").into()),
+        false => Err(format!("{what}: {actual:?} instead of {expected:?}").into()),
     }
 }

@@ -1,12 +1,13 @@
-//! Programs as tools: arguments that stay arguments, a failure with its reason, and a job that is cut, with what it had said by then.
+//! Programs as tools: safe arguments, a failure with its reason, and the partial output of a job
+//! that timed out.
 //!
 //! ```text
 //! cargo run --example commands
 //! ```
 //!
-//! It takes about a second, and needs the programs of any unix: `sh`, `wc`, `ls`, `sleep`.
+//! It takes about a second, and needs the usual programs of unix: `sh`, `wc`, `ls`, `sleep`.
 
-#![expect(clippy::print_stdout, reason = "it shows what becomes of the calls")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::time::Duration;
 
@@ -16,48 +17,48 @@ use toolbooth::{
 };
 use tower::{ServiceBuilder, ServiceExt};
 
-/// It starts a process of its own, and would run for a minute.
+/// A script that starts another process, and would run for a minute.
 const JOB: &str = r#"
     sleep 60 &
     for step in fetch unpack build; do echo "$step: $1"; done
     sleep 60
 "#;
 
-// Not on a paused clock: processes know nothing of it.
+// Not on a paused clock, which does not apply to processes.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    // The input is filled from the call. No shell is involved, so nothing in it means anything.
+    // The input is filled from the arguments. Without a shell, no character in it is special.
     let words = CommandTool::new("words", "wc")
         .with_arg("-w")?
         .with_stdin("{text}")?;
     let text = json!({ "text": "$(whoami); rm -rf *" });
-    let answer = words
+    let response = words
         .oneshot(ToolCall::new("words", text))
         .await?
         .collect()
         .await?;
-    println!("words: {}", answer.text().trim());
-    assert_eq!(answer.text().trim(), "4");
+    println!("words: {}", response.text().trim());
+    assert_eq!(response.text().trim(), "4");
 
-    // A program that fails gives an answer that says so, for a model to read.
+    // If the program fails, the response reports the failure to the model.
     let list = CommandTool::new("list", "ls").with_args(["-l", "--", "{folder}"])?;
     let missing = json!({ "folder": "no such folder" });
-    let answer = list
+    let response = list
         .clone()
         .oneshot(ToolCall::new("list", missing))
         .await?
         .collect()
         .await?;
-    println!("list: {}", answer.text());
-    assert!(answer.is_error() && answer.text().contains("no such folder"));
+    println!("list: {}", response.text());
+    assert!(response.is_error() && response.text().contains("no such folder"));
 
-    // What is missing is named, and nothing is started.
+    // The error names a missing argument, and no program is started.
     let error = list.oneshot(ToolCall::new("list", json!({}))).await.err();
     let error = error.ok_or("`folder` is missing")?;
     println!("list: {error}");
     assert_eq!(error.kind(), ErrorKind::InvalidArguments);
 
-    // A shell where one is wanted: what is filled in is its script's `$1`, and no part of the script.
+    // With a shell, pass the value as an argument of the script (`$1`), not as a part of it.
     let job = CommandTool::new("job", "sh")
         .with_inherited_env(["PATH"])
         .with_args(["-c", JOB, "job", "{version}"])?;
@@ -71,20 +72,21 @@ async fn main() -> Result<(), BoxError> {
     let version = json!({ "version": "1.0; exit" });
     let error = job.oneshot(ToolCall::new("job", version)).await.err();
     let error = error.ok_or("it would run for a minute")?;
-    println!("job: {error}; it had said");
-    let partial = error.partial().ok_or("it had said three lines")?;
-    let said: Vec<_> = partial
+    println!("job: {error}; its output:");
+    let partial = error.partial().ok_or("it printed three lines")?;
+    let lines: Vec<_> = partial
         .contents()
         .iter()
         .filter_map(|line| line.as_text())
         .collect();
-    println!("  {}", said.join("\n  "));
+    println!("  {}", lines.join("\n  "));
     assert_eq!(
-        said,
+        lines,
         ["fetch: 1.0; exit", "unpack: 1.0; exit", "build: 1.0; exit"]
     );
 
-    // The shell and its `sleep` were told to end before the error came; now they have.
+    // The shell and its `sleep` received SIGTERM before the error was returned. After `drain` they
+    // have ended.
     let report = cleanup.drain(Duration::from_secs(5)).await;
     assert_eq!((report.ran, report.failed, report.abandoned), (1, 0, 0));
     Ok(())

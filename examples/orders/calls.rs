@@ -1,4 +1,4 @@
-//! Making calls, and making some of them again.
+//! Makes calls, and retries some of them.
 
 use std::future::{Ready, ready};
 use std::time::Duration;
@@ -10,56 +10,56 @@ use toolbooth::{ErrorKind, ToolCall, ToolError, ToolOutput};
 use tower::retry::Policy;
 use tower::{Service, ServiceExt};
 
-/// How a call ended: when, since it was made, and with which error.
-pub(crate) struct Ended {
+/// The result of a call: its duration, and its error if it failed.
+pub(crate) struct CallResult {
     pub(crate) after: Duration,
     pub(crate) error: Option<ErrorKind>,
 }
 
 /// Makes one call.
-pub(crate) async fn make<S>(tool: &S) -> Ended
+pub(crate) async fn make<S>(tool: &S) -> CallResult
 where
     S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
 {
     let start = Instant::now();
-    let answer = tool.clone().oneshot(ToolCall::new("tool", json!(null)));
-    let error = answer.await.err();
-    Ended {
+    let call = tool.clone().oneshot(ToolCall::new("tool", json!(null)));
+    let error = call.await.err();
+    CallResult {
         after: start.elapsed(),
         error: error.map(|error| error.kind()),
     }
 }
 
-/// Makes so many calls at once.
-pub(crate) async fn make_all<S>(tool: &S, calls: usize) -> Vec<Ended>
+/// Makes `calls` calls at once.
+pub(crate) async fn make_all<S>(tool: &S, calls: usize) -> Vec<CallResult>
 where
     S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
 {
     join_all((0..calls).map(|_| make(tool))).await
 }
 
-/// tower's retry asks this one: so many more attempts, of errors that say they may help.
+/// A retry policy for tower: up to n more attempts after retryable errors.
 #[derive(Debug, Clone)]
-pub(crate) struct Again(pub(crate) u32);
+pub(crate) struct Retries(pub(crate) u32);
 
-// === impl Ended ===
+// === impl CallResult ===
 
-impl Ended {
-    /// The end in a word.
-    pub(crate) fn how(&self) -> &'static str {
-        self.error.map_or("answered", ErrorKind::as_str)
+impl CallResult {
+    /// Returns the kind of the error, or `completed`.
+    pub(crate) fn name(&self) -> &'static str {
+        self.error.map_or("completed", ErrorKind::as_str)
     }
 }
 
-// === impl Again ===
+// === impl Retries ===
 
-impl<T> Policy<ToolCall, T, ToolError> for Again {
+impl<T> Policy<ToolCall, T, ToolError> for Retries {
     type Future = Ready<()>;
 
     fn retry(&mut self, _: &mut ToolCall, result: &mut Result<T, ToolError>) -> Option<Ready<()>> {
-        let may_help = result.as_ref().is_err_and(|error| error.is_retryable());
-        self.0 = self.0.checked_sub(u32::from(may_help))?;
-        may_help.then(|| ready(()))
+        let is_retryable = result.as_ref().is_err_and(|error| error.is_retryable());
+        self.0 = self.0.checked_sub(u32::from(is_retryable))?;
+        is_retryable.then(|| ready(()))
     }
 
     fn clone_request(&mut self, call: &ToolCall) -> Option<ToolCall> {

@@ -1,4 +1,4 @@
-//! Cleanup and a retry: are the hooks of an attempt run before the next one, or all at the end?
+//! Cleanup and retry: whether hooks run before the next attempt or after the call.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,26 +12,26 @@ use toolbooth::{
 use tower::retry::RetryLayer;
 use tower::{Service, ServiceBuilder};
 
-use crate::calls::{Again, make};
-use crate::pair::{Pair, Row, shown};
+use crate::calls::{Retries, make};
+use crate::pair::{Pair, Row, millis};
 
 const TAKES: Duration = Duration::from_millis(50);
 const CLOSING_TAKES: Duration = Duration::from_millis(20);
-/// How long an answer, and a retry outside, waits for hooks: longer than they take.
+/// The maximum wait for hooks, of a response or of an outer retry. Longer than they take.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The sessions that attempts opened: each is closed by a hook.
+/// The sessions of the attempts. A hook closes each of them.
 #[derive(Debug, Default)]
 struct Sessions {
     open: AtomicUsize,
     most: AtomicUsize,
-    /// When each was closed, and what its hook was told.
+    /// The time at which each session was closed, and the outcome passed to its hook.
     closed: Mutex<Vec<(Instant, Outcome)>>,
 }
 
-struct Seen {
+struct Observed {
     most_open: usize,
-    told: String,
+    outcomes: String,
     first_closed: Duration,
     hooks: u64,
 }
@@ -40,46 +40,52 @@ pub(crate) async fn run() -> Result<Pair, BoxError> {
     let outside = |sessions, cleanup| {
         ServiceBuilder::new()
             .tool_cleanup(cleanup)
-            .layer(RetryLayer::new(Again(2)))
+            .layer(RetryLayer::new(Retries(2)))
             .service(tool(sessions))
     };
     let inside = |sessions, cleanup| {
         ServiceBuilder::new()
-            .layer(RetryLayer::new(Again(2)))
+            .layer(RetryLayer::new(Retries(2)))
             .tool_cleanup(cleanup)
             .service(tool(sessions))
     };
-    let seen = [look(outside).await?, look(inside).await?];
+    let observed = [observe(outside).await?, observe(inside).await?];
     Ok(Pair {
         orders: ["cleanup outside of retry", "retry outside of cleanup"],
-        story: "Cleanup and retry: each attempt opens a session, which a hook closes; the third one answers.",
+        scenario: "Cleanup and retry: each attempt opens a session that a hook closes, \
+                   and the third attempt completes.",
         rows: vec![
-            Row::new("hooks run", seen.each_ref().map(|s| s.hooks), ["3", "3"]),
             Row::new(
-                "they are told",
-                seen.each_ref().map(|s| s.told.clone()),
+                "hooks run",
+                observed.each_ref().map(|s| s.hooks),
+                ["3", "3"],
+            ),
+            Row::new(
+                "outcomes passed to hooks",
+                observed.each_ref().map(|s| s.outcomes.clone()),
                 [
                     "completed, completed, completed",
                     "failed, failed, completed",
                 ],
             ),
             Row::new(
-                "the first session is closed after",
-                seen.each_ref().map(|s| shown(s.first_closed)),
+                "first session closed after",
+                observed.each_ref().map(|s| millis(s.first_closed)),
                 ["170 ms", "70 ms"],
             ),
             Row::new(
-                "sessions open at most",
-                seen.each_ref().map(|s| s.most_open),
+                "maximum of open sessions",
+                observed.each_ref().map(|s| s.most_open),
                 ["3", "1"],
             ),
         ],
-        why: "Outside, the cleanup layer sees one call, which ends once and well.\n\
-              Inside, it sees each attempt, and `with_wait` lets the next one begin when the hooks are done.",
+        why: "Outside, the cleanup layer receives one call, which completes.\n\
+              Inside, it receives each attempt. With `with_wait`, the next attempt starts after\n\
+              the hooks have run.",
     })
 }
 
-async fn look<S>(stack: impl Fn(Arc<Sessions>, CleanupLayer) -> S) -> Result<Seen, BoxError>
+async fn observe<S>(stack: impl Fn(Arc<Sessions>, CleanupLayer) -> S) -> Result<Observed, BoxError>
 where
     S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
 {
@@ -93,17 +99,17 @@ where
         .closed
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let told: Vec<_> = closed.iter().map(|(_, outcome)| outcome.as_str()).collect();
+    let outcomes: Vec<_> = closed.iter().map(|(_, outcome)| outcome.as_str()).collect();
     let (first, _) = closed.first().ok_or("no session was closed")?;
-    Ok(Seen {
+    Ok(Observed {
         most_open: sessions.most.load(Ordering::Acquire),
-        told: told.join(", "),
+        outcomes: outcomes.join(", "),
         first_closed: first.duration_since(start),
         hooks,
     })
 }
 
-/// Opens a session, works, and fails in its first two attempts.
+/// Makes a tool that opens a session and fails in its first two attempts.
 fn tool(
     sessions: Arc<Sessions>,
 ) -> impl Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone {

@@ -1,13 +1,13 @@
-//! What the order of two layers means: four pairs, each stacked both ways, under the same calls.
+//! The meaning of the order of two layers: four pairs in both orders, with the same calls.
 //!
 //! ```text
 //! cargo run --example orders
 //! ```
 //!
-//! The clock is tokio's paused one, which moves on when every task waits: so it takes no time, and every number is
-//! the same on any machine. It exits with 1 if one is not as explained.
+//! tokio's clock is paused, and advances when every task waits. So the run takes no time, and its
+//! numbers are the same on every machine. It exits with 1 if a number is not the expected one.
 
-#![expect(clippy::print_stdout, reason = "the tables are what it is for")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 mod calls;
 mod cleanup_and_retry;
@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the pairs; true if every number is as explained.
+/// Runs the pairs; returns whether all numbers are the expected ones.
 async fn orders() -> Result<bool, BoxError> {
     let pairs = [
         timeout_and_concurrency::run().await,
@@ -40,13 +40,13 @@ async fn orders() -> Result<bool, BoxError> {
         cleanup_and_retry::run().await?,
         timeout_and_retry::run().await,
     ];
-    let mut as_explained = true;
+    let mut all_expected = true;
     for pair in &pairs {
         println!("{pair}");
-        for row in pair.wrong() {
-            eprintln!("not as explained: {row}");
-            as_explained = false;
+        for row in pair.unexpected() {
+            eprintln!("unexpected: {row}");
+            all_expected = false;
         }
     }
-    Ok(as_explained)
+    Ok(all_expected)
 }

@@ -1,39 +1,39 @@
-//! What two orders of a pair of layers did, as a table.
+//! The results of both orders of two layers, as a table.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Two layers, stacked both ways.
+/// Two layers in both orders.
 pub(crate) struct Pair {
     /// The heading of each order.
     pub(crate) orders: [&'static str; 2],
-    /// What was done with both.
-    pub(crate) story: &'static str,
+    /// The calls that both orders received.
+    pub(crate) scenario: &'static str,
     pub(crate) rows: Vec<Row>,
-    /// Why they differ.
+    /// The reason of the differences.
     pub(crate) why: &'static str,
 }
 
-/// One thing that was looked at in both orders.
+/// One observation in both orders.
 pub(crate) struct Row {
     what: &'static str,
-    seen: [String; 2],
-    explained: [&'static str; 2],
+    observed: [String; 2],
+    expected: [&'static str; 2],
 }
 
 // === impl Pair ===
 
 impl Pair {
-    /// What differs from the explanation, in words.
-    pub(crate) fn wrong(&self) -> impl Iterator<Item = String> {
-        let wrong = self.rows.iter().filter(|row| row.seen != row.explained);
-        wrong.map(|row| {
+    /// Returns a text for each row that differs from the expected values.
+    pub(crate) fn unexpected(&self) -> impl Iterator<Item = String> {
+        let unexpected = self.rows.iter().filter(|row| row.observed != row.expected);
+        unexpected.map(|row| {
             let Row {
                 what,
-                seen,
-                explained,
+                observed,
+                expected,
             } = row;
-            format!("{what}: {seen:?} instead of {explained:?}")
+            format!("{what}: {observed:?} instead of {expected:?}")
         })
     }
 }
@@ -43,18 +43,18 @@ impl fmt::Display for Pair {
         let whats = self.rows.iter().map(|row| row.what.len());
         let first = whats.max().unwrap_or_default();
         let [a, b] = [0, 1].map(|order| {
-            let cells = self.rows.iter().map(|row| row.seen[order].len());
+            let cells = self.rows.iter().map(|row| row.observed[order].len());
             cells.chain([self.orders[order].len()]).max()
         });
         let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
 
-        writeln!(f, "{}", self.story)?;
-        let mut line = |what: &str, seen: [&str; 2]| {
-            writeln!(f, "  {what:<first$}  {:>a$}  {:>b$}", seen[0], seen[1])
+        writeln!(f, "{}", self.scenario)?;
+        let mut line = |what: &str, cells: [&str; 2]| {
+            writeln!(f, "  {what:<first$}  {:>a$}  {:>b$}", cells[0], cells[1])
         };
         line("", self.orders)?;
         for row in &self.rows {
-            line(row.what, [&row.seen[0], &row.seen[1]])?;
+            line(row.what, [&row.observed[0], &row.observed[1]])?;
         }
         writeln!(f, "{}", self.why)
     }
@@ -63,21 +63,21 @@ impl fmt::Display for Pair {
 // === impl Row ===
 
 impl Row {
-    /// What was seen in each order, and what the explanation says it must be.
+    /// Makes a row of the observed and the expected value in each order.
     pub(crate) fn new(
         what: &'static str,
-        seen: [impl ToString; 2],
-        explained: [&'static str; 2],
+        observed: [impl ToString; 2],
+        expected: [&'static str; 2],
     ) -> Self {
         Self {
             what,
-            seen: seen.map(|seen| seen.to_string()),
-            explained,
+            observed: observed.map(|value| value.to_string()),
+            expected,
         }
     }
 }
 
-/// A time, as the tables show it.
-pub(crate) fn shown(time: Duration) -> String {
+/// Formats a duration for the tables.
+pub(crate) fn millis(time: Duration) -> String {
     format!("{} ms", time.as_millis())
 }

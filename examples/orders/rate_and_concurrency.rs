@@ -1,5 +1,5 @@
-//! A rate limit and a concurrency limit: is a permit held by a call that waits for its token, or a token spent on a call
-//! that gets no permit?
+//! Rate limit and concurrency limit: whether a call that waits for its token holds a permit, or a
+//! call without a permit takes a token.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,43 +13,46 @@ use toolbooth::{
 use tower::{Layer, Service};
 
 use crate::calls::{make, make_all};
-use crate::pair::{Pair, Row, shown};
+use crate::pair::{Pair, Row, millis};
 
 const TAKES: Duration = Duration::from_millis(10);
 const TOKEN_EVERY: Duration = Duration::from_millis(100);
-/// When all who can start have ended, and the others wait for tokens.
+/// By then the calls that had tokens have ended, and the others wait for tokens.
 const LATER: Duration = Duration::from_millis(50);
 
-struct Seen {
+struct Observed {
     held: usize,
     lookup: Duration,
 }
 
 pub(crate) async fn run() -> Result<Pair, BoxError> {
-    let seen = [waiting(true).await?, waiting(false).await?];
-    let spent = [refused(true).await, refused(false).await];
+    let observed = [waiting(true).await?, waiting(false).await?];
+    let spent = [rejected(true).await, rejected(false).await];
     Ok(Pair {
         orders: ["rate outside of limit", "limit outside of rate"],
-        story: "Rate limit and concurrency limit: 3 searches at once, a token each 100 ms, 2 permits that lookups share.",
+        scenario: "Rate limit and concurrency limit: 3 searches at once, 10 tokens a second, \
+                   2 permits that are shared with lookups.",
         rows: vec![
             Row::new(
                 "permits held at 50 ms, while 2 searches wait for tokens",
-                seen.each_ref().map(|s| s.held),
+                observed.each_ref().map(|s| s.held),
                 ["0", "2"],
             ),
             Row::new(
-                "a lookup of 10 ms, made then, is answered after",
-                seen.each_ref().map(|s| shown(s.lookup)),
+                "response time of a lookup of 10 ms, made at 50 ms",
+                observed.each_ref().map(|s| millis(s.lookup)),
                 ["10 ms", "70 ms"],
             ),
             Row::new(
-                "1 permit, no waiting, 3 calls at once: tokens spent on the 2 that are refused",
+                "1 permit, no queue, 3 calls at once: tokens taken by the 2 rejected calls",
                 spent,
                 ["2", "0"],
             ),
         ],
-        why: "Outside, the rate limit lets nobody hold a permit who has no token; the price is a token for a call that then finds\n\
-              no permit. Inside, it spends no token on a call that does not run; the price is a permit that does nothing meanwhile.",
+        why: "Rate limit outside: a call that waits for a token holds no permit.\n\
+              In return, a call that then finds no permit has taken a token.\n\
+              Rate limit inside: only calls that run take tokens.\n\
+              In return, permits are idle while their calls wait for tokens.",
     })
 }
 
@@ -60,37 +63,37 @@ fn tool() -> impl Service<ToolCall, Response = ToolOutput, Error = ToolError> + 
     })
 }
 
-/// Searches that wait for tokens, and a lookup that needs none but shares the permits.
-async fn waiting(rate_outside: bool) -> Result<Seen, BoxError> {
+/// Makes searches that wait for tokens, and a lookup that shares only the permits.
+async fn waiting(rate_outside: bool) -> Result<Observed, BoxError> {
     let quota = Quota::with_period(TOKEN_EVERY).ok_or("longer than 0")?;
     let rate = RateLimitLayer::new(quota);
     let limit = ConcurrencyLimitLayer::new(2);
     let lookup = limit.layer(tool());
-    let look = async {
+    let observe = async {
         sleep(LATER).await;
         let held = limit.in_flight();
         let lookup = make(&lookup).await.after;
-        Seen { held, lookup }
+        Observed { held, lookup }
     };
-    let seen = match rate_outside {
+    let observed = match rate_outside {
         true => {
-            join(make_all(&rate.layer(limit.layer(tool())), 3), look)
+            join(make_all(&rate.layer(limit.layer(tool())), 3), observe)
                 .await
                 .1
         }
         false => {
-            join(make_all(&limit.layer(rate.layer(tool())), 3), look)
+            join(make_all(&limit.layer(rate.layer(tool())), 3), observe)
                 .await
                 .1
         }
     };
-    Ok(seen)
+    Ok(observed)
 }
 
-/// How many of 5 tokens are spent on calls that do not run.
-async fn refused(rate_outside: bool) -> usize {
+/// Returns the number of tokens taken by calls that do not run, out of 5.
+async fn rejected(rate_outside: bool) -> usize {
     const TOKENS: NonZeroU32 = NonZeroU32::new(5).expect("not 0");
-    // None comes back while it is looked at.
+    // No token is replenished during the test.
     let rate = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN).allow_burst(TOKENS));
     let limit = ConcurrencyLimitLayer::new(1).with_queue_capacity(0);
     let calls = match rate_outside {

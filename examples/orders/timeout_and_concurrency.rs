@@ -1,4 +1,4 @@
-//! A timeout and a concurrency limit: does the wait for a permit count?
+//! Timeout and concurrency limit: whether the wait for a permit counts.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use toolbooth::{BoxError, ErrorKind, ServiceBuilderExt, ToolCall, ToolError, Too
 use tower::{Service, ServiceBuilder};
 
 use crate::calls::make_all;
-use crate::pair::{Pair, Row, shown};
+use crate::pair::{Pair, Row, millis};
 
 const TAKES: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_millis(250);
 
-struct Seen {
-    answered: usize,
+struct Observed {
+    completed: usize,
     timed_out: usize,
     last: Duration,
 }
@@ -32,37 +32,45 @@ pub(crate) async fn run() -> Pair {
         .tool_timeout(LIMIT)
         .service(tool);
 
-    let seen = [look(timeout_outside).await, look(timeout_inside).await];
+    let observed = [
+        observe(timeout_outside).await,
+        observe(timeout_inside).await,
+    ];
     Pair {
         orders: ["timeout outside of limit", "limit outside of timeout"],
-        story: "Timeout and concurrency limit: 4 calls of 100 ms at once, 1 may run, the timeout is 250 ms.",
+        scenario: "Timeout and concurrency limit: 4 calls of 100 ms at once, 1 permit, \
+                   a timeout of 250 ms.",
         rows: vec![
-            Row::new("answered", seen.each_ref().map(|s| s.answered), ["2", "4"]),
+            Row::new(
+                "completed",
+                observed.each_ref().map(|s| s.completed),
+                ["2", "4"],
+            ),
             Row::new(
                 "timed out",
-                seen.each_ref().map(|s| s.timed_out),
+                observed.each_ref().map(|s| s.timed_out),
                 ["2", "0"],
             ),
             Row::new(
-                "the last one is over after",
-                seen.each_ref().map(|s| shown(s.last)),
+                "last call ends after",
+                observed.each_ref().map(|s| millis(s.last)),
                 ["250 ms", "400 ms"],
             ),
         ],
-        why: "Outside, the timeout counts the wait for a permit.\n\
-              Inside, it begins with the permit, and nothing limits the wait.",
+        why: "Timeout outside: the wait for a permit counts.\n\
+              Timeout inside: the timeout starts with the permit, and the wait has no limit.",
     }
 }
 
-async fn look<S>(tool: S) -> Seen
+async fn observe<S>(tool: S) -> Observed
 where
     S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
 {
     let calls = make_all(&tool, 4).await;
-    let ended = |how| calls.iter().filter(|call| call.error == how).count();
-    Seen {
-        answered: ended(None),
-        timed_out: ended(Some(ErrorKind::Timeout)),
+    let count = |error| calls.iter().filter(|call| call.error == error).count();
+    Observed {
+        completed: count(None),
+        timed_out: count(Some(ErrorKind::Timeout)),
         last: calls
             .iter()
             .map(|call| call.after)

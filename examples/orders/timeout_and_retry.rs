@@ -1,4 +1,4 @@
-//! A timeout and a retry: is the limit for all attempts together, or for each?
+//! Timeout and retry: whether the limit is for all attempts together or for each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,14 +11,14 @@ use toolbooth::{
 use tower::retry::RetryLayer;
 use tower::{Service, ServiceBuilder};
 
-use crate::calls::{Again, make};
-use crate::pair::{Pair, Row, shown};
+use crate::calls::{Retries, make};
+use crate::pair::{Pair, Row, millis};
 
 const TAKES: Duration = Duration::from_millis(80);
 const LIMIT: Duration = Duration::from_millis(200);
 
-struct Seen {
-    how: &'static str,
+struct Observed {
+    result: &'static str,
     after: Duration,
     attempts: u32,
 }
@@ -28,74 +28,76 @@ pub(crate) async fn run() -> Pair {
     let always = both(u32::MAX).await;
     Pair {
         orders: ["timeout outside of retry", "retry outside of timeout"],
-        story: "Timeout and retry: an attempt takes 80 ms or hangs, the timeout is 200 ms, and there are 3 attempts at most.",
+        scenario: "Timeout and retry: an attempt takes 80 ms or hangs, a timeout of 200 ms, \
+                   up to 3 attempts.",
         rows: vec![
             Row::new(
-                "the first attempt hangs: the call is",
-                once.each_ref().map(|s| s.how),
-                ["timeout", "answered"],
+                "the first attempt hangs: result",
+                once.each_ref().map(|s| s.result),
+                ["timeout", "completed"],
             ),
             Row::new(
                 "  after",
-                once.each_ref().map(|s| shown(s.after)),
+                once.each_ref().map(|s| millis(s.after)),
                 ["200 ms", "280 ms"],
             ),
             Row::new(
-                "  in so many attempts",
+                "  attempts",
                 once.each_ref().map(|s| s.attempts),
                 ["1", "2"],
             ),
             Row::new(
-                "all attempts hang: the call is",
-                always.each_ref().map(|s| s.how),
+                "all attempts hang: result",
+                always.each_ref().map(|s| s.result),
                 ["timeout", "timeout"],
             ),
             Row::new(
                 "  after",
-                always.each_ref().map(|s| shown(s.after)),
+                always.each_ref().map(|s| millis(s.after)),
                 ["200 ms", "600 ms"],
             ),
             Row::new(
-                "  in so many attempts",
+                "  attempts",
                 always.each_ref().map(|s| s.attempts),
                 ["1", "3"],
             ),
         ],
-        why: "Outside, the timeout is for the call: it bounds the whole, and one attempt that hangs uses it up.\n\
-              Inside, it is for each attempt: one that hangs is cut and made again, and the whole may take 3 times as long.\n\
-              One outside and a shorter one inside give both.",
+        why: "Timeout outside: it limits the call, and one hanging attempt uses all of it.\n\
+              Timeout inside: it limits each attempt. A hanging attempt is retried,\n\
+              and the call may take 3 times as long.\n\
+              Use one outside, and a shorter one inside, for both.",
     }
 }
 
-/// Both orders around a tool that hangs in its first attempts.
-async fn both(hanging: u32) -> [Seen; 2] {
+/// Runs both orders with a tool that hangs in its first `hanging` attempts.
+async fn both(hanging: u32) -> [Observed; 2] {
     let outside = |tool| {
         ServiceBuilder::new()
             .tool_timeout(LIMIT)
-            .layer(RetryLayer::new(Again(2)))
+            .layer(RetryLayer::new(Retries(2)))
             .service(tool)
     };
     let inside = |tool| {
         ServiceBuilder::new()
-            .layer(RetryLayer::new(Again(2)))
+            .layer(RetryLayer::new(Retries(2)))
             .tool_timeout(LIMIT)
             .service(tool)
     };
     let (first, second) = (Arc::default(), Arc::default());
     [
-        look(outside(tool(hanging, Arc::clone(&first))), &first).await,
-        look(inside(tool(hanging, Arc::clone(&second))), &second).await,
+        observe(outside(tool(hanging, Arc::clone(&first))), &first).await,
+        observe(inside(tool(hanging, Arc::clone(&second))), &second).await,
     ]
 }
 
-async fn look<S>(stack: S, attempts: &AtomicU32) -> Seen
+async fn observe<S>(stack: S, attempts: &AtomicU32) -> Observed
 where
     S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
 {
-    let ended = make(&stack).await;
-    Seen {
-        how: ended.how(),
-        after: ended.after,
+    let call = make(&stack).await;
+    Observed {
+        result: call.name(),
+        after: call.after,
         attempts: attempts.load(Ordering::Acquire),
     }
 }

@@ -1,5 +1,5 @@
-//! An HTTP API that somebody else might run: on a thread and a runtime of its own, and with no
-//! patience for more than 10 calls in any second.
+//! An HTTP API on its own thread and runtime, as a third party might run it. It rejects more than
+//! 10 calls in any second.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::repository;
 
-/// How many calls it answers in any second.
+/// The maximum number of calls in any second.
 const CALLS: usize = 10;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,11 +33,11 @@ pub(crate) struct Api {
     thread: JoinHandle<io::Result<()>>,
 }
 
-/// What it did, by its own count.
+/// The calls that the API counted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Served {
-    pub(crate) answered: usize,
-    pub(crate) refused: usize,
+    pub(crate) accepted: usize,
+    pub(crate) rejected: usize,
 }
 
 struct Shared {
@@ -47,7 +47,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// When the calls of the last second came.
+    /// The times of the calls within the last second.
     window: VecDeque<Instant>,
     served: Served,
 }
@@ -55,7 +55,7 @@ struct State {
 // === impl Api ===
 
 impl Api {
-    /// Starts it on a free port of the loopback interface.
+    /// Starts the API on a free port of the loopback interface.
     pub(crate) fn start() -> io::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -79,9 +79,9 @@ impl Api {
         self.address
     }
 
-    /// Stops it, and says what it did.
+    /// Stops the API, and returns its counts.
     pub(crate) fn stop(self) -> io::Result<Served> {
-        // It fails where the server has stopped by itself, whose error comes next.
+        // Fails if the server has already stopped. Then `join` returns its error.
         let _ = self.stop.send(());
         self.thread
             .join()
@@ -103,12 +103,12 @@ async fn serve(
             _ = &mut stopped => return Ok(()),
         };
         let shared = Arc::clone(shared);
-        let answer = service_fn(move |request| {
-            let answer = shared.answer(&request);
-            async move { answer }
+        let service = service_fn(move |request| {
+            let response = shared.respond(&request);
+            async move { response }
         });
         tokio::spawn(async move {
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 eprintln!("the API lost a connection: {error}");
             }
@@ -119,14 +119,14 @@ async fn serve(
 // === impl Shared ===
 
 impl Shared {
-    /// `GET /files/N` tells the path and the size of a file.
-    fn answer(&self, request: &Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    /// Handles `GET /files/N`, which returns the path and the size of a file.
+    fn respond(&self, request: &Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let (status, body) = if self.admit(Instant::now()) {
             let number = request.uri().path().strip_prefix("/files/");
             match number.and_then(|number| self.files.get(number.parse::<usize>().ok()?)) {
                 Some(file) => {
                     let bytes = std::fs::metadata(file)?.len();
-                    let found = json!({ "file": repository::shown(file), "bytes": bytes });
+                    let found = json!({ "file": repository::relative(file), "bytes": bytes });
                     (StatusCode::OK, found.to_string())
                 }
                 None => (StatusCode::NOT_FOUND, String::new()),
@@ -139,7 +139,7 @@ impl Shared {
         Ok(response)
     }
 
-    /// Whether a call that comes now is one of at most 10 in the second that ends now.
+    /// Returns whether a call at `now` is one of at most 10 in the second before.
     fn admit(&self, now: Instant) -> bool {
         let mut state = self.state();
         while state
@@ -150,11 +150,11 @@ impl Shared {
             state.window.pop_front();
         }
         if state.window.len() >= CALLS {
-            state.served.refused += 1;
+            state.served.rejected += 1;
             return false;
         }
         state.window.push_back(now);
-        state.served.answered += 1;
+        state.served.accepted += 1;
         true
     }
 

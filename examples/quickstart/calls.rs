@@ -1,4 +1,4 @@
-//! The calls: which are made, and what became of each.
+//! The calls, and their results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::record::Record;
 pub(crate) const SEARCHES: usize = 12;
 pub(crate) const TICKERS: usize = 8;
 pub(crate) const LOOKUPS: usize = 18;
-/// Lookups that have no time to wait for a token.
+/// Lookups whose timeout is shorter than their wait for a token.
 pub(crate) const HURRIED: usize = 2;
 pub(crate) const DIGESTS: usize = 12;
 pub(crate) const IMPORTS: usize = 8;
@@ -32,16 +32,16 @@ const PATTERNS: [&str; 6] = [
 ];
 const EXTENSIONS: [&str; 3] = ["rs", "toml", "md"];
 
-/// A call that is over.
+/// A call that has ended.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) tool: &'static str,
     pub(crate) took: Duration,
-    pub(crate) answer: Result<Collected, ToolError>,
+    pub(crate) result: Result<Collected, ToolError>,
     pub(crate) record: Arc<Record>,
 }
 
-/// Makes all calls at once, and shows how they get on.
+/// Makes all calls at once, and prints their progress.
 pub(crate) async fn make<S>(
     stack: &S,
     at_once: &ConcurrencyLimitLayer,
@@ -79,7 +79,7 @@ where
     Ok(done)
 }
 
-/// All but the hurried ones, mixed as they come from somebody who does several things at a time.
+/// Returns all calls but the hurried ones, in a mixed order.
 fn planned() -> Vec<(&'static str, Value)> {
     let most = [SEARCHES, TICKERS, LOOKUPS, DIGESTS, IMPORTS];
     let mut calls = Vec::new();
@@ -112,55 +112,57 @@ where
 {
     let record = Arc::new(Record::default());
     let call = call.with_extension(Arc::clone(&record));
-    // The caller's hook is the first, so it runs last: when it has, all of this call's have.
-    let told = Arc::clone(&record);
-    record.on_cleanup(call.context(), async move |outcome| told.ended(outcome));
+    // The caller's hook is the first, so it runs after all other hooks of the call.
+    let ended = Arc::clone(&record);
+    record.on_cleanup(call.context(), async move |outcome| {
+        ended.set_outcome(outcome);
+    });
 
-    let begun = Instant::now();
-    let answer = match stack.oneshot(call).await {
+    let start = Instant::now();
+    let result = match stack.oneshot(call).await {
         Ok(output) => output.collect().await,
         Err(error) => Err(error),
     };
     Done {
         tool,
-        took: begun.elapsed(),
-        answer,
+        took: start.elapsed(),
+        result,
         record,
     }
 }
 
-/// Waits until a lookup would have to wait half a second for its token, and for nothing else.
+/// Waits until a lookup would wait about half a second for a token, but not for a permit.
 async fn busy(at_once: &ConcurrencyLimitLayer, api_rate: &RateLimitLayer) {
     let busy = async {
         while api_rate.queued() < 4 || at_once.available() < HURRIED {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    // Where it does not come to that, the numbers at the end say so.
+    // On a timeout, the check of the numbers fails.
     let _ = timeout(Duration::from_secs(5), busy).await;
 }
 
 // === impl Done ===
 
 impl Done {
-    /// How the call ended, as its caller saw it.
+    /// Returns the outcome of the call, as its caller received it.
     pub(crate) fn outcome(&self) -> Outcome {
-        match &self.answer {
-            Ok(answer) if answer.is_error() => Outcome::Failed,
+        match &self.result {
+            Ok(response) if response.is_error() => Outcome::Failed,
             Ok(_) => Outcome::Completed,
             Err(error) => error.outcome(),
         }
     }
 
-    /// How many pieces of a partial result came with the error; `None` without one.
-    pub(crate) fn kept(&self) -> Option<usize> {
-        let partial = self.answer.as_ref().err()?.partial()?;
+    /// Returns the number of items in the partial result of the error, if there is one.
+    pub(crate) fn partial_items(&self) -> Option<usize> {
+        let partial = self.result.as_ref().err()?.partial()?;
         Some(partial.contents().len())
     }
 
-    /// Whether each hook of the call ran, and was told what the caller saw.
+    /// Returns whether each hook of the call ran, with the outcome that the caller received.
     pub(crate) fn is_cleaned_up(&self) -> bool {
-        self.record.hooks_run() == self.record.hooks_held()
+        self.record.hooks_run() == self.record.hooks_registered()
             && self.record.outcome() == Some(self.outcome())
     }
 }

@@ -1,4 +1,4 @@
-//! The other side of the child processes: what this program does when it is started as one.
+//! The code of the child processes: this program, started with a special first argument.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::{children, repository};
 
-/// First argument: print each line of the repository that holds the second one.
+/// First argument: print each line of the repository that contains the second argument.
 pub(crate) const SEARCH: &str = "child-search";
-/// First argument: print a line every 200 ms, for a minute.
+/// First argument: print a line every 200 ms for a minute.
 pub(crate) const TICK: &str = "child-tick";
 
-/// Does a child's work if the arguments ask for it.
+/// Runs as a child process if the arguments are those of one.
 pub(crate) fn main(mut args: impl Iterator<Item = String>) -> Option<ExitCode> {
     let done = match args.next()?.as_str() {
-        SEARCH => children::write_down().and_then(|()| search(&args.next().unwrap_or_default())),
-        TICK => children::write_down().map(|()| tick()),
+        SEARCH => children::register().and_then(|()| search(&args.next().unwrap_or_default())),
+        TICK => children::register().map(|()| tick()),
         _ => return None,
     };
     Some(match done {
@@ -27,17 +27,17 @@ pub(crate) fn main(mut args: impl Iterator<Item = String>) -> Option<ExitCode> {
     })
 }
 
-/// As `grep -rn --fixed-strings` does. The standard output is line-buffered, in a pipe as well.
+/// Searches like `grep -rn --fixed-strings`. Standard output is line-buffered, in a pipe as well.
 fn search(pattern: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for file in repository::files()? {
-        // What is no text has no lines to show.
+        // Skips binary files.
         let Ok(text) = std::fs::read_to_string(&file) else {
             continue;
         };
         for (index, line) in text.lines().enumerate() {
             if line.contains(pattern) {
-                let file = repository::shown(&file);
+                let file = repository::relative(&file);
                 writeln!(out, "{file}:{}:{}", index + 1, line.trim())?;
             }
         }
@@ -48,11 +48,11 @@ fn search(pattern: &str) -> io::Result<()> {
 fn tick() {
     let mut out = io::stdout().lock();
     for tick in 1..=300 {
-        // Should nobody listen any more, it goes on all the same: it ends when it is told to.
+        // Ignores a closed pipe, so that only a signal ends the process.
         let _ = writeln!(out, "tick {tick}");
         #[expect(
             clippy::disallowed_methods,
-            reason = "a process of its own, without a runtime"
+            reason = "a separate process without a runtime"
         )]
         std::thread::sleep(Duration::from_millis(200));
     }

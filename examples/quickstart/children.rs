@@ -1,7 +1,7 @@
-//! Child processes as tools, and the count of them.
+//! Child processes as tools, and their number.
 //!
-//! A process writes itself down in a folder when it starts; whether it is still there, the system is asked. So what is counted is
-//! not what `CommandTool` says of itself.
+//! Each process creates a file in a folder when it starts, and the system reports whether it is
+//! alive. So the count does not depend on `CommandTool`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use tower::{Service, ServiceExt};
 
 use crate::record::Record;
 
-/// Every child process of this run.
+/// The child processes of this run.
 pub(crate) struct Children {
     folder: PathBuf,
 }
 
-/// How many there were, and how many are still there.
+/// The number of child processes that were started, and of those that are alive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Count {
     pub(crate) started: usize,
     pub(crate) left: usize,
 }
 
-/// The variable that tells a process the folder.
+/// The environment variable that has the folder.
 const FOLDER: &str = "TOOLBOOTH_QUICKSTART_CHILDREN";
 
 // === impl Children ===
@@ -37,13 +37,13 @@ impl Children {
         Ok(Self { folder })
     }
 
-    /// This program as a tool. The limit, the cleanup and the partial result are the stack's affair.
+    /// Makes a tool that runs this program.
     pub(crate) fn tool(&self, name: &str) -> io::Result<CommandTool> {
         let program = std::env::current_exe()?;
         Ok(CommandTool::new(name, program).with_env(FOLDER, &self.folder))
     }
 
-    /// Asks the system about each one.
+    /// Counts the processes, with their state from the system.
     pub(crate) fn count(&self) -> Result<Count, BoxError> {
         let mut count = Count {
             started: 0,
@@ -51,8 +51,8 @@ impl Children {
         };
         for entry in std::fs::read_dir(&self.folder)? {
             let name = entry?.file_name();
-            let process = name.to_str().ok_or("a number is a text")?.parse()?;
-            let process = Pid::from_raw(process).ok_or("no process has the number 0")?;
+            let process = name.to_str().ok_or("the name is not UTF-8")?.parse()?;
+            let process = Pid::from_raw(process).ok_or("0 is no process id")?;
             count.started += 1;
             count.left += usize::from(test_kill_process(process).is_ok());
         }
@@ -62,20 +62,20 @@ impl Children {
 
 impl Drop for Children {
     fn drop(&mut self) {
-        // It is in the folder for temporary files, and may stay there if it must.
+        // An error is ignored: it is a temporary folder.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// In the child process: writes it down.
-pub(crate) fn write_down() -> io::Result<()> {
+/// Creates the file of this process. Called in the child process.
+pub(crate) fn register() -> io::Result<()> {
     let folder = std::env::var_os(FOLDER).ok_or(io::ErrorKind::NotFound)?;
     let file = Path::new(&folder).join(std::process::id().to_string());
     std::fs::write(file, "")
 }
 
-/// Notes when the tool was reached.
-pub(crate) fn noted(
+/// Records the start of each call of the tool.
+pub(crate) fn recorded(
     tool: CommandTool,
 ) -> impl Service<ToolCall, Response = ToolOutput, Error = ToolError, Future: Send>
 + Clone

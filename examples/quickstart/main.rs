@@ -1,20 +1,21 @@
-//! Five real tools behind one stack of five layers: about 60 calls at once, some of which are cut
-//! short, fail or are refused; then what became of each, counted.
+//! Five real tools behind one stack of five layers: about 60 calls at once, some of which time out,
+//! fail or are rejected, and a table of their outcomes.
 //!
 //! ```text
 //! cargo run --release --example quickstart
 //! ```
 //!
-//! It needs no network but loopback, and takes a few seconds, on any unix. It exits with 1 if a number is not as promised.
+//! It runs on any unix, takes a few seconds, and needs no network but loopback. It exits with 1 if
+//! a number is not the expected one.
 
-#![expect(clippy::print_stdout, reason = "the numbers are what it is for")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 mod api;
 mod calls;
 mod child;
 mod children;
+mod expectations;
 mod progress;
-mod promises;
 mod record;
 mod repository;
 mod table;
@@ -33,35 +34,35 @@ use tower::{Layer, ServiceBuilder};
 
 use crate::api::Api;
 use crate::children::Children;
-use crate::promises::Totals;
+use crate::expectations::Totals;
 use crate::tools::Toolbox;
 
-/// How often the API may be called in a second. It refuses the 11th call in any second; of calls
-/// that start at this rate with this burst, no second holds more than 9. One more could come too
-/// late for the second that it started in, on a machine that is busy.
+/// The rate of calls to the API, per second. The API rejects the 11th call in any second. With this
+/// rate and burst at most 9 calls start in any second. On a busy machine a call may arrive in the
+/// second after it started.
 const API_RATE: NonZeroU32 = NonZeroU32::new(7).expect("not 0");
 const API_BURST: NonZeroU32 = NonZeroU32::new(2).expect("not 0");
 
-/// What the stack as a whole lets through: more than is asked of it here.
+/// The rate of the whole stack, higher than these calls need.
 const RATE: NonZeroU32 = NonZeroU32::new(1_000).expect("not 0");
 
-/// How many calls run at once; the others wait in line.
+/// The number of concurrent calls. Further calls are queued.
 const AT_ONCE: usize = 36;
 
 fn main() -> ExitCode {
-    // Two of the tools run a child process. A fresh machine has no program that could be counted
-    // on, so the child is this program again, with a first argument that says so.
+    // Two of the tools run a child process: this program again, with a special first argument. So
+    // the example depends on no other program.
     if let Some(code) = child::main(std::env::args().skip(1)) {
         return code;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
-    let kept = match runtime {
+    let as_expected = match runtime {
         Ok(runtime) => runtime.block_on(quickstart()),
         Err(error) => Err(error.into()),
     };
-    match kept {
+    match as_expected {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -71,14 +72,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes the calls; true if every number is as promised.
+/// Makes the calls; returns whether all numbers are the expected ones.
 async fn quickstart() -> Result<bool, BoxError> {
     let api = Api::start()?;
     let children = Children::new()?;
 
-    // The API's own limit stands around that one tool, inside the stack, so a call that waits for
-    // its token holds a permit of the stack meanwhile. (A rate limit that knows tools apart would
-    // stand outside of the concurrency limit, and the call would hold nothing.)
+    // The rate limit of the API wraps one tool, inside of the stack. So a call that waits for its
+    // token holds a permit of the stack. A rate limit per tool outside of the concurrency limit
+    // would avoid that.
     let api_rate = RateLimitLayer::new(Quota::per_second(API_RATE).allow_burst(API_BURST));
     let toolbox = Toolbox::new()
         .with("search", tools::search(&children)?)
@@ -87,7 +88,7 @@ async fn quickstart() -> Result<bool, BoxError> {
         .with("digest", tools::digest())
         .with("import", tools::import());
 
-    // The first of these is the outermost. A layer value is the handle by which it is read later.
+    // The first layer is the outermost. A clone of a layer value is the handle to read its state.
     let limits = PerTool::new(Duration::from_secs(10)).with("ticker", Duration::from_secs(2));
     let at_once = ConcurrencyLimitLayer::new(AT_ONCE);
     let cleanup = CleanupLayer::new();
@@ -108,10 +109,10 @@ async fn quickstart() -> Result<bool, BoxError> {
     };
     println!("{}", table::examples(&calls));
     println!("{}", table::by_tool(&calls));
-    println!("{}", promises::line(&calls, &totals));
-    let broken = promises::broken(&calls, &totals);
-    for promise in &broken {
-        eprintln!("not as promised: {promise}");
+    println!("{}", expectations::summary(&calls, &totals));
+    let failed = expectations::failed(&calls, &totals);
+    for text in &failed {
+        eprintln!("unexpected: {text}");
     }
-    Ok(broken.is_empty())
+    Ok(failed.is_empty())
 }

@@ -1,4 +1,4 @@
-//! How the calls get on: one line that is drawn anew, or, where nobody looks on, a line now and then.
+//! Prints the progress of the calls: a spinner on a terminal, otherwise a line now and then.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,8 @@ pub(crate) struct Progress {
     shown: AtomicUsize,
 }
 
-/// Every so many times a plain line is printed.
-const PLAIN: usize = 10;
+/// Without a terminal, each n-th update is printed.
+const PRINT_EACH: usize = 10;
 
 // === impl Progress ===
 
@@ -38,12 +38,12 @@ impl Progress {
         api_rate: &RateLimitLayer,
     ) {
         let total = self.total;
-        // A call that waits for the API's token has its permit already.
+        // A call that waits for a token of the API already has its permit.
         let api = api_rate.queued();
         let running = at_once.in_flight().saturating_sub(api);
-        let line = at_once.queued();
+        let queued = at_once.queued();
         let text = format!(
-            "{done}/{total} done, {running} running, {line} waiting in line, {api} for the API's rate"
+            "{done}/{total} done, {running} running, {queued} queued, {api} queued for the API"
         );
         let shown = self.shown.fetch_add(1, Ordering::Relaxed);
         match &self.bar {
@@ -51,7 +51,7 @@ impl Progress {
                 bar.set_message(text);
                 bar.tick();
             }
-            None if shown % PLAIN == 1 => eprintln!("{text}"),
+            None if shown % PRINT_EACH == 1 => eprintln!("{text}"),
             None => {}
         }
     }

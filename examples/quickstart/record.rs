@@ -1,4 +1,4 @@
-//! What is written down about one call while it runs. It travels with the call, as an extension.
+//! The record of one call, an extension of its context.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,25 +10,25 @@ use toolbooth::{CallContext, Outcome, Registered};
 pub(crate) struct Record {
     waited: OnceLock<Duration>,
     outcome: OnceLock<Outcome>,
-    hooks_held: AtomicU64,
+    hooks_registered: AtomicU64,
     hooks_run: AtomicU64,
 }
 
 // === impl Record ===
 
 impl Record {
-    /// The record of a call, for its tool.
+    /// Returns the record of a call.
     pub(crate) fn of(call: &CallContext) -> Arc<Self> {
         call.extension::<Arc<Self>>().cloned().unwrap_or_default()
     }
 
-    /// Says in the tool's first line how long the call has waited for it to start.
+    /// Records the wait of the call, at the start of the tool.
     pub(crate) fn started(call: &CallContext) {
-        // Set once: the first attempt's wait is the one that counts.
+        // Set once, by the first attempt.
         let _ = Self::of(call).waited.set(call.elapsed());
     }
 
-    /// Registers a hook that is counted when it is held, and when it has run to its end.
+    /// Registers a hook, which is counted when it is registered and when it has completed.
     pub(crate) fn on_cleanup<Fut>(
         self: &Arc<Self>,
         call: &CallContext,
@@ -42,12 +42,12 @@ impl Record {
             record.hooks_run.fetch_add(1, Ordering::AcqRel);
         });
         if registered == Registered::Held {
-            self.hooks_held.fetch_add(1, Ordering::AcqRel);
+            self.hooks_registered.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    /// Says how the call ended, as a hook was told.
-    pub(crate) fn ended(&self, outcome: Outcome) {
+    /// Records the outcome that was passed to a hook.
+    pub(crate) fn set_outcome(&self, outcome: Outcome) {
         let _ = self.outcome.set(outcome);
     }
 
@@ -59,8 +59,8 @@ impl Record {
         self.outcome.get().copied()
     }
 
-    pub(crate) fn hooks_held(&self) -> u64 {
-        self.hooks_held.load(Ordering::Acquire)
+    pub(crate) fn hooks_registered(&self) -> u64 {
+        self.hooks_registered.load(Ordering::Acquire)
     }
 
     pub(crate) fn hooks_run(&self) -> u64 {

@@ -1,16 +1,16 @@
-//! What the tools work on: the files of the repository that this program was built from.
+//! The input of the tools: the files of the repository that this program was built from.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The folder that holds the workspace.
+/// Returns the folder of the workspace.
 pub(crate) fn root() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_owned()
 }
 
-/// Its files, in order: without build products and what a dot hides.
+/// Returns the files of the repository in order, without build products and hidden files.
 pub(crate) fn files() -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![root()];
@@ -33,15 +33,15 @@ pub(crate) fn files() -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The files with this ending, such as `rs`.
-pub(crate) fn files_ending(extension: &str) -> io::Result<Vec<PathBuf>> {
+/// Returns the files with an extension, such as `rs`.
+pub(crate) fn files_with(extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut files = files()?;
     files.retain(|file| file.extension() == Some(OsStr::new(extension)));
     Ok(files)
 }
 
-/// A file's path as people write it: from the root.
-pub(crate) fn shown(file: &Path) -> String {
+/// Returns the path of a file relative to the root.
+pub(crate) fn relative(file: &Path) -> String {
     file.strip_prefix(root())
         .unwrap_or(file)
         .display()

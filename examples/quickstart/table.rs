@@ -1,4 +1,4 @@
-//! What became of the calls, for people to read.
+//! The outcomes of the calls as a table.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ const HEAD: [&str; 11] = [
     "completed",
     "timed out",
     "failed",
-    "refused",
-    "partial results kept",
+    "rejected",
+    "partial results",
     "hooks run",
     "p50",
     "p99",
     "longest wait",
 ];
 
-/// A row for each tool.
+/// Returns the table, with a row for each tool.
 pub(crate) fn by_tool(calls: &[Done]) -> String {
     let mut rows = vec![HEAD.map(String::from)];
     rows.extend(TOOLS.map(|tool| row(tool, &of(calls, tool))));
@@ -42,13 +42,13 @@ pub(crate) fn by_tool(calls: &[Done]) -> String {
     text
 }
 
-/// For each tool that had some, an error and what was kept by then.
+/// Returns one error of each tool that failed, and the size of its partial result.
 pub(crate) fn examples(calls: &[Done]) -> String {
     let mut text = String::new();
     for tool in TOOLS {
         let mut errors = of(calls, tool)
             .into_iter()
-            .filter_map(|done| done.answer.as_ref().err());
+            .filter_map(|done| done.result.as_ref().err());
         let Some(error) = errors.next() else {
             continue;
         };
@@ -57,8 +57,8 @@ pub(crate) fn examples(calls: &[Done]) -> String {
             text += &format!(": {source}");
         }
         if let Some(partial) = error.partial() {
-            let kept = partial.contents().len();
-            text += &format!("; {kept} pieces kept");
+            let items = partial.contents().len();
+            text += &format!("; partial result of {items} items");
         }
         text.push('\n');
     }
@@ -69,8 +69,8 @@ pub(crate) fn of<'a>(calls: &'a [Done], tool: &str) -> Vec<&'a Done> {
     calls.iter().filter(|done| done.tool == tool).collect()
 }
 
-/// How many of the calls ended like this.
-pub(crate) fn ended(calls: &[&Done], outcome: Outcome) -> usize {
+/// Returns the number of calls with an outcome.
+pub(crate) fn count(calls: &[&Done], outcome: Outcome) -> usize {
     calls
         .iter()
         .filter(|done| done.outcome() == outcome)
@@ -80,31 +80,34 @@ pub(crate) fn ended(calls: &[&Done], outcome: Outcome) -> usize {
 fn row(tool: &str, calls: &[&Done]) -> [String; HEAD.len()] {
     let mut took: Vec<_> = calls.iter().map(|done| done.took).collect();
     took.sort();
-    let kept = calls.iter().filter(|done| done.kept().is_some()).count();
+    let partial = calls
+        .iter()
+        .filter(|done| done.partial_items().is_some())
+        .count();
     let hooks: u64 = calls.iter().map(|done| done.record.hooks_run()).sum();
     let longest = calls.iter().filter_map(|done| done.record.waited()).max();
     [
         tool.to_owned(),
         calls.len().to_string(),
-        ended(calls, Outcome::Completed).to_string(),
-        ended(calls, Outcome::TimedOut).to_string(),
-        ended(calls, Outcome::Failed).to_string(),
-        ended(calls, Outcome::Rejected).to_string(),
-        kept.to_string(),
+        count(calls, Outcome::Completed).to_string(),
+        count(calls, Outcome::TimedOut).to_string(),
+        count(calls, Outcome::Failed).to_string(),
+        count(calls, Outcome::Rejected).to_string(),
+        partial.to_string(),
         hooks.to_string(),
-        shown(percentile(&took, 50)),
-        shown(percentile(&took, 99)),
-        shown(longest),
+        millis(percentile(&took, 50)),
+        millis(percentile(&took, 99)),
+        millis(longest),
     ]
 }
 
-/// The least of the sorted values that so many percent of them do not exceed.
+/// Returns the smallest of the sorted values that `percent` percent of them do not exceed.
 fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).copied()
 }
 
-fn shown(duration: Option<Duration>) -> String {
+fn millis(duration: Option<Duration>) -> String {
     duration.map_or_else(
         || "-".to_owned(),
         |duration| format!("{} ms", duration.as_millis()),

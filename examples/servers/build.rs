@@ -1,6 +1,7 @@
-//! Generates the client and the server of the gRPC service `toolbooth.examples.Tools`: from its
-//! description here, in Rust alone. Where a service has a `.proto` file, `tonic-prost-build` does the
-//! same with `protoc`, and `protox` stands in for it where there is none.
+//! Generates the client and the server of the gRPC service `toolbooth.examples.Tools`.
+//!
+//! The service is described here in Rust. For a `.proto` file, `tonic-prost-build` does the same
+//! with `protoc`, or with `protox` if `protoc` is not installed.
 
 fn main() {
     println!("cargo::rerun-if-changed=servers/build.rs");

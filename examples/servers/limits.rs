@@ -3,22 +3,22 @@ use std::time::Duration;
 
 use toolbooth::{CleanupLayer, ConcurrencyLimitLayer, Quota, RateLimitLayer, TimeoutLayer};
 
-/// One value of each layer. Whatever it stands around, however many routes and methods in however many servers,
-/// shares these limits; for a limit of its own, give a route a value of its own.
+/// One value of each layer. All routes and methods that it wraps, in any number of servers, share
+/// these limits. A route with its own limits needs its own value.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Limits {
-    /// For the whole call, to the last byte of its answer.
+    /// Limits the call up to the last byte of its response.
     pub timeout: TimeoutLayer,
-    /// Refuses, rather than let a client wait for a token.
+    /// Rejects calls without a token instead of queueing them.
     pub rate: RateLimitLayer,
-    /// A call holds its permit to the last byte of its answer.
+    /// Limits concurrent calls. A call holds its permit up to the last byte of its response.
     pub at_once: ConcurrencyLimitLayer,
-    /// Runs what handlers register, and lets a server wait for it when it shuts down.
+    /// Runs the hooks of handlers. On shutdown, the server waits for them.
     pub cleanup: CleanupLayer,
 }
 
-/// The layers of [`Limits`] from outside to inside: as a tuple, one layer.
+/// The layers of [`Limits`] from outside to inside. The tuple is a layer itself.
 pub type Layers = (
     TimeoutLayer,
     RateLimitLayer,
@@ -29,7 +29,8 @@ pub type Layers = (
 // === impl Limits ===
 
 impl Limits {
-    /// Half a second for a call; 100 calls in a second, 20 of them at one moment; 2 at once, and nobody waits in line.
+    /// Makes a timeout of 500 ms, a rate of 100 calls a second with a burst of 20, and a limit of 2
+    /// concurrent calls without a queue.
     #[must_use]
     pub fn new() -> Self {
         const PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("not 0");
@@ -43,7 +44,7 @@ impl Limits {
         }
     }
 
-    /// All of them, to stand around a route or a method.
+    /// Returns all layers, for a route or a method.
     #[must_use]
     pub fn layers(&self) -> Layers {
         (

@@ -1,4 +1,4 @@
-//! The same tools behind the same layers in two servers: [`http`] in axum, [`grpc`] in tonic.
+//! The same tools and layers in two servers: [`http`] in axum, [`grpc`] in tonic.
 
 pub mod grpc;
 pub mod http;

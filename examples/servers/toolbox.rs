@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use tower::service_fn;
 use tower::util::BoxCloneSyncService;
 
-/// Any number of tools, as one service that takes calls by name.
+/// Any number of tools as one service, which dispatches calls by name.
 pub type Toolbox = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ struct Sleep {
     millis: u64,
 }
 
-/// Two tools, `sum` and `sleep`.
+/// Makes a toolbox of two tools, `sum` and `sleep`.
 #[must_use]
 pub fn toolbox() -> Toolbox {
     let sum = tool_fn("sum", async |sum: Sum| {
@@ -51,11 +51,11 @@ pub fn toolbox() -> Toolbox {
     }))
 }
 
-/// What a tool of the box answers, as one JSON value.
-pub(super) async fn answer(tools: Toolbox, call: ToolCall) -> Result<Value, ToolError> {
-    let answer = tools.oneshot(call).await?.collect().await?;
-    match answer.contents() {
+/// Calls a tool, and returns its response as one JSON value.
+pub(super) async fn call_json(tools: Toolbox, call: ToolCall) -> Result<Value, ToolError> {
+    let response = tools.oneshot(call).await?.collect().await?;
+    match response.contents() {
         [Content::Json(value)] => Ok(value.clone()),
-        _ => Err(ToolError::failed("the answer is not one JSON value")),
+        _ => Err(ToolError::failed("the response is not one JSON value")),
     }
 }

@@ -1,4 +1,4 @@
-//! The tool: a build that tells each step as it is done.
+//! The tool: a build that streams a line for each step.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) struct Build {
     hangs_in: Option<usize>,
 }
 
-/// A line every 300 ms. The next step begins when the line of the one before is taken: the reader sets the pace.
+/// Returns a line every 300 ms. A step starts when the consumer has read the line of the last one.
 pub(crate) fn build(
     _: CallContext,
     build: Build,

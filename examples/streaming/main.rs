@@ -1,14 +1,14 @@
-//! A consumer reads an answer as it comes, while the limits of its call run: what it gets, and what the error at the
-//! end of a stream that was cut carries.
+//! A consumer reads a streaming response while the limits of the call apply: the items it receives,
+//! and the partial result of the error that ends the stream.
 //!
 //! ```text
 //! cargo run --example streaming
 //! ```
 //!
-//! The clock is tokio's paused one, which moves on when every task waits: so it takes no time, and every number is
-//! the same on any machine. It exits with 1 if one is not as explained.
+//! tokio's clock is paused, and advances when every task waits. So the run takes no time, and its
+//! numbers are the same on every machine. It exits with 1 if a number is not the expected one.
 
-#![expect(clippy::print_stdout, reason = "what is read is what it is for")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 mod build;
 
@@ -24,20 +24,20 @@ use toolbooth::{
 };
 use tower::{ServiceBuilder, ServiceExt};
 
-/// A call of the tool, and what its consumer does.
+/// A call of the tool, and the behaviour of its consumer.
 struct Case {
     title: &'static str,
     call: ToolCall,
-    /// After how many lines the consumer stops to read for a minute.
+    /// The number of lines after which the consumer pauses for a minute.
     stalls_after: Option<usize>,
     expected: Expected,
 }
 
-/// What is to come of it: lines, when the permit was free again, and how the stream ended.
+/// The number of lines, the time at which the permit was released, and the error of the stream.
 #[derive(Debug, PartialEq, Eq)]
 struct Expected {
     lines: usize,
-    free_at: Duration,
+    released_at: Duration,
     end: Option<&'static str>,
 }
 
@@ -47,49 +47,49 @@ const fn ms(millis: u64) -> Duration {
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> ExitCode {
-    let mut as_explained = true;
+    let mut all_expected = true;
     for case in cases() {
         match run(case).await {
-            Ok(as_expected) => as_explained &= as_expected,
+            Ok(as_expected) => all_expected &= as_expected,
             Err(error) => {
                 eprintln!("streaming: {error}");
-                as_explained = false;
+                all_expected = false;
             }
         }
     }
-    match as_explained {
+    match all_expected {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
 }
 
 fn cases() -> [Case; 5] {
-    let case = |title, args, stalls_after, (lines, free_at, end)| Case {
+    let case = |title, args, stalls_after, (lines, released_at, end)| Case {
         title,
         call: ToolCall::new("build", args),
         stalls_after,
         expected: Expected {
             lines,
-            free_at: ms(free_at),
+            released_at: ms(released_at),
             end,
         },
     };
     let total = "timed out after 4s (total limit of 4s)";
     [
         case(
-            "A build of ten steps, whose lines are read as they come",
+            "A build of ten steps",
             json!({ "steps": 10 }),
             None,
             (10, 3_000, None),
         ),
         case(
-            "A build that hangs in its fourth step: half a second without a line is too long",
+            "A build that hangs in its fourth step: the idle limit expires",
             json!({ "steps": 10, "hangs_in": 4 }),
             None,
             (3, 1_400, Some("timed out after 1.4s (idle limit of 500ms)")),
         ),
         case(
-            "A build that never begins: the first line has a limit of its own",
+            "A build that never starts: the limit on the first item expires",
             json!({ "steps": 10, "hangs_in": 1 }),
             None,
             (
@@ -99,13 +99,13 @@ fn cases() -> [Case; 5] {
             ),
         ),
         case(
-            "A build without an end: no line comes behind the limit on the whole",
+            "A build without an end: the total limit expires",
             json!({ "steps": 1_000 }),
             None,
             (13, 4_000, Some(total)),
         ),
         case(
-            "A reader who stalls after two lines: the permit is free all the same, the error waits",
+            "A consumer that pauses after two lines: the permit is released, the error is buffered",
             json!({ "steps": 10 }),
             Some(2),
             (2, 1_100, Some("timed out after 1.1s (idle limit of 500ms)")),
@@ -113,7 +113,7 @@ fn cases() -> [Case; 5] {
     ]
 }
 
-/// Reads the answer of a call; true if all came as expected.
+/// Reads the response of a call; returns whether the results are the expected ones.
 async fn run(case: Case) -> Result<bool, BoxError> {
     println!("{}", case.title);
     let permits = ConcurrencyLimitLayer::new(1);
@@ -128,18 +128,18 @@ async fn run(case: Case) -> Result<bool, BoxError> {
         .service(stream_tool_fn("build", build::build));
 
     let started = Instant::now();
-    let freed = tokio::spawn(freed(permits, started));
-    let mut answer = build.oneshot(case.call).await?.into_stream();
+    let released = tokio::spawn(released(permits, started));
+    let mut stream = build.oneshot(case.call).await?.into_stream();
     let (mut lines, mut end) = (0, None);
-    while let Some(piece) = answer.next().await {
+    while let Some(item) = stream.next().await {
         let at = started.elapsed().as_millis();
-        match piece {
+        match item {
             Ok(line) => {
                 lines += 1;
                 println!("  {at:>6} ms  {}", line.as_text().unwrap_or_default());
             }
             Err(error) => {
-                println!("  {at:>6} ms  {error}; {}", carried(&error));
+                println!("  {at:>6} ms  {error}; {}", partial_text(&error));
                 end = Some(error.to_string());
             }
         }
@@ -147,38 +147,38 @@ async fn run(case: Case) -> Result<bool, BoxError> {
             sleep(Duration::from_secs(60)).await;
         }
     }
-    let free_at = freed.await?;
-    println!("  The permit was free at {} ms.\n", free_at.as_millis());
+    let released_at = released.await?;
+    println!("  permit released at {} ms\n", released_at.as_millis());
 
     let Expected {
         lines: expected_lines,
-        free_at: expected_at,
+        released_at: expected_at,
         end: expected_end,
     } = case.expected;
     let as_expected =
-        lines == expected_lines && free_at == expected_at && end.as_deref() == expected_end;
+        lines == expected_lines && released_at == expected_at && end.as_deref() == expected_end;
     if !as_expected {
         eprintln!(
-            "not as explained: {expected_lines} lines, free at {expected_at:?}, {expected_end:?}"
+            "expected: {expected_lines} lines, released at {expected_at:?}, {expected_end:?}"
         );
     }
     Ok(as_expected)
 }
 
-/// What the error knows of the answer that it cut.
-fn carried(error: &ToolError) -> String {
+/// Describes the partial result of the error.
+fn partial_text(error: &ToolError) -> String {
     match error.partial() {
         Some(partial) => format!(
-            "it carries {} lines, {} of them delivered",
+            "partial result of {} lines, {} of them delivered",
             partial.contents().len(),
             partial.delivered()
         ),
-        None => "it carries nothing".to_owned(),
+        None => "no partial result".to_owned(),
     }
 }
 
-/// When the one permit is free again.
-async fn freed(permits: ConcurrencyLimitLayer, started: Instant) -> Duration {
+/// Waits until the one permit is released; returns the time since `started`.
+async fn released(permits: ConcurrencyLimitLayer, started: Instant) -> Duration {
     sleep(ms(1)).await;
     while permits.available() == 0 {
         sleep(ms(1)).await;

@@ -64,7 +64,7 @@ fn retries(retries: u32) -> Retries {
 }
 
 fn call() -> ToolCall {
-    toolbooth_tests::call("tool").with_id("call_7")
+    toolbooth_test::call("tool").with_id("call_7")
 }
 
 /// Registers a hook, emits contents, and fails after 10 ms.

@@ -1,6 +1,6 @@
 //! A retry of tower's and a timeout, inside and outside of it.
 
-use toolbooth_tests::timeout_of;
+use toolbooth_test::timeout_of;
 use tower::ServiceBuilder;
 use tower::retry::RetryLayer;
 

@@ -1,47 +1,22 @@
-//! What a beat does, and what it does not.
+//! The effects of a heartbeat and of progress.
 
 use std::future::pending;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
 
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
 use toolbooth::{ConcurrencyLimitLayer, ErrorKind};
+use toolbooth_test::{Recorder, count_wakes};
+use toolbooth_tests::Retries;
 use tower::buffer::BufferLayer;
 use tower::limit::ConcurrencyLimitLayer as TowersLimit;
-use tower::retry::{Policy, Retry};
+use tower::retry::RetryLayer;
 use tower::util::MapResponseLayer;
 use tower::{ServiceBuilder, service_fn};
 
 use super::*;
 
-/// A task's waker that counts how often it is woken.
-#[derive(Default)]
-struct Wakes(AtomicUsize, Mutex<Option<Waker>>);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        let task = self.1.lock().expect("no panic under it").take();
-        task.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// Runs a future to its end, and counts how often it was woken.
-async fn counting_wakes<F: Future>(future: F) -> (F::Output, usize) {
-    let mut future = pin!(future);
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
-    let output = std::future::poll_fn(|cx| {
-        *wakes.1.lock().expect("no panic under it") = Some(cx.waker().clone());
-        future.as_mut().poll(&mut Context::from_waker(&waker))
-    });
-    (output.await, wakes.0.load(Ordering::SeqCst))
-}
-
-/// A thousand beats in each of a thousand milliseconds, from another task.
+/// Sends 1,000 beats in each of 1,000 milliseconds.
 async fn a_million_beats(call: CallContext) {
     for _ in 0..1_000 {
         for _ in 0..1_000 {
@@ -52,50 +27,50 @@ async fn a_million_beats(call: CallContext) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_million_beats_reset_a_timer_at_most_twice_in_an_idle_period() {
+async fn million_beats_reset_a_timer_at_most_twice_in_an_idle_period() {
     let beats = tool(|call| async move {
         tokio::spawn(a_million_beats(call));
         pending().await
     });
-    let (cut, wakes) = counting_wakes(ended(idle(100).layer(beats), call())).await;
-    // The last beat comes at 999 ms. It is woken at 100, 199, 298, ..., 991, where the last beat is a millisecond old
-    // each time; then at 1,090 and at 1,099.
-    assert_eq!(cut, struck(IDLE, 100, 1_099));
+    let (ended, wakes) = count_wakes(ended(idle(100).layer(beats), call())).await;
+    // The last beat is at 999 ms. The timer fires at 100, 199, 298, ..., 991, one millisecond after
+    // the latest beat each time, and then at 1,090 and at 1,099.
+    assert_eq!(ended, expired(IDLE, 100, 1_099));
     assert_eq!(wakes, 12);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_million_beats_beside_a_stream_wake_nobody_who_reads_it() {
+async fn million_beats_beside_a_stream_do_not_wake_its_reader() {
     let beats = tool(|call| async move {
         tokio::spawn(a_million_beats(call));
         let nothing = futures_util::stream::pending::<Result<Content, BoxError>>();
         Ok(ToolOutput::stream(nothing))
     });
     let stream = idle(100).layer(beats).oneshot(call()).await.unwrap();
-    let (error, wakes) = counting_wakes(stream.collect()).await;
+    let (error, wakes) = count_wakes(stream.collect()).await;
     assert_eq!(scope_of(&error.unwrap_err()), (IDLE, 100, 1_099));
     assert_eq!(wakes, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_beat_after_the_end_is_a_no_op() {
-    let contexts = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&contexts);
-    // The first attempt hangs and is cut; then it beats, emits and reports while the second one hangs.
+async fn beat_after_the_end_is_a_no_op() {
+    let contexts = Recorder::<CallContext>::new();
+    let seen = contexts.clone();
+    // The first attempt times out, and its context is used while the second one hangs.
     let hangs = tool(move |call| {
-        seen.lock().expect("no panic under it").push(call);
+        seen.record(call);
         pending()
     });
     let stack = ServiceBuilder::new()
         .layer(idle(500))
         .layer(PartialResultLayer::new())
-        .layer_fn(|inner| Retry::new(Twice(1), inner))
+        .layer(RetryLayer::new(Retries::new(1)))
         .layer(TimeoutLayer::new(ms(300)))
         .service(hangs);
-    let late = Arc::clone(&contexts);
+    let late = contexts.clone();
     tokio::spawn(async move {
         tokio::time::sleep(ms(400)).await;
-        let first = late.lock().expect("no panic under it")[0].clone();
+        let first = late.values().remove(0);
         first.heartbeat();
         first.progress(7, 10, None);
         first.emit("late");
@@ -107,42 +82,17 @@ async fn a_beat_after_the_end_is_a_no_op() {
     assert_eq!(watch.elapsed(), ms(500));
     assert!(error.partial().is_none());
 
-    // And when all is over.
-    let contexts = contexts.lock().expect("no panic under it");
+    // And after the end of the call.
     assert_eq!(contexts.len(), 2);
-    for context in contexts.iter() {
+    for context in contexts.values() {
         context.heartbeat();
         context.progress(8, 10, None);
         assert_eq!(context.last_progress(), None);
     }
 }
 
-/// Tries again, so often.
-#[derive(Clone)]
-struct Twice(usize);
-
-impl<T> Policy<ToolCall, T, ToolError> for Twice {
-    type Future = std::future::Ready<()>;
-
-    fn retry(
-        &mut self,
-        _: &mut ToolCall,
-        result: &mut Result<T, ToolError>,
-    ) -> Option<Self::Future> {
-        let again = result.is_err() && self.0 > 0;
-        again.then(|| {
-            self.0 -= 1;
-            std::future::ready(())
-        })
-    }
-
-    fn clone_request(&mut self, call: &ToolCall) -> Option<ToolCall> {
-        Some(call.clone())
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn each_attempt_beats_for_the_limit_outside_of_the_retry_and_has_one_of_its_own_inside() {
+async fn attempts_beat_for_the_limit_outside_the_retry_and_each_has_its_own_inside() {
     // Each attempt beats for 400 ms and fails.
     let fails = tool(|call| async move {
         for _ in 0..4 {
@@ -154,7 +104,7 @@ async fn each_attempt_beats_for_the_limit_outside_of_the_retry_and_has_one_of_it
     let outside = |limit| {
         ServiceBuilder::new()
             .layer(idle(limit))
-            .layer_fn(|inner| Retry::new(Twice(2), inner))
+            .layer(RetryLayer::new(Retries::new(2)))
             .service(fails.clone())
     };
     let watch = Stopwatch::start();
@@ -163,35 +113,33 @@ async fn each_attempt_beats_for_the_limit_outside_of_the_retry_and_has_one_of_it
         (error.kind(), watch.elapsed()),
         (ErrorKind::Tool, ms(1_200))
     );
-    assert_eq!(ended(outside(99), call()).await, struck(IDLE, 99, 99));
+    assert_eq!(ended(outside(99), call()).await, expired(IDLE, 99, 99));
 
-    // The first item of an attempt is not the next one's: each has 250 ms for its own.
-    let attempts = Arc::new(AtomicUsize::new(0));
-    let first_only = {
-        let attempts = Arc::clone(&attempts);
-        tool(move |call| {
-            let first = attempts.fetch_add(1, Ordering::SeqCst) == 0;
-            async move {
-                if first {
-                    call.emit("chunk");
-                }
-                tokio::time::sleep(ms(1_000)).await;
-                Err("half way".into())
+    // Each attempt has 250 ms for its own first item.
+    let attempts = Recorder::new();
+    let log = attempts.clone();
+    let first_only = tool(move |call| {
+        log.record(call.attempt());
+        async move {
+            if call.attempt() == 1 {
+                call.emit("chunk");
             }
-        })
-    };
+            tokio::time::sleep(ms(1_000)).await;
+            Err("half way".into())
+        }
+    });
     let inside = ServiceBuilder::new()
-        .layer_fn(|inner| Retry::new(Twice(2), inner))
+        .layer(RetryLayer::new(Retries::new(2)))
         .layer(TimeoutLayer::unlimited().with_first_item(ms(250)))
         .service(first_only);
     let (result, at) = ended(inside, call()).await;
     assert_eq!(result, Err((FIRST_ITEM, 250, 1_500)));
-    assert_eq!((at, attempts.load(Ordering::SeqCst)), (1_500, 3));
+    assert_eq!((at, attempts.values()), (1_500, vec![1, 2, 3]));
 }
 
-/// Each attempt that is hedged is heard by the limits around it, and by no other's.
+/// A beat resets the limits around its own attempt, and no others.
 #[tokio::test(start_paused = true)]
-async fn attempts_side_by_side_beat_each_for_its_own_limit() {
+async fn concurrent_attempts_beat_for_their_own_limits() {
     let beats_if_first = tool(|call| async move {
         let first = call.attempt() == 1;
         for _ in 0..5 {
@@ -209,7 +157,7 @@ async fn attempts_side_by_side_beat_each_for_its_own_limit() {
             let both =
                 futures_util::future::join(ended(stack.clone(), one), ended(stack.clone(), other));
             let both = both.await;
-            assert_eq!(both, (ok(500), struck(IDLE, 150, 150)));
+            assert_eq!(both, (ok(500), expired(IDLE, 150, 150)));
             Ok::<_, ToolError>(ToolOutput::text("done"))
         }
     }));
@@ -217,29 +165,29 @@ async fn attempts_side_by_side_beat_each_for_its_own_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beats_are_heard_through_layers_that_are_not_ours() {
+async fn beats_pass_through_foreign_layers() {
     let stack = |limit| {
-        let beats = stirs(ms(200), 5, CallContext::heartbeat);
+        let beats = repeats(ms(200), 5, CallContext::heartbeat);
         let inner = ServiceBuilder::new()
             .layer(idle(limit))
             .layer(BufferLayer::new(4))
             .layer(TowersLimit::new(1))
-            .layer(MapResponseLayer::new(|answer: ToolOutput| answer))
+            .layer(MapResponseLayer::new(|output: ToolOutput| output))
             .service(beats);
-        // On a task of its own, as a spawning layer does it.
-        BoxTool::new(idle(limit).layer(service_fn(move |call: ToolCall| {
+        // On its own task, as in a layer that spawns.
+        boxed(idle(limit).layer(service_fn(move |call: ToolCall| {
             let call = tokio::spawn(inner.clone().oneshot(call));
             async move { call.await.expect("no panic") }
         })))
     };
     assert_eq!(ended(stack(250), call()).await, ok(1_000));
-    assert_eq!(ended(stack(150), call()).await, struck(IDLE, 150, 150));
+    assert_eq!(ended(stack(150), call()).await, expired(IDLE, 150, 150));
 }
 
-/// What a tool waits for is alive where the call that it makes is; but an item of that call's result is none of its own.
+/// Beats and items of a nested call are beats of its parent, but not items of its parent.
 #[tokio::test(start_paused = true)]
-async fn a_nested_call_beats_for_the_one_that_makes_it() {
-    let emits = stirs(ms(100), 5, |call| call.emit("chunk"));
+async fn nested_call_beats_for_its_parent() {
+    let emits = repeats(ms(100), 5, |call| call.emit("chunk"));
     let outer = tool(move |call| {
         let emits = emits.clone();
         async move {
@@ -251,22 +199,22 @@ async fn a_nested_call_beats_for_the_one_that_makes_it() {
     assert_eq!(ended(idle(150).layer(outer.clone()), call()).await, ok(500));
     assert_eq!(
         ended(idle(99).layer(outer.clone()), call()).await,
-        struck(IDLE, 99, 99)
+        expired(IDLE, 99, 99)
     );
     let first = TimeoutLayer::unlimited().with_first_item(ms(300));
     assert_eq!(
         ended(first.layer(outer), call()).await,
-        struck(FIRST_ITEM, 300, 300)
+        expired(FIRST_ITEM, 300, 300)
     );
 }
 
-/// A limit inside of the waiting line begins when the call is admitted; outside of it, waiting is no sign of life.
+/// An idle limit inside of the queue starts when the call is admitted.
 #[tokio::test(start_paused = true)]
-async fn waiting_in_line_is_no_sign_of_life() {
-    let beats = stirs(ms(100), 4, CallContext::heartbeat);
+async fn waiting_in_a_queue_is_no_beat() {
+    let beats = repeats(ms(100), 4, CallContext::heartbeat);
     let outside = idle(150).layer(ConcurrencyLimitLayer::new(1).layer(beats.clone()));
     let both = futures_util::future::join(ended(outside.clone(), call()), ended(outside, call()));
-    assert_eq!(both.await, (ok(400), struck(IDLE, 150, 150)));
+    assert_eq!(both.await, (ok(400), expired(IDLE, 150, 150)));
     let inside = ConcurrencyLimitLayer::new(1).layer(idle(150).layer(beats));
     let both = futures_util::future::join(ended(inside.clone(), call()), ended(inside, call()));
     assert_eq!(both.await, (ok(400), ok(800)));
@@ -275,19 +223,19 @@ async fn waiting_in_line_is_no_sign_of_life() {
 #[tokio::test(start_paused = true)]
 async fn frames_of_a_body_beat() {
     let route = |frames: usize| {
-        let answer = service_fn(move |_: http::Request<()>| async move {
+        let streams = service_fn(move |_: http::Request<()>| async move {
             let frames = futures_util::stream::iter(0..frames).then(|_| async {
                 tokio::time::sleep(ms(200)).await;
                 Ok::<_, BoxError>(http_body::Frame::data(bytes::Bytes::from("frame")))
             });
             Ok::<_, BoxError>(http::Response::new(StreamBody::new(frames)))
         });
-        TimeoutLayer::unlimited().with_idle(ms(250)).layer(answer)
+        TimeoutLayer::unlimited().with_idle(ms(250)).layer(streams)
     };
     let watch = Stopwatch::start();
-    let answer = route(10).oneshot(http::Request::new(())).await.unwrap();
-    // Its stream ends behind the last frame.
-    let body = answer.into_body().collect().await.unwrap();
+    let response = route(10).oneshot(http::Request::new(())).await.unwrap();
+    // The stream ends after the last frame.
+    let body = response.into_body().collect().await.unwrap();
     assert_eq!((body.to_bytes().len(), watch.elapsed()), (50, ms(2_000)));
 
     let hangs = service_fn(async |_: http::Request<()>| {
@@ -297,8 +245,8 @@ async fn frames_of_a_body_beat() {
         Ok::<_, BoxError>(http::Response::new(StreamBody::new(frames)))
     });
     let watch = Stopwatch::start();
-    let answer = idle(250).layer(hangs).oneshot(http::Request::new(())).await;
-    let mut body = pin!(answer.unwrap().into_body());
+    let response = idle(250).layer(hangs).oneshot(http::Request::new(())).await;
+    let mut body = pin!(response.unwrap().into_body());
     assert!(body.frame().await.unwrap().is_ok());
     let error = body.frame().await.unwrap().unwrap_err();
     assert_eq!(scope_of(&error), (IDLE, 250, 250));
@@ -308,28 +256,21 @@ async fn frames_of_a_body_beat() {
 // === progress ===
 
 #[tokio::test(start_paused = true)]
-async fn the_last_progress_wins_and_never_grows_less_between_attempts() {
-    let attempts = Arc::new(AtomicUsize::new(0));
-    let reports = {
-        let attempts = Arc::clone(&attempts);
-        tool(move |call| {
-            let attempt = attempts.fetch_add(1, Ordering::SeqCst);
-            async move {
-                match attempt {
-                    0 => {
-                        call.progress(1, 10, "one");
-                        call.progress(6, 10, "six");
-                    }
-                    _ => call.progress(2, None, "again"),
-                }
-                Err("half way".into())
+async fn last_progress_wins_and_does_not_decrease_between_attempts() {
+    let reports = tool(|call| async move {
+        match call.attempt() {
+            1 => {
+                call.progress(1, 10, "one");
+                call.progress(6, 10, "six");
             }
-        })
-    };
+            _ => call.progress(2, None, "again"),
+        }
+        Err("half way".into())
+    });
     let stack = |keeps: PartialResultLayer| {
         ServiceBuilder::new()
             .layer(keeps)
-            .layer_fn(|inner| Retry::new(Twice(1), inner))
+            .layer(RetryLayer::new(Retries::new(1)))
             .service(reports.clone())
     };
     let first = call();
@@ -345,8 +286,7 @@ async fn the_last_progress_wins_and_never_grows_less_between_attempts() {
     assert_eq!((partial.contents(), partial.snapshot()), (&[][..], None));
     assert_eq!(context.last_progress().as_ref(), Some(progress));
 
-    // It can be seen without a layer that keeps it, and then no error takes it along.
-    attempts.store(0, Ordering::SeqCst);
+    // Without the layer it is readable, but not in the error.
     let second = call();
     let context = second.context().clone();
     let error = collected(stack(PartialResultLayer::off()), second).await;
@@ -356,30 +296,23 @@ async fn the_last_progress_wins_and_never_grows_less_between_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_progress_of_a_later_attempt_goes_with_what_an_earlier_one_kept() {
-    let attempts = Arc::new(AtomicUsize::new(0));
-    let reports = tool(move |call| {
-        let attempt = attempts.fetch_add(1, Ordering::SeqCst) as u64;
-        async move {
-            if attempt == 0 {
-                call.emit("chunk");
-            }
-            call.progress(attempt + 1, 2, None);
-            Err("half way".into())
+async fn progress_of_a_later_attempt_joins_the_contents_of_an_earlier_one() {
+    let reports = tool(|call| async move {
+        if call.attempt() == 1 {
+            call.emit("chunk");
         }
+        call.progress(call.attempt().into(), 2, None);
+        Err("half way".into())
     });
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let inner = {
-        let seen = Arc::clone(&seen);
-        tower::util::MapErrLayer::new(move |error: ToolError| {
-            let partial = error.partial().expect("a chunk was emitted").clone();
-            seen.lock().expect("no panic under it").push(partial);
-            error
-        })
-    };
+    let seen = Recorder::new();
+    let log = seen.clone();
+    let inner = tower::util::MapErrLayer::new(move |error: ToolError| {
+        log.record(error.partial().expect("a chunk was emitted").clone());
+        error
+    });
     let stack = ServiceBuilder::new()
         .layer(idle(1_000))
-        .layer_fn(|inner| Retry::new(Twice(1), inner))
+        .layer(RetryLayer::new(Retries::new(1)))
         .layer(inner)
         .layer(PartialResultLayer::new())
         .service(reports);
@@ -387,8 +320,8 @@ async fn the_progress_of_a_later_attempt_goes_with_what_an_earlier_one_kept() {
     let partial = error.partial().unwrap();
     assert_eq!(texts(partial.contents()), ["chunk"]);
     assert_eq!(partial.progress().map(|progress| progress.done()), Some(2));
-    // The error of the first attempt keeps what it said then.
-    let seen = seen.lock().expect("no panic under it");
+    // The error of the first attempt keeps its own progress.
+    let seen = seen.values();
     let done = seen
         .iter()
         .map(|seen| seen.progress().map(|progress| progress.done()));

@@ -1,4 +1,4 @@
-//! What a tool may still do behind its limit.
+//! The grace that a tool has after its limit.
 
 use std::error::Error;
 use std::future::pending;
@@ -17,7 +17,7 @@ fn grace(limit: u64, grace: u64) -> TimeoutLayer {
     TimeoutLayer::new(ms(limit)).with_grace(ms(grace))
 }
 
-/// Stops when it is told to, needs 50 ms for that, and answers with what it has.
+/// A tool that ends 50 ms after it is cancelled, with what it has.
 fn stops() -> BoxTool {
     tool(|call| async move {
         call.emit("emitted");
@@ -28,12 +28,26 @@ fn stops() -> BoxTool {
     })
 }
 
+/// A tool that ends 50 ms after it is cancelled; the probe counts its calls.
+fn counted(inside: &Probe) -> BoxTool {
+    let probe = inside.clone();
+    tool(move |call| {
+        let inside = probe.enter();
+        async move {
+            call.cancelled().await;
+            sleep(ms(50)).await;
+            drop(inside);
+            Ok(ToolOutput::text("half"))
+        }
+    })
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_tool_that_finishes_in_time_leaves_its_answer_in_the_timeout() {
-    // With what was published while it ran, and without.
+async fn response_within_the_grace_is_the_partial_of_the_timeout() {
+    // With a layer that keeps partial results, and without.
     for stack in [
         kept(&grace(300, 100), stops()),
-        BoxTool::new(grace(300, 100).layer(stops())),
+        boxed(grace(300, 100).layer(stops())),
     ] {
         let watch = Stopwatch::start();
         let call = call();
@@ -51,7 +65,7 @@ async fn a_tool_that_finishes_in_time_leaves_its_answer_in_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tool_that_does_not_finish_is_dropped_behind_the_grace() {
+async fn tool_that_does_not_end_is_dropped_after_the_grace() {
     let seen = Recorder::new();
     let inside = Probe::new();
     let (notes, probe) = (seen.clone(), inside.clone());
@@ -69,7 +83,7 @@ async fn a_tool_that_does_not_finish_is_dropped_behind_the_grace() {
     let error = collected(kept(&grace(300, 100), ignores), call()).await;
     let error = error.unwrap_err();
     assert_eq!(scope_of(&error), (TOTAL, 300, 400));
-    // It was told at the limit.
+    // It is cancelled at the limit.
     assert_eq!(seen.entries(), [(ms(300), Some(CancelReason::Timeout))]);
     assert_eq!(
         texts(error.partial().unwrap().contents()),
@@ -79,7 +93,7 @@ async fn a_tool_that_does_not_finish_is_dropped_behind_the_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_failure_is_the_source_of_the_timeout() {
+async fn failure_within_the_grace_is_the_source_of_the_timeout() {
     let fails = tool(|call| async move {
         call.cancelled().await;
         Err("the disk is full".into())
@@ -91,7 +105,7 @@ async fn a_late_failure_is_the_source_of_the_timeout() {
     assert_eq!(late.to_string(), "the tool failed");
     assert_eq!(late.source().unwrap().to_string(), "the disk is full");
 
-    // One that only says that it was told to stop adds nothing.
+    // An error that only reports the cancellation is no source.
     let obeys = tool(|call| async move {
         call.cancelled().await;
         Err(ToolError::cancelled(CancelReason::Timeout).into())
@@ -103,7 +117,7 @@ async fn a_late_failure_is_the_source_of_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_tools_output_is_awaited_and_not_kept() {
+async fn response_of_another_type_is_awaited_and_not_kept() {
     let slow = service_fn(async |call: ToolCall| {
         call.context().emit("emitted");
         sleep(ms(350)).await;
@@ -130,16 +144,16 @@ async fn grace_follows_an_idle_limit_and_beats_do_not_prolong_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn grace_ends_with_the_deadline_and_with_a_limit_further_out() {
+async fn grace_ends_with_the_deadline_and_with_an_outer_limit() {
     let hangs = tool(|_| pending());
     let deadline = call().with_deadline(Instant::now() + ms(340));
-    let cut = ended(grace(300, 100).layer(hangs.clone()), deadline).await;
-    assert_eq!(cut, (Err((TOTAL, 300, 340)), 340));
+    let at_deadline = ended(grace(300, 100).layer(hangs.clone()), deadline).await;
+    assert_eq!(at_deadline, (Err((TOTAL, 300, 340)), 340));
 
-    // Behind the deadline itself nobody wants the answer any more.
+    // There is no grace after the deadline.
     let deadline = call().with_deadline(Instant::now() + ms(200));
-    let cut = ended(grace(300, 100).layer(hangs.clone()), deadline).await;
-    assert_eq!(cut, struck(DEADLINE, 200, 200));
+    let at_deadline = ended(grace(300, 100).layer(hangs.clone()), deadline).await;
+    assert_eq!(at_deadline, expired(DEADLINE, 200, 200));
 
     let inner = TimeoutLayer::new(ms(350)).layer(grace(300, 100).layer(hangs.clone()));
     assert_eq!(ended(inner, call()).await, (Err((TOTAL, 300, 350)), 350));
@@ -147,25 +161,16 @@ async fn grace_ends_with_the_deadline_and_with_a_limit_further_out() {
     assert_eq!(ended(outer, call()).await, (Err((TOTAL, 300, 400)), 400));
 
     let endless = TimeoutLayer::new(ms(300)).with_grace(Duration::MAX);
-    let slow = stirs(ms(60_000), 1, |_| ());
-    let cut = ended(endless.layer(slow), call()).await;
-    assert_eq!(cut, (Err((TOTAL, 300, 60_000)), 60_000));
+    let slow = repeats(ms(60_000), 1, |_| ());
+    let ended = ended(endless.layer(slow), call()).await;
+    assert_eq!(ended, (Err((TOTAL, 300, 60_000)), 60_000));
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_grace_runs_permits_further_in_are_held_and_nothing_starts() {
+async fn inner_permits_are_held_during_the_grace_and_no_call_starts() {
     let permits = ConcurrencyLimitLayer::new(1);
     let inside = Probe::new();
-    let probe = inside.clone();
-    let stops = tool(move |call| {
-        let inside = probe.enter();
-        async move {
-            call.cancelled().await;
-            sleep(ms(50)).await;
-            drop(inside);
-            Ok(ToolOutput::text("half"))
-        }
-    });
+    let stops = counted(&inside);
     let stack = ServiceBuilder::new()
         .layer(grace(300, 100))
         .layer(permits.clone())
@@ -175,65 +180,47 @@ async fn while_the_grace_runs_permits_further_in_are_held_and_nothing_starts() {
     sleep(ms(310)).await;
     assert_eq!((permits.available(), permits.queued()), (0, 0));
     assert_eq!(running.await.unwrap(), (Err((TOTAL, 300, 350)), 350));
-    // The one in line has nothing to finish.
+    // The queued call has no grace.
     assert_eq!(waiting.await.unwrap(), (Err((TOTAL, 300, 300)), 300));
     assert_eq!((permits.available(), inside.started()), (1, 1));
 }
 
-/// Nor does a tool that waits in a line that is not ours.
+/// Also if it waits in a foreign queue.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_ready_when_the_grace_begins_is_not_started_in_it() {
+async fn call_that_is_not_ready_when_the_grace_starts_is_not_started() {
     let inside = Probe::new();
-    let probe = inside.clone();
-    let stops = tool(move |call| {
-        let inside = probe.enter();
-        async move {
-            call.cancelled().await;
-            sleep(ms(50)).await;
-            drop(inside);
-            Ok(ToolOutput::text("half"))
-        }
-    });
+    let stops = counted(&inside);
     let foreign = ServiceBuilder::new().concurrency_limit(1).service(stops);
-    let alone = BoxTool::new(foreign.clone());
-    let caught = BoxTool::new(CatchPanicLayer::new().layer(foreign.clone()));
-    let spawned = BoxTool::new(SpawnLayer::new().layer(foreign));
-    // What is on a task looks when it is woken, which is by the place that it gets.
-    for (calls, (tool, ends)) in (1..).zip([(alone, 300), (caught, 300), (spawned, 350)]) {
+    let alone = boxed(foreign.clone());
+    let caught = boxed(CatchPanicLayer::new().layer(foreign.clone()));
+    let spawned = boxed(SpawnLayer::new().layer(foreign));
+    for (calls, tool) in (1..).zip([alone, caught, spawned]) {
         let stack = grace(300, 100).layer(tool);
         let running = tokio::spawn(ended(stack.clone(), call()));
         let waiting = tokio::spawn(ended(stack, call()));
         assert_eq!(running.await.unwrap(), (Err((TOTAL, 300, 350)), 350));
-        let cut = (Err((TOTAL, 300, ends)), ends);
-        assert_eq!(waiting.await.unwrap(), cut);
+        assert_eq!(waiting.await.unwrap(), (Err((TOTAL, 300, 300)), 300));
         assert_eq!(inside.started(), calls);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_who_leaves_in_the_grace_ends_the_call() {
+async fn call_that_is_dropped_in_the_grace_ends() {
     let inside = Probe::new();
-    let probe = inside.clone();
-    let hangs = tool(move |_| {
-        let inside = probe.enter();
-        async move {
-            let _inside = inside;
-            pending().await
-        }
-    });
+    let hangs = toolbooth_tests::hanging(&inside);
     let call = call();
     let ends = Recorder::new();
     call.context().on_cleanup(ends.hook());
-    let answer = grace(300, 100).layer(hangs).oneshot(call);
-    assert!(tokio::time::timeout(ms(350), answer).await.is_err());
+    let running = grace(300, 100).layer(hangs).oneshot(call);
+    assert!(tokio::time::timeout(ms(350), running).await.is_err());
     assert_eq!(inside.running(), 0);
     tokio::task::yield_now().await;
     assert_eq!(ends.values(), [Outcome::Cancelled]);
 }
 
-/// The limit struck first, so that it is a timeout; but nobody waits for what the tool still does.
+/// The outcome is a timeout, since the limit expired first.
 #[tokio::test(start_paused = true)]
-async fn an_owner_who_cancels_ends_the_grace() {
+async fn cancellation_ends_the_grace() {
     let hangs = tool(|_| pending());
     let call = call();
     let owner = call.canceller();
@@ -241,21 +228,21 @@ async fn an_owner_who_cancels_ends_the_grace() {
         sleep(ms(350)).await;
         owner.cancel();
     });
-    let cut = ended(grace(300, 100).layer(hangs), call).await;
-    assert_eq!(cut, (Err((TOTAL, 300, 350)), 350));
+    let ended = ended(grace(300, 100).layer(hangs), call).await;
+    assert_eq!(ended, (Err((TOTAL, 300, 350)), 350));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_streamed_answer_is_cut_at_the_limit_and_a_late_head_is_dropped() {
+async fn stream_ends_at_the_limit_and_a_late_head_is_dropped() {
     let slow_stream = tool(|_| async move {
-        let pieces = futures_util::stream::iter(0..5).then(|piece| async move {
+        let items = futures_util::stream::iter(0..5).then(|item| async move {
             sleep(ms(200)).await;
-            Ok::<_, BoxError>(Content::from(format!("{piece}")))
+            Ok::<_, BoxError>(Content::from(format!("{item}")))
         });
-        Ok(ToolOutput::stream(pieces))
+        Ok(ToolOutput::stream(items))
     });
-    let cut = ended(grace(500, 1_000).layer(slow_stream.clone()), call()).await;
-    assert_eq!(cut, struck(TOTAL, 500, 500));
+    let ended = ended(grace(500, 1_000).layer(slow_stream.clone()), call()).await;
+    assert_eq!(ended, expired(TOTAL, 500, 500));
 
     let late_head = tool(move |call| {
         let slow_stream = slow_stream.clone();
@@ -273,9 +260,9 @@ async fn a_streamed_answer_is_cut_at_the_limit_and_a_late_head_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_ends_by_its_limit_sees_no_grace() {
-    let answer = collected(grace(300, 100).layer(stirs(ms(300), 1, |_| ())), call()).await;
-    assert_eq!(answer.unwrap().text(), "done");
+async fn call_that_ends_at_its_limit_has_no_grace() {
+    let response = collected(grace(300, 100).layer(repeats(ms(300), 1, |_| ())), call()).await;
+    assert_eq!(response.unwrap().text(), "done");
     let fails = tool(|_| async { Err("half way".into()) });
     let error = collected(grace(300, 100).layer(fails), call()).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Tool);

@@ -1,5 +1,6 @@
-//! Limits that know progress from a hang: what a sign of life is, which limit it moves and which it does not, what a
-//! tool may still do behind its limit, and what streams keep. On the paused clock, each number an equality.
+//! Idle and first-item limits, heartbeats, the grace after a limit, and streams under limits.
+//!
+//! All times are equalities on the paused clock.
 
 mod beats;
 mod grace;
@@ -14,8 +15,7 @@ use toolbooth::{
     BoxError, CallContext, Collected, Content, PartialResultLayer, TimeoutLayer, TimeoutScope,
     ToolCall, ToolError, ToolOutput, tool_fn,
 };
-use toolbooth_test::{Stopwatch, ms};
-use tower::util::BoxCloneSyncService;
+use toolbooth_test::{BoxTool, Stopwatch, boxed, ms, timeout_of};
 use tower::{Layer, Service, ServiceExt};
 
 const TOTAL: TimeoutScope = TimeoutScope::Total;
@@ -23,32 +23,30 @@ const DEADLINE: TimeoutScope = TimeoutScope::Deadline;
 const IDLE: TimeoutScope = TimeoutScope::Idle;
 const FIRST_ITEM: TimeoutScope = TimeoutScope::FirstItem;
 
-type BoxTool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
-
 fn call() -> ToolCall {
-    ToolCall::new("tool", json!(null))
+    toolbooth_test::call("tool")
 }
 
-/// A tool with this work.
+/// A tool that runs `work`.
 fn tool<F, Fut>(work: F) -> BoxTool
 where
     F: Fn(CallContext) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<ToolOutput, BoxError>> + Send + 'static,
 {
-    BoxTool::new(tool_fn("tool", move |call: CallContext, _: ()| work(call)))
+    boxed(tool_fn("tool", move |call: CallContext, _: ()| work(call)))
 }
 
-/// A tool that does this to its call every so often, so many times, from the start on.
-fn stirs(
+/// A tool that applies `act` to its context `times` times, with `every` after each.
+fn repeats(
     every: Duration,
     times: usize,
-    stir: impl Fn(&CallContext) + Clone + Send + Sync + 'static,
+    act: impl Fn(&CallContext) + Clone + Send + Sync + 'static,
 ) -> BoxTool {
     tool(move |call| {
-        let stir = stir.clone();
+        let act = act.clone();
         async move {
             for _ in 0..times {
-                stir(&call);
+                act(&call);
                 tokio::time::sleep(every).await;
             }
             Ok(ToolOutput::text("done"))
@@ -56,19 +54,12 @@ fn stirs(
     })
 }
 
-/// How a call ended, in milliseconds since it began: `Err` with scope, limit and elapsed time of a timeout.
+/// How a call ended and after how many milliseconds; `Err` has scope, limit and elapsed time.
 type Ended = (Result<(), (TimeoutScope, u128, u128)>, u128);
 
 fn scope_of(error: &ToolError) -> (TimeoutScope, u128, u128) {
-    match error {
-        ToolError::Timeout {
-            scope,
-            limit,
-            elapsed,
-            ..
-        } => (*scope, limit.as_millis(), elapsed.as_millis()),
-        other => unreachable!("{other:?}"),
-    }
+    let (scope, limit, elapsed) = timeout_of(error).expect("a timeout");
+    (scope, limit.as_millis(), elapsed.as_millis())
 }
 
 async fn collected<S>(service: S, call: ToolCall) -> Result<Collected, ToolError>
@@ -92,8 +83,8 @@ const fn ok(at: u128) -> Ended {
     (Ok(()), at)
 }
 
-/// Struck at its very end.
-const fn struck(scope: TimeoutScope, limit: u128, at: u128) -> Ended {
+/// A timeout that ended the call.
+const fn expired(scope: TimeoutScope, limit: u128, at: u128) -> Ended {
     (Err((scope, limit, at)), at)
 }
 
@@ -101,13 +92,13 @@ fn idle(limit: u64) -> TimeoutLayer {
     TimeoutLayer::unlimited().with_idle(ms(limit))
 }
 
-/// With what is kept of its calls.
+/// The tool in a timeout and in a layer that keeps partial results.
 fn kept<S>(timeout: &TimeoutLayer, tool: S) -> BoxTool
 where
     S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    BoxTool::new(timeout.layer(PartialResultLayer::new().layer(tool)))
+    boxed(timeout.layer(PartialResultLayer::new().layer(tool)))
 }
 
 fn texts(contents: &[Content]) -> Vec<&str> {

@@ -1,4 +1,4 @@
-//! Streams from end to end: who sets their pace, what comes through, and what becomes of a consumer that stalls.
+//! Streams under limits: their pace, their items, and consumers that stall.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use tower::ServiceBuilder;
 
 use super::*;
 
-/// Numbers that are always there, and how many were asked for.
+/// A stream of numbers that is always ready, and how many items it has yielded.
 fn numbers() -> (BoxTool, Arc<AtomicUsize>) {
     let made = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&made);
@@ -22,12 +22,12 @@ fn numbers() -> (BoxTool, Arc<AtomicUsize>) {
             Ok::<_, BoxError>(Content::from(number.to_string()))
         })
     });
-    (BoxTool::new(tool), made)
+    (boxed(tool), made)
 }
 
-/// All layers around it that follow a stream.
+/// All layers that follow a stream.
 fn booth(timeout: &TimeoutLayer, permits: &ConcurrencyLimitLayer, tool: BoxTool) -> BoxTool {
-    BoxTool::new(
+    boxed(
         ServiceBuilder::new()
             .layer(timeout.clone())
             .layer(permits.clone())
@@ -42,24 +42,24 @@ async fn streamed(tool: BoxTool) -> ContentStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_consumer_sets_the_pace_and_nothing_is_made_ahead_of_it() {
+async fn consumer_sets_the_pace_and_no_item_is_buffered() {
     let (tool, made) = numbers();
     let limits = TimeoutLayer::new(ms(10_000)).with_idle(ms(200));
     let mut stream = streamed(booth(&limits, &ConcurrencyLimitLayer::new(1), tool)).await;
     for taken in 0..50 {
         assert_eq!(made.load(Ordering::SeqCst), taken);
-        let piece = stream.next().await.unwrap().unwrap();
-        assert_eq!(piece.as_text(), Some(taken.to_string().as_str()));
+        let item = stream.next().await.unwrap().unwrap();
+        assert_eq!(item.as_text(), Some(taken.to_string().as_str()));
         sleep(ms(150)).await;
     }
     assert_eq!(made.load(Ordering::SeqCst), 50);
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_pieces_come_in_order_once_each() {
-    let tool = BoxTool::new(stream_tool_fn("tool", |_: CallContext, _: ()| {
+async fn ten_thousand_items_arrive_in_order_once_each() {
+    let tool = boxed(stream_tool_fn("tool", |_: CallContext, _: ()| {
         futures_util::stream::iter(0..10_000).then(|number: usize| async move {
-            // Ready at once, after a turn of the scheduler, and after a wait.
+            // Ready at once, after a yield, and after a sleep.
             match number % 3 {
                 0 => {}
                 1 => tokio::task::yield_now().await,
@@ -70,15 +70,15 @@ async fn ten_thousand_pieces_come_in_order_once_each() {
     }));
     let limits = TimeoutLayer::new(ms(60_000)).with_idle(ms(2));
     let stream = streamed(booth(&limits, &ConcurrencyLimitLayer::new(1), tool)).await;
-    let pieces: Vec<_> = stream.map(Result::unwrap).collect().await;
+    let items: Vec<_> = stream.map(Result::unwrap).collect().await;
     let expected: Vec<_> = (0..10_000)
         .map(|n: usize| Content::from(n.to_string()))
         .collect();
-    assert_eq!(pieces, expected);
+    assert_eq!(items, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stalled_consumer_does_not_hold_the_permit_past_the_limit() {
+async fn stalled_consumer_does_not_hold_the_permit_past_the_limit() {
     for (limits, scope, at) in [
         (TimeoutLayer::new(ms(1_000)), TOTAL, 1_000),
         (TimeoutLayer::new(ms(1_000)).with_idle(ms(300)), IDLE, 300),
@@ -89,9 +89,9 @@ async fn a_stalled_consumer_does_not_hold_the_permit_past_the_limit() {
         ),
     ] {
         let taken = usize::from(scope != FIRST_ITEM);
-        // One that has pieces all the time, and one that has none any more.
+        // A stream that is always ready, and one that has no further item.
         let (endless, made) = numbers();
-        let empty = BoxTool::new(GeneratorTool::new(ms(60_000), 2));
+        let empty = boxed(GeneratorTool::new(ms(60_000), 2));
         for tool in [endless, empty] {
             let permits = ConcurrencyLimitLayer::new(1);
             let watch = Stopwatch::start();
@@ -99,14 +99,14 @@ async fn a_stalled_consumer_does_not_hold_the_permit_past_the_limit() {
             for _ in 0..taken {
                 stream.next().await.unwrap().unwrap();
             }
-            // Here it stalls.
+            // The consumer stalls.
             watch.until(ms(at - 1)).await;
             assert_eq!(permits.available(), 0, "{scope}");
             watch.until(ms(at)).await;
             tokio::task::yield_now().await;
             assert_eq!(permits.available(), 1, "{scope}");
 
-            // A minute later it finds what was ready then, and the error.
+            // A minute later it reads the item that was ready, and the error.
             watch.until(ms(60_000)).await;
             let mut rest: Vec<_> = stream.collect().await;
             let error = rest.pop().unwrap().unwrap_err();
@@ -117,21 +117,21 @@ async fn a_stalled_consumer_does_not_hold_the_permit_past_the_limit() {
             assert_eq!(partial.delivered(), (taken + rest.len()) as u64);
             assert_eq!(partial.contents().len(), taken + rest.len());
         }
-        // Nothing was made ahead but the one piece that was ready at the limit.
+        // Only the item that was ready at the limit was buffered.
         assert_eq!(made.load(Ordering::SeqCst), taken + 1);
     }
 }
 
-/// It waits for the next piece as the limit comes, and the piece comes with it.
+/// The item arrives at the instant of the limit.
 #[tokio::test(start_paused = true)]
-async fn a_piece_at_the_idle_limit_counts_for_a_consumer_that_waits_for_it() {
-    let tool = BoxTool::new(GeneratorTool::new(ms(200), 20));
+async fn item_at_the_idle_limit_counts_for_a_waiting_consumer() {
+    let tool = boxed(GeneratorTool::new(ms(200), 20));
     let permits = ConcurrencyLimitLayer::new(1);
     let stream = streamed(booth(&idle(200), &permits, tool.clone())).await;
-    let pieces: Vec<_> = stream.map(Result::unwrap).collect().await;
-    assert_eq!(pieces, GeneratorTool::items(20));
+    let items: Vec<_> = stream.map(Result::unwrap).collect().await;
+    assert_eq!(items, GeneratorTool::items(20));
 
-    // One that asked once and does not come back for it is cut at the next limit; the piece is still there.
+    // A consumer that polled once gets that item, although the next limit expires.
     let mut stream = streamed(booth(&idle(200), &permits, tool)).await;
     let watch = Stopwatch::start();
     assert!(stream.next().await.unwrap().is_ok());
@@ -147,7 +147,7 @@ async fn a_piece_at_the_idle_limit_counts_for_a_consumer_that_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_the_limit_no_piece_comes_even_of_a_stream_that_is_always_ready() {
+async fn no_item_follows_the_limit_of_a_stream_that_is_always_ready() {
     for (limits, scope) in [
         (TimeoutLayer::new(ms(100)), TOTAL),
         (TimeoutLayer::new(ms(100)).with_idle(ms(10)), TOTAL),
@@ -155,34 +155,33 @@ async fn behind_the_limit_no_piece_comes_even_of_a_stream_that_is_always_ready()
     ] {
         let (tool, made) = numbers();
         let mut stream = streamed(kept(&limits, tool)).await;
-        let mut pieces = 0;
+        let mut items = 0;
         let error = loop {
             match stream.next().await.unwrap() {
-                Ok(_) => pieces += 1,
+                Ok(_) => items += 1,
                 Err(error) => break error,
             }
-            if pieces % 10 == 0 {
+            if items % 10 == 0 {
                 tokio::time::advance(ms(1)).await;
             }
         };
         assert_eq!(scope_of(&error).0, scope);
-        assert_eq!(pieces, made.load(Ordering::SeqCst));
-        assert_eq!(error.partial().unwrap().delivered(), pieces as u64);
+        assert_eq!(items, made.load(Ordering::SeqCst));
+        assert_eq!(error.partial().unwrap().delivered(), items as u64);
         assert!(stream.next().await.is_none());
         assert!(stream.next().await.is_none());
     }
 }
 
-/// What is emitted beside a stream keeps it alive as well.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_gives_nothing_is_kept_alive_by_beats() {
+async fn beats_reset_the_idle_limit_of_a_stream_without_items() {
     let tool = tool(|call| async move {
         let beats = futures_util::stream::unfold(call, |call| async move {
             for _ in 0..9 {
                 call.heartbeat();
                 sleep(ms(100)).await;
             }
-            Some((Ok::<_, BoxError>(Content::from("piece")), call))
+            Some((Ok::<_, BoxError>(Content::from("item")), call))
         });
         Ok(ToolOutput::stream(beats.take(2)))
     });
@@ -192,17 +191,17 @@ async fn a_stream_that_gives_nothing_is_kept_alive_by_beats() {
     );
     assert_eq!(
         ended(idle(99).layer(tool), call()).await,
-        struck(IDLE, 99, 99)
+        expired(IDLE, 99, 99)
     );
 }
 
-/// The two views: item by item with a terminal error, and collected.
+/// P2: item by item with a terminal error, and collected.
 #[tokio::test(start_paused = true)]
-async fn p2_both_views_of_a_stream_that_went_idle() {
+async fn both_views_of_a_stream_that_became_idle() {
     let hangs = || {
-        let pieces = futures_util::stream::iter(["a", "b", "c"]);
-        let pieces = pieces.map(|piece| Ok::<_, BoxError>(Content::from(piece)));
-        let output = pieces.chain(futures_util::stream::pending());
+        let items = futures_util::stream::iter(["a", "b", "c"]);
+        let items = items.map(|item| Ok::<_, BoxError>(Content::from(item)));
+        let output = items.chain(futures_util::stream::pending());
         let output = std::sync::Mutex::new(Some(ToolOutput::stream(output)));
         let output = Arc::new(output);
         tool(move |_| {

@@ -1,45 +1,40 @@
-//! The owner of a call cancels it.
+//! Cancellation by the caller.
 
 use futures_util::{FutureExt, StreamExt, poll, stream};
 use tokio::time::sleep;
 use toolbooth::{CancelReason, Canceller, Content, ErrorKind, Outcome, stream_tool_fn};
-use tower::retry::{Policy, Retry};
+use tower::retry::Retry;
 use tower::service_fn;
 
 use super::*;
 
-/// That the call was cancelled by its owner, and by nobody else.
+/// Asserts that the call was cancelled by its caller.
 fn assert_explicit(error: &ToolError, case: &str) {
-    assert!(
-        matches!(
-            error,
-            ToolError::Cancelled {
-                reason: CancelReason::Explicit,
-                ..
-            }
-        ),
-        "{case}: {error}"
+    assert_eq!(
+        cancel_reason(&error),
+        Some(CancelReason::Explicit),
+        "{case}"
     );
     assert_eq!(error.outcome(), Outcome::Cancelled, "{case}");
     assert!(!error.is_retryable(), "{case}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_running_call_ends_in_every_order() {
-    for order in Ours::stacks() {
+async fn running_call_ends_in_every_order() {
+    for order in Kind::stacks() {
         let case = format!("{order:?}");
-        let (layers, inside, hooks) = (Layers::new(), Probe::new(), Recorder::new());
-        let told = Recorder::new();
-        let (probe, notes) = (inside.clone(), told.clone());
+        let (layers, inside, hooks) = (Layers::new(1), Probe::new(), Recorder::new());
+        let reasons = Recorder::new();
+        let (probe, log) = (inside.clone(), reasons.clone());
         let stack = layers.stack(
             &order,
             tool(move |context| {
-                let (inside, notes) = (probe.enter(), notes.clone());
+                let (inside, log) = (probe.enter(), log.clone());
                 context.emit("so far");
                 async move {
                     let _inside = inside;
                     context.cancelled().await;
-                    notes.record(context.cancel_reason());
+                    log.record(context.cancel_reason());
                     std::future::pending().await
                 }
             }),
@@ -48,19 +43,19 @@ async fn a_running_call_ends_in_every_order() {
         let canceller = call.canceller();
         call.context().on_cleanup(hooks.hook());
         let start = Instant::now();
-        let answer = tokio::spawn(stack.oneshot(call));
+        let running = tokio::spawn(stack.oneshot(call));
         sleep(ms(500)).await;
         assert_eq!(inside.running(), 1, "{case}");
 
         canceller.clone().cancel();
-        let error = answer.await.unwrap().unwrap_err();
+        let error = running.await.unwrap().unwrap_err();
         assert_explicit(&error, &case);
         assert_eq!(start.elapsed(), ms(500), "{case}");
         assert_eq!((inside.started(), inside.running()), (1, 0), "{case}");
-        assert_eq!(told.values(), [Some(CancelReason::Explicit)], "{case}");
+        assert_eq!(reasons.values(), [Some(CancelReason::Explicit)], "{case}");
         let kept = error.partial().map(|partial| partial.contents().to_vec());
         let expected = order
-            .contains(&Ours::Partial)
+            .contains(&Kind::Partial)
             .then(|| vec!["so far".into()]);
         assert_eq!(kept, expected, "{case}");
         assert_eq!(layers.limit.available(), 1, "{case}");
@@ -71,10 +66,10 @@ async fn a_running_call_ends_in_every_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_cancelled_before_it_is_made_is_not_started_and_takes_nothing() {
-    for order in Ours::stacks() {
+async fn call_that_is_cancelled_before_it_is_made_does_not_start() {
+    for order in Kind::stacks() {
         let case = format!("{order:?}");
-        let (layers, inside) = (Layers::new(), Probe::new());
+        let (layers, inside) = (Layers::new(1), Probe::new());
         let call = call();
         let canceller = call.canceller();
         canceller.cancel();
@@ -88,13 +83,13 @@ async fn a_call_that_is_cancelled_before_it_is_made_is_not_started_and_takes_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_in_line_gives_up_its_place() {
-    for order in Ours::stacks() {
-        if !order.contains(&Ours::Concurrency) {
+async fn cancelled_waiter_leaves_the_queue() {
+    for order in Kind::stacks() {
+        if !order.contains(&Kind::Concurrency) {
             continue;
         }
         let case = format!("{order:?}");
-        let (layers, inside) = (Layers::new(), Probe::new());
+        let (layers, inside) = (Layers::new(1), Probe::new());
         let stack = layers.stack(&order, hanging(&inside));
         let first = tokio::spawn(stack.clone().oneshot(call()));
         sleep(ms(1)).await;
@@ -122,8 +117,8 @@ async fn a_call_that_waits_in_line_gives_up_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_a_token_gives_up_its_place() {
-    let rate = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN));
+async fn cancelled_waiter_for_a_token_leaves_the_queue() {
+    let rate = RateLimitLayer::new(hourly(1));
     let inside = Probe::new();
     let stack = rate.layer(hanging(&inside));
     let first = tokio::spawn(stack.clone().oneshot(call()));
@@ -140,7 +135,7 @@ async fn a_call_that_waits_for_a_token_gives_up_its_place() {
 }
 
 /// A chunk at 0, 200, 400, ... ms, for ever.
-fn streaming(inside: &Probe) -> Tool {
+fn streaming(inside: &Probe) -> BoxTool {
     let inside = inside.clone();
     boxed(stream_tool_fn("tool", move |(): ()| {
         let inside = inside.enter();
@@ -155,22 +150,22 @@ fn streaming(inside: &Probe) -> Tool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_streamed_answer_ends_within_the_stream() {
-    for order in Ours::stacks() {
+async fn stream_that_is_read_ends_with_an_error() {
+    for order in Kind::stacks() {
         let case = format!("{order:?}");
-        let (layers, inside) = (Layers::new(), Probe::new());
+        let (layers, inside) = (Layers::new(1), Probe::new());
         let call = call();
         let canceller = call.canceller();
         let stack = layers.stack(&order, streaming(&inside));
-        let mut answer = stack.oneshot(call).await.unwrap().into_stream();
+        let mut items = stack.oneshot(call).await.unwrap().into_stream();
         let start = Instant::now();
         let reader = tokio::spawn(async move {
             let mut chunks = 0;
-            while let Some(chunk) = answer.next().await {
+            while let Some(chunk) = items.next().await {
                 match chunk {
                     Ok(_) => chunks += 1,
                     Err(error) => {
-                        assert!(answer.next().await.is_none());
+                        assert!(items.next().await.is_none());
                         return (chunks, error);
                     }
                 }
@@ -189,21 +184,21 @@ async fn a_streamed_answer_ends_within_the_stream() {
         let (chunks, error) = reader.await.unwrap();
         assert_explicit(&error, &case);
         assert_eq!((chunks, start.elapsed()), (3, ms(500)), "{case}");
-        if order.contains(&Ours::Partial) {
+        if order.contains(&Kind::Partial) {
             assert_eq!(error.partial().unwrap().delivered(), 3, "{case}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_streamed_answer_that_nobody_reads_is_cut_all_the_same() {
-    for order in Ours::stacks() {
+async fn stream_that_is_not_read_is_dropped() {
+    for order in Kind::stacks() {
         let case = format!("{order:?}");
-        let (layers, inside) = (Layers::new(), Probe::new());
+        let (layers, inside) = (Layers::new(1), Probe::new());
         let call = call();
         let canceller = call.canceller();
         let stack = layers.stack(&order, streaming(&inside));
-        let mut answer = stack.oneshot(call).await.unwrap().into_stream();
+        let mut items = stack.oneshot(call).await.unwrap().into_stream();
         sleep(ms(1_000)).await;
         assert_eq!(inside.running(), 1, "{case}");
         canceller.cancel();
@@ -213,46 +208,42 @@ async fn a_streamed_answer_that_nobody_reads_is_cut_all_the_same() {
             (0, 1),
             "{case}"
         );
-        // What was ready is still delivered.
+        // An item that was ready is still delivered.
         assert_eq!(
-            answer.next().await.unwrap().unwrap(),
+            items.next().await.unwrap().unwrap(),
             Content::from("chunk_0"),
             "{case}"
         );
-        assert_explicit(&answer.next().await.unwrap().unwrap_err(), &case);
-        assert!(answer.next().await.is_none(), "{case}");
+        assert_explicit(&items.next().await.unwrap().unwrap_err(), &case);
+        assert!(items.next().await.is_none(), "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_ready_counts() {
-    for order in Ours::stacks() {
-        let layers = Layers::new();
+async fn response_that_is_ready_wins() {
+    for order in Kind::stacks() {
+        let layers = Layers::new(1);
         let stack = layers.stack(
             &order,
             tool(|context| async move {
                 context.cancelled().await;
-                Ok("as far as I got")
+                Ok("half")
             }),
         );
         let call = call();
         let canceller = call.canceller();
-        let answer = tokio::spawn(stack.oneshot(call));
+        let running = tokio::spawn(stack.oneshot(call));
         sleep(ms(10)).await;
         canceller.cancel();
-        let output = answer.await.unwrap().unwrap();
-        assert_eq!(
-            output.collect().await.unwrap().text(),
-            "as far as I got",
-            "{order:?}"
-        );
+        let output = running.await.unwrap().unwrap();
+        assert_eq!(output.collect().await.unwrap().text(), "half", "{order:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_end_it_does_nothing() {
-    for order in Ours::stacks() {
-        let layers = Layers::new();
+async fn cancellation_after_the_end_does_nothing() {
+    for order in Kind::stacks() {
+        let layers = Layers::new(1);
         let call = call();
         let (canceller, context) = (call.canceller(), call.context().clone());
         let output = layers
@@ -270,7 +261,7 @@ async fn after_the_end_it_does_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_reason_stays() {
+async fn first_reason_stays() {
     let timeout = TimeoutLayer::new(ms(100));
     let call = call();
     let (canceller, context) = (call.canceller(), call.context().clone());
@@ -284,43 +275,26 @@ async fn the_first_reason_stays() {
     assert_eq!(context.cancel_reason(), Some(CancelReason::Timeout));
 }
 
-/// Tries again for ever, whatever happened.
-#[derive(Debug, Clone)]
-struct Stubborn(u32);
-
-impl<T> Policy<ToolCall, T, ToolError> for Stubborn {
-    type Future = std::pin::Pin<Box<tokio::time::Sleep>>;
-
-    fn retry(
-        &mut self,
-        _: &mut ToolCall,
-        result: &mut Result<T, ToolError>,
-    ) -> Option<Self::Future> {
-        let left = self.0.checked_sub(1).filter(|_| result.is_err())?;
-        self.0 = left;
-        Some(Box::pin(sleep(ms(10))))
-    }
-
-    fn clone_request(&mut self, request: &ToolCall) -> Option<ToolCall> {
-        Some(request.clone())
-    }
+/// Repeats every error after 10 ms.
+fn retries(retries: u32) -> Retries {
+    Retries::new(retries).after(ms(10))
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_is_started_after_it_wherever_the_retry_stands() {
-    for order in Ours::stacks() {
+async fn no_attempt_starts_after_a_cancellation() {
+    for order in Kind::stacks() {
         for outside in 0..=order.len() {
             let case = format!("{order:?}, retry inside {outside}");
-            let (layers, inside) = (Layers::new(), Probe::new());
+            let (layers, inside) = (Layers::new(1), Probe::new());
             let (outer, inner) = order.split_at(outside);
-            let retry = Retry::new(Stubborn(5), layers.stack(inner, hanging(&inside)));
+            let retry = Retry::new(retries(5), layers.stack(inner, hanging(&inside)));
             let stack = layers.stack(outer, boxed(retry));
             let call = call();
             let canceller = call.canceller();
-            let answer = tokio::spawn(stack.oneshot(call));
+            let running = tokio::spawn(stack.oneshot(call));
             sleep(ms(10)).await;
             canceller.cancel();
-            assert_explicit(&answer.await.unwrap().unwrap_err(), &case);
+            assert_explicit(&running.await.unwrap().unwrap_err(), &case);
             assert_eq!((inside.started(), inside.running()), (1, 0), "{case}");
             assert_eq!(layers.limit.available(), 1, "{case}");
         }
@@ -328,18 +302,18 @@ async fn no_attempt_is_started_after_it_wherever_the_retry_stands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_backoff_is_not_waited_for_by_a_layer_around() {
-    let layers = Layers::new();
+async fn cancellation_ends_the_backoff_of_an_inner_retry() {
+    let layers = Layers::new(1);
     let failing = tool(|_| async { Err("no".into()) });
-    let retry = Retry::new(Stubborn(5), layers.stack(&[Ours::Partial], failing));
-    let stack = layers.stack(&[Ours::Timeout], boxed(retry));
+    let retry = Retry::new(retries(5), layers.stack(&[Kind::Partial], failing));
+    let stack = layers.stack(&[Kind::Timeout], boxed(retry));
     let call = call();
     let canceller = call.canceller();
     let start = Instant::now();
-    let answer = tokio::spawn(stack.oneshot(call));
+    let running = tokio::spawn(stack.oneshot(call));
     sleep(ms(25)).await;
     canceller.cancel();
-    assert_explicit(&answer.await.unwrap().unwrap_err(), "in the third backoff");
+    assert_explicit(&running.await.unwrap().unwrap_err(), "in the third backoff");
     assert_eq!(start.elapsed(), ms(25));
 }
 
@@ -361,10 +335,10 @@ fn cancels_itself_at(attempt: u32, canceller: Canceller) -> Tool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tool_cancels_its_own_call() {
-    let layers = Layers::new();
+async fn tool_cancels_its_own_call() {
+    let layers = Layers::new(1);
     let call = call();
-    let stack = layers.stack(&Ours::ALL, cancels_itself_at(1, call.canceller()));
+    let stack = layers.stack(&Kind::ALL, cancels_itself_at(1, call.canceller()));
     let start = Instant::now();
     assert_explicit(&stack.oneshot(call).await.unwrap_err(), "by the tool");
     assert_eq!(start.elapsed(), ms(30));
@@ -372,13 +346,13 @@ async fn a_tool_cancels_its_own_call() {
 
 /// The second attempt is no fork of the one that the layers outside of the retry know.
 #[tokio::test(start_paused = true)]
-async fn a_later_attempt_cancels_its_call_wherever_the_retry_stands() {
-    for outside in 0..=Ours::ALL.len() {
-        let layers = Layers::new();
-        let (outer, inner) = Ours::ALL.split_at(outside);
+async fn later_attempt_cancels_its_own_call() {
+    for outside in 0..=Kind::ALL.len() {
+        let layers = Layers::new(1);
+        let (outer, inner) = Kind::ALL.split_at(outside);
         let call = call();
         let cancels = cancels_itself_at(2, call.canceller());
-        let retry = Retry::new(Stubborn(1), layers.stack(inner, cancels));
+        let retry = Retry::new(retries(1), layers.stack(inner, cancels));
         let stack = layers.stack(outer, boxed(retry));
         let start = Instant::now();
         let case = format!("retry inside {outside}");
@@ -390,40 +364,40 @@ async fn a_later_attempt_cancels_its_call_wherever_the_retry_stands() {
 /// Another crate's layer takes a handle from the call that it passes on: the inner call is
 /// cancelled, and the layers outside see it fail.
 #[tokio::test(start_paused = true)]
-async fn a_layer_in_between_cancels_the_inner_call_alone() {
-    for outside in 0..=Ours::ALL.len() {
+async fn layer_in_between_cancels_the_inner_call_alone() {
+    for outside in 0..=Kind::ALL.len() {
         let case = format!("inside {outside}");
-        let (layers, inside) = (Layers::new(), Probe::new());
-        let (outer, inner) = Ours::ALL.split_at(outside);
+        let (layers, inside) = (Layers::new(1), Probe::new());
+        let (outer, inner) = Kind::ALL.split_at(outside);
         let inner = layers.stack(inner, hanging(&inside));
         let between = service_fn(move |call: ToolCall| {
             let (inner, context) = (inner.clone(), call.context().clone());
             let canceller = call.canceller();
             async move {
-                let answer = tokio::spawn(inner.oneshot(call));
+                let running = tokio::spawn(inner.oneshot(call));
                 sleep(ms(30)).await;
                 canceller.cancel();
                 assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
                 context.cancelled().await;
-                answer.await.expect("no panic")
+                running.await.expect("no panic")
             }
         });
         let stack = layers.stack(outer, boxed(between));
-        let answer = tokio::spawn(stack.oneshot(call()));
-        match outside == Ours::ALL.len() {
+        let running = tokio::spawn(stack.oneshot(call()));
+        match outside == Kind::ALL.len() {
             // No layer is inside to end the call: the tool is only notified.
             true => {
                 sleep(ms(50)).await;
-                answer.abort();
+                running.abort();
             }
-            false => assert_explicit(&answer.await.unwrap().unwrap_err(), &case),
+            false => assert_explicit(&running.await.unwrap().unwrap_err(), &case),
         }
     }
 }
 
 /// It cancels the attempt that it was taken from, and those forked afterwards.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_forked_before_the_handle_was_taken_goes_on() {
+async fn attempt_forked_before_the_handle_was_taken_goes_on() {
     let (first, earlier) = (call(), call());
     let forked_before = earlier.clone();
     let cancellers = [first.canceller(), earlier.canceller()];
@@ -436,17 +410,17 @@ async fn an_attempt_forked_before_the_handle_was_taken_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tool_without_any_layer_is_told() {
+async fn tool_without_any_layer_is_cancelled() {
     let call = call();
     let canceller = call.canceller();
-    let mut answer = Box::pin(
+    let mut running = Box::pin(
         tool(|context| async move {
             context.cancelled().await;
             Err(ToolError::cancelled(CancelReason::Explicit).into())
         })
         .oneshot(call),
     );
-    assert!(poll!(&mut answer).is_pending());
+    assert!(poll!(&mut running).is_pending());
     canceller.cancel();
-    assert_explicit(&answer.now_or_never().unwrap().unwrap_err(), "no layer");
+    assert_explicit(&running.now_or_never().unwrap().unwrap_err(), "no layer");
 }

@@ -1,17 +1,16 @@
-//! Calls that a call makes.
+//! Nested calls.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::sleep;
-use toolbooth::layer::Part;
+use toolbooth::middleware::Part;
 use toolbooth::{CancelReason, Canceller, ErrorKind, Outcome, TimeoutScope};
 use toolbooth_test::{ChainedTool, FastTool, call_all};
 
 use super::*;
 
-/// A tool that makes one call through `inner`, and answers as that one does.
-fn forwarding(inner: Tool) -> Tool {
+/// A tool that forwards to a nested call of `inner`.
+fn forwarding(inner: BoxTool) -> BoxTool {
     boxed(tower::service_fn(move |call: ToolCall| {
         let inner = inner.clone();
         async move {
@@ -21,8 +20,9 @@ fn forwarding(inner: Tool) -> Tool {
     }))
 }
 
+/// L2.
 #[tokio::test(start_paused = true)]
-async fn chained_through_one_limit_it_does_not_deadlock() {
+async fn nested_calls_through_one_limit_do_not_deadlock() {
     let limit = ConcurrencyLimitLayer::new(1);
     let fast = FastTool::new();
     let chained = ChainedTool::new(limit.layer(fast.clone()));
@@ -45,10 +45,10 @@ async fn chained_through_one_limit_it_does_not_deadlock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_reaches_through_every_call_below_and_every_layer_between() {
-    for order in Ours::stacks() {
+async fn permit_is_inherited_by_five_levels_of_nested_calls_in_every_order() {
+    for order in Kind::stacks() {
         let case = format!("{order:?}");
-        let layers = Layers::new();
+        let layers = Layers::new(1);
         let mut stack = layers.stack(&order, tool(|_| async { Ok("done") }));
         for _ in 0..5 {
             stack = layers.stack(&order, forwarding(stack));
@@ -64,9 +64,9 @@ async fn a_permit_reaches_through_every_call_below_and_every_layer_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_lines_than_two_are_inherited_as_well() {
+async fn permits_of_five_limits_are_inherited() {
     let limits: Vec<_> = (0..5).map(|_| ConcurrencyLimitLayer::new(1)).collect();
-    let around = |tool: Tool| {
+    let around = |tool: BoxTool| {
         let limits = limits.iter();
         limits.fold(tool, |tool, limit| boxed(limit.layer(tool)))
     };
@@ -78,22 +78,22 @@ async fn more_lines_than_two_are_inherited_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_that_was_given_back_is_not_inherited() {
+async fn released_permit_is_not_inherited() {
     let limit = ConcurrencyLimitLayer::new(1);
     let call = call();
     let context = call.context().clone();
     let fast = limit.layer(FastTool::new());
     assert!(fast.clone().oneshot(call).await.is_ok());
-    // Another call has it now, and a call of the first one's kin is refused: the first one is over.
+    // Another call holds the permit, and a child of the ended call is rejected.
     let _other = tokio::spawn(fast.clone().oneshot(self::call()));
     sleep(ms(1)).await;
     let late = context.child("fast", json!(null)).unwrap();
     let error = fast.oneshot(late).await.unwrap_err();
-    assert_eq!(reason(&error), Some(CancelReason::Parent));
+    assert_eq!(cancel_reason(&error), Some(CancelReason::Parent));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_of_another_limit_takes_its_own_permit() {
+async fn nested_call_acquires_its_own_permit_of_another_limit() {
     let (outer, inner) = (ConcurrencyLimitLayer::new(1), ConcurrencyLimitLayer::new(1));
     let _held = tokio::spawn(inner.layer(hanging(&Probe::new())).oneshot(call()));
     sleep(ms(1)).await;
@@ -109,15 +109,8 @@ async fn a_call_of_another_limit_takes_its_own_permit() {
     waiting.abort();
 }
 
-fn reason(error: &ToolError) -> Option<CancelReason> {
-    match error {
-        ToolError::Cancelled { reason, .. } => Some(*reason),
-        _ => None,
-    }
-}
-
 #[tokio::test]
-async fn what_a_child_has_of_its_parent() {
+async fn child_inherits_tenant_priority_and_extensions() {
     let parent = call()
         .with_id("parent")
         .with_tenant("acme")
@@ -136,7 +129,7 @@ async fn what_a_child_has_of_its_parent() {
     assert_ne!(context.id(), "parent");
     assert_eq!((context.deadline(), context.attempt()), (None, 1));
     assert_eq!(child.args()["n"], 1);
-    // And it can be given its own, without another attempt.
+    // Its own settings make no further attempt.
     let child = child.with_priority(-1).with_tenant("other");
     assert_eq!(
         (child.context().priority(), child.context().tenant()),
@@ -147,24 +140,24 @@ async fn what_a_child_has_of_its_parent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_parents_limit_is_a_deadline_for_the_child_in_every_order() {
-    for order in Ours::stacks() {
-        if !order.contains(&Ours::Timeout) {
+async fn limit_of_the_parent_is_a_deadline_of_the_child_in_every_order() {
+    for order in Kind::stacks() {
+        if !order.contains(&Kind::Timeout) {
             continue;
         }
         let case = format!("{order:?}");
-        let layers = Layers::new();
+        let layers = Layers::new(1);
         let errors = Recorder::new();
-        let notes = errors.clone();
+        let log = errors.clone();
         let inner = TimeoutLayer::new(ms(5_000));
         let parent = tool(move |context| {
-            let (inner, notes) = (inner.clone(), notes.clone());
+            let (inner, log) = (inner.clone(), log.clone());
             async move {
                 sleep(ms(100)).await;
                 let child = context.child("inner", json!(null))?;
-                notes.record(child.context().remaining());
+                log.record(child.context().remaining());
                 let longer = child.with_deadline(Instant::now() + MINUTE);
-                notes.record(longer.context().remaining());
+                log.record(longer.context().remaining());
                 let _ = inner.layer(hanging(&Probe::new())).oneshot(longer).await;
                 std::future::pending().await
             }
@@ -181,12 +174,12 @@ async fn the_parents_limit_is_a_deadline_for_the_child_in_every_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nested_deadline_is_reported_as_one() {
+async fn inherited_deadline_is_reported_as_a_deadline() {
     let inner = TimeoutLayer::new(ms(5_000));
     let deadlines = Recorder::new();
-    let notes = deadlines.clone();
+    let log = deadlines.clone();
     let parent = tool(move |context| {
-        let (inner, notes) = (inner.clone(), notes.clone());
+        let (inner, log) = (inner.clone(), log.clone());
         async move {
             let child = context.child("inner", json!(null))?;
             let error = inner
@@ -201,12 +194,12 @@ async fn a_nested_deadline_is_reported_as_one() {
                 ..
             } = error
             {
-                notes.record((scope, limit, elapsed));
+                log.record((scope, limit, elapsed));
             }
-            Ok("the child was cut")
+            Ok("done")
         }
     });
-    // The parent itself is not cut: no timeout layer stands around it.
+    // The parent does not time out without a timeout layer.
     let call = call().with_deadline(Instant::now() + ms(300));
     assert!(
         CleanupLayer::new()
@@ -221,52 +214,36 @@ async fn a_nested_deadline_is_reported_as_one() {
     );
 }
 
-/// How the parent ends.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    Completes,
-    Fails,
-    Panics,
-    TimesOut,
-    IsDropped,
-    IsCancelled,
-}
-
-/// Whatever ends a call, and wherever its child runs: that one is told, and ends with `Parent`; and so does the child of the child.
+/// C5: both are cancelled with the reason `Parent`, on whatever task they run.
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_call_reaches_child_and_grandchild() {
-    use Ending::{Completes, Fails, IsCancelled, IsDropped, Panics, TimesOut};
-    for order in Ours::stacks() {
-        for ending in [Completes, Fails, Panics, TimesOut, IsDropped, IsCancelled] {
+async fn end_of_a_call_cancels_child_and_grandchild() {
+    use Ending::{IsCancelled, IsDropped, TimesOut};
+    for order in Kind::stacks() {
+        for ending in Ending::ALL {
             let case = format!("{order:?}, {ending:?}");
-            let (layers, ended) = (Layers::new(), Recorder::new());
-            let notes = ended.clone();
+            let (layers, ended) = (Layers::new(1), Recorder::new());
+            let log = ended.clone();
             let parent = tool(move |context| {
-                let notes = notes.clone();
+                let log = log.clone();
                 async move {
-                    detached(&context, &notes);
+                    detached(&context, &log);
                     sleep(ms(10)).await;
-                    match ending {
-                        Completes => Ok("done"),
-                        Fails => Err("as it was told".into()),
-                        Panics => panic!("as it was told"),
-                        _ => std::future::pending().await,
-                    }
+                    ending.end().await
                 }
             });
             let mut call = call();
-            if matches!(ending, TimesOut) && order.contains(&Ours::Timeout) {
+            if matches!(ending, TimesOut) && order.contains(&Kind::Timeout) {
                 call = call.with_timeout(ms(10));
             }
             let canceller = call.canceller();
-            let answer = tokio::spawn(layers.stack(&order, parent).oneshot(call));
+            let running = tokio::spawn(layers.stack(&order, parent).oneshot(call));
             sleep(ms(11)).await;
             match ending {
-                IsDropped | TimesOut => answer.abort(),
+                IsDropped | TimesOut => running.abort(),
                 IsCancelled => canceller.cancel(),
                 _ => {}
             }
-            let _ = answer.await;
+            let _ = running.await;
             sleep(ms(1)).await;
             let parent = Some(CancelReason::Parent);
             assert_eq!(ended.values(), [parent; 4], "{case}");
@@ -274,24 +251,24 @@ async fn the_end_of_a_call_reaches_child_and_grandchild() {
     }
 }
 
-/// A child on a task that nobody waits for, which makes a child of its own; what each sees, and how each ends.
-fn detached(context: &CallContext, notes: &Recorder<Option<CancelReason>>) {
+/// Spawns a child that spawns a grandchild, and records the reasons that they observe.
+fn detached(context: &CallContext, log: &Recorder<Option<CancelReason>>) {
     let child = context.child("child", json!(null)).expect("not deep");
     let grandchild = {
-        let notes = notes.clone();
+        let log = log.clone();
         tool(move |context| {
-            let notes = notes.clone();
+            let log = log.clone();
             async move {
                 context.cancelled().await;
-                notes.record(context.cancel_reason());
+                log.record(context.cancel_reason());
                 std::future::pending().await
             }
         })
     };
     let middle = {
-        let notes = notes.clone();
+        let log = log.clone();
         tool(move |context| {
-            let (notes, grandchild) = (notes.clone(), grandchild.clone());
+            let (log, grandchild) = (log.clone(), grandchild.clone());
             async move {
                 let nested = context.child("grandchild", json!(null))?;
                 let limit = ConcurrencyLimitLayer::new(1);
@@ -301,13 +278,13 @@ fn detached(context: &CallContext, notes: &Recorder<Option<CancelReason>>) {
                         .oneshot(nested)
                         .await
                         .expect_err("it is cancelled");
-                    notes.record(reason(&error));
+                    log.record(cancel_reason(&error));
                 });
                 std::future::pending().await
             }
         })
     };
-    let notes = notes.clone();
+    let log = log.clone();
     let context = child.context().clone();
     tokio::spawn(async move {
         let error = CleanupLayer::new()
@@ -315,18 +292,17 @@ fn detached(context: &CallContext, notes: &Recorder<Option<CancelReason>>) {
             .oneshot(child)
             .await
             .expect_err("it is cancelled");
-        notes.record(reason(&error));
-        notes.record(context.cancel_reason());
+        log.record(cancel_reason(&error));
+        log.record(context.cancel_reason());
     });
 }
 
-/// An attempt that fails ends what it started, and the next one is another parent.
 #[tokio::test(start_paused = true)]
-async fn the_end_of_an_attempt_reaches_its_child_and_no_other() {
+async fn end_of_an_attempt_cancels_only_its_own_child() {
     let ended = Recorder::new();
-    let notes = ended.clone();
+    let log = ended.clone();
     let attempts = tool(move |context| {
-        let notes = notes.clone();
+        let log = log.clone();
         async move {
             let attempt = context.attempt();
             let child = context.child("child", json!(null))?;
@@ -334,7 +310,7 @@ async fn the_end_of_an_attempt_reaches_its_child_and_no_other() {
             tokio::spawn(async move {
                 let limit = ConcurrencyLimitLayer::new(1);
                 let _ = limit.layer(hanging(&Probe::new())).oneshot(child).await;
-                notes.record((attempt, seen.cancel_reason()));
+                log.record((attempt, seen.cancel_reason()));
             });
             sleep(ms(10)).await;
             match attempt {
@@ -343,38 +319,19 @@ async fn the_end_of_an_attempt_reaches_its_child_and_no_other() {
             }
         }
     });
-    let retry = tower::retry::Retry::new(Once(true), boxed(CleanupLayer::new().layer(attempts)));
+    let retry =
+        tower::retry::Retry::new(Retries::new(1), boxed(CleanupLayer::new().layer(attempts)));
     let stack = TimeoutLayer::new(MINUTE).layer(retry);
-    let answer = tokio::spawn(stack.oneshot(call()));
+    let running = tokio::spawn(stack.oneshot(call()));
     sleep(ms(15)).await;
     assert_eq!(ended.values(), [(1, Some(CancelReason::Parent))]);
-    assert!(answer.await.unwrap().is_ok());
+    assert!(running.await.unwrap().is_ok());
     sleep(ms(1)).await;
     assert_eq!(ended.values()[1..], [(2, Some(CancelReason::Parent))]);
 }
 
-#[derive(Debug, Clone)]
-struct Once(bool);
-
-impl<T> tower::retry::Policy<ToolCall, T, ToolError> for Once {
-    type Future = std::future::Ready<()>;
-
-    fn retry(
-        &mut self,
-        _: &mut ToolCall,
-        result: &mut Result<T, ToolError>,
-    ) -> Option<Self::Future> {
-        let again = result.is_err() && std::mem::take(&mut self.0);
-        again.then(|| std::future::ready(()))
-    }
-
-    fn clone_request(&mut self, request: &ToolCall) -> Option<ToolCall> {
-        Some(request.clone())
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn a_childs_own_end_does_not_touch_its_parent() {
+async fn cancelled_child_does_not_cancel_its_parent() {
     let cancellers = Arc::<Mutex<Option<Canceller>>>::default();
     let taken = Arc::clone(&cancellers);
     let parent = tool(move |context| {
@@ -388,37 +345,21 @@ async fn a_childs_own_end_does_not_touch_its_parent() {
                 .oneshot(child)
                 .await
                 .unwrap_err();
-            assert_eq!(reason(&error), Some(CancelReason::Explicit));
+            assert_eq!(cancel_reason(&error), Some(CancelReason::Explicit));
             assert_eq!(context.cancel_reason(), None);
             Ok("goes on")
         }
     });
-    let answer = tokio::spawn(CleanupLayer::new().layer(parent).oneshot(call()));
+    let running = tokio::spawn(CleanupLayer::new().layer(parent).oneshot(call()));
     sleep(ms(10)).await;
     let canceller = cancellers.lock().unwrap().take().unwrap();
     canceller.cancel();
-    let output = answer.await.unwrap().unwrap();
+    let output = running.await.unwrap().unwrap();
     assert_eq!(output.collect().await.unwrap().text(), "goes on");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_error_of_a_child_is_a_failure_of_the_tool_that_forwards_it() {
-    let inner = boxed(TimeoutLayer::new(ms(10)).layer(hanging(&Probe::new())));
-    let stack = CleanupLayer::new().layer(forwarding(inner));
-    let error = stack.oneshot(call()).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.outcome()),
-        (ErrorKind::Tool, Outcome::Failed)
-    );
-    let source = error.source().unwrap().downcast_ref::<ToolError>().unwrap();
-    assert_eq!(
-        (source.kind(), source.tool()),
-        (ErrorKind::Timeout, Some("inner"))
-    );
-}
-
-/// A tool that calls itself for ever, and how deep it came.
-fn recursing(deepest: &Recorder<u32>, level: u32) -> Tool {
+/// A tool that calls itself for ever and records the depth.
+fn recursing(deepest: &Recorder<u32>, level: u32) -> BoxTool {
     let deepest = deepest.clone();
     boxed(tower::service_fn(move |call: ToolCall| {
         let deepest = deepest.clone();
@@ -431,7 +372,7 @@ fn recursing(deepest: &Recorder<u32>, level: u32) -> Tool {
 }
 
 #[tokio::test]
-async fn the_depth_is_bounded() {
+async fn depth_of_nested_calls_is_bounded() {
     for (limit, call) in [
         (5, call()),
         (2, call().with_max_depth(2)),
@@ -441,7 +382,7 @@ async fn the_depth_is_bounded() {
         let error = recursing(&levels, 0).oneshot(call).await.unwrap_err();
         assert_eq!(levels.values(), (0..=limit).collect::<Vec<_>>());
         assert!(
-            matches!(error, ToolError::TooDeep { limit: said, .. } if said == limit),
+            matches!(error, ToolError::TooDeep { limit: reported, .. } if reported == limit),
             "{error}"
         );
         assert_eq!(

@@ -9,11 +9,11 @@ use tokio::time::sleep;
 use toolbooth::{
     CancelReason, Content, ErrorKind, MAX_SPAWNED, Outcome, TooManySpawned, stream_tool_fn,
 };
-use tower::retry::{Policy, Retry};
+use tower::retry::Retry;
 
 use super::*;
 
-/// How a call ends, 10 ms after its tool began.
+/// How a call or its stream ends, 10 ms after its tool has started.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Ending {
     Completes,
@@ -25,7 +25,7 @@ enum Ending {
     StreamCompletes,
     StreamFails,
     StreamIsDropped,
-    StreamIsCut,
+    StreamIsCancelled,
 }
 
 impl Ending {
@@ -39,11 +39,11 @@ impl Ending {
         Self::StreamCompletes,
         Self::StreamFails,
         Self::StreamIsDropped,
-        Self::StreamIsCut,
+        Self::StreamIsCancelled,
     ];
 }
 
-/// A task that ticks each millisecond, and is inside of `inside` until it is dropped.
+/// Spawns a task that counts milliseconds; the probe counts the task until it is dropped.
 fn ticking(context: &CallContext, ticks: &Arc<AtomicUsize>, inside: &Probe) {
     let (ticks, inside) = (Arc::clone(ticks), inside.enter());
     drop(context.spawn(async move {
@@ -55,15 +55,15 @@ fn ticking(context: &CallContext, ticks: &Arc<AtomicUsize>, inside: &Probe) {
     }));
 }
 
-/// A tool that starts a ticking task, and ends as it is told.
-fn starting(ending: Ending, ticks: &Arc<AtomicUsize>, inside: &Probe) -> Tool {
+/// A tool that spawns a ticking task and ends in the given way.
+fn starting(ending: Ending, ticks: &Arc<AtomicUsize>, inside: &Probe) -> BoxTool {
     let (ticks, inside) = (Arc::clone(ticks), inside.clone());
     let start = move |context: &CallContext| ticking(context, &ticks, &inside);
     match ending {
         Ending::StreamCompletes
         | Ending::StreamFails
         | Ending::StreamIsDropped
-        | Ending::StreamIsCut => boxed(stream_tool_fn(
+        | Ending::StreamIsCancelled => boxed(stream_tool_fn(
             "tool",
             move |context: CallContext, (): ()| {
                 start(&context);
@@ -71,7 +71,7 @@ fn starting(ending: Ending, ticks: &Arc<AtomicUsize>, inside: &Probe) -> Tool {
                     sleep(ms(10)).await;
                     match ending {
                         Ending::StreamCompletes => Ok(Content::from("last")),
-                        Ending::StreamFails => Err(ToolError::failed("as it was told")),
+                        Ending::StreamFails => Err(ToolError::failed("the task panics")),
                         _ => std::future::pending().await,
                     }
                 });
@@ -84,8 +84,8 @@ fn starting(ending: Ending, ticks: &Arc<AtomicUsize>, inside: &Probe) -> Tool {
                 sleep(ms(10)).await;
                 match ending {
                     Ending::Completes => Ok("done"),
-                    Ending::Fails => Err("as it was told".into()),
-                    Ending::Panics => panic!("as it was told"),
+                    Ending::Fails => Err("the task panics".into()),
+                    Ending::Panics => panic!("the task panics"),
                     _ => std::future::pending().await,
                 }
             }
@@ -93,10 +93,10 @@ fn starting(ending: Ending, ticks: &Arc<AtomicUsize>, inside: &Probe) -> Tool {
     }
 }
 
-/// Makes the call and lets it end; the answer is read to its last byte.
-async fn end(stack: Tool, call: ToolCall, ending: Ending) {
+/// Makes the call, reads its response to the end, and ends it in the given way.
+async fn end(stack: BoxTool, call: ToolCall, ending: Ending) {
     let canceller = call.canceller();
-    let answer = tokio::spawn(async move {
+    let running = tokio::spawn(async move {
         let mut contents = stack.oneshot(call).await?.into_stream();
         while let Some(content) = contents.next().await {
             content?;
@@ -106,14 +106,14 @@ async fn end(stack: Tool, call: ToolCall, ending: Ending) {
     sleep(ms(10)).await;
     sleep(ms(1)).await;
     match ending {
-        Ending::IsDropped | Ending::StreamIsDropped | Ending::TimesOut => answer.abort(),
-        Ending::IsCancelled | Ending::StreamIsCut => canceller.cancel(),
+        Ending::IsDropped | Ending::StreamIsDropped | Ending::TimesOut => running.abort(),
+        Ending::IsCancelled | Ending::StreamIsCancelled => canceller.cancel(),
         _ => {}
     }
-    let ended = answer.await;
+    let ended = running.await;
     match ending {
         Ending::Completes | Ending::StreamCompletes => {
-            ended.expect("no panic").expect("an answer");
+            ended.expect("no panic").expect("a response");
         }
         Ending::Panics => assert!(ended.expect_err("a panic").is_panic()),
         Ending::Fails | Ending::StreamFails => {
@@ -124,18 +124,19 @@ async fn end(stack: Tool, call: ToolCall, ending: Ending) {
     }
 }
 
+/// C5.
 #[tokio::test(start_paused = true)]
-async fn they_stop_on_every_ending_in_every_order() {
-    for order in Ours::stacks() {
+async fn spawned_tasks_stop_on_every_ending_in_every_order() {
+    for order in Kind::stacks() {
         for ending in Ending::ALL {
             let case = format!("{order:?}, {ending:?}");
-            let (layers, ticks, inside) = (Layers::new(), Arc::default(), Probe::new());
+            let (layers, ticks, inside) = (Layers::new(1), Arc::default(), Probe::new());
             let seen = Recorder::new();
-            let (notes, still) = (seen.clone(), inside.clone());
+            let (log, still) = (seen.clone(), inside.clone());
             let mut call = call();
             call.context()
-                .on_cleanup(move |_| async move { notes.record(still.running()) });
-            if ending == Ending::TimesOut && order.contains(&Ours::Timeout) {
+                .on_cleanup(move |_| async move { log.record(still.running()) });
+            if ending == Ending::TimesOut && order.contains(&Kind::Timeout) {
                 call = call.with_timeout(ms(10));
             }
             end(
@@ -147,11 +148,11 @@ async fn they_stop_on_every_ending_in_every_order() {
             let stopped = ticks.load(Ordering::Relaxed);
             let report = layers.cleanup.drain(MINUTE).await;
             sleep(ms(5)).await;
-            // It had been told to stop when the outcome was seen, and was gone before the hook ran.
+            // The task is aborted before the outcome is observed and dropped before the hook runs.
             assert_eq!(ticks.load(Ordering::Relaxed), stopped, "{case}");
             assert_eq!((inside.started(), inside.running()), (1, 0), "{case}");
             assert_eq!(seen.values(), [0], "{case}");
-            let ran = u64::from(order.contains(&Ours::Cleanup));
+            let ran = u64::from(order.contains(&Kind::Cleanup));
             assert_eq!(
                 (report.ran, report.failed, report.abandoned),
                 (ran, 0, 0),
@@ -166,16 +167,15 @@ async fn they_stop_on_every_ending_in_every_order() {
     }
 }
 
-/// What ends them is the call's end, whether or not there is a hook.
 #[tokio::test(start_paused = true)]
-async fn they_stop_without_any_hook_and_drain_waits_for_them() {
-    for order in Ours::stacks() {
-        let (layers, ticks, inside) = (Layers::new(), Arc::default(), Probe::new());
+async fn spawned_tasks_stop_without_any_hook_and_drain_waits_for_them() {
+    for order in Kind::stacks() {
+        let (layers, ticks, inside) = (Layers::new(1), Arc::default(), Probe::new());
         let stack = layers.stack(&order, starting(Ending::Completes, &ticks, &inside));
         end(stack, call(), Ending::Completes).await;
         let stopped = ticks.load(Ordering::Relaxed);
         let report = layers.cleanup.drain(MINUTE).await;
-        if order.contains(&Ours::Cleanup) {
+        if order.contains(&Kind::Cleanup) {
             assert_eq!((report.ran, inside.running()), (0, 0), "{order:?}");
         }
         sleep(ms(5)).await;
@@ -188,7 +188,7 @@ async fn they_stop_without_any_hook_and_drain_waits_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_stop_with_the_last_handle_where_there_is_no_layer() {
+async fn spawned_tasks_stop_with_the_last_context_without_any_layer() {
     let (ticks, inside) = (Arc::default(), Probe::new());
     end(
         starting(Ending::Completes, &ticks, &inside),
@@ -200,23 +200,22 @@ async fn they_stop_with_the_last_handle_where_there_is_no_layer() {
     assert_eq!((inside.started(), inside.running()), (1, 0));
 }
 
-/// Those of an attempt end with the attempt, though its hooks may wait for the end of the call.
 #[tokio::test(start_paused = true)]
-async fn those_of_an_attempt_stop_before_the_next_begins() {
+async fn spawned_tasks_of_an_attempt_stop_before_the_next_attempt_starts() {
     for outside in 0..=1 {
         let (inside, most) = (Probe::new(), Recorder::new());
-        let (probe, notes) = (inside.clone(), most.clone());
+        let (probe, log) = (inside.clone(), most.clone());
         let failing = tool(move |context| {
-            notes.record(probe.running());
+            log.record(probe.running());
             ticking(&context, &Arc::default(), &probe);
             async move {
                 sleep(ms(10)).await;
                 Err("no".into())
             }
         });
-        let layers = Layers::new();
-        let (outer, inner) = [Ours::Cleanup, Ours::Partial].split_at(outside);
-        let retry = Retry::new(Again(2), layers.stack(inner, failing));
+        let layers = Layers::new(1);
+        let (outer, inner) = [Kind::Cleanup, Kind::Partial].split_at(outside);
+        let retry = Retry::new(Retries::new(2).after(ms(5)), layers.stack(inner, failing));
         let stack = layers.stack(outer, boxed(retry));
         assert!(stack.oneshot(call()).await.is_err());
         layers.cleanup.drain(MINUTE).await;
@@ -229,35 +228,14 @@ async fn those_of_an_attempt_stop_before_the_next_begins() {
     }
 }
 
-/// So many more attempts, 5 ms later each.
-#[derive(Debug, Clone)]
-struct Again(u32);
-
-impl<T> Policy<ToolCall, T, ToolError> for Again {
-    type Future = std::pin::Pin<Box<tokio::time::Sleep>>;
-
-    fn retry(
-        &mut self,
-        _: &mut ToolCall,
-        result: &mut Result<T, ToolError>,
-    ) -> Option<Self::Future> {
-        self.0 = self.0.checked_sub(1).filter(|_| result.is_err())?;
-        Some(Box::pin(sleep(ms(5))))
-    }
-
-    fn clone_request(&mut self, request: &ToolCall) -> Option<ToolCall> {
-        Some(request.clone())
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn the_handle_gives_what_the_task_gives() {
+async fn handle_returns_what_the_task_returns() {
     let stack = CleanupLayer::new().layer(tool(|context| async move {
         let mut slow = context.spawn(async {
             sleep(ms(20)).await;
             "slow"
         });
-        // Dropping one stops nothing: this task wakes the other.
+        // Dropping a handle aborts nothing: this task wakes the other.
         let (wake, woken) = tokio::sync::oneshot::channel();
         drop(context.spawn(async move { wake.send(()) }));
         let quick = context.spawn(async move { woken.await.map(|()| "quick") });
@@ -265,55 +243,40 @@ async fn the_handle_gives_what_the_task_gives() {
         assert!(futures_util::poll!(&mut slow).is_pending());
         assert_eq!(slow.await?, "slow");
 
-        let panics = context.spawn(async { panic!("as it was told") });
+        let panics = context.spawn(async { panic!("the task panics") });
         let error: ToolError = panics.await.map(|(): ()| ()).expect_err("it panics");
-        assert_eq!(error.to_string(), "the tool panicked: as it was told");
+        assert_eq!(error.to_string(), "the tool panicked: the task panics");
 
         let mut aborted = context.spawn(std::future::pending::<()>());
         aborted.abort();
         let error = aborted.await.expect_err("it is aborted");
-        assert!(matches!(
-            error,
-            ToolError::Cancelled {
-                reason: CancelReason::Explicit,
-                ..
-            }
-        ));
+        assert_eq!(cancel_reason(&error), Some(CancelReason::Explicit));
         Ok("done")
     }));
     stack.oneshot(call()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_the_end_cut_short_says_so() {
+async fn handle_of_an_aborted_task_returns_the_reason() {
     let (handles, mut taken) = tokio::sync::mpsc::unbounded_channel();
     let tool = tool(move |context| {
         handles
             .send(context.spawn(std::future::pending::<()>()))
-            .expect("it is read");
+            .expect("the test reads it");
         async { std::future::pending().await }
     });
     let timeout = TimeoutLayer::new(ms(10));
     assert!(timeout.layer(tool).oneshot(call()).await.is_err());
     let error = taken.recv().await.unwrap().await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ToolError::Cancelled {
-                reason: CancelReason::Parent,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert_eq!(cancel_reason(&error), Some(CancelReason::Parent));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_end_nothing_is_started() {
-    for order in Ours::stacks() {
+async fn no_task_starts_after_the_end() {
+    for order in Kind::stacks() {
         let call = call();
         let context = call.context().clone();
-        let stack = Layers::new().stack(&order, tool(|_| async { Ok("done") }));
+        let stack = Layers::new(1).stack(&order, tool(|_| async { Ok("done") }));
         stack.oneshot(call).await.unwrap();
         let inside = Probe::new();
         let probe = inside.clone();
@@ -321,29 +284,20 @@ async fn after_the_end_nothing_is_started() {
             .spawn(async move { drop(probe.enter()) })
             .await
             .unwrap_err();
-        assert!(
-            matches!(
-                error,
-                ToolError::Cancelled {
-                    reason: CancelReason::Parent,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert_eq!(cancel_reason(&error), Some(CancelReason::Parent));
         sleep(ms(1)).await;
         assert_eq!(inside.started(), 0, "{order:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_many_at_once_and_no_more() {
+async fn spawned_tasks_of_a_call_are_bounded() {
     let inside = Probe::new();
     let probe = inside.clone();
     let stack = CleanupLayer::new().layer(tool(move |context| {
         let inside = probe.clone();
         async move {
-            // Those that are done do not count.
+            // Completed tasks do not count.
             for n in 0..3 * MAX_SPAWNED {
                 assert_eq!(context.spawn(async move { n }).await?, n);
             }
@@ -362,7 +316,7 @@ async fn so_many_at_once_and_no_more() {
             );
             let source = error.source().and_then(|source| source.downcast_ref());
             assert_eq!(
-                source.map(|refused: &TooManySpawned| refused.limit),
+                source.map(|error: &TooManySpawned| error.limit),
                 Some(MAX_SPAWNED)
             );
             for handle in handles {
@@ -377,7 +331,7 @@ async fn so_many_at_once_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_has_the_span_of_its_call() {
+async fn task_runs_in_the_span_of_its_call() {
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry());
     let stack = tool(|context| async move {
         let here = tracing::Span::current().id();
@@ -395,10 +349,10 @@ async fn a_task_has_the_span_of_its_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_and_drained_nothing_of_a_call_is_left() {
-    let (layers, ticks, inside) = (Layers::new(), Arc::default(), Probe::new());
+async fn no_task_is_left_after_close_and_drain() {
+    let (layers, ticks, inside) = (Layers::new(1), Arc::default(), Probe::new());
     let stack = layers.stack(
-        &[Ours::Cleanup, Ours::Partial],
+        &[Kind::Cleanup, Kind::Partial],
         starting(Ending::Completes, &ticks, &inside),
     );
     let running = tokio::spawn(stack.clone().oneshot(call()));
@@ -411,9 +365,9 @@ async fn closed_and_drained_nothing_of_a_call_is_left() {
     assert_eq!((inside.started(), inside.running()), (1, 0));
 }
 
-/// However many hooks there are: what the layers themselves wait for takes no room of theirs.
+/// The waits of the layers themselves do not count as hooks.
 #[test]
-fn hooks_wait_for_a_task_that_outlives_its_call_also_when_there_is_no_room_for_more() {
+fn full_registry_of_hooks_waits_for_a_task_that_outlives_its_call() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
@@ -428,8 +382,11 @@ fn hooks_wait_for_a_task_that_outlives_its_call_also_when_there_is_no_room_for_m
         let (begun, goes, inside) = (begun.clone(), goes.clone(), probe.enter());
         async move {
             let _inside = inside;
-            begun.send(()).expect("it is read");
-            goes.lock().expect("no panic").recv().expect("it is sent");
+            begun.send(()).expect("the test reads it");
+            goes.lock()
+                .expect("no panic")
+                .recv()
+                .expect("the test sends it");
             std::future::pending().await
         }
     });
@@ -442,10 +399,10 @@ fn hooks_wait_for_a_task_that_outlives_its_call_also_when_there_is_no_room_for_m
                 hooks.record(inside.running());
             });
         }
-        let answer = tokio::spawn(stack.oneshot(call));
+        let running = tokio::spawn(stack.oneshot(call));
         has_begun.recv().await.unwrap();
-        answer.abort();
-        let _ = answer.await;
+        running.abort();
+        let _ = running.await;
         sleep(ms(20)).await;
         assert_eq!((hooks.len(), inside.running()), (0, 1));
         go.send(()).unwrap();

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use toolbooth::{
-    CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, RateLimitLayer, TimeoutLayer,
+    BoxError, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, RateLimitLayer,
+    TimeoutLayer, ToolCall, ToolError, ToolOutput,
 };
 use toolbooth_test::{BoxTool, boxed, orders};
-use tower::Layer;
 use tower::retry::{Policy, Retry};
+use tower::{Layer, Service};
 
 use crate::{MINUTE, hourly};
 
@@ -96,7 +97,12 @@ impl Layers {
 
     /// Wraps a tool in one of the layers.
     #[must_use]
-    pub fn around(&self, kind: Kind, inner: BoxTool) -> BoxTool {
+    pub fn around<S>(&self, kind: Kind, inner: S) -> BoxTool
+    where
+        S: Service<ToolCall, Response = ToolOutput> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError> + 'static,
+        S::Future: Send + 'static,
+    {
         match kind {
             Kind::Timeout => boxed(self.timeout.layer(inner)),
             Kind::Rate => boxed(self.rate.layer(inner)),
@@ -104,6 +110,17 @@ impl Layers {
             Kind::Cleanup => boxed(self.cleanup.layer(inner)),
             Kind::Partial => boxed(self.partial.layer(inner)),
         }
+    }
+
+    /// Wraps a tool in all five layers in the recommended order.
+    #[must_use]
+    pub fn wrap<S>(&self, tool: S) -> BoxTool
+    where
+        S: Service<ToolCall, Response = ToolOutput> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError> + 'static,
+        S::Future: Send + 'static,
+    {
+        self.stack(&Kind::ALL, boxed(tool))
     }
 
     /// Wraps a tool in the layers of `order`, the outermost first.
@@ -117,11 +134,7 @@ impl Layers {
     #[must_use]
     pub fn retried<P>(&self, policy: P, order: &[Kind], outside: usize, tool: BoxTool) -> BoxTool
     where
-        P: Policy<toolbooth::ToolCall, toolbooth::ToolOutput, toolbooth::ToolError>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        P: Policy<ToolCall, ToolOutput, ToolError> + Clone + Send + Sync + 'static,
         P::Future: Send,
     {
         let (outer, inner) = order.split_at(outside);

@@ -43,6 +43,8 @@
 //! |---|---|
 //! | make one call without arguments | [`call`] |
 //! | make many calls at once, each with its result and time | [`call_all`] |
+//! | summarize what calls returned | [`count_ok`], [`count_kind`], [`last_ok`], [`outcome`] |
+//! | read an error | [`timeout_of`], [`cancel_reason`], [`overload_reason`] |
 //! | count how many calls are inside a tool | [`Probe`] |
 //! | record events with their times, and the outcomes of hooks | [`Recorder`] |
 //! | receive the outcome of one call | [`Outcomes`] |
@@ -71,6 +73,7 @@ mod orders;
 mod outcomes;
 mod probe;
 mod recorder;
+mod results;
 mod scripted;
 mod stack;
 mod sync;
@@ -83,6 +86,9 @@ pub use orders::orders;
 pub use outcomes::Outcomes;
 pub use probe::{Inside, Probe};
 pub use recorder::Recorder;
+pub use results::{
+    cancel_reason, count_kind, count_ok, last_ok, outcome, overload_reason, timeout_of,
+};
 pub use scripted::{Readiness, ScriptedFuture, ScriptedTool, ToolLog};
 pub use stack::{BoxTool, boxed};
 pub use tools::{

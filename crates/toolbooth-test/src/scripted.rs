@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::{Pending, pending};
+use std::panic::panic_any;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -122,13 +123,13 @@ impl ScriptedTool {
     /// Creates a tool whose `call` panics with `in call`.
     #[must_use]
     pub fn panics_in_call() -> Self {
-        Self::new(|_| -> Pending<_> { scripted_panic("in call") })
+        Self::new(|_| -> Pending<_> { panic_any("in call") })
     }
 
     /// Creates a tool whose futures panic with `in the future` at the first poll.
     #[must_use]
     pub fn panics_in_future() -> Self {
-        Self::new(async |_| scripted_panic("in the future"))
+        Self::new(async |_| panic_any("in the future"))
     }
 
     /// Sets what `poll_ready` returns.
@@ -172,11 +173,6 @@ impl ScriptedTool {
     }
 }
 
-#[expect(clippy::panic, reason = "a script may ask for it")]
-fn scripted_panic(text: &'static str) -> ! {
-    panic!("{}", text)
-}
-
 impl Clone for ScriptedTool {
     fn clone(&self) -> Self {
         let mut state = lock(&self.shared.state);
@@ -212,7 +208,7 @@ impl Service<ToolCall> for ScriptedTool {
             Readiness::Ready => Poll::Ready(Ok(())),
             Readiness::Pending => Poll::Pending,
             Readiness::Fails => Poll::Ready(Err("not ready".into())),
-            Readiness::Panics => scripted_panic("in poll_ready"),
+            Readiness::Panics => panic_any("in poll_ready"),
         }
     }
 

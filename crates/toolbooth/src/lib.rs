@@ -145,7 +145,7 @@ pub mod cleanup;
 pub mod concurrency;
 #[cfg(feature = "handler")]
 pub mod handler;
-mod middleware;
+pub mod middleware;
 pub mod partial;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
@@ -185,14 +185,6 @@ pub use toolbooth_core::{
 #[cfg(feature = "http")]
 pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};
 pub use toolbooth_core::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
-
-/// What authors of layers need besides: how a layer takes part in a call.
-pub mod layer {
-    pub use toolbooth_core::{
-        Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, Moment, Part, Pulse, Reading,
-        RunHooks, TaskScope,
-    };
-}
 
 /// Runs the README's examples as tests.
 #[cfg(all(doctest, feature = "full"))]

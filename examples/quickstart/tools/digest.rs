@@ -1,4 +1,4 @@
-//! The SHA-256 digests of many files, several of them at once.
+//! Computes the SHA-256 digests of many files, several at a time.
 
 use std::fmt::Write;
 use std::io;
@@ -15,12 +15,12 @@ use tower::Service;
 use crate::record::Record;
 use crate::repository;
 
-/// How many files one call reads at the same time.
+/// The number of files that a call reads concurrently.
 const AT_ONCE: usize = 8;
 
 #[derive(Deserialize)]
 struct Args {
-    /// Of the files with this ending.
+    /// The extension of the files.
     extension: String,
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn digest()
 
 async fn run(call: CallContext, args: Args) -> io::Result<Map<String, Value>> {
     Record::started(&call);
-    let files = spawn_blocking(move || repository::files_ending(&args.extension)).await??;
+    let files = spawn_blocking(move || repository::files_with(&args.extension)).await??;
     stream::iter(files)
         .map(async |file| spawn_blocking(move || digest_of(&file)).await?)
         .buffer_unordered(AT_ONCE)
@@ -47,5 +47,5 @@ fn digest_of(file: &Path) -> io::Result<(String, String)> {
     for byte in digest {
         write!(hex, "{byte:02x}").map_err(io::Error::other)?;
     }
-    Ok((repository::shown(file), hex))
+    Ok((repository::relative(file), hex))
 }

@@ -1,5 +1,5 @@
-//! Reads records from a file of which one line is malformed: it fails half way, and what it had
-//! read by then is kept.
+//! Reads records from a file with one malformed line, and fails there. The records before are the
+//! partial result.
 
 use std::env::temp_dir;
 use std::io;
@@ -14,12 +14,12 @@ use tower::Service;
 use crate::record::Record;
 use crate::repository;
 
-/// How many good lines come before the malformed one.
-pub(crate) const GOOD_LINES: usize = 12;
+/// The number of valid lines before the malformed one.
+pub(crate) const VALID_LINES: usize = 12;
 
 #[derive(Deserialize)]
 struct Args {
-    /// Tells the files of calls apart.
+    /// Makes the file name unique to the call.
     number: usize,
 }
 
@@ -36,9 +36,9 @@ async fn run(call: CallContext, args: Args) -> Result<String, BoxError> {
         args.number
     ));
     let removed = path.clone();
-    // Registered before there is a file, so that there is no moment at which it would be left behind.
+    // Registered before the file exists, so that the file is removed in any case.
     Record::of(&call).on_cleanup(&call, async move |_| {
-        fs::remove_file(removed).await.expect("it was written");
+        fs::remove_file(removed).await.expect("the file exists");
     });
     fs::write(&path, export().await?).await?;
 
@@ -58,15 +58,15 @@ fn parse(line: &str) -> Option<(&str, u64)> {
     Some((file, bytes.parse().ok()?))
 }
 
-/// Each file of the repository with its size; one line was cut off on its way.
+/// Returns a line with the name and size of each file. One line is truncated.
 async fn export() -> io::Result<String> {
     let files = tokio::task::spawn_blocking(repository::files).await??;
     let mut text = String::new();
     for (index, file) in files.iter().enumerate() {
-        let name = repository::shown(file);
+        let name = repository::relative(file);
         let bytes = fs::metadata(file).await?.len();
         match index {
-            GOOD_LINES => text += &format!("{name}\n"),
+            VALID_LINES => text += &format!("{name}\n"),
             _ => text += &format!("{name},{bytes}\n"),
         }
     }

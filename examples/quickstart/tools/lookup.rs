@@ -1,4 +1,5 @@
-//! Asks the HTTP API about a file. The connection is part of the call's future, and goes with it.
+//! Requests a file from the HTTP API. The connection is part of the call's future, and is dropped
+//! with it.
 
 use std::net::SocketAddr;
 
@@ -36,11 +37,11 @@ async fn run(api: SocketAddr, call: CallContext, args: Args) -> Result<Value, Bo
     let request = Request::get(format!("/files/{}", args.file))
         .header("host", api.to_string())
         .body(Empty::new())?;
-    // The connection ends when the sender is gone, which the exchange takes along.
-    let (answer, ()) = future::try_join(exchange(sender, request), connection).await?;
-    match answer {
+    // The connection ends when `exchange` drops its sender.
+    let (response, ()) = future::try_join(exchange(sender, request), connection).await?;
+    match response {
         (StatusCode::OK, body) => Ok(serde_json::from_slice(&body)?),
-        (status, _) => Err(format!("the API answered {status}").into()),
+        (status, _) => Err(format!("the API returned {status}").into()),
     }
 }
 
@@ -48,7 +49,7 @@ async fn exchange(
     mut sender: SendRequest<Empty<Bytes>>,
     request: Request<Empty<Bytes>>,
 ) -> hyper::Result<(StatusCode, Bytes)> {
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    Ok((status, answer.into_body().collect().await?.to_bytes()))
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
 }

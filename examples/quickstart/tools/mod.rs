@@ -1,4 +1,4 @@
-//! The five tools, and the box they are in. None of them knows of a layer.
+//! The five tools, and the toolbox. They do not depend on any layer.
 
 mod digest;
 mod import;
@@ -17,12 +17,12 @@ use tower::util::{BoxCloneSyncService, Oneshot};
 use tower::{Service, ServiceExt};
 
 pub(crate) use digest::digest;
-pub(crate) use import::{GOOD_LINES, import};
+pub(crate) use import::{VALID_LINES, import};
 pub(crate) use lookup::lookup;
 pub(crate) use search::search;
 pub(crate) use ticker::ticker;
 
-/// Sends each call to the tool of its name.
+/// Dispatches each call to the tool of its name.
 #[derive(Clone, Default)]
 pub(crate) struct Toolbox {
     tools: Arc<HashMap<&'static str, BoxedTool>>,
@@ -54,7 +54,7 @@ impl Service<ToolCall> for Toolbox {
     type Future = Either<Oneshot<BoxedTool, ToolCall>, Ready<Result<ToolOutput, ToolError>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        // Which tool would have to be ready is known when the call comes.
+        // The tool is known only when `call` receives its name.
         Poll::Ready(Ok(()))
     }
 

@@ -1,4 +1,4 @@
-//! A text search over this repository by a child process: its lines are the answer.
+//! Searches this repository in a child process, whose output is the response.
 
 use toolbooth::{BoxError, ToolCall, ToolError, ToolOutput};
 use tower::Service;
@@ -19,5 +19,5 @@ pub(crate) fn search(
     let tool = children
         .tool("search")?
         .with_args([child::SEARCH, "{pattern}"])?;
-    Ok(children::noted(tool))
+    Ok(children::recorded(tool))
 }

@@ -1,4 +1,4 @@
-//! A child process that prints a line every 200 ms and would run for a minute: the limit cuts it.
+//! A child process that prints a line every 200 ms for a minute. The call times out before.
 
 use toolbooth::{BoxError, CommandOutput, ToolCall, ToolError, ToolOutput};
 use tower::Service;
@@ -20,5 +20,5 @@ pub(crate) fn ticker(
         .tool("ticker")?
         .with_arg(child::TICK)?
         .with_output(CommandOutput::Lines);
-    Ok(children::noted(tool))
+    Ok(children::recorded(tool))
 }

@@ -4,11 +4,13 @@ use tokio::time::Instant;
 use tonic::codegen::http::Request;
 use toolbooth::CallDeadline;
 
-/// tonic's own server cuts a call at its `grpc-timeout`, too, and then answers `CANCELLED`; and it
-/// stops at the head of a streamed answer. So much earlier our layers answer `DEADLINE_EXCEEDED`.
+/// The time by which the deadline is before that of tonic.
+///
+/// tonic's server enforces `grpc-timeout` as well, up to the head of a streaming response, and
+/// returns `CANCELLED`. With an earlier deadline, the layers return `DEADLINE_EXCEEDED` first.
 const BEFORE_TONIC: Duration = Duration::from_millis(5);
 
-/// The header `grpc-timeout` becomes the call's deadline: no waiting line and no limit lets it run longer.
+/// Converts the header `grpc-timeout` into the deadline of the call, which all layers obey.
 pub(super) fn with_deadline<B>(mut request: Request<B>) -> Request<B> {
     let header = request.headers().get("grpc-timeout");
     let timeout = header.and_then(|value| grpc_timeout(value.to_str().ok()?));
@@ -22,7 +24,7 @@ pub(super) fn with_deadline<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// The time that a `grpc-timeout` says: at most eight digits and a unit. One that makes no sense says nothing.
+/// Parses a `grpc-timeout`: at most eight digits and a unit. An invalid value is `None`.
 #[must_use]
 pub fn grpc_timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn timeout_that_makes_no_sense_is_none() {
+    fn invalid_timeout_is_none() {
         for value in [
             "",
             "S",

@@ -7,15 +7,17 @@ use toolbooth::ToolError;
 
 use super::status;
 
-/// A body that ends in a gRPC status where its source ends in an error. Its head is long gone by then, and
-/// without this the client would see its stream reset, and could not tell a limit from a broken server.
+/// A body that ends with a gRPC status if the inner body ends with an error.
+///
+/// The head of the response has been sent by then. Without the status the stream would be reset,
+/// and the client could not distinguish an expired limit from a broken server.
 #[derive(Debug)]
 pub struct EndsInStatus<B> {
     inner: Pin<Box<B>>,
     ended: bool,
 }
 
-pub(super) fn answer<B>(response: Response<B>) -> Response<EndsInStatus<B>> {
+pub(super) fn end_in_status<B>(response: Response<B>) -> Response<EndsInStatus<B>> {
     response.map(|body| EndsInStatus {
         inner: Box::pin(body),
         ended: false,
@@ -41,8 +43,8 @@ impl<B: Body<Error = ToolError>> Body for EndsInStatus<B> {
         };
         self.ended = true;
         let mut trailers = HeaderMap::new();
-        let told = status(&error).add_header(&mut trailers);
-        Poll::Ready(Some(match told {
+        let added = status(&error).add_header(&mut trailers);
+        Poll::Ready(Some(match added {
             Ok(()) => Ok(Frame::trailers(trailers)),
             Err(_) => Err(error),
         }))

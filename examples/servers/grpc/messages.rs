@@ -1,28 +1,28 @@
 #![expect(
     clippy::exhaustive_structs,
-    reason = "the messages are what the wire says"
+    reason = "the fields are those of the messages"
 )]
 
 /// A call of a tool.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CallRequest {
-    /// The tool's name.
+    /// The name of the tool.
     #[prost(string, tag = "1")]
     pub tool: String,
-    /// Its arguments, in JSON.
+    /// The arguments in JSON.
     #[prost(string, tag = "2")]
     pub args: String,
 }
 
-/// What the tool answered.
+/// The response of the tool.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CallReply {
-    /// In JSON.
+    /// The response in JSON.
     #[prost(string, tag = "1")]
     pub result: String,
 }
 
-/// How far to count.
+/// A request to count.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CountRequest {
     /// The last number.
@@ -33,7 +33,7 @@ pub struct CountRequest {
 /// One number.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Number {
-    /// Which.
+    /// The number.
     #[prost(uint64, tag = "1")]
     pub value: u64,
 }

@@ -1,4 +1,4 @@
-//! The tools as a gRPC service in tonic: one unary method, one that streams.
+//! The tools as a gRPC service in tonic, with a unary and a streaming method.
 //!
 //! | message | fields |
 //! |---|---|
@@ -31,7 +31,7 @@ use super::{Limits, Toolbox};
 
 #[allow(
     warnings,
-    reason = "generated, with lints of its own; which of them apply is the generator's"
+    reason = "generated code, whose lints depend on the generator"
 )]
 mod generated {
     tonic::include_proto!("toolbooth.examples.Tools");
@@ -40,13 +40,13 @@ mod generated {
 /// Serves the tools on this socket.
 ///
 /// # Errors
-/// Those of the transport.
+/// Errors of the transport.
 pub async fn serve(listener: TcpListener, tools: Toolbox, limits: Limits) -> Result<(), Error> {
     let layers = ServiceBuilder::new()
         .layer(MapRequestLayer::new(deadline::with_deadline))
-        // What the layers return becomes a status; so does what they cut an answer with.
+        // Errors of the layers become a status, before and within a streaming response.
         .layer(MapErrLayer::new(|error| status(&error)))
-        .layer(MapResponseLayer::new(ends_in_status::answer))
+        .layer(MapResponseLayer::new(ends_in_status::end_in_status))
         .layer(limits.layers());
     Server::builder()
         .layer(layers)

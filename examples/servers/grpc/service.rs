@@ -8,9 +8,9 @@ use super::generated::tools_server::Tools;
 use super::{CallReply, CallRequest, CountRequest, Number, ToolsServer, status};
 use crate::servers::Toolbox;
 use crate::servers::http::paced;
-use crate::servers::toolbox::answer;
+use crate::servers::toolbox::call_json;
 
-/// The methods alone, without limits: none of them knows of a layer.
+/// The methods without limits. They do not depend on any layer.
 #[derive(Debug, Clone)]
 pub struct Service {
     tools: Toolbox,
@@ -19,13 +19,13 @@ pub struct Service {
 // === impl Service ===
 
 impl Service {
-    /// A service of these tools.
+    /// Makes a service of the tools.
     #[must_use]
     pub const fn new(tools: Toolbox) -> Self {
         Self { tools }
     }
 
-    /// As what tonic's server takes.
+    /// Converts the service for tonic's server.
     #[must_use]
     pub fn into_server(self) -> ToolsServer<Self> {
         ToolsServer::new(self)
@@ -38,9 +38,9 @@ impl Tools for Service {
 
     async fn call(&self, request: Request<CallRequest>) -> Result<Response<CallReply>, Status> {
         let CallRequest { tool, args } = request.into_inner();
-        // Arguments that are a text are parsed by the tool.
+        // The tool parses arguments that are a string.
         let call = ToolCall::new(tool, args.into());
-        let result = answer(self.tools.clone(), call).await;
+        let result = call_json(self.tools.clone(), call).await;
         let result = result.map_err(|error| status(&error))?;
         let result = result.to_string();
         Ok(Response::new(CallReply { result }))

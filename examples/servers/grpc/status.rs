@@ -1,7 +1,7 @@
 use tonic::{Code, Status};
 use toolbooth::{ErrorKind, ToolError};
 
-/// An error as a gRPC status: the one place where it is made.
+/// Converts an error into a gRPC status.
 #[must_use]
 pub fn status(error: &ToolError) -> Status {
     let code = match error.kind() {
@@ -12,7 +12,7 @@ pub fn status(error: &ToolError) -> Status {
         ErrorKind::TooDeep => Code::FailedPrecondition,
         ErrorKind::InvalidArguments => Code::InvalidArgument,
         ErrorKind::Cancelled => Code::Cancelled,
-        // A tool failed or panicked; kinds to come are no fault of the client either.
+        // The tool failed or panicked. Future kinds are no fault of the client either.
         _ => Code::Internal,
     };
     let mut status = Status::new(code, error.to_string());

@@ -6,14 +6,14 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use toolbooth::ToolError;
 
-/// An error as an HTTP answer: the one place where status, headers and body are made of it.
+/// Converts an error into an HTTP response: status, headers and body.
 ///
-/// As the error type of a handler, it lets `?` pass on what a tool returned.
+/// As the error type of a handler, it supports `?` on the results of tools.
 #[derive(Debug, Clone)]
 pub struct Failure(ToolError);
 
-/// For `HandleErrorLayer`: what the layers return.
-pub(super) fn answer(error: ToolError) -> Ready<Failure> {
+/// Converts an error of the layers, for `HandleErrorLayer`.
+pub(super) fn handle_error(error: ToolError) -> Ready<Failure> {
     ready(Failure(error))
 }
 

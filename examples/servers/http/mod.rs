@@ -1,4 +1,4 @@
-//! The tools as an axum application: one route answers JSON, one streams a body, one sends events.
+//! The tools as an axum application, with routes for JSON, a streaming body and server-sent events.
 
 mod failure;
 mod routes;
@@ -17,24 +17,24 @@ pub use routes::routes;
 
 use super::{Limits, Toolbox};
 
-/// The whole application: the routes, and the limits around them.
+/// Makes the application: the routes with the limits.
 pub fn app(tools: Toolbox, limits: &Limits) -> Router {
     around(routes(tools), limits)
 }
 
-/// The limits around all routes that are there by now. The same value around several routes, or several
-/// routers, is one limit for them together.
+/// Adds the limits to all routes that `routes` has so far. Several routes or routers with the same
+/// value share one limit.
 pub fn around(routes: Router, limits: &Limits) -> Router {
     routes.layer(
         ServiceBuilder::new()
             .layer(MapRequestLayer::new(named))
-            // axum wants services that do not fail: whatever the layers return becomes an answer here.
-            .layer(HandleErrorLayer::new(failure::answer))
+            // axum needs infallible services: errors of the layers become responses here.
+            .layer(HandleErrorLayer::new(failure::handle_error))
             .layer(limits.layers()),
     )
 }
 
-/// Names the tool after the route: of those there are few, while the path is the client's choice.
+/// Names the tool after the route. The number of routes is bounded; the client chooses the path.
 fn named<B>(mut request: Request<B>) -> Request<B> {
     let route = request.extensions().get::<MatchedPath>();
     if let Some(name) = route.map(|route| ToolName::new(route.as_str())) {

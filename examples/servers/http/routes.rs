@@ -14,10 +14,10 @@ use toolbooth::{ToolCall, ToolRequest};
 use super::{Failure, Toolbox};
 use crate::servers::toolbox;
 
-/// How long the streams take from one piece to the next.
+/// The time between two items of a stream.
 const PACE: Duration = Duration::from_millis(50);
 
-/// The routes alone, without limits: none of them knows of a layer.
+/// Makes the routes without limits. They do not depend on any layer.
 pub fn routes(tools: Toolbox) -> Router {
     Router::new()
         .route("/tools/{name}", post(call))
@@ -26,27 +26,27 @@ pub fn routes(tools: Toolbox) -> Router {
         .with_state(tools)
 }
 
-/// JSON: calls the tool of that name with the body as its arguments.
+/// JSON: calls the named tool with the body as its arguments.
 async fn call(
     State(tools): State<Toolbox>,
     Path(name): Path<String>,
     Json(args): Json<Value>,
 ) -> Result<Json<Value>, Failure> {
     let call = ToolCall::new(name, args);
-    Ok(Json(toolbox::answer(tools, call).await?))
+    Ok(Json(toolbox::call_json(tools, call).await?))
 }
 
-/// A streamed body: the numbers from 1, one in a line.
+/// A streaming body: the numbers from 1, one on each line.
 async fn numbers(Path(count): Path<u64>, mut request: Request) -> impl IntoResponse {
-    // When the last line is delivered; or when a limit cuts the answer, or the client leaves.
+    // Runs after the last line, or when a limit expires or the client disconnects.
     request.context().on_cleanup(move |outcome| async move {
-        tracing::info!(?outcome, count, "the numbers are over");
+        tracing::info!(?outcome, count, "the response has ended");
     });
     let lines = paced(count).map(|number| Ok::<_, Infallible>(Bytes::from(format!("{number}\n"))));
     Body::from_stream(lines)
 }
 
-/// Server-sent events: as many ticks.
+/// Server-sent events: `count` ticks.
 async fn ticks(Path(count): Path<u64>) -> impl IntoResponse {
     let events = paced(count).map(|number| {
         let event = Event::default().event("tick").data(number.to_string());
@@ -55,7 +55,7 @@ async fn ticks(Path(count): Path<u64>) -> impl IntoResponse {
     Sse::new(events)
 }
 
-/// The first number at once, each other one after a while.
+/// Returns the first number at once, and each other one after [`PACE`].
 pub(in crate::servers) fn paced(count: u64) -> impl Stream<Item = u64> + Send {
     stream::iter(1..=count).then(async |number| {
         if number > 1 {

@@ -70,3 +70,16 @@ fn main() -> ExitCode {
     println!("{report}");
     ExitCode::SUCCESS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LINES;
+
+    #[test]
+    fn readme_lists_every_line() {
+        let readme = include_str!("../../README.md");
+        for (name, _) in LINES {
+            assert!(readme.contains(&format!("\n| `{name}` |")), "{name}");
+        }
+    }
+}

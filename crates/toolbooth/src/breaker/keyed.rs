@@ -1,4 +1,6 @@
 //! A breaker for each tool, or for each key.
+//!
+//! Lock order: the registry of the key map, then `acts`.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,46 +9,50 @@ use toolbooth_core::{CallContext, Moment, Name, Part, ToolError};
 
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
-use super::shared::{Act, Breaker, Listeners};
+use super::shared::{Act, Acts, Breaker, Listeners};
 use crate::middleware::PerTool;
-use crate::middleware::keys::{Idle, Keys};
+use crate::middleware::keys::{Idle, KeyMap};
 use crate::middleware::sync::{Arc, Mutex, lock};
 
-/// The breakers of a layer, made when their keys first come.
+/// The breakers of a layer, created when their keys are first used.
 #[derive(Debug)]
-pub(super) struct Keyed {
+pub(super) struct KeyedBreakers {
     policies: PerTool<BreakerPolicy>,
-    /// `None`: the tool's name.
-    key: Option<Key>,
+    /// `None`: the name of the tool.
+    key: Option<KeyFn>,
     listeners: Arc<Listeners>,
-    shelf: Mutex<Shelf>,
+    breakers: KeyMap<Breaker>,
+    /// The actions on all breakers. They also apply to breakers that are created later.
+    acts: Mutex<Acts>,
 }
 
-#[derive(Debug)]
-struct Shelf {
-    breakers: Keys<Breaker>,
-    /// Those to come are disabled, too.
-    disabled: bool,
-    /// How often something was done to all.
-    acts: u64,
-}
+/// Returns the key by which calls share a breaker.
+#[derive(Clone)]
+pub(super) struct KeyFn(Arc<dyn Fn(&CallContext) -> Name + Send + Sync>);
 
-/// What calls share a breaker by.
-pub(super) struct Key(Box<dyn Fn(&CallContext) -> Name + Send + Sync>);
+// === impl KeyedBreakers ===
 
-// === impl Keyed ===
-
-impl Keyed {
-    pub(super) fn new(policies: PerTool<BreakerPolicy>, key: Option<Key>) -> Self {
+impl KeyedBreakers {
+    pub(super) fn new(policies: PerTool<BreakerPolicy>, key: Option<KeyFn>) -> Self {
         Self {
             policies,
             key,
             listeners: Arc::default(),
-            shelf: Mutex::new(Shelf {
-                breakers: Keys::new(),
-                disabled: false,
-                acts: 0,
-            }),
+            breakers: KeyMap::new(),
+            acts: Mutex::default(),
+        }
+    }
+
+    /// Creates breakers of the same configuration with other bounds, without any of a key.
+    pub(super) fn with_bounds(&self, max_keys: usize, idle: Duration) -> Self {
+        let mut breakers = KeyMap::new();
+        breakers.set_bounds(max_keys, idle);
+        Self {
+            policies: self.policies.clone(),
+            key: self.key.clone(),
+            listeners: Arc::new(self.listeners.copy()),
+            breakers,
+            acts: Mutex::new(*lock(&self.acts)),
         }
     }
 
@@ -54,77 +60,68 @@ impl Keyed {
         &self.listeners
     }
 
-    pub(super) fn set_bounds(&self, most: usize, idle: Duration) {
-        lock(&self.shelf).breakers.set_bounds(most, idle);
-    }
-
-    /// The breaker of a call; `None` where its key has none.
+    /// Returns the breaker of a call; `None` if its key has none.
     pub(super) fn breaker_of(&self, part: &Part) -> Result<Option<Arc<Breaker>>, ToolError> {
-        let key = match &self.key {
-            Some(key) => (key.0)(part.context()),
-            None => Name::from(part.context().tool()),
-        };
-        self.find(key, part.now())
+        let context = part.context();
+        match &self.key {
+            Some(key) => self.find_or_create(&(key.0)(context), || part.now()),
+            None => self.find_or_create(context.tool(), || part.now()),
+        }
     }
 
-    /// The breaker of a key, made if it is new.
-    pub(super) fn find(&self, key: Name, now: Moment) -> Result<Option<Arc<Breaker>>, ToolError> {
-        let Some(policy) = self.policies.get(&key) else {
+    /// Returns the breaker of a key. Creates it for a new key.
+    pub(super) fn find_or_create(
+        &self,
+        key: &str,
+        now: impl FnOnce() -> Moment,
+    ) -> Result<Option<Arc<Breaker>>, ToolError> {
+        if let Some(breaker) = self.breakers.get(key) {
+            return Ok(Some(breaker));
+        }
+        let Some(policy) = self.policies.get(key) else {
             return Ok(None);
         };
-        let name = key.clone();
-        let mut shelf = lock(&self.shelf);
-        let disabled = shelf.disabled;
-        let found = shelf.breakers.find(key, now, || {
-            let listeners = Arc::clone(&self.listeners);
-            Breaker::new(policy.clone(), Some(name), listeners, disabled)
-        });
-        drop(shelf);
-        // What had to go is dropped here, without the lock.
-        let (breaker, _gone) = found.map_err(|refusal| refusal.error())?;
-        Ok(Some(breaker))
+        // Reads `acts` under the lock of the map's registry. A concurrent act is either seen here,
+        // or made before it collects the breakers and then finds this one.
+        let create = || {
+            let (key, listeners) = (Some(Name::from(key)), Arc::clone(&self.listeners));
+            Breaker::new(policy.clone(), key, listeners, *lock(&self.acts))
+        };
+        let breaker = self.breakers.get_or_insert_with(key, now(), create);
+        breaker.map(Some).map_err(|rejection| rejection.error())
     }
 
-    /// Where a breaker is that is made now.
+    /// Returns the state of a breaker that is created now.
     pub(super) fn state_of_new(&self) -> BreakerState {
-        match lock(&self.shelf).disabled {
+        match lock(&self.acts).disabled {
             true => BreakerState::Disabled,
             false => BreakerState::Closed,
         }
     }
 
-    /// All that there are by now.
+    /// Returns all breakers that exist.
     pub(super) fn all(&self) -> Vec<Arc<Breaker>> {
-        lock(&self.shelf).all()
+        let entries = self.breakers.entries().into_iter();
+        entries.map(|(_, breaker)| breaker).collect()
     }
 
-    /// Does that to all that there are by now. Those to come are disabled from now on, or are so no more, where that is what is done.
+    /// Applies `act` to all breakers that exist. Disabling, or its end, also applies to breakers
+    /// that are created later.
     pub(super) fn act(&self, act: Act, now: Moment) {
-        let mut shelf = lock(&self.shelf);
-        shelf.disabled = match act {
-            Act::Trip => shelf.disabled,
+        let mut acts = lock(&self.acts);
+        acts.disabled = match act {
+            Act::Trip => acts.disabled,
             Act::Reset => false,
             Act::Disable => true,
         };
-        shelf.acts += 1;
-        let (turn, breakers) = (shelf.acts, shelf.all());
-        drop(shelf);
-        for breaker in breakers {
+        acts.count += 1;
+        let turn = acts.count;
+        drop(acts);
+        for breaker in self.all() {
             breaker.act_in_turn(turn, act, now);
         }
     }
 }
-
-// === impl Shelf ===
-
-impl Shelf {
-    fn all(&self) -> Vec<Arc<Breaker>> {
-        let breakers = self.breakers.iter();
-        breakers.map(|(_, breaker)| Arc::clone(breaker)).collect()
-    }
-}
-
-// === impl Breaker ===
 
 impl Idle for Breaker {
     fn idle_from(&self) -> Moment {
@@ -132,16 +129,16 @@ impl Idle for Breaker {
     }
 }
 
-// === impl Key ===
+// === impl KeyFn ===
 
-impl Key {
+impl KeyFn {
     pub(super) fn new(key: impl Fn(&CallContext) -> Name + Send + Sync + 'static) -> Self {
-        Self(Box::new(key))
+        Self(Arc::new(key))
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for KeyFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key")
+        f.write_str("KeyFn")
     }
 }

@@ -6,11 +6,11 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
 use super::layer::CircuitBreakerLayer;
-use super::rule::Refused;
+use super::rule::Rejected;
 use super::shared::Breaker;
-use crate::middleware::{Decision, Guarded, Never, not_to_start};
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 
-/// A tool that is not called while it fails. Made by [`CircuitBreakerLayer`].
+/// Middleware that rejects calls while the breaker is open. Made by [`CircuitBreakerLayer`].
 #[derive(Debug, Clone)]
 pub struct CircuitBreaker<S> {
     inner: S,
@@ -19,40 +19,11 @@ pub struct CircuitBreaker<S> {
 
 // === impl CircuitBreaker ===
 
+inner_accessors!(CircuitBreaker);
+
 impl<S> CircuitBreaker<S> {
     pub(super) const fn new(inner: S, layer: CircuitBreakerLayer) -> Self {
         Self { inner, layer }
-    }
-
-    /// The tool inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The tool inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The tool inside, by value.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
-    /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Never> {
-        let (part, found) = self.layer.find(part);
-        let admitted = found.and_then(|breaker| {
-            let admit = |breaker| admit(breaker, &part);
-            breaker.map(admit).transpose()
-        });
-        match admitted {
-            Ok(Some((breaker, generation))) => {
-                Decision::Start(ResponseWatch::admitted(part, breaker, generation))
-            }
-            Ok(None) => Decision::Start(ResponseWatch::uncounted(part)),
-            Err(refusal) => Decision::Reject(ResponseWatch::uncounted(part), refusal),
-        }
     }
 }
 
@@ -63,7 +34,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -72,23 +43,42 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let decision = self.decide(Part::enter(request.context()));
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
+    fn call(&mut self, request: R) -> Self::Future {
+        let Self { inner, layer } = self;
+        LayerFuture::new(inner, request, |part| decide(layer, part))
     }
 }
 
-/// Has the breaker let a call through, in that generation; or the refusal.
+fn decide(layer: &CircuitBreakerLayer, part: &Part) -> Decision<ResponseWatch> {
+    let admitted = layer.find(part).and_then(|breaker| {
+        let admit = |breaker| admit(breaker, part);
+        breaker.map(admit).transpose()
+    });
+    match admitted {
+        Ok(Some((breaker, generation))) => {
+            Decision::Start(ResponseWatch::admitted(part, breaker, generation))
+        }
+        Ok(None) => Decision::Start(ResponseWatch::uncounted()),
+        Err(error) => Decision::Reject(ResponseWatch::uncounted(), error),
+    }
+}
+
+/// Admits a call and returns its generation, or rejects it.
 fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<(Arc<Breaker>, u64), ToolError> {
-    // First of all: such a call is no probe.
-    if let Some(refusal) = not_to_start(part) {
-        return Err(refusal);
+    // Checked first, so that an expired call is no probe.
+    if let Some(error) = not_to_start(part) {
+        return Err(error);
     }
     match breaker.admit(|| part.now()) {
         Ok(generation) => Ok((breaker, generation)),
-        Err(Refused { retry_after }) => {
+        Err(Rejected { retry_after }) => {
             let context = part.context();
-            tracing::debug!(tool = context.tool(), call_id = %context.id(), ?retry_after, "refused: the circuit is open");
+            tracing::debug!(
+                tool = context.tool(),
+                call_id = %context.id(),
+                ?retry_after,
+                "rejected: the circuit is open"
+            );
             Err(ToolError::circuit_open(retry_after))
         }
     }

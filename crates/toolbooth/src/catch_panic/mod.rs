@@ -48,10 +48,8 @@
 //! # Cost
 //! No allocation.
 
-mod future;
 mod layer;
 mod service;
 
-pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::CatchPanicLayer;
-pub use service::CatchPanic;
+pub use service::{CatchPanic, ResponseFuture, ResponseWatch};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, End, Part, RunHooks, ToolError, ToolResponse, Watch};
+use toolbooth_core::{BoxError, End, Part, RunHooks, ToolError, ToolResponse};
 use tower_service::Service;
 
 use super::runner::Runner;
-use crate::middleware::Guarded;
+use crate::middleware::{LayerFuture, LayerWatch, PartWatch};
 
 pin_project! {
     /// A call whose cleanup hooks are run.
@@ -19,7 +19,7 @@ pin_project! {
         S::Response: ToolResponse,
     {
         #[pin]
-        guarded: Guarded<S, R, ResponseWatch>,
+        inner: LayerFuture<S, R, ResponseWatch>,
         // Only where the answer waits for the hooks.
         waits: Option<Box<Waits<Output<S, R>>>>,
     }
@@ -31,13 +31,14 @@ struct Waits<T> {
     answer: Option<T>,
 }
 
-type Output<S, R> =
-    Result<<<S as Service<R>>::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
+type Output<S, R> = Result<
+    <<S as Service<R>>::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>,
+    ToolError,
+>;
 
 /// Runs the hooks at the end of the answer.
 #[derive(Debug)]
 pub struct ResponseWatch {
-    part: Part,
     runner: Option<Arc<Runner>>,
 }
 
@@ -50,7 +51,7 @@ where
 {
     #[inline(always)]
     pub(super) fn new(
-        guarded: Guarded<S, R, ResponseWatch>,
+        inner: LayerFuture<S, R, ResponseWatch>,
         waits_for: Option<Arc<Runner>>,
     ) -> Self {
         let waits = |runner| {
@@ -58,7 +59,7 @@ where
             Box::new(Waits { runner, answer })
         };
         Self {
-            guarded,
+            inner,
             waits: waits_for.map(waits),
         }
     }
@@ -76,10 +77,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(waits) = this.waits else {
-            return this.guarded.poll(cx);
+            return this.inner.poll(cx);
         };
         if waits.answer.is_none() {
-            waits.answer = Some(ready!(this.guarded.poll(cx)));
+            waits.answer = Some(ready!(this.inner.poll(cx)));
         }
         ready!(waits.runner.poll_hooks(cx));
         match waits.answer.take() {
@@ -102,25 +103,18 @@ where
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    pub(super) const fn new(part: Part, runner: Option<Arc<Runner>>) -> Self {
-        Self { part, runner }
+    pub(super) const fn new(runner: Option<Arc<Runner>>) -> Self {
+        Self { runner }
     }
 }
 
-impl Watch for ResponseWatch {
-    fn part(&self) -> Option<&Part> {
-        Some(&self.part)
-    }
-
+impl LayerWatch for ResponseWatch {
     #[inline(always)]
-    fn on_end(self, end: End<'_>) {
-        let Self { part, runner } = self;
-        part.end(end, |part, end| {
-            let Some(runner) = runner else { return };
-            part.count_blocking(|| runner.tracker().orphan());
-            if let Some(hooks) = part.take_hooks() {
-                runner.run_hooks(hooks, part.cleanup_end(end.outcome()));
-            }
-        });
+    fn on_end(self, part: &Part, end: &End<'_>) {
+        let Some(runner) = self.runner else { return };
+        part.count_blocking(|| runner.tracker().orphan());
+        if let Some(hooks) = part.take_hooks() {
+            runner.run_hooks(hooks, part.cleanup_end(end.outcome()));
+        }
     }
 }

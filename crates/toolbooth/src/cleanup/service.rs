@@ -1,13 +1,13 @@
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, CancelReason, Part, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, CancelReason, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::CleanupLayer;
 use super::future::{ResponseFuture, ResponseWatch};
-use crate::middleware::Guarded;
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors};
 
-/// A tool whose cleanup hooks are run. Made by [`CleanupLayer`].
+/// Runs the cleanup hooks of calls to the inner service. Made by [`CleanupLayer`].
 #[derive(Debug, Clone)]
 pub struct Cleanup<S> {
     inner: S,
@@ -16,24 +16,11 @@ pub struct Cleanup<S> {
 
 // === impl Cleanup ===
 
+inner_accessors!(Cleanup);
+
 impl<S> Cleanup<S> {
     pub(super) const fn new(inner: S, layer: CleanupLayer) -> Self {
         Self { inner, layer }
-    }
-
-    /// The tool inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The tool inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The tool inside, by value.
-    pub fn into_inner(self) -> S {
-        self.inner
     }
 }
 
@@ -44,7 +31,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -53,18 +40,20 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let part = Part::enter(request.context());
-        if let Some(runner) = &self.layer.runner {
-            part.run_hooks_with(runner);
-        }
-        let runner = self.layer.runner_of_call();
-        let waits_for = self.layer.wait.and_then(|_| runner.clone());
-        let watch = ResponseWatch::new(part, runner);
-        let guarded = match self.layer.is_closed() {
-            true => Guarded::reject(ToolError::cancelled(CancelReason::Shutdown), watch),
-            false => Guarded::start_unless_cut(&mut self.inner, request, watch),
-        };
-        ResponseFuture::new(guarded, waits_for)
+    fn call(&mut self, request: R) -> Self::Future {
+        let Self { inner, layer } = self;
+        let runner = layer.runner_of_call();
+        let waits_for = layer.wait.and_then(|_| runner.clone());
+        let inner = LayerFuture::new(inner, request, |part| {
+            if let Some(runner) = &layer.runner {
+                part.run_hooks_with(runner);
+            }
+            let watch = ResponseWatch::new(runner);
+            match layer.is_closed() {
+                true => Decision::Reject(watch, ToolError::cancelled(CancelReason::Shutdown)),
+                false => Decision::Start(watch),
+            }
+        });
+        ResponseFuture::new(inner, waits_for)
     }
 }

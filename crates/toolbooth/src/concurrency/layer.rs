@@ -4,30 +4,38 @@ use toolbooth_core::{CallContext, Name};
 use tower_layer::Layer;
 
 use super::ConcurrencyLimit;
-use super::permits::{Permits, count};
+use super::permits::{Permits, to_u64};
 use crate::middleware::{ConfigError, PerTool};
-use crate::queue::{Cost, Key, Limits, Order};
+use crate::queue::{Limits, Order};
 
-/// Lets so many calls run at once; the others wait in line. See the [module](super).
+/// Limits how many calls run at once; other calls wait in a queue. See the [module](super).
 ///
-/// Clones share one limit, and so do all services that one value was applied to. Settings by `with_*` are for all clones, unless they say otherwise.
+/// Clones share one limit, and so do all services made of one value. The `set_*` methods change
+/// the limit that they share, while calls run and wait.
+///
+/// The `with_*` methods configure one value: call them before it is cloned or applied to a
+/// service. Called later, they return a value with a limit of its own, and the others stay as
+/// they are. Only [`with_cost`](Self::with_cost) keeps the limit shared.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimitLayer {
-    limits: Option<Limits<Permits>>,
+    limits: Limits<Permits>,
 }
 
 // === impl ConcurrencyLimitLayer ===
 
 impl ConcurrencyLimitLayer {
-    /// At most `limit` calls at once, of all tools together; `None` is no limit; 0 is closed: every call is refused.
+    /// Limits how many calls of all tools together run at once.
+    ///
+    /// `None` is no limit. 0 is a closed limit: every call is rejected.
     #[must_use]
     pub fn new(limit: impl Into<Option<usize>>) -> Self {
+        let limits = limit.into().map(Limits::single);
         Self {
-            limits: limit.into().map(Limits::one),
+            limits: limits.unwrap_or_else(Limits::unlimited),
         }
     }
 
-    /// As [`new`](Self::new), for limits that come from a configuration.
+    /// As [`new`](Self::new), for a limit that comes from a configuration.
     ///
     /// # Errors
     /// [`ConfigError::ZeroLimit`] for 0.
@@ -38,12 +46,15 @@ impl ConcurrencyLimitLayer {
         }
     }
 
-    /// A limit for each tool, with a line of its own: a tool whose limit is reached delays no other.
+    /// Limits each tool on its own, each with its own queue.
+    ///
+    /// A tool at its limit delays no other tool.
     ///
     /// ```
     /// use toolbooth::{ConcurrencyLimitLayer, PerTool};
     ///
-    /// let limit = ConcurrencyLimitLayer::per_tool(PerTool::new(10).with("browser", 2).with("echo", None));
+    /// let limits = PerTool::new(10).with("browser", 2).with("echo", None);
+    /// let limit = ConcurrencyLimitLayer::per_tool(limits);
     /// assert_eq!(limit.available_for("browser"), 2);
     /// assert_eq!(limit.available_for("search"), 10);
     /// assert_eq!(limit.available_for("echo"), usize::MAX);
@@ -51,13 +62,16 @@ impl ConcurrencyLimitLayer {
     #[must_use]
     pub fn per_tool(limits: impl Into<PerTool<usize>>) -> Self {
         Self {
-            limits: Some(Limits::keyed(limits.into(), None)),
+            limits: Limits::per_tool(limits.into()),
         }
     }
 
-    /// A limit for each key, such as each tenant, with a line of its own. Keys that [`PerTool::with`] names have their own limit, or none.
+    /// Limits each key on its own, such as each tenant, each with its own queue.
     ///
-    /// The key is asked for in `call`, once for a call, and not under a lock. See [`with_key_bounds`](Self::with_key_bounds) for how many keys there may be.
+    /// Keys that [`PerTool::with`] names have their own limit, or none.
+    ///
+    /// The key function is called in `call`, once for each call, without a lock.
+    /// [`with_key_bounds`](Self::with_key_bounds) bounds the number of keys.
     ///
     /// ```
     /// use toolbooth::{ConcurrencyLimitLayer, PerTool};
@@ -74,14 +88,18 @@ impl ConcurrencyLimitLayer {
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
         Self {
-            limits: Some(Limits::keyed(limits.into(), Some(Key::new(key)))),
+            limits: Limits::by_key(limits.into(), key),
         }
     }
 
-    /// How many permits a call takes: 1 where nothing is said, for this value and those that are cloned from it. A call that takes 0 does not wait.
+    /// Sets how many permits a call takes: 1 by default.
     ///
-    /// A call that takes several starts when as many are free together, and nobody behind it in line starts before. One that takes more
-    /// than the limit is refused at once, as `Overloaded`.
+    /// It applies to this value and its clones. Values that were cloned before share the limit, and
+    /// keep their own cost. A call that takes 0 permits does not wait.
+    ///
+    /// A call that takes several permits starts when all of them are free together, and no call
+    /// behind it in the queue starts before. A call that takes more than the limit is rejected as
+    /// `Overloaded`.
     ///
     /// ```
     /// use toolbooth::ConcurrencyLimitLayer;
@@ -98,124 +116,156 @@ impl ConcurrencyLimitLayer {
         mut self,
         permits: impl Fn(&CallContext) -> usize + Send + Sync + 'static,
     ) -> Self {
-        let cost = move |context: &CallContext| count(permits(context));
-        self.limits = self.limits.map(|limits| limits.with_cost(Cost::new(cost)));
+        let cost = move |context: &CallContext| to_u64(permits(context));
+        self.limits = self.limits.with_cost(cost);
         self
     }
 
-    /// How many calls may wait in each line: 1,024 where nothing is said, and with 0 a call that finds no
-    /// permit is refused at once. One more is refused as `Overloaded`.
-    #[must_use]
-    pub fn with_queue_capacity(self, calls: usize) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.configure(|line| line.capacity = calls);
-        }
-        self
-    }
-
-    /// How long a call may wait before it is refused as `Overloaded`; as long as its deadline allows where nothing is said.
-    #[must_use]
-    pub fn with_max_wait(self, max_wait: Duration) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.configure(|line| line.max_wait = Some(max_wait));
-        }
-        self
-    }
-
-    /// Who of those who wait goes first: [`Order::fifo`] where nothing is said.
-    #[must_use]
-    pub fn with_order(self, order: Order) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.set_order(order);
-        }
-        self
-    }
-
-    /// About how long a call takes. With it a call that cannot start before its deadline, or
-    /// within [`with_max_wait`](Self::with_max_wait), since so many are ahead of it, is refused at once, as `Overloaded`; without it such a call waits until then.
+    /// Sets how many calls may wait in each queue: 1,024 by default.
     ///
-    /// Say rather too little: a call that could have started is refused else.
+    /// One more is rejected as `Overloaded`. With 0, a call that finds no permit is rejected at
+    /// once.
     #[must_use]
-    pub fn with_service_time(self, about: Duration) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.configure(|line| line.service_time = Some(about));
-        }
+    pub fn with_queue_capacity(mut self, calls: usize) -> Self {
+        self.limits = self.limits.with_settings(|queue| queue.capacity = calls);
         self
     }
 
-    /// Of a limit by tool or by key: how many keys there may be, 10,000 where nothing is said, and after how long without a call one is forgotten, 10 minutes.
+    /// Sets how long a call may wait before it is rejected as `Overloaded`.
     ///
-    /// A key of which a call runs or waits is never forgotten. A call with a new key that finds as many as may be, all of them in use, is refused as `Overloaded`.
-    /// Of more than 16, one that became idle less than a microsecond a key before may be overlooked, 10 ms before where there are 10,000.
+    /// By default, or with `None`, a call waits until its deadline.
     #[must_use]
-    pub fn with_key_bounds(self, keys: usize, idle: Duration) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.set_bounds(keys, idle);
-        }
+    pub fn with_max_wait(mut self, max_wait: impl Into<Option<Duration>>) -> Self {
+        let max_wait = max_wait.into();
+        self.limits = self.limits.with_settings(|queue| queue.max_wait = max_wait);
         self
     }
 
-    /// Changes the limit while calls run and wait; of a limit by tool or by key the one of all those that have none of their own.
+    /// Sets the order in which waiting calls start: [`Order::fifo`] by default.
+    #[must_use]
+    pub fn with_order(mut self, order: Order) -> Self {
+        let order = order.into_setting();
+        self.limits = self
+            .limits
+            .with_settings(|queue| queue.order.clone_from(&order));
+        self
+    }
+
+    /// Sets about how long a call takes. By default, or with `None`, that is unknown.
     ///
-    /// Calls that wait stay in line. Where the limit is raised, those that may run by now do at once; where it is lowered, those that run are not cut, and the
-    /// next one starts when there is room under the new limit. Only a call that takes more permits than there ever are now is refused.
+    /// If set, a call is rejected at once, as `Overloaded`, if the calls ahead of it keep it from
+    /// starting before its deadline or within [`with_max_wait`](Self::with_max_wait). Otherwise
+    /// such a call waits until then.
+    ///
+    /// Set it rather too low: if it is too high, calls are rejected that could have started.
+    #[must_use]
+    pub fn with_service_time(mut self, about: impl Into<Option<Duration>>) -> Self {
+        let about = about.into();
+        self.limits = self
+            .limits
+            .with_settings(|queue| queue.service_time = about);
+        self
+    }
+
+    /// Bounds the keys of a limit by tool or by key.
+    ///
+    /// There are at most `keys` keys: 10,000 by default. A key that is unused for `idle` may be
+    /// removed: 10 minutes by default.
+    ///
+    /// A key of which a call runs or waits is never removed. A call with a new key is rejected as
+    /// `Overloaded` if all keys are in use. With more than 16 keys, a key may be overlooked that
+    /// came out of use less than a microsecond a key ago: 10 ms for 10,000 keys.
+    #[must_use]
+    pub fn with_key_bounds(mut self, keys: usize, idle: Duration) -> Self {
+        self.limits = self.limits.with_key_bounds(keys, idle);
+        self
+    }
+
+    /// Changes the limit while calls run and wait. `None` is no limit.
+    ///
+    /// Of a limit by tool or by key, it changes that of each key which has none of its own.
+    ///
+    /// Waiting calls stay in the queue. If the limit is raised, those that may run now start at
+    /// once. If it is lowered, running calls go on, and the next call starts when there is room
+    /// under the new limit. Only a call that takes more permits than the new limit is rejected.
     ///
     /// # Errors
-    /// [`ConfigError::ZeroLimit`] for 0, and [`ConfigError::NoLimit`] where this layer was made without a limit.
-    pub fn set_limit(&self, limit: usize) -> Result<(), ConfigError> {
-        let limits = self.changeable(limit)?;
-        limits.change(limit);
-        Ok(())
+    /// [`ConfigError::ZeroLimit`] for 0, and [`ConfigError::NoLimit`] for a layer that was created
+    /// without a limit.
+    pub fn set_limit(&self, limit: impl Into<Option<usize>>) -> Result<(), ConfigError> {
+        self.limits.set_limit(setting(limit.into())?)
     }
 
     /// As [`set_limit`](Self::set_limit), for one tool or key.
     ///
     /// # Errors
-    /// Those, and [`ConfigError::NotByKey`] where one limit is for all calls.
-    pub fn set_limit_for(&self, key: impl Into<Name>, limit: usize) -> Result<(), ConfigError> {
-        self.changeable(limit)?.change_for(&key.into(), limit)
+    /// As `set_limit`, and [`ConfigError::NotByKey`] if one limit is for all calls.
+    pub fn set_limit_for(
+        &self,
+        key: impl Into<Name>,
+        limit: impl Into<Option<usize>>,
+    ) -> Result<(), ConfigError> {
+        self.limits
+            .set_limit_for(key.into(), setting(limit.into())?)
     }
 
-    fn changeable(&self, limit: usize) -> Result<&Limits<Permits>, ConfigError> {
-        match (&self.limits, limit) {
-            (_, 0) => Err(ConfigError::ZeroLimit),
-            (None, _) => Err(ConfigError::NoLimit),
-            (Some(limits), _) => Ok(limits),
-        }
+    /// Changes how many calls may wait in each queue. Calls that wait already stay.
+    pub fn set_queue_capacity(&self, calls: usize) {
+        self.limits.configure(|queue| queue.capacity = calls);
     }
 
-    /// How many permits are free, of a limit by tool or by key where there are fewest; `usize::MAX` without a limit.
+    /// Changes how long a call may wait, also for calls that wait already. `None` is no limit.
+    pub fn set_max_wait(&self, max_wait: impl Into<Option<Duration>>) {
+        let max_wait = max_wait.into();
+        self.limits.configure(|queue| queue.max_wait = max_wait);
+    }
+
+    /// Changes the order in which waiting calls start, also for calls that wait already.
+    ///
+    /// The priority and the key of a call are read when it is enqueued, if the order then uses
+    /// them. A call that waits already has priority 0 and no key otherwise.
+    pub fn set_order(&self, order: Order) {
+        let order = order.into_setting();
+        self.limits
+            .configure(|queue| queue.order.clone_from(&order));
+    }
+
+    /// Changes about how long a call takes, for calls from now on. `None` is unknown.
+    pub fn set_service_time(&self, about: impl Into<Option<Duration>>) {
+        let about = about.into();
+        self.limits.configure(|queue| queue.service_time = about);
+    }
+
+    /// Returns how many permits are free: `usize::MAX` without a limit.
+    ///
+    /// Of a limit by tool or by key, it is that of the key with the fewest.
     #[must_use]
     pub fn available(&self) -> usize {
-        let lines = self.limits.as_ref().map(Limits::all).unwrap_or_default();
-        let available = lines.iter().map(|line| line.rule().available());
+        let queues = self.limits.queues();
+        let available = queues.iter().map(|queue| queue.limiter().available());
         available.min().unwrap_or(usize::MAX)
     }
 
-    /// How many permits are free for a tool or a key; `usize::MAX` where it has no limit.
+    /// Returns how many permits are free for a tool or a key: `usize::MAX` if it has no limit.
     #[must_use]
     pub fn available_for(&self, key: &str) -> usize {
-        let Some(limits) = &self.limits else {
-            return usize::MAX;
-        };
-        match limits.line_of(key) {
-            Some(line) => line.rule().available(),
-            None => limits.setting_of(key).unwrap_or(usize::MAX),
+        match self.limits.queue_of(key) {
+            Some(queue) => queue.limiter().available(),
+            None => self.limits.limit_of(key).unwrap_or(usize::MAX),
         }
     }
 
-    /// How many permits are held. Not counted without a limit.
+    /// Returns how many permits are held. They are not counted without a limit.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        let lines = self.limits.as_ref().map(Limits::all).unwrap_or_default();
-        lines.iter().map(|line| line.rule().in_flight()).sum()
+        let queues = self.limits.queues();
+        queues.iter().map(|queue| queue.limiter().in_flight()).sum()
     }
 
-    /// How many calls wait for a permit.
+    /// Returns how many calls wait for a permit.
     #[must_use]
     pub fn queued(&self) -> usize {
-        let lines = self.limits.as_ref().map(Limits::all).unwrap_or_default();
-        lines.iter().map(|line| line.queued()).sum()
+        self.limits.queued()
     }
 }
 
@@ -224,5 +274,13 @@ impl<S> Layer<S> for ConcurrencyLimitLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         ConcurrencyLimit::new(inner, self.limits.clone())
+    }
+}
+
+/// Returns the setting of a limit that exists: no limit is the largest one.
+fn setting(limit: Option<usize>) -> Result<usize, ConfigError> {
+    match limit {
+        Some(0) => Err(ConfigError::ZeroLimit),
+        limit => Ok(limit.unwrap_or(usize::MAX)),
     }
 }

@@ -74,9 +74,10 @@
 
 mod future;
 mod layer;
-mod permits;
+pub(crate) mod permits;
 mod service;
 
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::ConcurrencyLimitLayer;
+pub use permits::AcquirePermit;
 pub use service::ConcurrencyLimit;

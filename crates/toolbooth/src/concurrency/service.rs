@@ -4,65 +4,27 @@ use std::time::Duration;
 use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
-use super::future::{Admission, ResponseFuture, ResponseWatch};
-use super::permits::Permits;
-use crate::middleware::{Decision, Guarded, not_to_start};
-use crate::queue::{Limits, Needs, Place, Rejection, trace_rejection};
+use super::future::{ResponseFuture, ResponseWatch};
+use super::permits::{AcquirePermit, Permit, Permits};
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
+use crate::queue::{Demand, Limits, Rejection, trace_rejection};
 
-/// A tool of which so many calls run at once. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
+/// A tool of which a limited number of calls run at once.
+///
+/// Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit<S> {
     inner: S,
-    limits: Option<Limits<Permits>>,
+    limits: Limits<Permits>,
 }
 
 // === impl ConcurrencyLimit ===
 
+inner_accessors!(ConcurrencyLimit);
+
 impl<S> ConcurrencyLimit<S> {
-    pub(super) const fn new(inner: S, limits: Option<Limits<Permits>>) -> Self {
+    pub(super) const fn new(inner: S, limits: Limits<Permits>) -> Self {
         Self { inner, limits }
-    }
-
-    /// The tool inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The tool inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The tool inside, by value.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
-    /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Admission> {
-        let Some(limits) = &self.limits else {
-            return Decision::Start(ResponseWatch::waiting(part));
-        };
-        if let Some(refusal) = not_to_start(&part) {
-            return Decision::Reject(ResponseWatch::waiting(part), refusal);
-        }
-        let (part, needs) = limits.find(part);
-        let Needs { line, cost } = match needs {
-            Ok(Some(needs)) => needs,
-            Ok(None) => return Decision::Start(ResponseWatch::waiting(part)),
-            Err(refusal) => return refused(part, refusal),
-        };
-        if part.inherits(&line) {
-            return Decision::Start(ResponseWatch::waiting(part));
-        }
-        if line.try_admit(cost, || part.now()) {
-            return Decision::Start(ResponseWatch::admitted(part, &line, cost));
-        }
-        if line.rule().is_closed() {
-            return refused(part, Rejection::Closed);
-        }
-        let place = Place::new(line.into_owned(), cost, part.now());
-        Decision::Wait(ResponseWatch::waiting(part), Admission::new(place))
     }
 }
 
@@ -73,7 +35,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -82,15 +44,39 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let decision = self.decide(Part::enter(request.context()));
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
+    fn call(&mut self, request: R) -> Self::Future {
+        let limits = &self.limits;
+        LayerFuture::new(&mut self.inner, request, |part| decide(limits, part))
+    }
+}
+
+/// Decides whether the call starts, waits or is rejected.
+fn decide(limits: &Limits<Permits>, part: &Part) -> Decision<ResponseWatch, AcquirePermit> {
+    let without_permit = ResponseWatch::new(None);
+    if limits.is_unlimited() {
+        return Decision::Start(without_permit);
+    }
+    if let Some(error) = not_to_start(part) {
+        return Decision::Reject(without_permit, error);
+    }
+    let Demand { queue, cost } = match limits.demand(part) {
+        Ok(Some(demand)) => demand,
+        Ok(None) => return Decision::Start(without_permit),
+        Err(rejection) => return reject(part, rejection),
+    };
+    if part.inherits(&queue) {
+        return Decision::Start(without_permit);
+    }
+    match Permit::try_acquire(part, queue, cost) {
+        Ok(permit) => Decision::Start(ResponseWatch::new(Some(permit))),
+        Err(acquire) if acquire.is_closed() => reject(part, Rejection::Closed),
+        Err(acquire) => Decision::Wait(without_permit, acquire),
     }
 }
 
 #[cold]
-fn refused(part: Part, refusal: Rejection) -> Decision<ResponseWatch, Admission> {
-    trace_rejection("concurrency", part.context(), &refusal, Duration::ZERO);
-    let error = refusal.error(part.context());
-    Decision::Reject(ResponseWatch::waiting(part), error)
+fn reject(part: &Part, rejection: Rejection) -> Decision<ResponseWatch, AcquirePermit> {
+    trace_rejection("concurrency", part.context(), &rejection, Duration::ZERO);
+    let error = rejection.error(part.context());
+    Decision::Reject(ResponseWatch::new(None), error)
 }

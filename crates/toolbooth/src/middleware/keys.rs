@@ -1,159 +1,380 @@
-//! Keys that a request chooses, such as tenants: their length has a bound, and so has their number.
+//! A bounded map of values by key, for keys that a request chooses, such as tenants.
 //!
-//! What is kept for a key is forgotten where nothing is lost by it: nobody uses it, and it is as it was when it was made. No task does that: each new
-//! key looks at two of those that are there, in turn, and forgets the one that has not been asked for in a while; only
-//! where there is no room does it look for one that can go at once. It goes all round for that, if it must; but whoever comes while that is not
-//! paid for looks at a few only. So those who are refused cost what they are worth, however many keys there are: a few looks each, and one for each microsecond that goes by.
+//! Looking up a known key takes the read lock of one shard. Adding a key takes the lock of the
+//! registry, which holds all keys in the order in which they were added.
+//!
+//! A full map evicts by SIEVE (Zhang et al., "SIEVE is Simpler than LRU: an Efficient Turn-Key
+//! Eviction Algorithm for Web Caches", NSDI 2024): a hand goes through the registry from the oldest
+//! key to the newest. It clears the visited bit of a key that has one, and evicts a key without.
+//! Here it skips keys that are not at rest: evicting those would give a key a second limit.
+//!
+//! Invariants:
+//! 1. Keys are added and removed under the lock of the registry, so each key has one value.
+//! 2. A value is evicted only at rest: no handle exists, and it equals a new value. Both are checked
+//!    under the write lock of the shard, where no handle can be made.
+//! 3. Lock order: registry, then shard. Values are dropped without either.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use hashbrown::HashTable;
 use toolbooth_core::{Moment, Name, OverloadReason, ToolError};
 
-/// How many bytes a key may have. A longer one is refused, and not cut: two keys must not become one.
-pub(crate) const MAX_KEY: usize = 1_024;
+use super::sync::atomic::{AtomicBool, Ordering};
+use super::sync::{Arc, Mutex, RwLock, lock, read, write};
 
-/// How many keys there may be where nothing else is said.
-pub(crate) const DEFAULT_KEYS: usize = 10_000;
+/// The most bytes of a key. A longer key is rejected: truncated, two keys could become one.
+pub(crate) const MAX_KEY_BYTES: usize = 1_024;
 
-/// After how long without a call a key is forgotten where nothing else is said.
+/// The default for the most keys.
+pub(crate) const DEFAULT_MAX_KEYS: usize = 10_000;
+
+/// The default for how long an unused key stays.
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
-/// At how many keys a new one looks in vain, whenever it comes.
-pub(super) const FEW: usize = 16;
+/// How many keys an insertion into a full map probes at least.
+pub(super) const MIN_PROBES: usize = 16;
 
-/// How long nobody goes all round for each look in vain of the one who did.
-pub(super) const REST: Duration = Duration::from_micros(1);
+/// For how long after a scan of all keys no other one starts, for each key scanned. So rejected new
+/// keys cost [`MIN_PROBES`] each, however many keys there are.
+pub(super) const SCAN_PAUSE_PER_KEY: Duration = Duration::from_micros(1);
 
-/// What is kept for a key.
+/// How many keys an insertion into a map with room checks for having been idle. Of new keys that are
+/// used once, the map holds 4/3 of those that arrive in the idle time.
+pub(super) const IDLE_CHECKS: usize = 4;
+
+const SHARDS: usize = 64;
+
+/// A value of which unused keys may lose theirs.
 pub(crate) trait Idle {
-    /// From when on it is as it was when it was made, if nobody uses it meanwhile.
+    /// Returns the moment from which the value equals a new one, if it is not used until then.
     fn idle_from(&self) -> Moment;
 }
 
-/// Values by key, each in use for as long as somebody has it.
+/// A bounded map of shared values by key. A handle to a value keeps its key in the map.
 #[derive(Debug)]
-pub(crate) struct Keys<V> {
-    pub(super) most: usize,
-    pub(super) idle: Duration,
-    pub(super) entries: HashMap<Name, Entry<V>>,
-    /// Each key once, in the order in which they are looked at.
-    pub(super) ring: VecDeque<Name>,
-    /// From when on a key may be looked for all round.
-    pub(super) rested: Moment,
+pub(crate) struct KeyMap<V> {
+    shards: Box<[Shard<V>]>,
+    hasher: RandomState,
+    registry: Mutex<Registry>,
+}
+
+/// Aligned to a cache line: threads that use different shards do not share one.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Shard<V>(RwLock<HashTable<Entry<V>>>);
+
+#[derive(Debug)]
+struct Entry<V> {
+    key: Name,
+    value: Arc<V>,
+    /// Whether the key was looked up since the hand passed it.
+    visited: AtomicBool,
+}
+
+/// All keys of a map.
+#[derive(Debug)]
+struct Registry {
+    max_keys: usize,
+    idle: Duration,
+    /// By age, the oldest first.
+    keys: BTreeMap<u64, Registered>,
+    added: u64,
+    /// The age of the key that is probed next.
+    hand: u64,
+    /// When all keys may be scanned again.
+    next_scan: Moment,
 }
 
 #[derive(Debug)]
-pub(super) struct Entry<V> {
-    value: Arc<V>,
-    used: Moment,
+struct Registered {
+    key: Name,
+    /// The key was not looked up since, unless it is visited.
+    unused_since: Moment,
 }
 
 /// Why there is no value for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyRejection {
-    /// It has so many bytes.
+    /// The key is too long; with its bytes.
     TooLong(usize),
-    /// There are so many already, and none of them is idle.
+    /// The map is full and no key is at rest; with the most keys.
     TooMany(usize),
 }
 
-// === impl Keys ===
+/// What the hand does with a key.
+enum Probe<V> {
+    /// It is in use or does not equal a new value.
+    Busy,
+    /// It is at rest, and was visited or is not idle for long enough.
+    Spared,
+    Evicted(Arc<V>),
+}
 
-impl<V: Idle> Keys<V> {
+// === impl KeyMap ===
+
+impl<V: Idle> KeyMap<V> {
     pub(crate) fn new() -> Self {
+        Self::with_bounds(DEFAULT_MAX_KEYS, DEFAULT_IDLE)
+    }
+
+    fn with_bounds(max_keys: usize, idle: Duration) -> Self {
+        let shard = || Shard(RwLock::new(HashTable::new()));
         Self {
-            most: DEFAULT_KEYS,
-            idle: DEFAULT_IDLE,
-            entries: HashMap::new(),
-            ring: VecDeque::new(),
-            rested: Moment::from_nanos(0),
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+            registry: Mutex::new(Registry {
+                max_keys,
+                idle,
+                keys: BTreeMap::new(),
+                added: 0,
+                hand: 0,
+                next_scan: Moment::from_nanos(0),
+            }),
         }
     }
 
-    /// How many keys there may be, and after how long without a call one is forgotten.
-    pub(crate) const fn set_bounds(&mut self, most: usize, idle: Duration) {
-        self.most = most;
-        self.idle = idle;
+    /// Creates an empty map with the same bounds.
+    pub(crate) fn fresh(&self) -> Self {
+        let registry = lock(&self.registry);
+        Self::with_bounds(registry.max_keys, registry.idle)
     }
 
-    /// The value of a key that was asked for before.
-    pub(crate) fn get(&self, key: &str) -> Option<&Arc<V>> {
-        self.entries.get(key).map(|entry| &entry.value)
+    /// Sets the most keys, and how long an unused key stays.
+    pub(crate) fn set_bounds(&mut self, max_keys: usize, idle: Duration) {
+        let mut registry = lock(&self.registry);
+        registry.max_keys = max_keys;
+        registry.idle = idle;
     }
 
-    /// All values, in an order that a program which does the same again finds again: what is done to all of them has a course then, too.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &Arc<V>)> {
-        let value = |key| Some((key, &self.entries.get(key)?.value));
-        self.ring.iter().filter_map(value)
+    /// Returns the value of a key, and marks the key as visited.
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<V>> {
+        self.find(self.hash(key), key)
     }
 
-    /// The value of a key, made if it is new. What had to go for it comes back, to be dropped where no lock is held.
-    pub(crate) fn find(
-        &mut self,
-        key: Name,
+    fn find(&self, hash: u64, key: &str) -> Option<Arc<V>> {
+        let shard = read(self.shard(hash));
+        let entry = shard.find(hash, |entry| entry.key == *key)?;
+        // Mostly it is set: a store would take the cache line from all other cores.
+        if !entry.visited.load(Ordering::Relaxed) {
+            entry.visited.store(true, Ordering::Relaxed);
+        }
+        Some(Arc::clone(&entry.value))
+    }
+
+    /// Returns the value of a key without marking it as visited.
+    pub(crate) fn peek(&self, key: &str) -> Option<Arc<V>> {
+        let hash = self.hash(key);
+        let shard = read(self.shard(hash));
+        let entry = shard.find(hash, |entry| entry.key == *key)?;
+        Some(Arc::clone(&entry.value))
+    }
+
+    /// As [`peek`](Self::peek), after an insertion that is under way.
+    pub(crate) fn peek_registered(&self, key: &str) -> Option<Arc<V>> {
+        let _registry = lock(&self.registry);
+        self.peek(key)
+    }
+
+    /// Returns all keys and values in the order in which they were added.
+    pub(crate) fn entries(&self) -> Vec<(Name, Arc<V>)> {
+        let registry = lock(&self.registry);
+        let keys = registry.keys.values().map(|registered| &registered.key);
+        keys.filter_map(|key| Some((key.clone(), self.peek(key)?)))
+            .collect()
+    }
+
+    /// Returns the value of a key. Creates it for a new key, under the lock of the registry.
+    pub(crate) fn get_or_insert_with(
+        &self,
+        key: &str,
         now: Moment,
-        make: impl FnOnce() -> V,
-    ) -> Result<(Arc<V>, Vec<Arc<V>>), KeyRejection> {
-        if let Some(entry) = self.entries.get_mut(&*key) {
-            entry.used = now;
-            return Ok((Arc::clone(&entry.value), Vec::new()));
+        create: impl FnOnce() -> V,
+    ) -> Result<Arc<V>, KeyRejection> {
+        let hash = self.hash(key);
+        if let Some(value) = self.find(hash, key) {
+            return Ok(value);
         }
-        if key.len() > MAX_KEY {
+        if key.len() > MAX_KEY_BYTES {
             return Err(KeyRejection::TooLong(key.len()));
         }
-        let gone = self.make_room(now)?;
-        let value = Arc::new(make());
+        let mut registry = lock(&self.registry);
+        // Another thread may have added it meanwhile.
+        if let Some(value) = self.find(hash, key) {
+            return Ok(value);
+        }
+        let evicted = self.make_room(&mut registry, now);
+        let max_keys = registry.max_keys;
+        if registry.keys.len() >= max_keys {
+            drop(registry);
+            drop(evicted);
+            return Err(KeyRejection::TooMany(max_keys));
+        }
+        let value = Arc::new(create());
         let entry = Entry {
+            key: Name::from(key),
             value: Arc::clone(&value),
-            used: now,
+            visited: AtomicBool::new(false),
         };
-        self.entries.insert(key.clone(), entry);
-        self.ring.push_back(key);
-        Ok((value, gone))
+        registry.add(entry.key.clone(), now);
+        let mut shard = write(self.shard(hash));
+        shard.insert_unique(hash, entry, |entry| self.hash(&entry.key));
+        drop(shard);
+        drop(registry);
+        drop(evicted);
+        Ok(value)
     }
 
-    fn make_room(&mut self, now: Moment) -> Result<Vec<Arc<V>>, KeyRejection> {
-        let mut gone = Vec::new();
-        for _ in 0..self.ring.len().min(2) {
-            gone.extend(self.look_at_next(now, self.idle));
+    /// Evicts one key of a full map. Of another one, evicts keys that have been idle.
+    fn make_room(&self, registry: &mut Registry, now: Moment) -> Vec<Arc<V>> {
+        let keys = registry.keys.len();
+        if keys >= registry.max_keys {
+            return self.evict(registry, now).into_iter().collect();
         }
-        let most = match now >= self.rested {
-            true => self.ring.len(),
-            false => FEW.min(self.ring.len()),
+        let idle = registry.idle;
+        let mut check = || match self.probe(registry, now, idle) {
+            Some(Probe::Evicted(value)) => Some(value),
+            _ => None,
+        };
+        (0..IDLE_CHECKS.min(keys)).filter_map(|_| check()).collect()
+    }
+
+    /// Evicts one key at rest.
+    fn evict(&self, registry: &mut Registry, now: Moment) -> Option<Arc<V>> {
+        let keys = registry.keys.len();
+        let probes = match now >= registry.next_scan {
+            true => keys,
+            false => MIN_PROBES.min(keys),
         };
         let mut in_vain = 0;
-        while self.entries.len() >= self.most && in_vain < most {
-            match self.look_at_next(now, Duration::ZERO) {
-                Some(value) => gone.push(value),
-                None => in_vain += 1,
-            }
+        let evicted = self.evict_within(registry, now, probes, &mut in_vain);
+        if in_vain > MIN_PROBES {
+            let pause = u32::try_from(in_vain).unwrap_or(u32::MAX);
+            let pause = SCAN_PAUSE_PER_KEY.saturating_mul(pause);
+            registry.next_scan = now.after(pause).unwrap_or(now);
         }
-        if in_vain > FEW {
-            let looks = u32::try_from(in_vain).unwrap_or(u32::MAX);
-            self.rested = now.after(REST * looks).unwrap_or(now);
-        }
-        match self.entries.len() < self.most {
-            true => Ok(gone),
-            false => Err(KeyRejection::TooMany(self.most)),
-        }
+        evicted
     }
 
-    /// Takes out the next key of the ring if it can go, or else lets it go round again.
-    fn look_at_next(&mut self, now: Moment, idle: Duration) -> Option<Arc<V>> {
-        let key = self.ring.pop_front()?;
-        let can_go = self.entries.get_mut(&*key).is_some_and(|entry| {
-            // All handles but this one are made under the lock that is held here: where it is the only one, it stays so.
-            // Unlike the count of them, this sees all that was done through the others.
-            Arc::get_mut(&mut entry.value).is_some_and(|value| value.idle_from() <= now)
-                && now.since(entry.used) >= idle
-        });
-        if can_go {
-            return Some(self.entries.remove(&*key)?.value);
+    fn evict_within(
+        &self,
+        registry: &mut Registry,
+        now: Moment,
+        probes: usize,
+        in_vain: &mut usize,
+    ) -> Option<Arc<V>> {
+        let mut first_spared = None;
+        for _ in 0..probes {
+            let probed = registry.hand;
+            match self.probe(registry, now, Duration::ZERO)? {
+                Probe::Evicted(value) => return Some(value),
+                Probe::Spared => first_spared = first_spared.or(Some(probed)),
+                Probe::Busy => {}
+            }
+            *in_vain += 1;
         }
-        self.ring.push_back(key);
+        // The second lap starts at the first key whose visited bit the first one cleared.
+        registry.hand = first_spared?;
+        for _ in 0..probes {
+            if let Probe::Evicted(value) = self.probe(registry, now, Duration::ZERO)? {
+                return Some(value);
+            }
+            *in_vain += 1;
+        }
         None
+    }
+
+    /// Probes the key at the hand and moves the hand to the next one.
+    fn probe(&self, registry: &mut Registry, now: Moment, idle: Duration) -> Option<Probe<V>> {
+        let (age, registered) = registry.at_hand()?;
+        let probe = self.probe_key(registered, now, idle);
+        if let Probe::Evicted(_) = probe {
+            registry.keys.remove(&age);
+        }
+        registry.move_hand(age);
+        Some(probe)
+    }
+
+    fn probe_key(&self, registered: &mut Registered, now: Moment, idle: Duration) -> Probe<V> {
+        let hash = self.hash(&registered.key);
+        let mut shard = write(self.shard(hash));
+        let found = shard.find_entry(hash, |entry| entry.key == *registered.key);
+        let Ok(mut found) = found else {
+            return Probe::Busy;
+        };
+        let entry = found.get_mut();
+        let visited = entry.visited.swap(false, Ordering::Relaxed);
+        if visited {
+            registered.unused_since = now;
+        }
+        // Unlike the count of the handles, `get_mut` synchronizes with those that were dropped.
+        let value = Arc::get_mut(&mut entry.value);
+        if !value.is_some_and(|value| value.idle_from() <= now) {
+            return Probe::Busy;
+        }
+        if visited || now.since(registered.unused_since) < idle {
+            return Probe::Spared;
+        }
+        let (entry, _) = found.remove();
+        Probe::Evicted(entry.value)
+    }
+
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn shard(&self, hash: u64) -> &RwLock<HashTable<Entry<V>>> {
+        // The table uses the low and the highest bits.
+        let shard = (hash >> 32) % SHARDS as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "below `SHARDS`")]
+        let Shard(shard) = &self.shards[shard as usize];
+        shard
+    }
+}
+
+/// What the model of the map looks at.
+#[cfg(test)]
+impl<V> KeyMap<V> {
+    /// Returns how many values all shards hold.
+    pub(super) fn len(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|Shard(shard)| read(shard).len()).sum()
+    }
+
+    /// Returns how many values all shards have room for.
+    pub(super) fn capacity(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|Shard(shard)| read(shard).capacity()).sum()
+    }
+
+    pub(super) fn next_scan(&self) -> Moment {
+        lock(&self.registry).next_scan
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    fn add(&mut self, key: Name, now: Moment) {
+        let registered = Registered {
+            key,
+            unused_since: now,
+        };
+        self.keys.insert(self.added, registered);
+        self.added += 1;
+    }
+
+    fn at_hand(&mut self) -> Option<(u64, &mut Registered)> {
+        let (age, registered) = self.keys.range_mut(self.hand..).next()?;
+        Some((*age, registered))
+    }
+
+    /// Moves the hand to the key after `age`, or to the oldest one.
+    fn move_hand(&mut self, age: u64) {
+        let next = self.keys.range(age + 1..).next();
+        let next = next.or_else(|| self.keys.first_key_value());
+        self.hand = next.map_or(self.added, |(age, _)| *age);
     }
 }
 
@@ -163,7 +384,8 @@ impl KeyRejection {
     pub(crate) fn error(self) -> ToolError {
         match self {
             Self::TooLong(bytes) => {
-                let message = format!("a key may have {MAX_KEY} bytes, and this one has {bytes}");
+                let message =
+                    format!("a key may have {MAX_KEY_BYTES} bytes, and this one has {bytes}");
                 ToolError::invalid_arguments("key", message)
             }
             Self::TooMany(keys) => ToolError::overloaded(OverloadReason::too_many_keys(keys)),

@@ -1,23 +1,27 @@
 //! What every layer stands on: one future, one way to start what is inside, settings by tool.
 
+mod accessors;
 mod builder_ext;
 mod config;
-mod contained;
-mod guarded;
+mod decision;
+mod future;
 pub(crate) mod keys;
 #[cfg(test)]
 mod keys_model;
 mod per_tool;
 mod rejection;
 pub(crate) mod sync;
+mod watch;
 
+pub(crate) use accessors::inner_accessors;
 pub use builder_ext::ServiceBuilderExt;
 pub use config::ConfigError;
-pub(crate) use contained::Contained;
-pub(crate) use guarded::Admit;
-pub(crate) use guarded::Decision;
-pub(crate) use guarded::Guarded;
-pub(crate) use guarded::Never;
-pub(crate) use guarded::ask;
+pub use decision::{Acquire, Decision};
+pub use future::LayerFuture;
 pub use per_tool::PerTool;
 pub(crate) use rejection::not_to_start;
+pub use toolbooth_core::{
+    Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, Moment, Part, Pulse, Reading,
+    RunHooks, TaskScope,
+};
+pub use watch::{LayerWatch, PartWatch};

@@ -1,19 +1,36 @@
-//! The waiting line of both limits: who is next and when, apart from how they are woken.
+//! The waiting queue of both limits.
+//!
+//! | type | what it owns |
+//! |---|---|
+//! | [`Limits`] | the queue of a layer, or one for each tool or key, and what a call costs |
+//! | [`LimitQueue`] | one [`Limiter`] (permits or a token bucket) and the calls that wait for it |
+//! | [`Waiter`] | one call in a queue; dropping it leaves the queue |
+//! | [`Waiters`](waiters::Waiters) | who is next, by the [`Order`]: no locks, wakers or clocks |
 
-mod driver;
+mod classes;
+mod keyed;
+#[cfg(all(test, shuttle))]
+mod keyed_models;
+mod limit_queue;
+mod limiter;
 mod limits;
+#[cfg(all(test, shuttle))]
+mod models;
+
 mod order;
-mod place;
 mod rejection;
-mod rule;
-mod state;
+mod timer;
+mod waiter;
+mod waiters;
+#[cfg(test)]
+mod waiters_model;
 
-pub(crate) use limits::{Cost, Key, Limits, Needs};
+pub(crate) use limit_queue::LimitQueue;
+pub(crate) use limiter::Limiter;
+pub(crate) use limits::{Demand, Limits};
 pub use order::Order;
-pub(crate) use place::Place;
 pub(crate) use rejection::{Rejection, trace_rejection};
-pub(crate) use rule::Rule;
-pub(crate) use state::Line;
+pub(crate) use waiter::Waiter;
 
-/// How many calls may wait where nothing else is said.
-pub(crate) const DEFAULT_QUEUE_CAPACITY: usize = 1_024;
+/// The default for how many calls may wait in a queue.
+const DEFAULT_CAPACITY: usize = 1_024;

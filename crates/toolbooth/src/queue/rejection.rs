@@ -4,31 +4,31 @@ use toolbooth_core::{Bound, CallContext, CancelReason, OverloadReason, ToolError
 
 use crate::middleware::keys::KeyRejection;
 
-/// Why a call does not get, or does not keep, its place.
+/// Why a limit rejects a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
     /// The limit is 0.
     Closed,
-    /// As many wait as may.
+    /// The queue is full; with its capacity.
     Full(usize),
-    /// It takes this much, and the limit never gives more than that.
+    /// The call's cost is above the most that the limit can give.
     TooHeavy(u64, u64),
-    /// It has a key that is too long, or one too many.
+    /// The key is too long, or there are too many keys.
     Key(KeyRejection),
-    /// Its turn would come after this long: too late for it.
+    /// The call would start after this time, which is too late for it.
     TooLate(Duration),
-    /// It waited as long as a call may.
+    /// The call waited as long as the limit allows.
     WaitedTooLong(Duration),
-    /// A limit around it struck.
-    Cut(Bound),
-    /// Its runtime is shutting down, so that nobody would wake it.
+    /// A limit of an outer layer or of the caller has expired.
+    Expired(Bound),
+    /// The runtime is shutting down, so that no timer would wake the call.
     ShuttingDown,
 }
 
 // === impl Rejection ===
 
 impl Rejection {
-    /// The error of it, where that is the same for all limits.
+    /// Returns the error of a rejection that is the same for all limits.
     pub(crate) fn error(self, context: &CallContext) -> ToolError {
         ToolError::overloaded(match self {
             Self::Closed => OverloadReason::Closed,
@@ -36,19 +36,26 @@ impl Rejection {
             Self::TooHeavy(cost, limit) => OverloadReason::too_heavy(cost, limit),
             Self::TooLate(wait) => OverloadReason::too_late(wait),
             Self::WaitedTooLong(max_wait) => OverloadReason::waited_too_long(max_wait),
-            Self::Key(refusal) => return refusal.error(),
-            Self::Cut(bound) => return bound.error(context),
+            Self::Key(rejection) => return rejection.error(),
+            Self::Expired(bound) => return bound.error(context),
             Self::ShuttingDown => return ToolError::cancelled(CancelReason::Shutdown),
         })
     }
 }
 
-/// A limit refused a call that waited, or would have to.
+/// Logs that a limit rejects a call.
 pub(crate) fn trace_rejection(
     limit: &'static str,
     context: &CallContext,
-    refusal: &Rejection,
+    rejection: &Rejection,
     waited: Duration,
 ) {
-    tracing::debug!(tool = context.tool(), call_id = %context.id(), limit, ?waited, ?refusal, "refused");
+    tracing::debug!(
+        tool = context.tool(),
+        call_id = %context.id(),
+        limit,
+        ?waited,
+        ?rejection,
+        "rejected"
+    );
 }

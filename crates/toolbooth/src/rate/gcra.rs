@@ -1,8 +1,11 @@
-//! governor's rule (the generic cell rate algorithm, ITU-T I.371 annex A), with the time as an
-//! argument and the state in the open, so that a wait can be foretold and a token given back.
+//! The rule of governor: the generic cell rate algorithm (ITU-T I.371, annex A).
 //!
-//! Invariant: `arrival` also says which of the two quotas counts, and a change writes the other one before it swings
-//! `arrival` over. So a decision that read one quota takes effect only if that one still counts: it is a quota's own, whole.
+//! Here the time is an argument and the state is visible, so that a wait can be predicted and
+//! tokens can be refunded.
+//!
+//! Invariant: `arrival` also selects one of the two quotas. A change writes the other quota before
+//! it switches `arrival` over, and a decision takes effect only if `arrival` is unchanged. So each
+//! decision uses one whole quota. The `SeqCst` update of `arrival` orders the two.
 
 use std::time::Duration;
 
@@ -10,36 +13,36 @@ use governor::Quota;
 use toolbooth_core::Moment;
 
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
-use crate::queue::Rule;
+use crate::queue::Limiter;
 
-/// A waiter is charged for when it was due, if that was within this time: the driver's timer is less than a millisecond late,
-/// and what its thread needs to wake up comes on top.
+/// How long ago a waiter may be charged for, in nanoseconds, if it was due then. The timer task is
+/// less than a millisecond late; the time that its thread needs to wake up comes on top.
 pub(super) const GRACE: u64 = 1_000_000;
 
-/// Some 73 years: with it no sum of times overflows, which would be no limit at all.
+/// The longest interval, 73 years: no sum of times overflows, which would be no limit at all.
 const LONGEST: u64 = 1 << 61;
 
-/// Which quota counts, in `arrival`, whose times need one bit less.
+/// The bit of `arrival` that selects the second quota. Times need 63 bits.
 const SECOND: u64 = 1 << 63;
 
-/// One bucket. Times are nanoseconds as [`Moment`] counts them.
+/// A token bucket. Times are nanoseconds as [`Moment`] counts them.
 #[derive(Debug)]
-pub(super) struct Gcra {
-    quotas: [Shared; 2],
-    /// The theoretical arrival time of the next call; and which quota counts.
+pub(crate) struct Gcra {
+    quotas: [AtomicTerms; 2],
+    /// The theoretical arrival time of the next call, and the bit that selects the quota.
     arrival: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct AtomicTerms {
     interval: AtomicU64,
     burst: AtomicU64,
 }
 
-/// A quota, as the rule reckons with it.
+/// A quota in the units of the rule.
 #[derive(Debug, Clone, Copy)]
 struct Terms {
-    /// What one token weighs: the time in which it comes back.
+    /// The time in which one token is replenished.
     interval: u64,
     burst: u64,
 }
@@ -47,10 +50,16 @@ struct Terms {
 // === impl Gcra ===
 
 impl Gcra {
-    /// Another quota from `now` on: as many tokens as were taken and have not come back are so still, the whole burst at most.
-    ///
-    /// One change at a time.
-    pub(super) fn set_quota(&self, quota: Quota, now: Moment) {
+    fn with_terms(terms: Terms) -> Self {
+        Self {
+            quotas: [AtomicTerms::new(terms), AtomicTerms::new(terms)],
+            arrival: AtomicU64::new(0),
+        }
+    }
+
+    /// Changes the quota from `now` on. Tokens that are missing by then stay missing, up to the
+    /// new burst. The caller serializes changes.
+    pub(crate) fn set_quota(&self, quota: Quota, now: Moment) {
         let (terms, now) = (Terms::of(quota), now.as_nanos());
         let changed = |word: u64| {
             let (before, arrival) = self.read(word);
@@ -67,8 +76,8 @@ impl Gcra {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, changed);
     }
 
-    /// How many tokens there are.
-    pub(super) fn remaining(&self, now: Moment) -> u32 {
+    /// Returns how many tokens there are.
+    pub(crate) fn remaining(&self, now: Moment) -> u32 {
         let (terms, arrival) = self.read(self.arrival.load(Ordering::SeqCst));
         let now = now.as_nanos();
         let free = match now >= arrival {
@@ -81,7 +90,7 @@ impl Gcra {
         u32::try_from(free).unwrap_or(u32::MAX)
     }
 
-    /// When the bucket is full, if nobody takes any more.
+    /// Returns the moment at which the bucket is full, if no call takes a token until then.
     pub(super) fn full_at(&self) -> Moment {
         let (_, arrival) = self.read(self.arrival.load(Ordering::SeqCst));
         Moment::from_nanos(arrival)
@@ -92,7 +101,8 @@ impl Gcra {
         (quota.get(), word & !SECOND)
     }
 
-    /// Takes tokens for the time that `at` makes of the earliest one at which there are so many.
+    /// Takes tokens if there are enough at the time that `at` returns. It is passed the earliest
+    /// time at which there are enough.
     fn decide(&self, cost: u64, at: impl Fn(u64) -> u64) -> bool {
         let charged = |word: u64| {
             let (terms, arrival) = self.read(word);
@@ -107,45 +117,46 @@ impl Gcra {
     }
 }
 
-impl Rule for Gcra {
+impl Limiter for Gcra {
     type Setting = Quota;
 
     const TIMED: bool = true;
 
-    fn of(quota: Quota) -> Self {
-        let terms = Terms::of(quota);
-        Self {
-            quotas: [Shared::new(terms), Shared::new(terms)],
-            arrival: AtomicU64::new(0),
-        }
+    fn new(quota: Quota) -> Self {
+        Self::with_terms(Terms::of(quota))
+    }
+
+    fn fresh(&self) -> Self {
+        let (terms, _) = self.read(self.arrival.load(Ordering::SeqCst));
+        Self::with_terms(terms)
     }
 
     fn set(&self, quota: Quota) {
         self.set_quota(quota, Moment::now());
     }
 
-    /// The rate says when a call starts, however long it takes.
+    /// Has no effect: when a call starts does not depend on how long calls take.
     fn set_service_time(&self, _: Option<Duration>) {}
 
     fn idle_from(&self) -> Moment {
         self.full_at()
     }
 
-    fn admit(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool {
+    fn try_acquire(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool {
         let now = now().as_nanos();
         self.decide(cost, |_| now)
     }
 
-    /// Charged for when it was due, not for when the timer came round to it: else 700 a second
-    /// become 500, and nothing is faster than the timer. Lateness beyond that is lost.
-    fn admit_waiting(&self, cost: u64, now: Moment) -> bool {
+    /// Charges a waiter for when it was due, up to [`GRACE`] ago, not for when the timer fired.
+    /// Otherwise 700 calls a second become 500, and no rate exceeds that of the timer's ticks.
+    fn try_grant(&self, cost: u64, now: Moment) -> bool {
         let now = now.as_nanos();
         self.decide(cost, |earliest| {
             earliest.clamp(now.saturating_sub(GRACE), now)
         })
     }
 
-    fn refund(&self, cost: u64) {
+    fn release(&self, cost: u64) {
         let refunded = |word: u64| {
             let (terms, arrival) = self.read(word);
             Some(arrival.saturating_sub(terms.weight(cost)) | (word & SECOND))
@@ -169,9 +180,9 @@ impl Rule for Gcra {
     }
 }
 
-// === impl Shared, Terms ===
+// === impl AtomicTerms, Terms ===
 
-impl Shared {
+impl AtomicTerms {
     fn new(terms: Terms) -> Self {
         Self {
             interval: AtomicU64::new(terms.interval),
@@ -200,17 +211,17 @@ impl Terms {
         }
     }
 
-    /// How far ahead of the clock the bucket may run.
+    /// Returns how far `arrival` may be ahead of the clock for one more token.
     fn tolerance(self) -> u64 {
         self.weight(self.burst - 1)
     }
 
-    /// The time in which so many tokens come back.
+    /// Returns the time in which that many tokens are replenished.
     fn weight(self, tokens: u64) -> u64 {
         self.interval.saturating_mul(tokens).min(2 * LONGEST)
     }
 
-    /// The earliest time at which a bucket of this state has so many tokens; `None` if it never has.
+    /// Returns the earliest time at which there are `cost` tokens; `None` if there never are.
     fn earliest(self, arrival: u64, cost: u64) -> Option<u64> {
         let missing = self.weight(self.burst.checked_sub(cost)?);
         Some(arrival.saturating_sub(missing))

@@ -7,30 +7,37 @@ use tower_layer::Layer;
 use super::RateLimit;
 use super::gcra::Gcra;
 use crate::middleware::{ConfigError, PerTool};
-use crate::queue::{Cost, Key, Limits, Order};
+use crate::queue::{Limits, Order};
 
-/// Lets so many calls start in a time; the others wait for their turn, or are refused. See the [module](super).
+/// Limits how many calls start in a time; other calls wait or are rejected. See the
+/// [module](super).
 ///
-/// Clones share one bucket, and so do all services that one value was applied to. Settings by `with_*` are for all clones, unless they say otherwise.
+/// Clones share one bucket, and so do all services made of one value. The `set_*` methods change
+/// the limit that they share, while calls wait.
+///
+/// The `with_*` methods configure one value: call them before it is cloned or applied to a
+/// service. Called later, they return a value with a bucket of its own, and the others stay as
+/// they are. [`with_cost`](Self::with_cost), [`reject`](Self::reject) and [`wait`](Self::wait) keep
+/// the bucket shared.
 #[derive(Debug, Clone)]
 pub struct RateLimitLayer {
-    limits: Option<Limits<Gcra>>,
+    limits: Limits<Gcra>,
     reject: bool,
 }
 
 // === impl RateLimitLayer ===
 
 impl RateLimitLayer {
-    /// Calls start by `quota`, those of all tools together; `None` is no limit. A call that finds no token waits for one.
+    /// Limits the calls of all tools together by `quota`; `None` is no limit.
+    ///
+    /// A call that finds no token waits for one.
     #[must_use]
     pub fn new(quota: impl Into<Option<Quota>>) -> Self {
-        Self {
-            limits: quota.into().map(Limits::one),
-            reject: false,
-        }
+        let limits = quota.into().map(Limits::single);
+        Self::of(limits.unwrap_or_else(Limits::unlimited))
     }
 
-    /// A quota for each tool, with a bucket and a line of its own.
+    /// Limits each tool by a quota of its own, each with its own bucket and queue.
     ///
     /// ```
     /// use std::num::NonZeroU32;
@@ -48,15 +55,16 @@ impl RateLimitLayer {
     /// ```
     #[must_use]
     pub fn per_tool(quotas: impl Into<PerTool<Quota>>) -> Self {
-        Self {
-            limits: Some(Limits::keyed(quotas.into(), None)),
-            reject: false,
-        }
+        Self::of(Limits::per_tool(quotas.into()))
     }
 
-    /// A quota for each key, such as each tenant, with a bucket and a line of its own. Keys that [`PerTool::with`] names have their own quota, or none.
+    /// Limits each key by a quota of its own, such as each tenant, each with its own bucket and
+    /// queue.
     ///
-    /// The key is asked for in `call`, once for a call, and not under a lock. See [`with_key_bounds`](Self::with_key_bounds) for how many keys there may be.
+    /// Keys that [`PerTool::with`] names have their own quota, or none.
+    ///
+    /// The key function is called in `call`, once for each call, without a lock.
+    /// [`with_key_bounds`](Self::with_key_bounds) bounds the number of keys.
     ///
     /// ```
     /// use std::num::NonZeroU32;
@@ -71,34 +79,39 @@ impl RateLimitLayer {
         quotas: impl Into<PerTool<Quota>>,
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            limits: Some(Limits::keyed(quotas.into(), Some(Key::new(key)))),
-            reject: false,
-        }
+        Self::of(Limits::by_key(quotas.into(), key))
     }
 
-    /// Of a limit by tool or by key: these tools, or keys, share one bucket and one line, instead of each having its own. It changes nothing of a limit that is one for all.
+    const fn of(limits: Limits<Gcra>) -> Self {
+        let reject = false;
+        Self { limits, reject }
+    }
+
+    /// Makes tools or keys share one bucket and one queue.
+    ///
+    /// It has no effect unless the limit is by tool or by key.
     #[must_use]
     pub fn with_group<N: Into<Name>>(
-        self,
+        mut self,
         quota: Quota,
         members: impl IntoIterator<Item = N>,
     ) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.add_group(quota, members.into_iter().map(Into::into));
-        }
+        let members = members.into_iter().map(Into::into);
+        self.limits = self.limits.with_group(quota, members);
         self
     }
 
-    /// How many tokens a call takes: 1 where nothing is said, for this value and those that are cloned from it. A call that takes 0 does not wait.
+    /// Sets how many tokens a call takes: 1 by default.
     ///
-    /// A call that takes more than the burst is refused at once, as `Overloaded`.
+    /// It applies to this value and its clones. Values that were cloned before share the bucket,
+    /// and keep their own cost. A call that takes 0 tokens does not wait. A call that takes more
+    /// than the burst is rejected as `Overloaded`.
     ///
     /// ```
     /// use std::num::NonZeroU32;
     /// use toolbooth::{Quota, RateLimitLayer};
     ///
-    /// /// Of a language model, as the caller estimates them, sent along as an extension.
+    /// /// Tokens of a language model, as the caller estimates them, sent along as an extension.
     /// struct Tokens(u32);
     ///
     /// # fn main() -> Result<(), &'static str> {
@@ -114,136 +127,165 @@ impl RateLimitLayer {
         tokens: impl Fn(&CallContext) -> u32 + Send + Sync + 'static,
     ) -> Self {
         let cost = move |context: &CallContext| u64::from(tokens(context));
-        self.limits = self.limits.map(|limits| limits.with_cost(Cost::new(cost)));
+        self.limits = self.limits.with_cost(cost);
         self
     }
 
-    /// Refuses a call that finds no token, as `RateLimited`, with the time after which there is one. For this value and those that are cloned from it.
+    /// Rejects a call that finds no token, as `RateLimited` with the time until there is one.
+    ///
+    /// It applies to this value and its clones.
     #[must_use]
     pub const fn reject(mut self) -> Self {
         self.reject = true;
         self
     }
 
-    /// Lets a call that finds no token wait for one. This is the default.
+    /// Makes a call that finds no token wait for one. This is the default.
     #[must_use]
     pub const fn wait(mut self) -> Self {
         self.reject = false;
         self
     }
 
-    /// How many calls may wait in each line: 1,024 where nothing is said. One more is refused as `Overloaded`.
-    #[must_use]
-    pub fn with_queue_capacity(self, calls: usize) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.configure(|line| line.capacity = calls);
-        }
-        self
-    }
-
-    /// How long a call may wait. One whose token would come later is refused at once, as
-    /// `RateLimited`; as long as its deadline allows where nothing is said.
-    #[must_use]
-    pub fn with_max_wait(self, max_wait: Duration) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.configure(|line| line.max_wait = Some(max_wait));
-        }
-        self
-    }
-
-    /// Who of those who wait goes first: [`Order::fifo`] where nothing is said.
+    /// Sets how many calls may wait in each queue: 1,024 by default.
     ///
-    /// In any other order a call may be overtaken by one that comes later, so that it may wait longer than could be told when it came: then it ends
-    /// at its deadline, or at [`with_max_wait`](Self::with_max_wait).
+    /// One more is rejected as `Overloaded`.
     #[must_use]
-    pub fn with_order(self, order: Order) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.set_order(order);
-        }
+    pub fn with_queue_capacity(mut self, calls: usize) -> Self {
+        self.limits = self.limits.with_settings(|queue| queue.capacity = calls);
         self
     }
 
-    /// Of a limit by tool or by key: how many keys there may be, 10,000 where nothing is said, and after how long without a call one is forgotten, 10 minutes.
+    /// Sets how long a call may wait. By default, or with `None`, it waits until its deadline.
     ///
-    /// A key whose bucket is not full, or of which a call waits, is never forgotten: no call gets a token too many. A call with a new
-    /// key that finds as many as may be, none of them idle, is refused as `Overloaded`. Of more than 16, one that became idle less than a
-    /// microsecond a key before may be overlooked, 10 ms before where there are 10,000.
+    /// A call whose token would come later is rejected at once, as `RateLimited`.
     #[must_use]
-    pub fn with_key_bounds(self, keys: usize, idle: Duration) -> Self {
-        if let Some(limits) = &self.limits {
-            limits.set_bounds(keys, idle);
-        }
+    pub fn with_max_wait(mut self, max_wait: impl Into<Option<Duration>>) -> Self {
+        let max_wait = max_wait.into();
+        self.limits = self.limits.with_settings(|queue| queue.max_wait = max_wait);
         self
     }
 
-    /// Changes the quota while calls wait; of a limit by tool or by key the one of all those that have none of their own and are in no group.
+    /// Sets the order in which waiting calls start: [`Order::fifo`] by default.
     ///
-    /// Calls stay in line, and start by the new quota from now on, some of them at once where
-    /// it is higher. As many tokens as were taken and have not come back by now are so still, at most the whole burst.
+    /// In any other order a later call may overtake, so that a call may wait longer than predicted
+    /// when it arrived. Then its wait ends at its deadline, or at
+    /// [`with_max_wait`](Self::with_max_wait).
+    #[must_use]
+    pub fn with_order(mut self, order: Order) -> Self {
+        let order = order.into_setting();
+        self.limits = self
+            .limits
+            .with_settings(|queue| queue.order.clone_from(&order));
+        self
+    }
+
+    /// Bounds the keys of a limit by tool or by key.
+    ///
+    /// There are at most `keys` keys: 10,000 by default. A key that is unused for `idle` may be
+    /// removed: 10 minutes by default.
+    ///
+    /// A key whose bucket is not full, or of which a call waits, is never removed: no call gets a
+    /// token too many. A call with a new key is rejected as `Overloaded` if all keys are in use.
+    /// With more than 16 keys, a key may be overlooked that came out of use less than a microsecond
+    /// a key ago: 10 ms for 10,000 keys.
+    #[must_use]
+    pub fn with_key_bounds(mut self, keys: usize, idle: Duration) -> Self {
+        self.limits = self.limits.with_key_bounds(keys, idle);
+        self
+    }
+
+    /// Changes the quota while calls wait.
+    ///
+    /// Of a limit by tool or by key, it changes that of each key which has none of its own and is
+    /// in no group.
+    ///
+    /// Waiting calls stay in the queue and start by the new quota from now on; if it is higher,
+    /// some start at once. Tokens that are missing by now stay missing, up to the new burst.
     ///
     /// # Errors
-    /// [`ConfigError::NoLimit`] where this layer was made without a limit.
+    /// [`ConfigError::NoLimit`] for a layer that was created without a limit.
     pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
-        let limits = self.limits.as_ref().ok_or(ConfigError::NoLimit)?;
-        limits.change(quota);
-        Ok(())
+        self.limits.set_limit(quota)
     }
 
-    /// As [`set_quota`](Self::set_quota), for one tool or key, or for the group that it is in.
+    /// As [`set_quota`](Self::set_quota), for one tool or key, or for its group.
     ///
     /// # Errors
-    /// Those, and [`ConfigError::NotByKey`] where one quota is for all calls.
+    /// As `set_quota`, and [`ConfigError::NotByKey`] if one quota is for all calls.
     pub fn set_quota_for(&self, key: impl Into<Name>, quota: Quota) -> Result<(), ConfigError> {
-        let limits = self.limits.as_ref().ok_or(ConfigError::NoLimit)?;
-        limits.change_for(&key.into(), quota)
+        self.limits.set_limit_for(key.into(), quota)
     }
 
-    /// How many tokens there are at this moment, of a limit by tool or by key where there are fewest; `u32::MAX` without a limit.
+    /// Changes how many calls may wait in each queue. Calls that wait already stay.
+    pub fn set_queue_capacity(&self, calls: usize) {
+        self.limits.configure(|queue| queue.capacity = calls);
+    }
+
+    /// Changes how long a call may wait, also for calls that wait already. `None` is no limit.
+    pub fn set_max_wait(&self, max_wait: impl Into<Option<Duration>>) {
+        let max_wait = max_wait.into();
+        self.limits.configure(|queue| queue.max_wait = max_wait);
+    }
+
+    /// Changes the order in which waiting calls start, also for calls that wait already.
+    ///
+    /// The priority and the key of a call are read when it is enqueued, if the order then uses
+    /// them. A call that waits already has priority 0 and no key otherwise.
+    pub fn set_order(&self, order: Order) {
+        let order = order.into_setting();
+        self.limits
+            .configure(|queue| queue.order.clone_from(&order));
+    }
+
+    /// Returns how many tokens there are now: `u32::MAX` without a limit.
+    ///
+    /// Of a limit by tool or by key, it is that of the key with the fewest.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         let now = Moment::now();
-        let lines = self.limits.as_ref().map(Limits::all).unwrap_or_default();
-        let remaining = lines.iter().map(|line| line.rule().remaining(now));
+        let queues = self.limits.queues();
+        let remaining = queues.iter().map(|queue| queue.limiter().remaining(now));
         remaining.min().unwrap_or(u32::MAX)
     }
 
-    /// How many tokens there are for a tool or a key at this moment; `u32::MAX` where it has no limit.
+    /// Returns how many tokens there are now for a tool or a key: `u32::MAX` if it has no limit.
     #[must_use]
     pub fn remaining_for(&self, key: &str) -> u32 {
-        let Some(limits) = &self.limits else {
-            return u32::MAX;
-        };
-        match limits.line_of(key) {
-            Some(line) => line.rule().remaining(Moment::now()),
-            None => limits
-                .setting_of(key)
-                .map_or(u32::MAX, |quota| quota.burst_size().get()),
+        match self.limits.queue_of(key) {
+            Some(queue) => queue.limiter().remaining(Moment::now()),
+            None => {
+                let quota = self.limits.limit_of(key);
+                quota.map_or(u32::MAX, |quota| quota.burst_size().get())
+            }
         }
     }
 
-    /// How long until all tokens are back, if no call takes one meanwhile; of a limit by tool or by key where that takes longest. Zero without a limit.
+    /// Returns the time until all tokens are back, if no call takes one meanwhile.
+    ///
+    /// Of a limit by tool or by key, it is the longest of all keys. Zero without a limit.
     #[must_use]
     pub fn reset_after(&self) -> Duration {
         let now = Moment::now();
-        let lines = self.limits.as_ref().map(Limits::all).unwrap_or_default();
-        let reset = lines.iter().map(|line| line.rule().full_at().since(now));
-        reset.max().unwrap_or_default()
+        let queues = self.limits.queues();
+        let reset = queues.iter().map(|queue| queue.limiter().full_at());
+        reset.max().map_or(Duration::ZERO, |full| full.since(now))
     }
 
-    /// How long until all tokens of a tool or a key are back, if no call takes one meanwhile.
+    /// Returns the time until all tokens of a tool or a key are back, if no call takes one
+    /// meanwhile.
     #[must_use]
     pub fn reset_after_for(&self, key: &str) -> Duration {
-        let line = self.limits.as_ref().and_then(|limits| limits.line_of(key));
-        line.map_or(Duration::ZERO, |line| {
-            line.rule().full_at().since(Moment::now())
+        let queue = self.limits.queue_of(key);
+        queue.map_or(Duration::ZERO, |queue| {
+            queue.limiter().full_at().since(Moment::now())
         })
     }
 
-    /// How many calls wait for a token.
+    /// Returns how many calls wait for a token.
     #[must_use]
     pub fn queued(&self) -> usize {
-        let lines = self.limits.as_ref().map(Limits::all).unwrap_or_default();
-        lines.iter().map(|line| line.queued()).sum()
+        self.limits.queued()
     }
 }
 

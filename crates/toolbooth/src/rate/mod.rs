@@ -65,7 +65,7 @@
 //! allocation; its place in the line has 72 bytes, and many of them are allocated at once. While anybody waits, each runtime on which somebody does has one task with one timer.
 
 mod future;
-mod gcra;
+pub(crate) mod gcra;
 mod layer;
 #[cfg(test)]
 mod model;
@@ -75,6 +75,6 @@ mod service;
 
 pub use governor::Quota;
 
-pub use future::{ResponseFuture, ResponseWatch};
+pub use future::{AcquireToken, ResponseFuture, ResponseWatch};
 pub use layer::RateLimitLayer;
 pub use service::RateLimit;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use toolbooth_core::Moment;
 
 use super::gcra::{GRACE, Gcra, nanos};
-use crate::queue::Rule;
+use crate::queue::Limiter;
 
 pub(super) fn quota(interval: u64, burst: u32) -> Quota {
     let quota = Quota::with_period(Duration::from_nanos(interval)).expect("not zero");
@@ -143,7 +143,7 @@ proptest! {
         burst in 1_u32..12,
         steps in prop::collection::vec(step(), 1..100),
     ) {
-        let (rule, mut model) = (Gcra::of(quota(interval, burst)), Bucket::new(interval, burst));
+        let (rule, mut model) = (Gcra::new(quota(interval, burst)), Bucket::new(interval, burst));
         let mut now = 1_u64 << 50;
         let mut held: Vec<u8> = Vec::new();
         // From when on the quota counts, and how much was taken since, less what was given back.
@@ -159,8 +159,8 @@ proptest! {
                 Step::Take(cost) | Step::TakeWaiting(cost) => {
                     let waits = matches!(step, Step::TakeWaiting(_));
                     let (admitted, expected) = match waits {
-                        true => (rule.admit_waiting(cost.into(), at), model.take_waiting(cost.into(), now)),
-                        false => (rule.admit(cost.into(), || at), model.take(cost.into(), now, now)),
+                        true => (rule.try_grant(cost.into(), at), model.take_waiting(cost.into(), now)),
+                        false => (rule.try_acquire(cost.into(), || at), model.take(cost.into(), now, now)),
                     };
                     prop_assert_eq!(admitted, expected);
                     if admitted {
@@ -171,7 +171,7 @@ proptest! {
                 Step::GiveBack(_) if held.is_empty() => {}
                 Step::GiveBack(which) => {
                     let cost = held.swap_remove(which % held.len());
-                    rule.refund(cost.into());
+                    rule.release(cost.into());
                     model.give_back(cost.into());
                     taken -= i64::from(cost);
                 }
@@ -207,11 +207,11 @@ fn decides_as_governor_does() {
         );
         let clock = FakeRelativeClock::default();
         let theirs = RateLimiter::direct_with_clock(quota, clock.clone());
-        let ours = Gcra::of(quota);
+        let ours = Gcra::new(quota);
         let mut now = Moment::now();
         for decision in 0..1_000 {
             let remain = ours.remaining(now);
-            let verdict = ours.admit(1, || now);
+            let verdict = ours.try_acquire(1, || now);
             assert_eq!(
                 verdict,
                 theirs.check().is_ok(),
@@ -234,27 +234,27 @@ fn decides_as_governor_does() {
 #[test]
 fn the_slowest_rate_there_can_be_is_one() {
     let slowest = Quota::with_period(Duration::MAX).expect("not zero");
-    let bucket = Gcra::of(slowest.allow_burst(NonZeroU32::new(2).expect("not zero")));
+    let bucket = Gcra::new(slowest.allow_burst(NonZeroU32::new(2).expect("not zero")));
     let now = Moment::now();
     assert_eq!(
-        [(); 4].map(|()| bucket.admit(1, || now)),
+        [(); 4].map(|()| bucket.try_acquire(1, || now)),
         [true, true, false, false]
     );
 }
 
 #[test]
 fn a_refusal_names_the_first_instant_at_which_it_would_not_refuse() {
-    let bucket = Gcra::of(quota(1_000, 3));
+    let bucket = Gcra::new(quota(1_000, 3));
     let start = Moment::now();
     assert!(
-        bucket.admit(1, || start)
-            && bucket.admit(1, || start)
-            && bucket.admit(1, || start)
-            && !bucket.admit(1, || start)
+        bucket.try_acquire(1, || start)
+            && bucket.try_acquire(1, || start)
+            && bucket.try_acquire(1, || start)
+            && !bucket.try_acquire(1, || start)
     );
     let due = bucket.due(0, 1, start).expect("a rate knows when");
-    assert!(!bucket.admit(1, || Moment::from_nanos(due.as_nanos() - 1)));
-    assert!(bucket.admit(1, || due));
+    assert!(!bucket.try_acquire(1, || Moment::from_nanos(due.as_nanos() - 1)));
+    assert!(bucket.try_acquire(1, || due));
 }
 
 proptest! {
@@ -265,12 +265,12 @@ proptest! {
         burst in 1_u32..20,
         lateness in prop::collection::vec(0_u64..30_000_000, 1..200),
     ) {
-        let bucket = Gcra::of(quota(interval, burst));
+        let bucket = Gcra::new(quota(interval, burst));
         let mut now = Moment::now();
         let mut admitted = Vec::new();
         for late in lateness {
             now = now.after(Duration::from_nanos(late)).expect("a few seconds");
-            while admitted.len() < 5_000 && bucket.admit_waiting(1, now) {
+            while admitted.len() < 5_000 && bucket.try_grant(1, now) {
                 admitted.push(now);
             }
         }
@@ -285,15 +285,15 @@ proptest! {
 
     #[test]
     fn a_refund_undoes_an_admission(interval in 1_u64..1_000_000, burst in 1_u32..20, taken in 1_u32..20) {
-        let bucket = Gcra::of(quota(interval, burst));
+        let bucket = Gcra::new(quota(interval, burst));
         let now = Moment::now();
         for _ in 0..taken {
-            bucket.admit(1, || now);
+            bucket.try_acquire(1, || now);
         }
         let before = bucket.remaining(now);
-        if bucket.admit(1, || now) {
+        if bucket.try_acquire(1, || now) {
             prop_assert_eq!(bucket.remaining(now), before - 1);
-            bucket.refund(1);
+            bucket.release(1);
         }
         prop_assert_eq!(bucket.remaining(now), before);
     }

@@ -4,72 +4,32 @@ use std::time::Duration;
 use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
-use super::future::{Admission, ResponseFuture, ResponseWatch};
+use super::future::{AcquireToken, ResponseFuture, ResponseWatch};
 use super::gcra::Gcra;
-use crate::middleware::{Decision, Guarded, not_to_start};
-use crate::queue::{Limits, Needs, Place, Rejection, Rule, trace_rejection};
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
+use crate::queue::{Demand, Limiter, Limits, Rejection, Waiter, trace_rejection};
 
-/// A tool of which so many calls start in a time. Made by [`RateLimitLayer`](super::RateLimitLayer).
+/// A tool of which a limited number of calls start in a time.
+///
+/// Made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    limits: Option<Limits<Gcra>>,
+    limits: Limits<Gcra>,
     reject: bool,
 }
 
 // === impl RateLimit ===
 
+inner_accessors!(RateLimit);
+
 impl<S> RateLimit<S> {
-    pub(super) const fn new(inner: S, limits: Option<Limits<Gcra>>, reject: bool) -> Self {
+    pub(super) const fn new(inner: S, limits: Limits<Gcra>, reject: bool) -> Self {
         Self {
             inner,
             limits,
             reject,
         }
-    }
-
-    /// The tool inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The tool inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The tool inside, by value.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
-    /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Admission> {
-        let Some(limits) = &self.limits else {
-            return Decision::Start(ResponseWatch::new(part));
-        };
-        if let Some(error) = not_to_start(&part) {
-            return Decision::Reject(ResponseWatch::new(part), error);
-        }
-        let (part, needs) = limits.find(part);
-        let Needs { line, cost } = match needs {
-            Ok(Some(needs)) => needs,
-            Ok(None) => return Decision::Start(ResponseWatch::new(part)),
-            Err(rejection) => return refused(part, rejection),
-        };
-        if line.try_admit(cost, || part.now()) {
-            return Decision::Start(ResponseWatch::new(part));
-        }
-        let now = part.now();
-        if self.reject {
-            let rejection = match line.due(cost, now) {
-                Some(due) => Rejection::TooLate(due.since(now)),
-                None => Rejection::TooHeavy(cost, line.rule().capacity()),
-            };
-            return refused(part, rejection);
-        }
-        let place = Place::new(line.into_owned(), cost, now);
-        Decision::Wait(ResponseWatch::new(part), Admission::new(place))
     }
 }
 
@@ -80,7 +40,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -89,18 +49,54 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let decision = self.decide(Part::enter(request.context()));
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
+    fn call(&mut self, request: R) -> Self::Future {
+        let Self {
+            inner,
+            limits,
+            reject,
+        } = self;
+        LayerFuture::new(inner, request, |part| decide(limits, *reject, part))
     }
 }
 
-#[cold]
-fn refused(part: Part, refusal: Rejection) -> Decision<ResponseWatch, Admission> {
-    trace_rejection("rate", part.context(), &refusal, Duration::ZERO);
-    let error = match refusal {
-        Rejection::TooLate(after) => ToolError::rate_limited(after),
-        refusal => refusal.error(part.context()),
+/// Decides whether the call starts, waits or is rejected.
+fn decide(
+    limits: &Limits<Gcra>,
+    reject_at_once: bool,
+    part: &Part,
+) -> Decision<ResponseWatch, AcquireToken> {
+    if limits.is_unlimited() {
+        return Decision::Start(ResponseWatch::new());
+    }
+    if let Some(error) = not_to_start(part) {
+        return Decision::Reject(ResponseWatch::new(), error);
+    }
+    let Demand { queue, cost } = match limits.demand(part) {
+        Ok(Some(demand)) => demand,
+        Ok(None) => return Decision::Start(ResponseWatch::new()),
+        Err(rejection) => return reject(part, rejection),
     };
-    Decision::Reject(ResponseWatch::new(part), error)
+    if queue.try_acquire(cost, || part.now()) {
+        return Decision::Start(ResponseWatch::new());
+    }
+    let now = part.now();
+    if reject_at_once {
+        let rejection = match queue.due(cost, now) {
+            Some(due) => Rejection::TooLate(due.since(now)),
+            None => Rejection::TooHeavy(cost, queue.limiter().capacity()),
+        };
+        return reject(part, rejection);
+    }
+    let waiter = Waiter::new(queue.into_owned(), cost, now);
+    Decision::Wait(ResponseWatch::new(), AcquireToken::new(waiter))
+}
+
+#[cold]
+fn reject(part: &Part, rejection: Rejection) -> Decision<ResponseWatch, AcquireToken> {
+    trace_rejection("rate", part.context(), &rejection, Duration::ZERO);
+    let error = match rejection {
+        Rejection::TooLate(after) => ToolError::rate_limited(after),
+        rejection => rejection.error(part.context()),
+    };
+    Decision::Reject(ResponseWatch::new(), error)
 }

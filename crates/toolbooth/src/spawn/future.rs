@@ -3,130 +3,112 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, End, Part, ToolError, ToolRequest, ToolResponse, Watch};
+use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::service::Spawning;
 use super::task::OwnTask;
-use crate::middleware::{Contained, Guarded};
+use crate::middleware::{LayerFuture, LayerWatch, PartWatch};
 
 pin_project! {
-    /// A call on a task of its own.
+    /// The future of [`Spawn`](super::Spawn).
     #[must_use = "dropping it ends the call"]
     pub struct ResponseFuture<S, R>
     where
         S: Service<R>,
-        S: Clone,
-        S: Send,
-        S: 'static,
-        S::Future: Send,
-        S::Response: Send,
         S::Error: Into<BoxError>,
+        S::Error: 'static,
         R: ToolRequest,
-        R: Send,
-        R: 'static,
+        S::Future: Send,
+        S::Future: 'static,
+        S::Response: Send,
+        S::Response: 'static,
     {
         #[pin]
-        guarded: Guarded<Spawning<S>, R, ResponseWatch>,
+        inner: LayerFuture<Spawning<S>, R, ResponseWatch>,
     }
 }
 
 pin_project! {
-    /// What is inside, on its task; or in place, where the layer is off.
+    /// The inner future on its task; or in place, if the layer is off.
     #[project = SpawnedProj]
-    pub(super) enum Spawned<S, R>
-    where
-        S: Service<R>,
-    {
-        OnTask { task: OwnTask<Contained<S, R>, Result<S::Response, ToolError>> },
-        InPlace { #[pin] contained: Contained<S, R> },
+    pub(super) enum Spawned<F, T> {
+        OnTask { task: OwnTask<F, T> },
+        InPlace { #[pin] future: F },
     }
 }
 
-/// Makes a panic of a streamed answer its last error: its consumer polls it, not the task.
+/// Turns a panic of a call, or of its streaming response, into its error.
 #[derive(Debug)]
 pub struct ResponseWatch {
-    part: Part,
-    catches: bool,
+    pub(super) catches: bool,
 }
 
 // === impl ResponseFuture ===
 
 impl<S, R> ResponseFuture<S, R>
 where
-    S: Service<R, Future: Send, Response: Send> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    R: ToolRequest + Send + 'static,
+    S: Service<R, Future: Send + 'static, Response: Send + 'static>,
+    S::Error: Into<BoxError> + 'static,
+    R: ToolRequest,
 {
-    pub(super) const fn new(guarded: Guarded<Spawning<S>, R, ResponseWatch>) -> Self {
-        Self { guarded }
+    pub(super) const fn new(inner: LayerFuture<Spawning<S>, R, ResponseWatch>) -> Self {
+        Self { inner }
     }
 }
 
 impl<S, R> Future for ResponseFuture<S, R>
 where
-    S: Service<R, Future: Send, Response: Send> + Clone + Send + 'static,
+    S: Service<R, Future: Send + 'static, Response: Send + 'static>,
     S::Response: ToolResponse,
-    S::Error: Into<BoxError>,
-    R: ToolRequest + Send + 'static,
+    S::Error: Into<BoxError> + 'static,
+    R: ToolRequest,
 {
-    type Output = Result<<S::Response as ToolResponse>::Watched<ResponseWatch>, ToolError>;
+    type Output =
+        Result<<S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>, ToolError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().guarded.poll(cx)
+        self.project().inner.poll(cx)
     }
 }
 
 impl<S, R> fmt::Debug for ResponseFuture<S, R>
 where
-    S: Service<R, Future: Send, Response: Send> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    R: ToolRequest + Send + 'static,
+    S: Service<R, Future: Send + 'static, Response: Send + 'static>,
+    S::Error: Into<BoxError> + 'static,
+    R: ToolRequest,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("ResponseFuture")
+            .field("inner", &self.inner)
+            .finish()
     }
 }
 
 // === impl Spawned ===
 
-impl<S, R> Future for Spawned<S, R>
+impl<F, T, E> Future for Spawned<F, T>
 where
-    S: Service<R, Future: Send, Response: Send> + Send + 'static,
-    S::Error: Into<BoxError>,
-    R: Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Into<BoxError> + 'static,
 {
-    type Output = Result<S::Response, ToolError>;
+    type Output = Result<T, ToolError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            SpawnedProj::OnTask { task } => Pin::new(task).poll(cx).map(|answer| answer?),
-            SpawnedProj::InPlace { contained } => contained.poll(cx),
+            SpawnedProj::OnTask { task } => Pin::new(task).poll(cx),
+            SpawnedProj::InPlace { future } => future.poll(cx).map_err(ToolError::from_error),
         }
     }
 }
 
 // === impl ResponseWatch ===
 
-impl ResponseWatch {
-    pub(super) const fn new(part: Part, catches: bool) -> Self {
-        Self { part, catches }
-    }
-}
-
-impl Watch for ResponseWatch {
-    fn part(&self) -> Option<&Part> {
-        Some(&self.part)
-    }
-
+impl LayerWatch for ResponseWatch {
     fn catches_panics(&self) -> bool {
         self.catches
-    }
-
-    #[inline]
-    fn on_end(self, end: End<'_>) {
-        self.part.end(end, |_, _| ());
     }
 }

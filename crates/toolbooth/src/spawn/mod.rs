@@ -39,7 +39,7 @@
 //! far as its readiness and its `call` on the caller's task: so permits and tokens are taken in order. A streamed answer is read by its consumer, on the consumer's task.
 //!
 //! # Readiness
-//! Always ready; the inner service is waited for inside the call's future, on its task.
+//! Always ready; the inner service is waited for inside the call's future, on the caller's task.
 //!
 //! # Cancellation
 //! Dropping the future ends the call: what is inside is dropped then and there, and the task is aborted. While the tool is running on

@@ -1,19 +1,20 @@
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, Part, TaskScope, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, TaskScope, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch, Spawned};
 use super::task::OwnTask;
-use crate::middleware::{Contained, Guarded};
+use crate::middleware::{Decision, LayerFuture, PartWatch};
 
-/// A tool of which each call runs on a task of its own. Made by [`SpawnLayer`](super::SpawnLayer).
+/// Runs each call of the inner service on a task of its own. Made by
+/// [`SpawnLayer`](super::SpawnLayer).
 #[derive(Debug, Clone)]
 pub struct Spawn<S> {
     inner: Spawning<S>,
 }
 
-/// What the layer's own future drives: it is always ready, and what comes out of it is on a task.
+/// The service that [`LayerFuture`] calls: its future runs the inner future on a task.
 #[derive(Debug, Clone)]
 pub(super) struct Spawning<S> {
     inner: S,
@@ -24,22 +25,21 @@ pub(super) struct Spawning<S> {
 
 impl<S> Spawn<S> {
     pub(super) const fn new(inner: S, spawns: bool) -> Self {
-        Self {
-            inner: Spawning { inner, spawns },
-        }
+        let inner = Spawning { inner, spawns };
+        Self { inner }
     }
 
-    /// The tool inside.
+    /// Returns a reference to the inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner.inner
     }
 
-    /// The tool inside, to change.
+    /// Returns a mutable reference to the inner service.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner.inner
     }
 
-    /// The tool inside, by value.
+    /// Consumes the layer's service and returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner.inner
     }
@@ -52,7 +52,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError>,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -61,9 +61,12 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let watch = ResponseWatch::new(Part::enter(request.context()), self.inner.spawns);
-        ResponseFuture::new(Guarded::start_unless_cut(&mut self.inner, request, watch))
+    fn call(&mut self, request: R) -> Self::Future {
+        let catches = self.inner.spawns;
+        let inner = LayerFuture::new(&mut self.inner, request, |_| {
+            Decision::Start(ResponseWatch { catches })
+        });
+        ResponseFuture::new(inner)
     }
 }
 
@@ -71,28 +74,30 @@ where
 
 impl<S, R> Service<R> for Spawning<S>
 where
-    R: ToolRequest + Send + 'static,
-    S: Service<R, Future: Send, Response: Send> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
+    R: ToolRequest,
+    S: Service<R, Future: Send, Response: Send>,
+    S::Future: 'static,
+    S::Error: Into<BoxError> + 'static,
+    S::Response: 'static,
 {
     type Response = S::Response;
     type Error = ToolError;
-    type Future = Spawned<S, R>;
+    type Future = Spawned<S::Future, S::Response>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        self.inner.poll_ready(cx).map_err(ToolError::from_error)
     }
 
-    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         if !self.spawns {
-            let contained = Contained::start(&mut self.inner, request, false);
-            return Spawned::InPlace { contained };
+            return Spawned::InPlace {
+                future: self.inner.call(request),
+            };
         }
         let scope = TaskScope::enter(request.context());
-        let contained = Contained::start(&mut self.inner, request, true);
+        let future = self.inner.call(request);
         Spawned::OnTask {
-            task: OwnTask::new(contained, scope),
+            task: OwnTask::new(future, scope),
         }
     }
 }

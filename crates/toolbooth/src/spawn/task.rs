@@ -1,36 +1,39 @@
 //! A future on a task of its own, which ends with its handle.
 //!
-//! 1. The future is dropped by whoever drops the handle, then and there: so what it holds is back before a caller sees
-//!    how the call ended. Only while the task polls it just then, the task drops it after that poll.
-//! 2. Whoever drops the handle never waits for the task. It sets `cut` before it looks whether the task polls, the task
-//!    looks at `cut` after it has let go: so one of them drops the future.
+//! Invariants:
+//! 1. Dropping the handle drops the future before the drop returns, so what the future owns is
+//!    released before a caller sees how the call ended. The exception: if the task polls the
+//!    future at that moment, the task drops it after that poll.
+//! 2. The lock is never held while the future is polled or dropped: dropping the handle never
+//!    waits for the tool.
 
+use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::task::JoinHandle;
-use toolbooth_core::{CancelReason, TaskScope, ToolError};
+use toolbooth_core::{BoxError, CancelReason, TaskScope, ToolError};
 use tracing::Instrument;
 
-/// The handle: the future's output comes out of it.
+/// The handle of a future on its own task. It resolves to the future's result.
 pub(super) struct OwnTask<F, T> {
     shared: Arc<Shared<F, T>>,
-    /// From the first poll on, which is on a runtime where the call may not be.
+    /// Spawned by the first poll, on the runtime of that poll.
     task: Option<JoinHandle<()>>,
     scope: TaskScope,
 }
 
-struct Shared<F, T> {
-    state: Mutex<State<F, T>>,
-    cut: AtomicBool,
-}
+struct Shared<F, T>(Mutex<State<F, T>>);
 
 enum State<F, T> {
-    Running(Pin<Box<F>>),
-    Done(T),
-    Gone,
+    /// The future, while the task does not poll it.
+    Idle(Pin<Box<F>>),
+    /// The task owns the future and polls it.
+    Polled,
+    Done(Result<T, ToolError>),
+    /// The handle was dropped, or took the result.
+    Closed,
 }
 
 /// The task's side.
@@ -40,21 +43,20 @@ struct Running<F, T>(Arc<Shared<F, T>>);
 
 impl<F, T> OwnTask<F, T> {
     pub(super) fn new(future: F, scope: TaskScope) -> Self {
+        let state = State::Idle(Box::pin(future));
         Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(State::Running(Box::pin(future))),
-                cut: AtomicBool::new(false),
-            }),
+            shared: Arc::new(Shared(Mutex::new(state))),
             task: None,
             scope,
         }
     }
 }
 
-impl<F, T> Future for OwnTask<F, T>
+impl<F, T, E> Future for OwnTask<F, T>
 where
-    F: Future<Output = T> + Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
+    E: Into<BoxError> + 'static,
 {
     type Output = Result<T, ToolError>;
 
@@ -65,8 +67,8 @@ where
             tokio::spawn(running.in_current_span())
         });
         let ended = ready!(Pin::new(task).poll(cx));
-        Poll::Ready(match (shared.take(), ended) {
-            (State::Done(output), _) => Ok(output),
+        Poll::Ready(match (shared.replace(State::Closed), ended) {
+            (State::Done(result), _) => result,
             (_, Err(ended)) if ended.is_panic() => Err(ToolError::from_panic(&*ended.into_panic())),
             _ => Err(ToolError::cancelled(CancelReason::Shutdown)),
         })
@@ -77,8 +79,9 @@ impl<F, T> Drop for OwnTask<F, T> {
     fn drop(&mut self) {
         let Some(task) = self.task.take() else { return };
         task.abort();
-        if !self.shared.cut() {
-            // The task drops what is inside when its tool next yields: cleanup, and with it a drain, waits for that.
+        if let State::Polled = self.shared.replace(State::Closed) {
+            // The task drops the future when the tool next yields. Cleanup, and with it a drain,
+            // waits for that.
             self.scope.outlived_by(async move {
                 let _ = task.await;
             });
@@ -89,69 +92,62 @@ impl<F, T> Drop for OwnTask<F, T> {
 // === impl Shared ===
 
 impl<F, T> Shared<F, T> {
-    /// Drops the future; false where the task polls it just then, and does so itself.
-    fn cut(&self) -> bool {
-        self.cut.store(true, Ordering::SeqCst);
-        // With the fence in `poll`: either the lock is seen free here, or `cut` is seen there.
-        fence(Ordering::SeqCst);
-        let mut state = match self.state.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(state)) => state.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
-        };
-        let inside = std::mem::replace(&mut *state, State::Gone);
-        drop(state);
-        drop(inside);
-        true
-    }
-
     fn lock(&self) -> MutexGuard<'_, State<F, T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> State<F, T> {
-        std::mem::replace(&mut *self.lock(), State::Gone)
+    /// Sets the state. The caller drops the previous one, without the lock.
+    fn replace(&self, state: State<F, T>) -> State<F, T> {
+        mem::replace(&mut *self.lock(), state)
     }
-}
 
-impl<F: Future<Output = T>, T> Shared<F, T> {
-    /// The future is dropped in the poll in which it completes.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Otherwise locked for a moment only, by whoever cuts it.
-        let mut state = self.lock();
-        let State::Running(future) = &mut *state else {
-            return Poll::Pending;
-        };
-        let polled = future.as_mut().poll(cx).map(|output| {
-            drop(std::mem::replace(&mut *state, State::Gone));
-            *state = State::Done(output);
-        });
-        drop(state);
-        fence(Ordering::SeqCst);
-        if self.cut.load(Ordering::SeqCst) {
-            drop(self.take());
+    /// Sets the state after a poll, unless the handle was dropped during it.
+    fn polled(&self, state: State<F, T>) {
+        let mut current = self.lock();
+        if let State::Polled = *current {
+            *current = state;
+        } else {
+            drop(current);
+            drop(state);
         }
-        polled
     }
 }
 
 // === impl Running ===
 
-impl<F: Future<Output = T>, T> Future for Running<F, T> {
+impl<F, T, E> Future for Running<F, T>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError> + 'static,
+{
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(cx)
+        let mut state = self.0.lock();
+        let State::Idle(mut future) = mem::replace(&mut *state, State::Polled) else {
+            // The handle was dropped before, and has aborted the task.
+            *state = State::Closed;
+            return Poll::Pending;
+        };
+        drop(state);
+        let Poll::Ready(result) = future.as_mut().poll(cx) else {
+            self.0.polled(State::Idle(future));
+            return Poll::Pending;
+        };
+        drop(future);
+        self.0
+            .polled(State::Done(result.map_err(ToolError::from_error)));
+        Poll::Ready(())
     }
 }
 
 impl<F, T> Drop for Running<F, T> {
-    /// The runtime goes away, and its tasks with it.
+    /// Drops an unfinished future together with its runtime.
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        let unfinished = match &*state {
-            State::Running(_) => std::mem::replace(&mut *state, State::Gone),
-            State::Done(_) | State::Gone => State::Gone,
+        let unfinished = match *state {
+            State::Idle(_) => mem::replace(&mut *state, State::Closed),
+            State::Polled | State::Done(_) | State::Closed => State::Closed,
         };
         drop(state);
         drop(unfinished);

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
 use super::limits::{Limited, Limits};
-use crate::middleware::{Decision, Guarded, Never, not_to_start};
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 
 /// A tool whose calls are cut when they take too long. Made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
@@ -17,35 +17,11 @@ pub struct Timeout<S> {
 
 // === impl Timeout ===
 
+inner_accessors!(Timeout);
+
 impl<S> Timeout<S> {
     pub(super) const fn new(inner: S, limits: Arc<Limits>) -> Self {
         Self { inner, limits }
-    }
-
-    /// The tool inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The tool inside, to change.
-    pub const fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The tool inside, by value.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
-    /// Decides whether the call starts, waits or is rejected.
-    fn decide(&self, part: Part) -> Decision<ResponseWatch, Never> {
-        let limits = self.limits.of(&part);
-        match not_to_start(&part) {
-            None => Decision::Start(ResponseWatch::new(part, limits)),
-            Some(refusal) => {
-                Decision::Reject(ResponseWatch::new(part, Limited::default()), refusal)
-            }
-        }
     }
 }
 
@@ -56,7 +32,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<ResponseWatch>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -65,8 +41,17 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let decision = self.decide(Part::enter(request.context()));
-        ResponseFuture::new(Guarded::enter(&mut self.inner, request, decision))
+    fn call(&mut self, request: R) -> Self::Future {
+        let Self { inner, limits } = self;
+        let inner = LayerFuture::new(inner, request, |part| decide(limits, part));
+        ResponseFuture::new(inner)
+    }
+}
+
+fn decide(limits: &Limits, part: &Part) -> Decision<ResponseWatch> {
+    let limits = limits.of(part);
+    match not_to_start(part) {
+        None => Decision::Start(ResponseWatch::new(limits)),
+        Some(error) => Decision::Reject(ResponseWatch::new(Limited::default()), error),
     }
 }

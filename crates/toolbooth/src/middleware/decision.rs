@@ -1,0 +1,44 @@
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use toolbooth_core::{Part, ToolError};
+
+/// What a layer decides about a call in `call`, before the inner service is polled.
+///
+/// Each variant contains the layer's [`LayerWatch`](super::LayerWatch), which is notified of the
+/// end of the call in all three cases.
+#[derive(Debug)]
+pub enum Decision<W, A = Infallible> {
+    /// The inner service is called now, or as soon as it is ready.
+    Start(W),
+    /// The inner service is called after the future has acquired what the layer needs.
+    Wait(W, A),
+    /// The call fails with this error. The inner service is not polled.
+    Reject(W, ToolError),
+}
+
+/// Waits for what a layer needs before it calls the inner service: a permit, a token.
+///
+/// It is polled inside of the call's future. Dropping it must cancel the wait. What was acquired
+/// is stored in the watch `W`, whose drop releases it.
+pub trait Acquire<W>: Unpin {
+    /// Polls for what the layer needs. An error rejects the call.
+    fn poll_acquire(
+        &mut self,
+        part: &Part,
+        watch: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ToolError>>;
+}
+
+/// For layers that never wait.
+impl<W> Acquire<W> for Infallible {
+    fn poll_acquire(
+        &mut self,
+        _: &Part,
+        _: &mut W,
+        _: &mut Context<'_>,
+    ) -> Poll<Result<(), ToolError>> {
+        match *self {}
+    }
+}

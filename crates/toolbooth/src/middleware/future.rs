@@ -1,0 +1,393 @@
+//! The future of every layer.
+//!
+//! Invariants:
+//! 1. The layer's watch is notified of the end exactly once, by value, after everything inside was
+//!    dropped and before the caller sees the outcome.
+//! 2. The inner service is polled for readiness only here. An instance that was not ready moves
+//!    into the future, which polls it again; a fresh clone stays behind.
+//! 3. Nothing inside is polled while the layer waits to acquire what it needs.
+//! 4. The inner future is dropped in the poll in which it completes, before its result is used.
+//! 5. A panic of foreign code ends the call as panicked, and continues; or it becomes the call's
+//!    error, in a layer that catches panics.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use pin_project_lite::pin_project;
+use toolbooth_core::{BoxError, CancelReason, End, Part, ToolError, ToolRequest, ToolResponse};
+use tower_service::Service;
+
+use super::{Acquire, Decision, LayerWatch, PartWatch};
+
+pin_project! {
+    /// The future of a call through a layer.
+    ///
+    /// It acquires what the layer needs, calls the inner service, and notifies the layer's
+    /// [watch](LayerWatch) `W` of the end. Dropping it ends the call.
+    #[must_use = "dropping it ends the call"]
+    pub struct LayerFuture<S, R, W, A = Infallible>
+    where
+        S: Service<R>,
+        W: LayerWatch,
+    {
+        #[pin]
+        state: State<S, R, A>,
+        entered: Entered<W>,
+    }
+
+    impl<S: Service<R>, R, W: LayerWatch, A> PinnedDrop for LayerFuture<S, R, W, A> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(part) = &this.entered.part {
+                // The tool can read the reason while it is dropped.
+                part.cancel_dropped();
+                this.end(End::Dropped(CancelReason::CallerGone));
+            }
+        }
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, R, A>
+    where
+        S: Service<R>,
+    {
+        Running { #[pin] future: S::Future },
+        // Boxed: the futures of all layers are nested, and most calls never wait.
+        Waiting { waiting: Option<Box<Waiting<S, R, A>>> },
+        Failed { error: Option<Box<ToolError>> },
+        Done,
+    }
+}
+
+/// A call that has not started: it waits for `acquire`, if any, and then for `service`.
+struct Waiting<S, R, A> {
+    acquire: Option<A>,
+    service: S,
+    request: R,
+}
+
+/// A call that has entered the layer. Both fields are `Some` until the end, but the watch is `None`
+/// before the decision. Dropping the value before the end ends the call as panicked.
+struct Entered<W: LayerWatch> {
+    part: Option<Part>,
+    watch: Option<W>,
+}
+
+/// Ends the call as panicked, unless it is disarmed.
+struct PanicGuard<'a, S: Service<R>, R, W: LayerWatch, A> {
+    future: Option<Pin<&'a mut LayerFuture<S, R, W, A>>>,
+}
+
+// === impl LayerFuture ===
+
+impl<S, R, W, A> LayerFuture<S, R, W, A>
+where
+    S: Service<R> + Clone,
+    S::Error: Into<BoxError> + 'static,
+    W: LayerWatch,
+{
+    /// Enters the layer, lets it decide, and calls `inner` if so decided.
+    ///
+    /// `decide` may acquire what the layer needs if that is available at once. A call that was
+    /// cancelled before it was made is not started, whatever was decided.
+    #[inline(always)]
+    pub fn new<D>(inner: &mut S, mut request: R, decide: D) -> Self
+    where
+        R: ToolRequest,
+        D: FnOnce(&Part) -> Decision<W, A>,
+    {
+        // Made before foreign code is called, which may panic.
+        let mut entered = Entered {
+            part: Some(Part::enter(request.context())),
+            watch: None,
+        };
+        let part = entered.part.as_ref().expect("set above");
+        let state = match decide(part) {
+            Decision::Start(watch) => {
+                let catches = watch.catches_panics();
+                entered.watch = Some(watch);
+                if let Some(reason) = part.cancelled_before_start() {
+                    State::failed(ToolError::cancelled(reason))
+                } else if catches {
+                    let start = || State::start(inner, request, part);
+                    let started = catch_unwind(AssertUnwindSafe(start));
+                    started.unwrap_or_else(|panic| State::failed(ToolError::from_panic(&*panic)))
+                } else {
+                    // Returned here: the inner future is moved once less.
+                    let state = State::start(inner, request, part);
+                    return Self { state, entered };
+                }
+            }
+            Decision::Wait(watch, acquire) => {
+                entered.watch = Some(watch);
+                part.hold_back();
+                State::waiting(Some(acquire), inner.clone(), request)
+            }
+            Decision::Reject(watch, error) => {
+                entered.watch = Some(watch);
+                part.hold_back();
+                State::failed(error)
+            }
+        };
+        Self { state, entered }
+    }
+}
+
+impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
+    /// Returns the layer's part of the call and its watch; `None` after the end.
+    pub fn watch(self: Pin<&mut Self>) -> Option<(&Part, &mut W)> {
+        let Entered { part, watch } = self.project().entered;
+        part.as_ref().zip(watch.as_mut())
+    }
+
+    /// Ends the call with an error: drops the inner future, then notifies the watch.
+    ///
+    /// Returns the error with the partial results of the call.
+    pub fn fail(self: Pin<&mut Self>, mut error: ToolError) -> ToolError {
+        self.end(End::Failed(&mut error));
+        error
+    }
+
+    fn end(self: Pin<&mut Self>, end: End<'_>) {
+        let catches = self.entered.catches_panics();
+        let mut this = self.project();
+        // If the drop panics, dropping `entered` ends the call as panicked.
+        let mut entered = mem::take(this.entered);
+        let mut drop_inside = || this.state.set(State::Done);
+        if !catches {
+            drop_inside();
+        } else if let Err(panic) = catch_unwind(AssertUnwindSafe(drop_inside)) {
+            let panic = ToolError::from_panic(&*panic);
+            tracing::warn!(%panic, "a tool panicked when its call was dropped");
+        }
+        entered.end(end);
+    }
+}
+
+impl<S, R, W, A> LayerFuture<S, R, W, A>
+where
+    S: Service<R>,
+    S::Error: Into<BoxError> + 'static,
+    W: LayerWatch,
+    A: Acquire<W>,
+{
+    /// Polls for the response, which is not watched yet.
+    ///
+    /// For layers that handle the result themselves; the others poll the future. When this returns
+    /// `Ready`, the inner future has been dropped.
+    #[inline(always)]
+    pub fn poll_response(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, ToolError>> {
+        if self.entered.catches_panics() {
+            return catch_unwind(AssertUnwindSafe(|| self.poll_inner(cx)))
+                .unwrap_or_else(|panic| Poll::Ready(Err(ToolError::from_panic(&*panic))));
+        }
+        let mut guard = PanicGuard { future: Some(self) };
+        let polled = match &mut guard.future {
+            Some(future) => future.as_mut().poll_inner(cx),
+            None => Poll::Pending,
+        };
+        guard.future = None;
+        polled
+    }
+
+    #[inline(always)]
+    fn poll_inner(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, ToolError>> {
+        loop {
+            let mut state = self.as_mut().project().state;
+            if let StateProj::Running { future } = state.as_mut().project() {
+                let result = ready!(future.poll(cx));
+                state.set(State::Done);
+                return Poll::Ready(result.map_err(ToolError::from_error));
+            }
+            ready!(self.as_mut().poll_start(cx))?;
+        }
+    }
+
+    /// Polls what comes before the inner future.
+    #[cold]
+    fn poll_start(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
+        let mut this = self.project();
+        let Entered { part, watch } = this.entered;
+        let (Some(part), Some(watch)) = (part, watch) else {
+            return Poll::Pending;
+        };
+        let waiting = match this.state.as_mut().project() {
+            StateProj::Waiting { waiting } => waiting,
+            StateProj::Failed { error } => {
+                let error = error.take().expect("the call ends with it");
+                return Poll::Ready(Err(*error));
+            }
+            StateProj::Running { .. } => return Poll::Ready(Ok(())),
+            StateProj::Done => return Poll::Pending,
+        };
+        // Nothing starts in the grace period of a timeout.
+        if let Some(reason) = part.context().cancel_reason() {
+            return Poll::Ready(Err(ToolError::cancelled(reason)));
+        }
+        let call = waiting.as_mut().expect("taken when the state changes");
+        if let Some(acquire) = &mut call.acquire {
+            ready!(acquire.poll_acquire(part, watch, cx))?;
+            part.let_through();
+            call.acquire = None;
+        }
+        ready!(call.service.poll_ready(cx)).map_err(ToolError::from_error)?;
+        let call = waiting.take().expect("it was there before");
+        let (mut service, request) = (call.service, call.request);
+        // The clock is read once after the wait, for all layers inside.
+        let reading = part.carry_now();
+        let future = service.call(request);
+        drop(reading);
+        this.state.set(State::Running { future });
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S, R, W, A> Future for LayerFuture<S, R, W, A>
+where
+    S: Service<R>,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+    W: LayerWatch,
+    A: Acquire<W>,
+{
+    type Output = Result<<S::Response as ToolResponse>::Watched<PartWatch<W>>, ToolError>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.as_mut().poll_response(cx) {
+            Poll::Ready(Ok(response)) => {
+                let entered = self.project().entered;
+                let part = entered.part.take().expect("the call had not ended");
+                let watch = entered.watch.take().expect("the call had not ended");
+                Poll::Ready(Ok(response.watch(PartWatch::new(part, watch))))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(error))),
+            Poll::Pending => {
+                let Some(part) = &self.entered.part else {
+                    return Poll::Pending;
+                };
+                let reason = ready!(part.poll_cancelled(cx));
+                Poll::Ready(Err(self.fail(ToolError::cancelled(reason))))
+            }
+        }
+    }
+}
+
+impl<S: Service<R>, R, W: LayerWatch, A> fmt::Debug for LayerFuture<S, R, W, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Running { .. } => "Running",
+            State::Waiting { .. } => "Waiting",
+            State::Failed { .. } => "Failed",
+            State::Done => "Done",
+        };
+        f.debug_struct("LayerFuture")
+            .field("state", &format_args!("{state}"))
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl State ===
+
+impl<S, R, A> State<S, R, A>
+where
+    S: Service<R> + Clone,
+    S::Error: Into<BoxError> + 'static,
+{
+    #[inline(always)]
+    fn start(inner: &mut S, request: R, part: &Part) -> Self {
+        let reading = part.carry();
+        let ready = inner.poll_ready(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(Ok(())) = ready {
+            let future = inner.call(request);
+            drop(reading);
+            return Self::Running { future };
+        }
+        drop(reading);
+        Self::not_ready(ready, inner, request)
+    }
+
+    /// Replaces the instance that is not ready, or failed, by a fresh clone.
+    #[cold]
+    fn not_ready(ready: Poll<Result<(), S::Error>>, inner: &mut S, request: R) -> Self {
+        let fresh = inner.clone();
+        let service = mem::replace(inner, fresh);
+        match ready {
+            Poll::Ready(Err(error)) => Self::failed(ToolError::from_error(error)),
+            _ => Self::waiting(None, service, request),
+        }
+    }
+}
+
+impl<S: Service<R>, R, A> State<S, R, A> {
+    fn waiting(acquire: Option<A>, service: S, request: R) -> Self {
+        Self::Waiting {
+            waiting: Some(Box::new(Waiting {
+                acquire,
+                service,
+                request,
+            })),
+        }
+    }
+
+    #[cold]
+    fn failed(error: ToolError) -> Self {
+        Self::Failed {
+            error: Some(Box::new(error)),
+        }
+    }
+}
+
+// === impl Entered ===
+
+impl<W: LayerWatch> Entered<W> {
+    fn catches_panics(&self) -> bool {
+        self.watch.as_ref().is_some_and(W::catches_panics)
+    }
+
+    fn end(&mut self, end: End<'_>) {
+        let Some(part) = self.part.take() else { return };
+        let watch = self.watch.take();
+        part.end(end, |part, end| {
+            if let Some(watch) = watch {
+                watch.on_end(part, end);
+            }
+        });
+    }
+}
+
+impl<W: LayerWatch> Default for Entered<W> {
+    fn default() -> Self {
+        Self {
+            part: None,
+            watch: None,
+        }
+    }
+}
+
+impl<W: LayerWatch> Drop for Entered<W> {
+    fn drop(&mut self) {
+        self.end(End::Panicked);
+    }
+}
+
+// === impl PanicGuard ===
+
+impl<S: Service<R>, R, W: LayerWatch, A> Drop for PanicGuard<'_, S, R, W, A> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            future.end(End::Panicked);
+        }
+    }
+}

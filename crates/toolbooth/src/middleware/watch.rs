@@ -1,0 +1,101 @@
+use std::ops::ControlFlow;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use toolbooth_core::{End, Item, Part, ResponseHead, ToolError, Watch};
+
+/// What a layer does with a call that it has decided about: it observes the response and the end.
+///
+/// The value owns what the layer acquired for the call. [`LayerFuture`](super::LayerFuture) owns
+/// the value until the response is returned; then the response does, to its last byte.
+pub trait LayerWatch: Send + Unpin + Sized + 'static {
+    /// Observes the head of the response, before the consumer receives it.
+    fn on_response(&mut self, part: &Part, head: ResponseHead<'_>) {
+        let _ = (part, head);
+    }
+
+    /// Observes an item of a streaming response on its way to the consumer. `Break` ends the
+    /// response after this item.
+    fn on_item(&mut self, part: &Part, item: Item<'_>) -> ControlFlow<ToolError> {
+        let _ = (part, item);
+        ControlFlow::Continue(())
+    }
+
+    /// Polls for an error that ends a streaming response. Called when the stream is pending.
+    fn poll_interrupt(&mut self, part: &Part, cx: &mut Context<'_>) -> Poll<ToolError> {
+        let _ = (part, cx);
+        Poll::Pending
+    }
+
+    /// Returns when a streaming response expires even if its consumer does not poll it.
+    ///
+    /// At that instant [`poll_interrupt`](Self::poll_interrupt) is called. The method is called
+    /// again then: the instant may move to a later one.
+    fn expires_at(&self, part: &Part) -> Option<Instant> {
+        let _ = part;
+        None
+    }
+
+    /// Returns whether a panic of the inner service or of its response becomes an error.
+    fn catches_panics(&self) -> bool {
+        false
+    }
+
+    /// Handles the end of the call: releases what the layer acquired.
+    ///
+    /// Called once, after everything inside was dropped and before the caller sees the outcome.
+    /// The default drops the value.
+    fn on_end(self, part: &Part, end: &End<'_>) {
+        let _ = (part, end);
+    }
+}
+
+/// A [`LayerWatch`] with its layer's [`Part`] of the call: the [`Watch`] inside of a response.
+///
+/// The `Response` of a layer around `S` is
+/// `<S::Response as ToolResponse>::Watched<PartWatch<W>>`.
+#[derive(Debug)]
+pub struct PartWatch<W> {
+    part: Part,
+    watch: W,
+}
+
+// === impl PartWatch ===
+
+impl<W: LayerWatch> PartWatch<W> {
+    pub(super) const fn new(part: Part, watch: W) -> Self {
+        Self { part, watch }
+    }
+}
+
+impl<W: LayerWatch> Watch for PartWatch<W> {
+    fn part(&self) -> Option<&Part> {
+        Some(&self.part)
+    }
+
+    fn on_response(&mut self, head: ResponseHead<'_>) {
+        self.watch.on_response(&self.part, head);
+    }
+
+    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<ToolError> {
+        self.watch.poll_interrupt(&self.part, cx)
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        self.watch.expires_at(&self.part)
+    }
+
+    fn catches_panics(&self) -> bool {
+        self.watch.catches_panics()
+    }
+
+    fn on_item(&mut self, item: Item<'_>) -> ControlFlow<ToolError> {
+        self.watch.on_item(&self.part, item)
+    }
+
+    #[inline(always)]
+    fn on_end(self, end: End<'_>) {
+        let Self { part, watch } = self;
+        part.end(end, |part, end| watch.on_end(part, end));
+    }
+}

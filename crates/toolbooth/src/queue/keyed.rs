@@ -1,0 +1,216 @@
+//! A queue for each tool or key.
+//!
+//! Lock order: the registry of the key map or the lock of a queue first, then `config`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use toolbooth_core::{CallContext, Moment, Name, Part};
+
+use super::limit_queue::Settings;
+use super::{LimitQueue, Limiter, Rejection};
+use crate::middleware::PerTool;
+use crate::middleware::keys::{Idle, KeyMap};
+use crate::middleware::sync::{Arc, RwLock, read, write};
+
+/// The queues of a limit by tool or by key, created when their keys are first used.
+#[derive(Debug)]
+pub(super) struct KeyedQueues<L: Limiter> {
+    /// `None`: the name of the tool.
+    key: Option<KeyFn>,
+    /// Keys that share a queue, which is never evicted.
+    groups: HashMap<Name, Arc<LimitQueue<L>>>,
+    queues: KeyMap<LimitQueue<L>>,
+    config: RwLock<Config<L::Setting>>,
+}
+
+#[derive(Debug, Clone)]
+struct Config<T> {
+    limits: PerTool<T>,
+    settings: Settings,
+}
+
+#[derive(Clone)]
+struct KeyFn(Arc<dyn Fn(&CallContext) -> Name + Send + Sync>);
+
+// === impl KeyedQueues ===
+
+impl<L: Limiter> KeyedQueues<L> {
+    pub(super) fn per_tool(limits: PerTool<L::Setting>) -> Self {
+        let settings = Settings::default();
+        Self {
+            key: None,
+            groups: HashMap::new(),
+            queues: KeyMap::new(),
+            config: RwLock::new(Config { limits, settings }),
+        }
+    }
+
+    pub(super) fn by_key(
+        limits: PerTool<L::Setting>,
+        key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            key: Some(KeyFn(Arc::new(key))),
+            ..Self::per_tool(limits)
+        }
+    }
+
+    /// Creates limits of the same configuration, without any queue of a key.
+    pub(super) fn fresh(&self) -> Self {
+        let config = read(&self.config).clone();
+        let mut copies: Vec<(_, Arc<LimitQueue<L>>)> = Vec::new();
+        let mut copy_of = |group: &Arc<LimitQueue<L>>| {
+            let known = copies.iter().find(|(of, _)| *of == Arc::as_ptr(group));
+            if let Some((_, copy)) = known {
+                return Arc::clone(copy);
+            }
+            let copy = LimitQueue::new(group.limiter().fresh(), config.settings.clone());
+            let copy = Arc::new(copy);
+            copies.push((Arc::as_ptr(group), Arc::clone(&copy)));
+            copy
+        };
+        let groups = self.groups.iter();
+        Self {
+            key: self.key.clone(),
+            groups: groups
+                .map(|(key, group)| (key.clone(), copy_of(group)))
+                .collect(),
+            queues: self.queues.fresh(),
+            config: RwLock::new(config),
+        }
+    }
+
+    pub(super) fn set_bounds(&mut self, max_keys: usize, idle: Duration) {
+        self.queues.set_bounds(max_keys, idle);
+    }
+
+    /// Makes keys share one queue.
+    #[cfg(feature = "rate")]
+    pub(super) fn add_group(&mut self, setting: L::Setting, keys: impl IntoIterator<Item = Name>) {
+        let settings = read(&self.config).settings.clone();
+        let group = Arc::new(LimitQueue::new(L::new(setting), settings));
+        let members = keys.into_iter().map(|key| (key, Arc::clone(&group)));
+        self.groups.extend(members);
+    }
+
+    /// Returns the queue of a call; `None` if there is no limit for its key.
+    pub(super) fn queue_for(&self, part: &Part) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
+        let context = part.context();
+        match &self.key {
+            Some(key) => self.find_or_create(&(key.0)(context), part),
+            None => self.find_or_create(context.tool(), part),
+        }
+    }
+
+    fn find_or_create(
+        &self,
+        key: &str,
+        part: &Part,
+    ) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
+        if let Some(group) = self.groups.get(key) {
+            return Ok(Some(Arc::clone(group)));
+        }
+        match self.queues.get(key) {
+            Some(queue) => Ok(Some(queue)),
+            None => self.create(key, part.now()),
+        }
+    }
+
+    #[cold]
+    fn create(&self, key: &str, now: Moment) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
+        let Some(limit) = self.limit_of(key) else {
+            return Ok(None);
+        };
+        // Reads the configuration again, under the lock of the map's registry. A concurrent change
+        // is either seen here, or made before it collects the queues and then finds this one.
+        let create = || {
+            let config = read(&self.config);
+            let limit = config.limits.get(key).copied().unwrap_or(limit);
+            LimitQueue::new(L::new(limit), config.settings.clone())
+        };
+        let queue = self.queues.get_or_insert_with(key, now, create);
+        queue.map(Some).map_err(Rejection::Key)
+    }
+
+    /// Changes the settings of all queues, also of those created later.
+    pub(super) fn configure(&self, change: impl Fn(&mut Settings)) {
+        let mut config = write(&self.config);
+        let mut settings = config.settings.clone();
+        change(&mut settings);
+        let previous = std::mem::replace(&mut config.settings, settings);
+        drop(config);
+        // The closures of an order are the user's, and dropped without a lock.
+        drop(previous);
+        for queue in self.queues() {
+            queue.configure(|settings| *settings = read(&self.config).settings.clone());
+        }
+    }
+
+    /// Changes the limit of each key that has none of its own.
+    pub(super) fn set_default_limit(&self, limit: L::Setting) {
+        write(&self.config).limits.set_default(limit);
+        for (key, queue) in self.queues.entries() {
+            if !read(&self.config).limits.names(&key) {
+                self.update(&key, &queue);
+            }
+        }
+    }
+
+    /// Changes the limit of one key, or of its group.
+    pub(super) fn set_limit_for(&self, key: Name, limit: L::Setting) {
+        if let Some(group) = self.groups.get(&key) {
+            group.set_limit(|limiter| limiter.set(limit));
+            return;
+        }
+        write(&self.config).limits.set(key.clone(), limit);
+        // Sees a queue that is created by the previous limit meanwhile.
+        if let Some(queue) = self.queues.peek_registered(&key) {
+            self.update(&key, &queue);
+        }
+    }
+
+    /// Sets a queue to the limit of its key. Reads the limit under the queue's lock, so that of
+    /// several concurrent changes the last one counts for every queue.
+    fn update(&self, key: &str, queue: &LimitQueue<L>) {
+        queue.set_limit(|limiter| {
+            if let Some(limit) = self.limit_of(key) {
+                limiter.set(limit);
+            }
+        });
+    }
+
+    /// Returns the queue of a key that was used before.
+    pub(super) fn queue_of(&self, key: &str) -> Option<Arc<LimitQueue<L>>> {
+        let group = self.groups.get(key).cloned();
+        group.or_else(|| self.queues.peek(key))
+    }
+
+    pub(super) fn limit_of(&self, key: &str) -> Option<L::Setting> {
+        read(&self.config).limits.get(key).copied()
+    }
+
+    /// Returns the queues of all groups and keys.
+    pub(super) fn queues(&self) -> Vec<Arc<LimitQueue<L>>> {
+        let mut queues: Vec<_> = self.groups.values().cloned().collect();
+        queues.sort_by_key(Arc::as_ptr);
+        queues.dedup_by_key(|queue| Arc::as_ptr(queue));
+        queues.extend(self.queues.entries().into_iter().map(|(_, queue)| queue));
+        queues
+    }
+}
+
+impl<L: Limiter> Idle for LimitQueue<L> {
+    fn idle_from(&self) -> Moment {
+        self.limiter().idle_from()
+    }
+}
+
+// === impl KeyFn ===
+
+impl fmt::Debug for KeyFn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyFn")
+    }
+}

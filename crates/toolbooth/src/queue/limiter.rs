@@ -1,0 +1,52 @@
+//! The rule of a limit: when a call may start. Pure, with the time as an argument.
+
+use std::fmt;
+use std::time::Duration;
+
+use toolbooth_core::Moment;
+
+/// A limit as its queue uses it.
+///
+/// The state is atomic, so that a call that need not wait takes no lock. Acquiring and releasing
+/// are `SeqCst`: they are ordered with `has_waiters` of the [`LimitQueue`](super::LimitQueue).
+///
+/// A `cost` is the number of permits or tokens that one call takes.
+pub(crate) trait Limiter: Send + Sync + 'static {
+    /// What the limit is set to.
+    type Setting: Copy + fmt::Debug + Send + Sync;
+
+    /// Whether waiters are granted at a point in time. Otherwise a release grants them.
+    const TIMED: bool;
+
+    /// Creates a limiter of which nothing is taken.
+    fn new(setting: Self::Setting) -> Self;
+
+    /// Creates a limiter with the same limit of which nothing is taken.
+    fn fresh(&self) -> Self;
+
+    /// Changes the limit. The caller serializes changes.
+    fn set(&self, setting: Self::Setting);
+
+    /// Sets the expected duration of a call, for [`due`](Self::due).
+    fn set_service_time(&self, about: Option<Duration>);
+
+    /// Returns the moment from which an unused limiter equals a new one.
+    fn idle_from(&self) -> Moment;
+
+    /// Acquires for a call that arrives while no other call waits.
+    fn try_acquire(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool;
+
+    /// Acquires for the first waiter.
+    fn try_grant(&self, cost: u64, now: Moment) -> bool;
+
+    /// Returns what a call acquired: releases permits or refunds tokens.
+    fn release(&self, cost: u64);
+
+    /// Returns the most that one call can acquire.
+    fn capacity(&self) -> u64;
+
+    /// Returns the earliest moment at which a call behind waiters of the cost `ahead` starts.
+    ///
+    /// `None` if nothing is known about that.
+    fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment>;
+}
