@@ -318,7 +318,7 @@ async fn cancellation_ends_the_backoff_of_an_inner_retry() {
 }
 
 /// A tool that fails until `attempt`, and then cancels its own call after 30 ms.
-fn cancels_itself_at(attempt: u32, canceller: Canceller) -> Tool {
+fn cancels_itself_at(attempt: u32, canceller: Canceller) -> BoxTool {
     tool(move |context| {
         let canceller = canceller.clone();
         async move {
