@@ -1,7 +1,7 @@
 //! The circuit breaker in whole stacks, as equalities on the paused clock.
 //!
-//! The ids in doc comments name cases in which the breaker of another crate goes wrong. Each comment
-//! states what happens there.
+//! The ids in doc comments name cases in which the breaker of another crate goes wrong. Each
+//! comment states what happens there.
 
 use std::iter::repeat_n;
 use std::panic::AssertUnwindSafe;

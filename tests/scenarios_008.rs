@@ -1,6 +1,7 @@
 //! The scenarios of a stress-test report on concurrent tool calls (008).
 //!
-//! All times are equalities on the paused clock. The guarantees that follow are in the target `limits` of `toolbooth`.
+//! All times are equalities on the paused clock. The guarantees that follow are in the target
+//! `limits` of `toolbooth`.
 
 use std::convert::Infallible;
 

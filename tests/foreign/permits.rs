@@ -30,7 +30,7 @@ where
 /// TW3.
 #[tokio::test(start_paused = true)]
 async fn load_shed_around_our_limit_leaks_no_permit() {
-    // Control: around the limit of tower, the clone that shed a call acquires the permit and keeps it.
+    // Control: around the limit of tower, the clone that shed a call keeps a permit.
     let limited = LoadShed::new(TowerConcurrencyLimitLayer::new(1).layer(slow(ms(10))));
     let (mut idle, mut other) = (limited.clone(), limited.clone());
     let running = started(limited).await;

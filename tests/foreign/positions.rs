@@ -74,7 +74,7 @@ async fn every_layer_of_tower_works_in_every_position() {
                 assert_eq!(contents, [json!(n).into()], "{case}");
             }
 
-            // 20 calls of 100 ms, 4 at once; 2 at once under the limit of tower; 40 under its retry.
+            // 20 calls of 100 ms, 4 at once; 2 at once in the limit of tower, 40 in its retry.
             let expected = match foreign.is_limit() || retried {
                 true => ms(1_000),
                 false => ms(500),
@@ -87,7 +87,7 @@ async fn every_layer_of_tower_works_in_every_position() {
             ours.cleanup.drain(MINUTE).await;
             let mut hooks = hooks.values();
             hooks.sort_by_key(|(attempt, _)| *attempt);
-            // Inside the retry, cleanup observes the end of each attempt; outside, that of the call.
+            // Inside the retry, cleanup observes the end of each attempt.
             let first = match retried && outside <= CLEANUP {
                 true => Outcome::Failed,
                 false => Outcome::Completed,

@@ -135,7 +135,7 @@ async fn readiness_without_a_call_spends_no_token() {
         }
         assert_eq!(rate.remaining(), 10);
     }
-    settle().await;
+    run_all_tasks().await;
     assert_eq!(rate.remaining(), 10);
     respond(erased(tool), call()).await.unwrap();
     assert_eq!(rate.remaining(), 9);

@@ -4,6 +4,7 @@
 //! is the concurrency limit, Q the rate limit. Other ids name cases in which other crates go wrong.
 //! Those with layers of tower are in the target `foreign` of the workspace's tests.
 
+mod builders;
 mod changes;
 mod concurrency;
 mod keys;
