@@ -1,4 +1,6 @@
-//! User code inside the library: conversions, drops, hooks and closures. It may call back and panic.
+//! User code inside the library: conversions, drops, hooks and closures.
+//!
+//! It may call back into the library, and may panic.
 
 mod support;
 
@@ -72,7 +74,7 @@ async fn kept(layer: PartialResultLayer, publish: fn(CallContext)) -> Vec<String
 #[tokio::test(start_paused = true)]
 async fn content_may_emit_while_it_is_converted_and_dropped() {
     let emitted = kept(PartialResultLayer::new(), |call| {
-        call.emit(Emits(call.clone()))
+        call.emit(Emits(call.clone()));
     });
     assert_eq!(emitted.await, ["converting", "bytes"]);
     let newest = PartialResultLayer::new()
@@ -202,7 +204,7 @@ fn call_of_b() -> toolbooth::ToolCall {
 
 fn panics_for(context: &CallContext, text: &'static str) {
     if context.tenant() == Some("panics") {
-        std::panic::panic_any(text);
+        std::panic::resume_unwind(Box::new(text));
     }
 }
 

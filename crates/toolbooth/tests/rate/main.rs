@@ -98,7 +98,8 @@ async fn clones_and_services_of_one_layer_share_one_bucket() {
     let rate = RateLimitLayer::new(per_second(1, 2)).reject();
     assert_eq!(rate.clone().wait().queued(), 0);
     limited(&rate);
-    let mut second = limited(&rate.clone());
+    let mut second = limited(&rate);
+    assert_eq!(rate.clone().remaining(), 0);
     assert_ready_err!(task::spawn(second.call(call())).poll());
     limited(&RateLimitLayer::new(per_second(1, 2)).reject());
 }
