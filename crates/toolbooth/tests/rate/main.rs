@@ -82,7 +82,7 @@ async fn rejection_has_the_time_until_the_next_token_and_takes_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_whose_token_comes_too_late_is_rejected_at_once() {
+async fn call_whose_token_would_be_too_late_is_rejected_at_once() {
     let rate = RateLimitLayer::new(per_second(1, 1)).with_max_wait(ms(1_500));
     let mut tool = limited(&rate);
     let soon = Instant::now() + ms(1_000);
