@@ -84,8 +84,8 @@
 //!
 //! The activity of an attempt counts for the outer limits of that attempt: for a timeout outside of
 //! a retry that of all attempts, for one inside that of its own attempt. After the end of an
-//! attempt its signs count for none. Signs of a [child call](crate::CallContext::child) count for
-//! its parent, but items of the child's result are no items of the parent's.
+//! attempt its activity is ignored. Activity of a [child call](crate::CallContext::child) counts
+//! for its parent, but items of the child's result are no items of the parent's.
 //!
 //! A limit on the first item applies until that item, and the idle limit from then on. Without a
 //! limit on the first item, the idle limit applies from the start.
