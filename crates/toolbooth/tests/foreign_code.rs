@@ -244,10 +244,10 @@ async fn panic_in_an_order_propagates() {
     assert_panic_propagates!(limit, "in the order");
 }
 
-/// Asks its layer when it is dropped.
-struct AsksOnDrop(ConcurrencyLimitLayer);
+/// Calls its layer when it is dropped.
+struct ReadsOnDrop(ConcurrencyLimitLayer);
 
-impl Drop for AsksOnDrop {
+impl Drop for ReadsOnDrop {
     fn drop(&mut self) {
         assert_eq!(self.0.available_for("tool"), 1);
     }
@@ -264,12 +264,12 @@ fn assert_ends(f: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn drop_of_an_order_may_ask_its_limit() {
+fn drop_of_an_order_may_call_its_limit() {
     assert_ends(|| {
         let limit = ConcurrencyLimitLayer::per_tool(1);
-        let asks = AsksOnDrop(limit.clone());
+        let reads = ReadsOnDrop(limit.clone());
         let order = Order::fair_by(move |call| {
-            let _asks = &asks;
+            let _reads = &reads;
             call.tool().into()
         });
         limit.set_order(order);
@@ -278,12 +278,12 @@ fn drop_of_an_order_may_ask_its_limit() {
 }
 
 #[test]
-fn members_of_a_group_may_ask_its_limit() {
+fn members_of_a_group_may_call_its_limit() {
     assert_ends(|| {
         let rate = RateLimitLayer::per_tool(Quota::per_hour(NonZeroU32::MIN));
-        let asked = rate.clone();
+        let read = rate.clone();
         let members = ["a", "b"].into_iter();
-        let members = members.filter(|tool| asked.remaining_for(tool) > 0);
+        let members = members.filter(|tool| read.remaining_for(tool) > 0);
         let quota = Quota::per_second(NonZeroU32::MIN);
         assert_eq!(rate.with_group(quota, members).remaining_for("b"), 1);
     });
