@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod laws;
+pub(crate) mod limits;
 
 use std::time::Duration;
 

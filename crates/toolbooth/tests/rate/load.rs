@@ -1,6 +1,18 @@
-//! The rate limit (guarantees Q1 to Q3).
+//! Whole calls through a rate limit (guarantees Q1 to Q3).
 
-use super::*;
+use std::convert::Infallible;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use toolbooth::{ErrorKind, Outcome, Quota, RateLimitLayer, tool_fn};
+use toolbooth_test::{
+    FailingTool, FastTool, RateLimitedTool, Recorder, Stopwatch, boxed, call, call_all, count_kind,
+    count_ok, last_ok, ms,
+};
+use tower::{Layer, ServiceExt};
+
+use super::support::limits::{begin, calls, quota, recording};
 
 /// Q1.
 #[tokio::test(start_paused = true)]

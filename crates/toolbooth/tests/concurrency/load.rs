@@ -1,6 +1,21 @@
-//! The concurrency limit (guarantees L1, L3, L4, L6).
+//! Whole calls through a limit (guarantees L1, L3, L4, L6).
 
-use super::*;
+use std::convert::Infallible;
+use std::future::pending;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use tokio::time::sleep;
+use toolbooth::{
+    CallContext, ConcurrencyLimitLayer, Outcome, OverloadReason, TimeoutLayer, tool_fn,
+};
+use toolbooth_test::{
+    BoxTool, FastTool, Probe, Recorder, SlowTool, Stopwatch, boxed, call, call_all, count_ok,
+    last_ok, ms, outcome,
+};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use super::support::limits::{begin, calls, overload, recording};
 
 /// L1.
 #[tokio::test(start_paused = true)]
@@ -25,7 +40,7 @@ async fn limit_is_never_exceeded_on_four_threads() {
         async move {
             let _inside = inside.enter();
             for _ in 0..3 {
-                yield_now().await;
+                tokio::task::yield_now().await;
             }
             Ok::<_, Infallible>("done")
         }
@@ -36,24 +51,6 @@ async fn limit_is_never_exceeded_on_four_threads() {
     assert!(probe.max() <= 7, "{}", probe.max());
     assert_eq!((probe.started(), probe.finished()), (5_000, 5_000));
     assert_eq!((limit.available(), limit.queued()), (7, 0));
-}
-
-/// L1.
-#[tokio::test(start_paused = true)]
-async fn clones_of_a_layer_share_one_limit_and_a_new_value_is_a_new_limit() {
-    let limit = ConcurrencyLimitLayer::new(5);
-    let tool = FastTool::new();
-    let (one, other) = (limit.layer(tool.clone()), limit.clone().layer(tool.clone()));
-    let (one, other) = tokio::join!(call_all(one, calls(25)), call_all(other, calls(25)));
-    assert_eq!(count_ok(&one) + count_ok(&other), 50);
-    assert_eq!(last_ok(&one).max(last_ok(&other)), Some(ms(100)));
-    assert_eq!(tool.probe().max(), 5);
-
-    let tool = FastTool::new();
-    let [one, other] = [5, 5].map(|limit| ConcurrencyLimitLayer::new(limit).layer(tool.clone()));
-    let (one, other) = tokio::join!(call_all(one, calls(25)), call_all(other, calls(25)));
-    assert_eq!(last_ok(&one).max(last_ok(&other)), Some(ms(50)));
-    assert_eq!(tool.probe().max(), 10);
 }
 
 /// L3.
@@ -140,33 +137,6 @@ async fn permit_is_released_before_the_caller_observes_the_end() {
     }
 }
 
-/// L4.
-#[tokio::test(start_paused = true)]
-async fn streaming_response_holds_the_permit_until_its_last_item() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let tool = limit.layer(GeneratorTool::new(ms(500), 3));
-
-    let mut items = tool
-        .clone()
-        .oneshot(call("items"))
-        .await
-        .unwrap()
-        .into_stream();
-    for _ in 0..3 {
-        items.next().await.unwrap().unwrap();
-        assert_eq!((limit.available(), limit.in_flight()), (0, 1));
-    }
-    assert!(items.next().await.is_none());
-    assert_eq!((limit.available(), limit.in_flight()), (1, 0));
-
-    // Or until it is dropped.
-    let mut items = tool.oneshot(call("items")).await.unwrap().into_stream();
-    items.next().await.unwrap().unwrap();
-    assert_eq!(limit.available(), 0);
-    drop(items);
-    assert_eq!(limit.available(), 1);
-}
-
 /// L6.
 #[tokio::test(start_paused = true)]
 async fn queue_is_first_in_first_out_and_a_dropped_waiter_leaves_it() {
@@ -199,4 +169,17 @@ async fn queue_is_first_in_first_out_and_a_dropped_waiter_leaves_it() {
         order.map(|(at, id)| (ms(at), id.to_owned()))
     );
     assert_eq!((limit.available(), limit.queued()), (1, 0));
+}
+
+/// L6.
+#[tokio::test(start_paused = true)]
+async fn hundred_waiters_start_in_the_order_of_their_arrival() {
+    let starts = Recorder::new();
+    let stack = ConcurrencyLimitLayer::new(3).layer(recording(&starts));
+    let calls = (0..100).map(|n| call("order").with_id(n.to_string()));
+    call_all(stack, calls).await;
+    let expected: Vec<_> = (0..100_u64)
+        .map(|n| (ms(100 * (n / 3)), n.to_string()))
+        .collect();
+    assert_eq!(starts.entries(), expected);
 }
