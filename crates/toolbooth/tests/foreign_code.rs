@@ -1,4 +1,5 @@
-//! User code inside the library: conversions, drops, hooks and closures. It may call back and panic.
+//! User code inside the library: conversions, drops, hooks and closures. It may call the library
+//! and panic.
 
 mod support;
 
@@ -242,7 +243,7 @@ async fn panic_in_an_order_propagates() {
     assert_panic_propagates!(limit, "in the order");
 }
 
-/// Asks its layer when it is dropped.
+/// Calls its layer when it is dropped.
 struct AsksOnDrop(ConcurrencyLimitLayer);
 
 impl Drop for AsksOnDrop {
@@ -262,7 +263,7 @@ fn assert_ends(f: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn drop_of_an_order_may_ask_its_limit() {
+fn drop_of_an_order_may_call_its_limit() {
     assert_ends(|| {
         let limit = ConcurrencyLimitLayer::per_tool(1);
         let asks = AsksOnDrop(limit.clone());
@@ -276,7 +277,7 @@ fn drop_of_an_order_may_ask_its_limit() {
 }
 
 #[test]
-fn members_of_a_group_may_ask_its_limit() {
+fn members_of_a_group_may_call_its_limit() {
     assert_ends(|| {
         let rate = RateLimitLayer::per_tool(Quota::per_hour(NonZeroU32::MIN));
         let asked = rate.clone();
