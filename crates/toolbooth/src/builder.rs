@@ -17,7 +17,7 @@ use crate::{Quota, RateLimitLayer};
 /// Adds the layers as methods of [`tower::ServiceBuilder`]. The first method adds the outermost
 /// layer.
 ///
-/// The names start with `tool_`, to tell them from tower's own `timeout`, `concurrency_limit` and
+/// The prefix `tool_` distinguishes the names from tower's own `timeout`, `concurrency_limit` and
 /// `rate_limit`. Those do not distinguish tools, wait in `poll_ready`, where no timeout counts the
 /// wait, and end with the head of a streaming response. Both kinds may be used in one builder.
 ///
