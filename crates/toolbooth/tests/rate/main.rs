@@ -55,7 +55,7 @@ async fn rate_may_be_faster_than_half_the_timer_ticks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_whose_token_comes_too_late_is_rejected_at_once() {
+async fn call_whose_token_would_be_too_late_is_rejected_at_once() {
     let rate = RateLimitLayer::new(per_second(1, 1)).with_max_wait(ms(1_500));
     let mut tool = limited(&rate);
     let soon = Instant::now() + ms(1_000);
