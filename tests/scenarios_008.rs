@@ -1,6 +1,7 @@
 //! The scenarios of a stress-test report on concurrent tool calls (008).
 //!
-//! All times are equalities on the paused clock. The guarantees that follow are in the target `limits` of `toolbooth`.
+//! All times are equalities on the paused clock. The guarantees that follow are in the target
+//! `limits` of `toolbooth`.
 
 use std::convert::Infallible;
 
@@ -85,7 +86,7 @@ async fn rate_limiting_50() {
         assert_eq!(rejected.retry_after(), Some(ms(100)));
         assert!(rejected.is_retryable());
     }
-    assert_eq!((backend.taken(), backend.refusals()), (10, 0));
+    assert_eq!((backend.taken(), backend.rejections()), (10, 0));
 }
 
 /// Makes 20 calls one after the other and returns their outcomes.

@@ -1,55 +1,58 @@
-//! On the real clock: what the paused one proves holds within 100 ms, and a runtime may go away in the middle of it.
+//! The real clock, real threads, and runtimes that shut down while calls run.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use governor::Quota;
 use serde_json::json;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
     CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, Outcome, Partial,
-    PartialResultLayer, RateLimitLayer, SpawnLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput,
-    stream_tool_fn, tool_fn,
+    PartialResultLayer, RateLimitLayer, SpawnLayer, TimeoutLayer, ToolCall, stream_tool_fn,
+    tool_fn,
 };
-use toolbooth_test::{GeneratorTool, HeartbeatTool, StreamingTool, ms};
-use tower::util::BoxCloneSyncService;
+use toolbooth_test::{
+    BoxTool, GeneratorTool, HeartbeatTool, Probe, StreamingTool, boxed, call, ms,
+};
+use toolbooth_tests::{hanging, hourly, quota};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-type BoxTool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
-
-/// What takes the time by the clock, and what takes all the time there is, run one after the other.
+/// Serializes tests that measure time and tests that use all cores.
 static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-fn within_100_ms_of(millis: u64, elapsed: Duration) {
-    let due = Duration::from_millis(millis);
+/// Builds a runtime with this many threads.
+fn runtime(threads: usize) -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let builder = builder.worker_threads(threads).enable_time();
+    builder.build().expect("a runtime")
+}
+
+fn assert_within_100_ms_of(millis: u64, elapsed: Duration) {
+    let due = ms(millis);
     assert!(
-        (due..due + Duration::from_millis(100)).contains(&elapsed),
+        (due..due + ms(100)).contains(&elapsed),
         "{elapsed:?} instead of {due:?}"
     );
 }
 
 #[tokio::test]
-async fn a_timeout_strikes_on_time_for_100_calls() {
+async fn hundred_calls_time_out_on_time() {
     let _alone = MACHINE.lock().await;
-    let hangs = tool_fn("hangs", async |_: ()| {
-        std::future::pending::<Result<(), std::io::Error>>().await
-    });
-    let tool = TimeoutLayer::new(Duration::from_millis(300)).layer(hangs);
+    let tool = TimeoutLayer::new(ms(300)).layer(hanging(&Probe::new()));
     let started = Instant::now();
-    let calls = (0..100).map(|_| tool.clone().oneshot(ToolCall::new("hangs", json!(null))));
-    for answer in futures_util::future::join_all(calls).await {
-        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
+    let calls = (0..100).map(|_| tool.clone().oneshot(call("hangs")));
+    for result in futures_util::future::join_all(calls).await {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Timeout);
     }
-    within_100_ms_of(300, started.elapsed());
+    assert_within_100_ms_of(300, started.elapsed());
 }
 
-/// What is there at the limit on the paused clock is there on the real one, ties excepted.
+/// The same contents as on the paused clock, except for ties.
 #[tokio::test]
-async fn streams_and_partial_results_are_cut_on_time() {
+async fn streams_and_partial_results_time_out_on_time() {
     let _alone = MACHINE.lock().await;
     let kept = |limit: u64, tool: BoxTool| {
         let tool = ServiceBuilder::new()
@@ -58,18 +61,17 @@ async fn streams_and_partial_results_are_cut_on_time() {
             .service(tool);
         async move {
             let started = Instant::now();
-            let answer = tool.oneshot(ToolCall::new("tool", json!(null))).await;
-            let error = match answer {
-                Ok(answer) => answer.collect().await.unwrap_err(),
+            let error = match tool.oneshot(call("tool")).await {
+                Ok(output) => output.collect().await.unwrap_err(),
                 Err(error) => error,
             };
-            within_100_ms_of(limit, started.elapsed());
+            assert_within_100_ms_of(limit, started.elapsed());
             assert_eq!(error.kind(), ErrorKind::Timeout);
             error.partial().unwrap().contents().len()
         }
     };
-    let emits = || BoxTool::new(StreamingTool::new(ms(200), 20));
-    let streams = || BoxTool::new(GeneratorTool::new(ms(500), 20));
+    let emits = || boxed(StreamingTool::new(ms(200), 20));
+    let streams = || boxed(GeneratorTool::new(ms(500), 20));
     let counts = futures_util::future::join5(
         kept(499, emits()),
         kept(900, emits()),
@@ -81,36 +83,32 @@ async fn streams_and_partial_results_are_cut_on_time() {
 }
 
 #[tokio::test]
-async fn a_beat_is_heard() {
+async fn beat_resets_the_idle_limit() {
     let _alone = MACHINE.lock().await;
     let under = |idle| {
         let tool = TimeoutLayer::unlimited().with_idle(ms(idle));
         let tool = tool.layer(HeartbeatTool::new());
         async move {
             let started = Instant::now();
-            let answer = tool.oneshot(ToolCall::new("tool", json!(null))).await;
-            let error = answer.err().map(|error| error.kind());
+            let result = tool.oneshot(call("tool")).await;
+            let error = result.err().map(|error| error.kind());
             (error, started.elapsed())
         }
     };
-    let (heard, missed) = futures_util::future::join(under(1_000), under(500)).await;
-    assert_eq!(heard.0, None);
-    within_100_ms_of(2_000, heard.1);
-    assert_eq!(missed.0, Some(ErrorKind::Timeout));
-    within_100_ms_of(500, missed.1);
+    let (long, short) = futures_util::future::join(under(1_000), under(500)).await;
+    assert_eq!(long.0, None);
+    assert_within_100_ms_of(2_000, long.1);
+    assert_eq!(short.0, Some(ErrorKind::Timeout));
+    assert_within_100_ms_of(500, short.1);
 }
 
-/// Idle limits that fire while other threads read, ask and beat: no piece is lost or comes twice, and each stream has its end.
+/// Idle limits expire while other threads read and beat.
 #[test]
-fn streams_read_while_their_idle_limits_fire_lose_no_piece_and_no_end() {
+fn streams_lose_no_item_and_no_end_while_their_idle_limits_expire() {
     let _alone = MACHINE.blocking_lock();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_time()
-        .build()
-        .unwrap();
-    let tool = stream_tool_fn("numbers", |call: CallContext, pieces: u64| {
-        let numbers = futures_util::stream::iter(0..pieces).then(move |number| {
+    let runtime = runtime(4);
+    let tool = stream_tool_fn("numbers", |call: CallContext, items: u64| {
+        let numbers = futures_util::stream::iter(0..items).then(move |number| {
             let call = call.clone();
             async move {
                 match number % 4 {
@@ -128,17 +126,15 @@ fn streams_read_while_their_idle_limits_fire_lose_no_piece_and_no_end() {
     let tool = TimeoutLayer::unlimited()
         .with_idle(ms(2))
         .layer(permits.layer(PartialResultLayer::new().layer(tool)));
-    let read = |pieces: u64| {
-        let answer = tool
-            .clone()
-            .oneshot(ToolCall::new("numbers", json!(pieces)));
+    let read = |items: u64| {
+        let response = tool.clone().oneshot(ToolCall::new("numbers", json!(items)));
         async move {
-            let mut stream = answer.await.unwrap().into_stream();
+            let mut stream = response.await.unwrap().into_stream();
             let mut next = 0_u64;
             loop {
                 match stream.next().await.unwrap() {
-                    Ok(piece) => {
-                        assert_eq!(piece.as_text(), Some(next.to_string().as_str()));
+                    Ok(item) => {
+                        assert_eq!(item.as_text(), Some(next.to_string().as_str()));
                         next += 1;
                     }
                     Err(error) => {
@@ -158,61 +154,54 @@ fn streams_read_while_their_idle_limits_fire_lose_no_piece_and_no_end() {
         all.expect("a wakeup was lost")
     });
     let read: u64 = read.into_iter().map(Result::unwrap).sum();
-    // On a busy machine a limit may strike before the last piece; not before all of them.
+    // On a busy machine a limit may expire before the last item, but not before all of them.
     assert!((1..=99_000).contains(&read), "{read}");
     assert_eq!(permits.available(), 100);
 }
 
 #[tokio::test]
-async fn a_rate_is_kept() {
+async fn calls_start_at_the_rate() {
     let _alone = MACHINE.lock().await;
-    let quota = Quota::per_second(NonZeroU32::new(100).unwrap()).allow_burst(NonZeroU32::MIN);
-    let tool = RateLimitLayer::new(quota)
+    let tool = RateLimitLayer::new(quota(100, 1))
         .layer(tool_fn("fast", async |_: ()| Ok::<_, std::io::Error>(())));
     let started = Instant::now();
-    let calls = (0..41).map(|_| tool.clone().oneshot(ToolCall::new("fast", json!(null))));
-    for answer in futures_util::future::join_all(calls).await {
-        answer.unwrap();
+    let calls = (0..41).map(|_| tool.clone().oneshot(call("fast")));
+    for result in futures_util::future::join_all(calls).await {
+        result.unwrap();
     }
-    within_100_ms_of(400, started.elapsed());
+    assert_within_100_ms_of(400, started.elapsed());
 }
 
-/// The error comes at the limit, the hook's end 500 ms later.
+/// The error is returned at the limit, the hook ends 500 ms later.
 #[tokio::test]
-async fn cleanup_delays_nobody() {
+async fn cleanup_does_not_delay_the_caller() {
     let _alone = MACHINE.lock().await;
     let (done, cleaned) = oneshot::channel();
     let cleanup = CleanupLayer::new();
-    let call = ToolCall::new("hangs", json!(null));
+    let call = call("hangs");
     call.context().on_cleanup(|_| async move {
-        sleep(Duration::from_millis(500)).await;
+        sleep(ms(500)).await;
         done.send(()).expect("the test waits for it");
     });
-    let hangs = tool_fn("hangs", async |_: ()| {
-        std::future::pending::<Result<(), std::io::Error>>().await
-    });
-    let tool = TimeoutLayer::new(Duration::from_millis(300)).layer(cleanup.layer(hangs));
+    let hangs = cleanup.layer(hanging(&Probe::new()));
+    let tool = TimeoutLayer::new(ms(300)).layer(hangs);
     let started = Instant::now();
     tool.oneshot(call).await.unwrap_err();
-    within_100_ms_of(300, started.elapsed());
+    assert_within_100_ms_of(300, started.elapsed());
     cleaned.await.unwrap();
-    within_100_ms_of(800, started.elapsed());
+    assert_within_100_ms_of(800, started.elapsed());
     assert_eq!(cleanup.drain(Duration::from_secs(1)).await.ran, 1);
 }
 
-/// Each hook ran or is counted as abandoned, and nothing panics; the limits are whole again.
+/// Each hook ran or is counted as abandoned, and all permits are released.
 #[test]
-fn a_runtime_that_shuts_down_with_1000_calls_in_flight_loses_no_hook() {
+fn shutdown_of_the_runtime_with_1000_calls_loses_no_hook() {
     let _alone = MACHINE.blocking_lock();
     for workers in [1, 2] {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(workers)
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = runtime(workers);
         let cleanup = CleanupLayer::new();
         let concurrency = ConcurrencyLimitLayer::new(500);
-        let rate = RateLimitLayer::new(Quota::per_second(NonZeroU32::new(800).unwrap()));
+        let rate = RateLimitLayer::new(quota(800, 800));
         let ran = Arc::new(AtomicU64::new(0));
         let tool = tool_fn("hangs", async |call: CallContext, _: ()| {
             call.emit("begun");
@@ -228,9 +217,9 @@ fn a_runtime_that_shuts_down_with_1000_calls_in_flight_loses_no_hook() {
             .service(tool);
         let calls: Vec<_> = (0..1_000)
             .map(|_| {
-                let call = ToolCall::new("hangs", json!(null));
+                let call = call("hangs");
                 let ran = Arc::clone(&ran);
-                // Registered on the runtime that goes away.
+                // Registered on the runtime that shuts down.
                 let _entered = runtime.enter();
                 call.context().on_cleanup(move |_| async move {
                     ran.fetch_add(1, Ordering::Relaxed);
@@ -254,31 +243,26 @@ fn a_runtime_that_shuts_down_with_1000_calls_in_flight_loses_no_hook() {
     }
 }
 
-/// Threads that take, wait, give up and give back as fast as they can: the limit holds, and no wakeup is lost.
+/// Calls on four threads acquire, wait, are dropped and release as fast as they can.
 #[test]
-fn limits_hammered_by_threads_lose_no_wakeup_and_no_permit() {
+fn limits_under_contention_lose_no_wakeup_and_no_permit() {
     let _alone = MACHINE.blocking_lock();
     const LIMIT: usize = 3;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = runtime(4);
     let concurrency = ConcurrencyLimitLayer::new(LIMIT);
-    // Far above what the machine can do: the line forms, and moves at once.
-    let quota = Quota::per_second(NonZeroU32::new(2_000_000).unwrap()).allow_burst(NonZeroU32::MIN);
-    let rate = RateLimitLayer::new(quota);
-    let inside = Arc::new(AtomicU64::new(0));
+    // More than the machine can do: calls queue and are granted at once.
+    let rate = RateLimitLayer::new(quota(2_000_000, 1));
+    let inside = Probe::new();
     let tool = {
-        let inside = Arc::clone(&inside);
+        let inside = inside.clone();
         tool_fn("busy", move |yields: u64| {
-            let inside = Arc::clone(&inside);
+            let inside = inside.clone();
             async move {
-                let here = Inside::enter(&inside);
+                let _inside = inside.enter();
                 for _ in 0..yields {
                     tokio::task::yield_now().await;
                 }
-                Ok::<_, std::io::Error>(here.at_once)
+                Ok::<_, std::io::Error>(())
             }
         })
     };
@@ -289,62 +273,47 @@ fn limits_hammered_by_threads_lose_no_wakeup_and_no_permit() {
     let hammer = |task: u64| {
         let stack = stack.clone();
         async move {
-            let mut answered = 0;
+            let mut completed = 0;
             for round in 0..500 {
                 let call = ToolCall::new("busy", json!((task + round) % 3));
                 let call = stack.clone().oneshot(call);
                 if (task * 7 + round).is_multiple_of(5) {
-                    // Polled a few times, and dropped wherever it is then: in line, granted, or running.
+                    // Polled a few times and dropped while it is queued, granted or running.
                     drop_after(call, (task + round) % 4).await;
                 } else {
-                    let running = call.await.unwrap().collect().await.unwrap();
-                    let Content::Json(running) = &running.contents()[0] else {
-                        unreachable!("a number")
-                    };
-                    assert!(
-                        running.as_u64().unwrap() <= LIMIT as u64,
-                        "{running} at once"
-                    );
-                    answered += 1;
+                    call.await.unwrap();
+                    completed += 1;
                 }
             }
-            answered
+            completed
         }
     };
-    let answered = runtime.block_on(async {
+    let completed = runtime.block_on(async {
         let tasks: Vec<_> = (0..64).map(|task| tokio::spawn(hammer(task))).collect();
         let all = futures_util::future::join_all(tasks);
         let all = tokio::time::timeout(Duration::from_secs(60), all).await;
         let all = all.expect("a wakeup was lost");
         all.into_iter().map(Result::unwrap).sum::<u64>()
     });
-    assert_eq!(answered, 64 * 400);
+    assert_eq!(completed, 64 * 400);
+    assert!(inside.max() <= LIMIT, "{} at once", inside.max());
     assert_eq!(
         (concurrency.available(), concurrency.queued(), rate.queued()),
         (LIMIT, 0, 0)
     );
 }
 
-/// The one permit is given back in the very moment in which another thread lines up for it.
+/// Two threads release and enqueue at the same time.
 #[test]
-fn a_permit_given_back_while_a_call_lines_up_is_found() {
+fn permit_that_is_released_while_a_call_enqueues_is_granted() {
     let _alone = MACHINE.blocking_lock();
     const ROUNDS: u64 = 3_000;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = runtime(1);
     let concurrency = ConcurrencyLimitLayer::new(1);
-    let hangs = concurrency.layer(tool_fn("hangs", async |_: ()| {
-        std::future::pending::<Result<(), std::io::Error>>().await
-    }));
-    let answers = concurrency.layer(tool_fn(
-        "answers",
-        async |_: ()| Ok::<_, std::io::Error>(()),
-    ));
-    // Odd: the permit is held; even: it is free again.
-    let (state, lined_up) = (AtomicU64::new(0), AtomicU64::new(0));
+    let hangs = concurrency.layer(hanging(&Probe::new()));
+    let fast = concurrency.layer(tool_fn("fast", async |_: ()| Ok::<_, std::io::Error>(())));
+    // Odd while the permit is held, even while it is available.
+    let (state, queued) = (AtomicU64::new(0), AtomicU64::new(0));
     let wait_for = |cell: &AtomicU64, value| {
         while cell.load(Ordering::SeqCst) != value {
             std::thread::yield_now();
@@ -354,11 +323,11 @@ fn a_permit_given_back_while_a_call_lines_up_is_found() {
         threads.spawn(|| {
             for round in 0..ROUNDS {
                 wait_for(&state, 2 * round);
-                let held = hangs.clone().call(ToolCall::new("hangs", json!(null)));
+                let held = hangs.clone().call(call("hangs"));
                 assert_eq!(concurrency.available(), 0);
                 state.store(2 * round + 1, Ordering::SeqCst);
-                wait_for(&lined_up, round + 1);
-                // Earlier and later by some nanoseconds, round by round.
+                wait_for(&queued, round + 1);
+                // Some nanoseconds earlier or later in each round.
                 (0..round % 100).for_each(|_| std::hint::spin_loop());
                 drop(held);
             }
@@ -366,38 +335,17 @@ fn a_permit_given_back_while_a_call_lines_up_is_found() {
         threads.spawn(|| {
             for round in 0..ROUNDS {
                 wait_for(&state, 2 * round + 1);
-                let waits = answers.clone().call(ToolCall::new("answers", json!(null)));
+                let waits = fast.clone().call(call("fast"));
                 runtime.block_on(async {
-                    lined_up.store(round + 1, Ordering::SeqCst);
-                    let answer = tokio::time::timeout(Duration::from_secs(10), waits).await;
-                    assert!(answer.is_ok(), "the wakeup of round {round} was lost");
+                    queued.store(round + 1, Ordering::SeqCst);
+                    let result = tokio::time::timeout(Duration::from_secs(10), waits).await;
+                    assert!(result.is_ok(), "the wakeup of round {round} was lost");
                 });
                 state.store(2 * round + 2, Ordering::SeqCst);
             }
         });
     });
     assert_eq!((concurrency.available(), concurrency.queued()), (1, 0));
-}
-
-/// Counts who is inside, dropped ones out again.
-struct Inside {
-    all: Arc<AtomicU64>,
-    at_once: u64,
-}
-
-impl Inside {
-    fn enter(all: &Arc<AtomicU64>) -> Self {
-        Self {
-            at_once: all.fetch_add(1, Ordering::SeqCst) + 1,
-            all: Arc::clone(all),
-        }
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 async fn drop_after(call: impl Future, polls: u64) {
@@ -413,18 +361,18 @@ async fn drop_after(call: impl Future, polls: u64) {
     }
 }
 
-/// Each call blocks its thread on a runtime of its own, which stands still afterwards.
+/// Each thread blocks on its own current-thread runtime, which does not run afterwards.
 #[test]
-fn a_rate_shared_by_threads_that_block_on_their_own_runtimes_starves_none() {
-    let quota = Quota::per_second(NonZeroU32::new(50).unwrap()).allow_burst(NonZeroU32::MIN);
-    let rate = RateLimitLayer::new(quota);
+fn rate_shared_by_threads_that_block_on_their_own_runtimes_starves_none() {
+    let rate = RateLimitLayer::new(quota(50, 1));
     let tool = rate.layer(tool_fn("fast", async |_: ()| Ok::<_, std::io::Error>(())));
     std::thread::scope(|threads| {
         let (rate, tool) = (&rate, &tool);
         let mut idle = Vec::new();
         for waiting in 0..4 {
             idle.push(threads.spawn(move || {
-                // In line one after the other, so that the first one's runtime drives first, and then stands still.
+                // Queued one after the other, so that the runtime of the first drives the queue
+                // and then stops.
                 while rate.queued() < waiting {
                     std::thread::yield_now();
                 }
@@ -432,12 +380,11 @@ fn a_rate_shared_by_threads_that_block_on_their_own_runtimes_starves_none() {
                     .enable_time()
                     .build()
                     .unwrap();
-                let calls =
-                    [(); 2].map(|()| tool.clone().oneshot(ToolCall::new("fast", json!(null))));
+                let calls = [(); 2].map(|()| tool.clone().oneshot(call("fast")));
                 runtime.block_on(async {
                     let calls = futures_util::future::join_all(calls);
                     let all = tokio::time::timeout(Duration::from_secs(10), calls).await;
-                    all.expect("nobody granted a token")
+                    all.expect("each call is granted a token")
                 });
                 runtime
             }));
@@ -449,20 +396,14 @@ fn a_rate_shared_by_threads_that_block_on_their_own_runtimes_starves_none() {
     assert_eq!(rate.queued(), 0);
 }
 
-/// A runtime that shuts down under a waiter which another thread polls: the call ends, and nothing spins.
+/// Another thread polls the waiter.
 #[test]
-fn a_waiter_whose_runtime_shuts_down_is_cancelled() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_time()
-        .build()
-        .unwrap();
-    let rate = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN));
+fn waiter_whose_runtime_shuts_down_is_cancelled() {
+    let runtime = runtime(1);
+    let rate = RateLimitLayer::new(hourly(1));
     let mut tool = rate.layer(tool_fn("hourly", async |_: ()| Ok::<_, std::io::Error>(())));
-    runtime
-        .block_on(tool.call(ToolCall::new("hourly", json!(null))))
-        .unwrap();
-    let waits = tool.call(ToolCall::new("hourly", json!(null)));
+    runtime.block_on(tool.call(call("hourly"))).unwrap();
+    let waits = tool.call(call("hourly"));
     let handle = runtime.handle().clone();
     let waiter = std::thread::spawn(move || handle.block_on(waits));
     while rate.queued() < 1 {
@@ -477,17 +418,13 @@ fn a_waiter_whose_runtime_shuts_down_is_cancelled() {
     assert_eq!(rate.queued(), 0);
 }
 
-/// A hook that blocks its thread cannot be stopped: it is counted as what it is, and as abandoned when it ends.
+/// It cannot be aborted. It is counted as orphaned, and as abandoned when it ends.
 #[test]
-fn a_hook_that_blocks_its_thread_is_orphaned() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .unwrap();
+fn hook_that_blocks_its_thread_is_orphaned() {
+    let runtime = runtime(2);
     let cleanup = CleanupLayer::new();
     let release = Arc::new(AtomicU64::new(0));
-    let call = ToolCall::new("quick", json!(null));
+    let call = call("quick");
     let tool = cleanup.layer(tool_fn("quick", async |_: ()| Ok::<_, std::io::Error>(())));
     runtime.block_on(async {
         let blocked = Arc::clone(&release);
@@ -498,7 +435,7 @@ fn a_hook_that_blocks_its_thread_is_orphaned() {
             std::future::pending::<()>().await;
         });
         tool.oneshot(call).await.unwrap();
-        let report = cleanup.drain(Duration::from_millis(50)).await;
+        let report = cleanup.drain(ms(50)).await;
         assert_eq!(
             (report.ran, report.failed, report.abandoned, report.orphaned),
             (0, 0, 0, 1)
@@ -512,7 +449,7 @@ fn a_hook_that_blocks_its_thread_is_orphaned() {
     });
 }
 
-/// Says so when it is dropped.
+/// Unblocks the tool when it is dropped.
 struct Released(Arc<AtomicU64>);
 
 impl Drop for Released {
@@ -521,65 +458,60 @@ impl Drop for Released {
     }
 }
 
-/// A tool that blocks its thread is cut at the limit all the same: its caller goes on, its permit comes back when it lets
-/// go of its thread, and that is what a drain waits for.
+/// Its caller returns at the limit. Its permit is released when its thread is, and a drain waits
+/// for that.
 #[test]
-fn a_tool_that_never_yields_blocks_neither_its_caller_nor_the_limit() {
+fn tool_that_never_yields_times_out() {
     let _alone = MACHINE.blocking_lock();
     for cleanup_is_outside in [true, false] {
-        a_tool_that_never_yields(cleanup_is_outside);
+        tool_that_never_yields(cleanup_is_outside);
     }
 }
 
-fn a_tool_that_never_yields(cleanup_is_outside: bool) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime can be built");
+fn tool_that_never_yields(cleanup_is_outside: bool) {
+    let runtime = runtime(2);
     let cleanup = CleanupLayer::new();
     let concurrency = ConcurrencyLimitLayer::new(1);
-    let (release, running) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    // A runtime waits for the thread that is blocked, also where the test fails.
+    let (release, inside) = (Arc::new(AtomicU64::new(0)), Probe::new());
+    // A runtime waits for the blocked thread, also if the test fails.
     let _released = Released(Arc::clone(&release));
     let tool = {
-        let (release, running) = (Arc::clone(&release), Arc::clone(&running));
+        let (release, inside) = (Arc::clone(&release), inside.clone());
         tool_fn("blocks", move |_: ()| {
-            let (release, running) = (Arc::clone(&release), Arc::clone(&running));
+            let (release, inside) = (Arc::clone(&release), inside.clone());
             async move {
-                let _here = Inside::enter(&running);
+                let _inside = inside.enter();
                 while release.load(Ordering::SeqCst) == 0 {
                     std::thread::yield_now();
                 }
-                // Yields at last, and never comes back.
+                // Yields at last, and never completes.
                 std::future::pending::<Result<(), std::io::Error>>().await
             }
         })
     };
-    let (outside, inside) = match cleanup_is_outside {
+    let (outer, inner) = match cleanup_is_outside {
         true => (cleanup.clone(), CleanupLayer::off()),
         false => (CleanupLayer::off(), cleanup.clone()),
     };
     let tool = ServiceBuilder::new()
-        .layer(outside)
-        .layer(TimeoutLayer::new(Duration::from_millis(50)))
+        .layer(outer)
+        .layer(TimeoutLayer::new(ms(50)))
         .layer(SpawnLayer::new())
-        .layer(inside)
+        .layer(inner)
         .layer(concurrency.clone())
         .service(tool);
     runtime.block_on(async {
-        let call = ToolCall::new("blocks", json!(null));
-        let still_running = Arc::clone(&running);
-        let (told, seen) = oneshot::channel();
+        let call = call("blocks");
+        let probe = inside.clone();
+        let (hook, seen) = oneshot::channel();
         call.context().on_cleanup(|outcome| async move {
-            let running = still_running.load(Ordering::SeqCst);
-            told.send((outcome, running))
-                .expect("the test waits for it");
+            let sent = hook.send((outcome, probe.running()));
+            sent.expect("the test waits for it");
         });
         let error = tool.oneshot(call).await.expect_err("it blocks");
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        // It has not moved, and its permit is where it is.
-        assert_eq!(running.load(Ordering::SeqCst), 1);
+        // The tool still runs and holds its permit.
+        assert_eq!(inside.running(), 1);
         assert_eq!(concurrency.available(), 0);
 
         let mut drain = std::pin::pin!(cleanup.drain(Duration::from_secs(60)));
@@ -591,7 +523,7 @@ fn a_tool_that_never_yields(cleanup_is_outside: bool) {
             (0, 0, 0)
         );
         assert_eq!(concurrency.available(), 1);
-        // The wait for the task, and the hook, which runs when what the tool held is gone.
+        // The wait for the task, and the hook, which runs after the drop of the tool.
         assert_eq!(report.ran, 2);
         assert_eq!(seen.await.expect("the task ends"), (Outcome::TimedOut, 0));
     });

@@ -1,10 +1,8 @@
 //! Layers of tower inside, between and outside of toolbooth layers.
 //!
-//! They compile and work, an outer timeout bounds every wait, and no permit, position or token
-//! is lost. Some tests restate compositions in which other crates go wrong, with the id of the case.
-//! Where the layers of tower show the fault in the same set-up, the test shows it first, as control.
-
-#![expect(clippy::panic, reason = "a failed test panics with its case")]
+//! They compile and work, an outer timeout bounds every wait, and no permit, position or token is
+//! lost. Some tests restate compositions in which other crates go wrong, with the id of the case.
+//! Those show the fault of the layers of tower first, as a control, if they have it.
 
 mod permits;
 mod positions;
@@ -135,12 +133,12 @@ where
     S::Future: Send + 'static,
 {
     let task = tokio::spawn(respond(erased(service), call()));
-    settle().await;
+    run_all_tasks().await;
     task
 }
 
 /// Runs all tasks until each of them waits, without advancing the clock.
-async fn settle() {
+async fn run_all_tasks() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }

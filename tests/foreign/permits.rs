@@ -30,7 +30,7 @@ where
 /// TW3.
 #[tokio::test(start_paused = true)]
 async fn load_shed_around_our_limit_leaks_no_permit() {
-    // Control: around the limit of tower, the clone that shed a call acquires the permit and keeps it.
+    // Control: around the limit of tower, the clone that shed a call keeps a permit.
     let limited = LoadShed::new(TowerConcurrencyLimitLayer::new(1).layer(slow(ms(10))));
     let (mut idle, mut other) = (limited.clone(), limited.clone());
     let running = started(limited).await;
@@ -55,7 +55,7 @@ async fn load_shed_around_our_limit_leaks_no_permit() {
     }
 }
 
-/// TW3b.
+/// `TW3b`.
 #[tokio::test(start_paused = true)]
 async fn ready_clone_of_each_layer_holds_no_inner_permit() {
     let permits = Arc::new(Semaphore::new(1));

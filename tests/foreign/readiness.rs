@@ -35,7 +35,7 @@ async fn outer_timeout_bounds_the_readiness_of_every_stack() {
 
             // No call that timed out is still queued for the permit.
             permits.add_permits(1);
-            settle().await;
+            run_all_tasks().await;
             let (response, _) = timed(&bounded).await;
             assert_eq!(response, Ok("done".to_owned()), "{case}");
         }

@@ -67,7 +67,7 @@ async fn calls_that_wait_for_our_permit_hold_no_inner_permit() {
     assert_eq!((limit.available(), permits.available_permits()), (1, 3));
 }
 
-/// RL2c.
+/// `RL2c`.
 #[tokio::test(start_paused = true)]
 async fn no_waiter_for_a_token_is_overtaken() {
     const BATCHES: u64 = 800;
@@ -135,7 +135,7 @@ async fn readiness_without_a_call_spends_no_token() {
         }
         assert_eq!(rate.remaining(), 10);
     }
-    settle().await;
+    run_all_tasks().await;
     assert_eq!(rate.remaining(), 10);
     respond(erased(tool), call()).await.unwrap();
     assert_eq!(rate.remaining(), 9);

@@ -1,4 +1,4 @@
-//! Clients that speak properly.
+//! Well-behaved clients.
 
 use std::sync::MutexGuard;
 
@@ -12,22 +12,23 @@ use tokio::task::AbortHandle;
 
 use super::*;
 
-/// A well-behaved client of either protocol.
+/// A client of one of the protocols.
 #[derive(Debug, Clone)]
 pub(crate) struct Polite {
     client: Client<HttpConnector, Body>,
     pub(crate) http2: bool,
 }
 
-/// One request on a connection of its own over HTTP/2, which reads its answer to the end. Dropping it
-/// drops the connection, in whatever state it is.
+/// One HTTP/2 request on its own connection, whose response is read to the end.
+///
+/// Its drop drops the connection.
 #[derive(Debug)]
 pub(crate) struct Http2 {
     request: JoinHandle<()>,
     tasks: Tasks,
 }
 
-/// All tasks of a connection: hyper starts some of its own.
+/// All tasks of a connection, including those that hyper spawns.
 #[derive(Debug, Clone, Default)]
 struct Tasks(Arc<Mutex<Vec<AbortHandle>>>);
 
@@ -56,9 +57,9 @@ impl Polite {
             .header("content-type", "application/json")
             .body(Body::from(json))
             .expect("a request");
-        let answer = self.client.request(request);
-        let answer = tokio::time::timeout(PATIENCE, answer).await;
-        answer.expect("in time").expect("an answer")
+        let response = self.client.request(request);
+        let response = tokio::time::timeout(PATIENCE, response).await;
+        response.expect("in time").expect("a response")
     }
 
     pub(crate) async fn get(&self, server: &Server, path: &str) -> Response<Incoming> {
@@ -69,7 +70,7 @@ impl Polite {
 // === impl Http2 ===
 
 impl Http2 {
-    pub(crate) async fn ask(server: &Server, path: &str) -> Self {
+    pub(crate) async fn request(server: &Server, path: &str) -> Self {
         let tasks = Tasks::default();
         let io = TokioIo::new(server.connect().await);
         let (mut client, connection) = http2::handshake(tasks.clone(), io)
@@ -79,15 +80,15 @@ impl Http2 {
         let request = Request::get(format!("http://{}{path}", server.address));
         let request = request.body(Body::empty()).expect("a request");
         let request = tokio::spawn(async move {
-            // It fails where it is dropped.
-            if let Ok(answer) = client.send_request(request).await {
-                let _ = answer.into_body().collect().await;
+            // It fails if the stream is reset.
+            if let Ok(response) = client.send_request(request).await {
+                let _ = response.into_body().collect().await;
             }
         });
         Self { request, tasks }
     }
 
-    /// Resets the one stream; the connection stays.
+    /// Resets the stream and keeps the connection.
     pub(crate) fn reset(&self) {
         self.request.abort();
     }

@@ -1,4 +1,4 @@
-//! Clients that misbehave: they leave before, within and after the body, and they stop reading.
+//! Clients that disconnect before, within and after the body, and clients that stop reading.
 
 use axum::Json;
 use axum::routing::get;
@@ -9,7 +9,7 @@ use super::*;
 
 const GONE: [Outcome; 1] = [Outcome::Cancelled];
 const DONE: [Outcome; 1] = [Outcome::Completed];
-const STRUCK: [Outcome; 1] = [Outcome::TimedOut];
+const EXPIRED: [Outcome; 1] = [Outcome::TimedOut];
 
 fn routes() -> Router {
     Router::new()
@@ -19,7 +19,7 @@ fn routes() -> Router {
         .route("/lines", get(async || lines()))
 }
 
-/// A line now and then, without end.
+/// A line every 5 ms, without end.
 fn lines() -> Body {
     let lines = stream::repeat("line\n").then(async |line| {
         sleep(ms(5)).await;
@@ -29,49 +29,52 @@ fn lines() -> Body {
 }
 
 #[tokio::test]
-async fn client_that_leaves_before_its_request_is_whole_called_nothing() {
+async fn client_that_disconnects_within_its_request_makes_no_call() {
     let server = Server::start(routes(), limits(1)).await;
     drop(server.connect().await);
     for part in ["GET", "GET /json HTTP/1.1\r\nhost: a\r\n"] {
         let mut stream = server.connect().await;
-        stream.write_all(part.as_bytes()).await.expect("it reads");
+        stream
+            .write_all(part.as_bytes())
+            .await
+            .expect("the server reads");
         drop(stream);
     }
-    // A whole one afterwards finds everything free.
+    // A complete request completes.
     let [http1, _] = Polite::both();
-    let answer = http1.get(&server, "/json").await;
-    answer.into_body().collect().await.expect("whole");
-    server.ended("the whole one", &DONE).await;
+    let response = http1.get(&server, "/json").await;
+    response.into_body().collect().await.expect("a body");
+    server.ended("the complete request", &DONE).await;
 }
 
 #[tokio::test]
-async fn client_that_leaves_before_the_answer_cancels_its_call() {
+async fn client_that_disconnects_before_the_response_cancels_its_call() {
     let server = Server::start(routes(), limits(1)).await;
-    let stream = server.ask("GET /never").await;
+    let stream = server.request("GET /never").await;
     eventually("the call runs", || server.in_flight() == 1).await;
     drop(stream);
     server.ended("http1", &GONE).await;
 
-    // Over HTTP/2: by the connection, or by the one stream.
+    // Over HTTP/2, by the connection or by one stream.
     for whole_connection in [true, false] {
-        let client = Http2::ask(&server, "/never").await;
+        let client = Http2::request(&server, "/never").await;
         eventually("the call runs", || server.in_flight() == 1).await;
         if whole_connection {
             drop(client);
-            server.ended("the connection is gone", &GONE).await;
+            server.ended("the connection is dropped", &GONE).await;
         } else {
             client.reset();
-            server.ended("the stream is gone", &GONE).await;
+            server.ended("the stream is reset", &GONE).await;
         }
     }
 }
 
 #[tokio::test]
-async fn client_that_leaves_a_waiting_line_called_no_tool_and_holds_nothing() {
+async fn client_that_disconnects_while_queued_leaves_the_queue() {
     let server = Server::start(routes(), limits(1)).await;
-    let running = server.ask("GET /never").await;
+    let running = server.request("GET /never").await;
     eventually("the call runs", || server.in_flight() == 1).await;
-    let waiting = server.ask("GET /json").await;
+    let waiting = server.request("GET /json").await;
     eventually("one waits", || server.limits.at_once.queued() == 1).await;
     drop(waiting);
     eventually("none waits", || server.limits.at_once.queued() == 0).await;
@@ -81,13 +84,13 @@ async fn client_that_leaves_a_waiting_line_called_no_tool_and_holds_nothing() {
 }
 
 #[tokio::test]
-async fn client_that_leaves_within_the_body_cancels_its_call() {
+async fn client_that_disconnects_within_the_body_cancels_its_call() {
     let server = Server::start(routes(), limits(1)).await;
     for path in ["/endless", "/lines"] {
-        let mut stream = server.ask(&format!("GET {path}")).await;
+        let mut stream = server.request(&format!("GET {path}")).await;
         head(&mut stream).await;
         let mut some = Vec::new();
-        stream.read_buf(&mut some).await.expect("some of it");
+        stream.read_buf(&mut some).await.expect("a part of it");
         assert_eq!(server.in_flight(), 1);
         drop(stream);
         server.ended(path, &GONE).await;
@@ -105,9 +108,9 @@ async fn client_that_leaves_within_the_body_cancels_its_call() {
 }
 
 #[tokio::test]
-async fn client_that_leaves_after_the_body_had_a_complete_answer() {
+async fn client_that_disconnects_after_the_body_completes_its_call() {
     let server = Server::start(routes(), limits(1)).await;
-    let mut stream = server.ask("GET /json").await;
+    let mut stream = server.request("GET /json").await;
     let (_, mut body) = head(&mut stream).await;
     while body.len() < 7 {
         stream.read_buf(&mut body).await.expect("more");
@@ -115,36 +118,36 @@ async fn client_that_leaves_after_the_body_had_a_complete_answer() {
     drop(stream);
     server.ended("http1", &DONE).await;
 
-    // And over a connection that stays, one after the other.
+    // And several calls on one connection.
     for client in Polite::both() {
         for _ in 0..3 {
-            let answer = client.get(&server, "/json").await;
-            answer.into_body().collect().await.expect("whole");
+            let response = client.get(&server, "/json").await;
+            response.into_body().collect().await.expect("a body");
             server.ended("kept alive", &DONE).await;
         }
     }
 }
 
-/// The limit strikes in time although nobody asks the body for more: the connection is full.
-async fn strikes_in_time(server: &Server) {
+/// Asserts that the limit expires in time although the body is not polled: the connection is full.
+async fn expires_in_time(server: &Server) {
     eventually("it is called", || server.log.calls() == 1).await;
-    let began = server.log.with(|told| told.calls[0]);
-    // This timer fires behind the limit's, however late both are; then the tasks that it woke have their turn.
+    let began = server.log.with(|entries| entries.calls[0]);
+    // This timer fires after that of the limit, however late both are; then the woken tasks run.
     sleep_until(began + ms(400)).await;
     tokio::task::yield_now().await;
-    assert_eq!(server.in_flight(), 0, "the permit is back by 400 ms");
-    server.ended("it stopped reading", &STRUCK).await;
+    assert_eq!(server.in_flight(), 0, "the permit is released by 400 ms");
+    server.ended("it stopped reading", &EXPIRED).await;
 }
 
 #[tokio::test]
-async fn limit_strikes_though_the_client_stops_reading() {
+async fn limit_expires_although_the_client_stops_reading() {
     let mut limits = limits(1);
     limits.timeout = TimeoutLayer::new(ms(300));
     let server = Server::start(routes(), limits).await;
 
-    let mut stream = server.ask("GET /endless").await;
-    strikes_in_time(&server).await;
-    // It reads on, and finds that the answer was cut: its last chunk, which would be empty, never comes.
+    let mut stream = server.request("GET /endless").await;
+    expires_in_time(&server).await;
+    // It reads on. The response ends without its last, empty chunk.
     let mut read = Vec::new();
     let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut read)).await;
     let _ = ended.expect("the connection is closed");
@@ -152,9 +155,9 @@ async fn limit_strikes_though_the_client_stops_reading() {
     assert!(!read.ends_with(b"\r\n0\r\n\r\n"));
 
     for client in Polite::both() {
-        let answer = client.get(&server, "/endless").await;
-        strikes_in_time(&server).await;
-        let mut body = answer.into_body();
+        let response = client.get(&server, "/endless").await;
+        expires_in_time(&server).await;
+        let mut body = response.into_body();
         let mut bytes = 0;
         while let Ok(frame) = body.frame().await.expect("an error before the end") {
             bytes += frame.into_data().expect("data").len();

@@ -1,4 +1,4 @@
-//! Answers of every shape end their call as completed, as soon as they are delivered.
+//! A response of any shape completes its call when it is delivered.
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -15,13 +15,13 @@ use super::*;
 
 const DONE: [Outcome; 1] = [Outcome::Completed];
 
-/// A body that gives these chunks, and then neither more nor its end.
+/// A body of these chunks that never ends.
 fn stuck(chunks: &'static [&'static str]) -> Body {
     let chunks = stream::iter(chunks).map(|chunk| Ok::<_, Infallible>(Bytes::from(*chunk)));
     Body::from_stream(chunks.chain(stream::pending()))
 }
 
-fn pieces(chunks: &'static [&'static str]) -> Body {
+fn chunks(chunks: &'static [&'static str]) -> Body {
     Body::from_stream(stream::iter(chunks).map(|chunk| Ok::<_, Infallible>(*chunk)))
 }
 
@@ -42,15 +42,21 @@ fn shapes() -> Router {
         .route("/empty", get(async || ()))
         .route("/204", get(async || (StatusCode::NO_CONTENT, stuck(&[]))))
         .route("/304", get(async || (StatusCode::NOT_MODIFIED, stuck(&[]))))
-        .route("/length", get(async move || length(pieces(&["who", "le"]))))
+        .route("/length", get(async move || length(chunks(&["who", "le"]))))
         .route("/stuck", get(async move || length(stuck(&["who", "le"]))))
-        .route("/chunks", get(async || pieces(&["who", "le"])))
+        .route("/chunks", get(async || chunks(&["who", "le"])))
         .route("/trailers", get(async || with_trailers()))
         .route("/never", any(async || stuck(&[])))
 }
 
+/// The declared length of a response.
+fn content_length<B>(response: &Response<B>) -> Option<&str> {
+    let length = response.headers().get(header::CONTENT_LENGTH)?;
+    Some(length.to_str().expect("a number"))
+}
+
 #[tokio::test]
-async fn answers_of_every_shape_complete_their_call() {
+async fn response_of_any_shape_completes_its_call() {
     let server = Server::start(shapes(), limits(1)).await;
     for client in Polite::both() {
         for (path, status, length, body) in [
@@ -64,15 +70,14 @@ async fn answers_of_every_shape_complete_their_call() {
             ("/trailers", 200, None, "abc"),
         ] {
             let case = format!("{path}, http2 {}", client.http2);
-            // Over HTTP/2 hyper asks every body for its end, and a stuck one has none.
+            // Over HTTP/2 hyper polls every body to its end, which a stuck one does not reach.
             if client.http2 && matches!(path, "/204" | "/304") {
                 continue;
             }
-            let answer = client.get(&server, path).await;
-            assert_eq!(answer.status().as_u16(), status, "{case}");
-            let told = answer.headers().get(header::CONTENT_LENGTH);
-            assert_eq!(told.map(|told| told.to_str().unwrap()), length, "{case}");
-            let read = answer.into_body().collect().await.expect("whole");
+            let response = client.get(&server, path).await;
+            assert_eq!(response.status().as_u16(), status, "{case}");
+            assert_eq!(content_length(&response), length, "{case}");
+            let read = response.into_body().collect().await.expect("a body");
             let trailer = read.trailers().and_then(|trailers| trailers.get("x-sum"));
             let expected = client.http2 && path == "/trailers";
             assert_eq!(trailer.is_some(), expected, "{case}");
@@ -83,9 +88,9 @@ async fn answers_of_every_shape_complete_their_call() {
 }
 
 #[tokio::test]
-async fn body_of_a_declared_length_completes_behind_its_last_byte() {
+async fn body_of_a_declared_length_completes_after_its_last_byte() {
     let server = Server::start(shapes(), limits(1)).await;
-    let mut stream = server.ask("GET /stuck").await;
+    let mut stream = server.request("GET /stuck").await;
     let (head, mut body) = head(&mut stream).await;
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
     while body.len() < 5 {
@@ -96,7 +101,7 @@ async fn body_of_a_declared_length_completes_behind_its_last_byte() {
 }
 
 #[tokio::test]
-async fn answer_to_head_completes_with_its_head_whatever_its_body_is() {
+async fn response_to_head_completes_without_its_body() {
     let server = Server::start(shapes(), limits(1)).await;
     for client in Polite::both() {
         for (path, length) in [
@@ -109,19 +114,18 @@ async fn answer_to_head_completes_with_its_head_whatever_its_body_is() {
             ("/204", None),
         ] {
             let case = format!("{path}, http2 {}", client.http2);
-            let answer = client.send(Method::HEAD, server.address, path, "").await;
-            let told = answer.headers().get(header::CONTENT_LENGTH);
-            assert_eq!(told.map(|told| told.to_str().unwrap()), length, "{case}");
+            let response = client.send(Method::HEAD, server.address, path, "").await;
+            assert_eq!(content_length(&response), length, "{case}");
             server.ended(&case, &DONE).await;
-            let body = answer.into_body().collect().await.expect("whole");
+            let body = response.into_body().collect().await.expect("a body");
             assert!(body.to_bytes().is_empty(), "{case}");
         }
     }
 }
 
-/// The layers right behind hyper, without axum, which would take away the body of an answer to HEAD itself.
+/// Directly inside hyper, since axum removes the body of a response to HEAD.
 #[tokio::test]
-async fn answer_to_head_completes_behind_hyper_alone() {
+async fn response_to_head_completes_inside_hyper_alone() {
     let (limits, log) = (limits(1), Log::default());
     let (listener, address) = listen().await;
     let follow = log.clone();
@@ -136,7 +140,7 @@ async fn answer_to_head_completes_behind_hyper_alone() {
             let service = TowerToHyperService::new(service.clone());
             tokio::spawn(async move {
                 let server = auto::Builder::new(TokioExecutor::new());
-                // It ends with an error when its client leaves.
+                // It fails when its client disconnects.
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
             });
         }
@@ -149,23 +153,23 @@ async fn answer_to_head_completes_behind_hyper_alone() {
     };
     let [http1, http2] = Polite::both();
     for client in [http1, http2] {
-        let answer = client.send(Method::HEAD, address, "/", "").await;
-        assert_eq!(answer.status(), 200);
+        let response = client.send(Method::HEAD, address, "/", "").await;
+        assert_eq!(response.status(), 200);
         let case = format!("http2 {}", client.http2);
         server.ended(&case, &DONE).await;
     }
 }
 
 #[tokio::test]
-async fn upgrade_passes_and_completes_its_call_with_its_101() {
-    // An echo in another protocol, which is how a websocket begins, too.
+async fn upgrade_completes_its_call_with_status_101() {
+    // An echo in another protocol; a websocket starts in the same way.
     let echo = get(async |mut request: Request| {
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let mut stream = TokioIo::new(upgrade.await.expect("the upgrade"));
             let mut word = [0; 4];
             while stream.read_exact(&mut word).await.is_ok() {
-                stream.write_all(&word).await.expect("it reads");
+                stream.write_all(&word).await.expect("the server reads");
             }
         });
         let head = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "echo")];
@@ -180,7 +184,10 @@ async fn upgrade_passes_and_completes_its_call_with_its_101() {
     let server = Server::start(Router::new().route("/echo", echo), limits).await;
     let mut stream = server.connect().await;
     let ask = "GET /echo HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
-    stream.write_all(ask.as_bytes()).await.expect("it reads");
+    stream
+        .write_all(ask.as_bytes())
+        .await
+        .expect("the server reads");
     let (head, rest) = head(&mut stream).await;
     assert!(
         head.starts_with("HTTP/1.1 101 Switching Protocols"),
@@ -188,12 +195,12 @@ async fn upgrade_passes_and_completes_its_call_with_its_101() {
     );
     assert!(rest.is_empty());
     server.ended("the handshake", &DONE).await;
-    // The limit is past, and the connection goes on.
+    // The connection outlives the limit.
     for word in [b"ping", b"pong"] {
         sleep(ms(110)).await;
-        stream.write_all(word).await.expect("it reads");
+        stream.write_all(word).await.expect("the server reads");
         let mut back = [0; 4];
-        stream.read_exact(&mut back).await.expect("it answers");
+        stream.read_exact(&mut back).await.expect("an echo");
         assert_eq!(&back, word);
     }
     assert_eq!((server.log.calls(), server.in_flight()), (0, 0));

@@ -1,4 +1,4 @@
-//! The gRPC codes, and the client's deadline.
+//! gRPC: status codes, deadlines of the client, and trailers.
 
 use hyper_util::client::legacy::Client as Transport;
 use hyper_util::rt::TokioExecutor;
@@ -15,7 +15,7 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::*;
 
-/// The example's tools, and one that says that its call was cancelled.
+/// The tools of the example, and one that fails as cancelled.
 fn tools() -> Toolbox {
     let tools = toolbox();
     BoxCloneSyncService::new(service_fn(move |call: ToolCall| {
@@ -29,20 +29,20 @@ fn tools() -> Toolbox {
     }))
 }
 
-/// The application of the example, as it is.
+/// Starts the application of the example.
 async fn start(limits: &Limits) -> (JoinHandle<()>, SocketAddr) {
     let (listener, address) = listen().await;
     let server = serve(listener, tools(), limits.clone());
-    let server = tokio::spawn(async { server.await.expect("it serves") });
+    let server = tokio::spawn(async { server.await.expect("a server") });
     (server, address)
 }
 
 async fn channel(server: SocketAddr) -> ToolsClient<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{server}")).expect("an address");
-    ToolsClient::new(endpoint.connect().await.expect("it listens"))
+    ToolsClient::new(endpoint.connect().await.expect("a connection"))
 }
 
-fn asks(tool: &str, args: &str) -> CallRequest {
+fn request(tool: &str, args: &str) -> CallRequest {
     CallRequest {
         tool: tool.to_owned(),
         args: args.to_owned(),
@@ -57,8 +57,8 @@ where
     T: Clone + GrpcService<tonic::body::Body, Error: Into<BoxError>>,
     T::ResponseBody: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
 {
-    let answer = tokio::time::timeout(PATIENCE, client.clone().call(call)).await;
-    answer.expect("in time").map(tonic::Response::into_inner)
+    let response = tokio::time::timeout(PATIENCE, client.clone().call(call)).await;
+    response.expect("in time").map(tonic::Response::into_inner)
 }
 
 async fn count<T>(client: &ToolsClient<T>, count: u64) -> Streaming<Number>
@@ -66,12 +66,12 @@ where
     T: Clone + GrpcService<tonic::body::Body, Error: Into<BoxError>>,
     T::ResponseBody: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
 {
-    let answer = client.clone().count(CountRequest { count }).await;
-    answer.expect("a head").into_inner()
+    let response = client.clone().count(CountRequest { count }).await;
+    response.expect("a head").into_inner()
 }
 
 async fn code(client: &ToolsClient<Channel>, tool: &str, args: &str) -> Code {
-    let failed = call(client, asks(tool, args)).await;
+    let failed = call(client, request(tool, args)).await;
     failed.expect_err("it fails").code()
 }
 
@@ -79,11 +79,11 @@ const SUM: &str = r#"{"numbers":[1,2]}"#;
 const LONG: &str = r#"{"millis":60000}"#;
 
 #[tokio::test]
-async fn methods_answer_and_errors_of_tools_have_their_codes() {
+async fn methods_respond_and_errors_of_tools_have_their_codes() {
     let limits = limits(1);
     let (_server, address) = start(&limits).await;
     let client = channel(address).await;
-    let reply = call(&client, asks("sum", SUM)).await.unwrap();
+    let reply = call(&client, request("sum", SUM)).await.unwrap();
     assert_eq!(reply.result, r#"{"sum":3.0}"#);
     assert_eq!(code(&client, "sum", "{}").await, Code::InvalidArgument);
     assert_eq!(code(&client, "sum", "no json").await, Code::InvalidArgument);
@@ -94,15 +94,15 @@ async fn methods_answer_and_errors_of_tools_have_their_codes() {
     for expected in 1..=3 {
         let number = numbers.message().await.unwrap().unwrap();
         assert_eq!(number.value, expected);
-        // The end comes right behind the last number.
+        // The stream ends with the last number.
         assert!(expected == 3 || limits.at_once.in_flight() == 1);
     }
     assert_eq!(numbers.message().await.unwrap(), None);
-    eventually("the permit is back", || limits.at_once.in_flight() == 0).await;
+    eventually("the permit is released", || limits.at_once.in_flight() == 0).await;
 }
 
 #[tokio::test]
-async fn limit_is_deadline_exceeded_before_the_head_and_within_the_stream() {
+async fn timeout_is_deadline_exceeded_before_the_head_and_within_the_stream() {
     let mut limits = limits(1);
     limits.timeout = TimeoutLayer::new(ms(320));
     let (_server, address) = start(&limits).await;
@@ -111,36 +111,37 @@ async fn limit_is_deadline_exceeded_before_the_head_and_within_the_stream() {
 
     let mut numbers = count(&client, 1_000_000).await;
     let mut expected = 1;
-    let cut = loop {
+    let error = loop {
         match numbers.message().await {
             Ok(number) => assert_eq!(number.unwrap().value, expected),
-            Err(cut) => break cut,
+            Err(error) => break error,
         }
         expected += 1;
     };
-    assert_eq!(cut.code(), Code::DeadlineExceeded);
-    assert!(cut.message().contains("total limit of 320ms"), "{cut}");
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+    let message = error.message();
+    assert!(message.contains("total limit of 320ms"), "{message}");
     assert!(expected > 1, "no number came before the limit");
     assert_eq!(limits.at_once.in_flight(), 0);
 }
 
 #[tokio::test]
-async fn rate_limit_is_resource_exhausted_and_says_when() {
+async fn rate_limit_is_resource_exhausted_with_retry_after() {
     let mut limits = limits(1);
     let hour = Duration::from_secs(3_600);
     limits.rate = RateLimitLayer::new(Quota::with_period(hour)).reject();
     let (_server, address) = start(&limits).await;
     let client = channel(address).await;
-    call(&client, asks("sum", SUM)).await.unwrap();
-    let refused = call(&client, asks("sum", SUM)).await.unwrap_err();
-    assert_eq!(refused.code(), Code::ResourceExhausted);
-    let wait = refused.metadata().get("retry-after").unwrap();
+    call(&client, request("sum", SUM)).await.unwrap();
+    let rejected = call(&client, request("sum", SUM)).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::ResourceExhausted);
+    let wait = rejected.metadata().get("retry-after").unwrap();
     let wait: u64 = wait.to_str().unwrap().parse().unwrap();
     assert!((3_580..=3_600).contains(&wait), "{wait}");
 }
 
 #[tokio::test]
-async fn full_limit_is_unavailable_until_the_stream_of_the_other_call_is_gone() {
+async fn full_limit_is_unavailable_until_the_stream_of_the_other_call_ends() {
     let mut limits = limits(1);
     limits.at_once = ConcurrencyLimitLayer::new(1).with_queue_capacity(0);
     let (_server, address) = start(&limits).await;
@@ -148,13 +149,13 @@ async fn full_limit_is_unavailable_until_the_stream_of_the_other_call_is_gone() 
     let mut numbers = count(&client, 1_000_000).await;
     assert_eq!(numbers.message().await.unwrap().unwrap().value, 1);
     assert_eq!(code(&client, "sum", SUM).await, Code::Unavailable);
-    // A client that leaves within the stream.
+    // The client drops the stream.
     drop(numbers);
-    eventually("the permit is back", || limits.at_once.in_flight() == 0).await;
-    call(&client, asks("sum", SUM)).await.unwrap();
+    eventually("the permit is released", || limits.at_once.in_flight() == 0).await;
+    call(&client, request("sum", SUM)).await.unwrap();
 }
 
-/// tonic's own channel cuts a call with a timeout itself; this transport only tells the server of it.
+/// The channel of tonic enforces the timeout itself. This transport only sends it to the server.
 #[tokio::test]
 async fn grpc_timeout_is_the_deadline_of_the_call() {
     let limits = limits(1);
@@ -171,38 +172,38 @@ async fn grpc_timeout_is_the_deadline_of_the_call() {
     };
 
     let start = Instant::now();
-    let long = within(Call::new(asks("sleep", LONG)), ms(300));
-    let cut = call(&client, long).await.unwrap_err();
-    assert_eq!(cut.code(), Code::DeadlineExceeded);
-    assert!(cut.message().contains("deadline limit"), "{cut}");
+    let long = within(Call::new(request("sleep", LONG)), ms(300));
+    let error = call(&client, long).await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+    assert!(error.message().contains("deadline limit"), "{error}");
     assert!(start.elapsed() >= ms(290), "{:?}", start.elapsed());
 
     let mut long = Call::new(CountRequest { count: 1_000_000 });
     long.set_timeout(ms(300));
     let mut numbers = client.clone().count(long).await.unwrap().into_inner();
-    let cut = loop {
-        if let Err(cut) = numbers.message().await {
-            break cut;
+    let error = loop {
+        if let Err(error) = numbers.message().await {
+            break error;
         }
     };
-    assert_eq!(cut.code(), Code::DeadlineExceeded);
+    assert_eq!(error.code(), Code::DeadlineExceeded);
     assert_eq!(limits.at_once.in_flight(), 0);
 
-    // In the waiting line as well.
+    // Also in the queue.
     let running = count(&client, 1_000_000).await;
-    let waiting = within(Call::new(asks("sum", SUM)), ms(50));
-    let cut = call(&client, waiting).await.unwrap_err();
+    let waiting = within(Call::new(request("sum", SUM)), ms(50));
+    let error = call(&client, waiting).await.unwrap_err();
     assert_eq!(
-        (cut.code(), limits.at_once.queued()),
+        (error.code(), limits.at_once.queued()),
         (Code::DeadlineExceeded, 0)
     );
     drop(running);
 
-    let enough = within(Call::new(asks("sum", SUM)), PATIENCE);
+    let enough = within(Call::new(request("sum", SUM)), PATIENCE);
     call(&client, enough).await.unwrap();
 }
 
-/// The status of a method is in trailers, behind which nobody asks the body for its end.
+/// The status of a method is in trailers, after which hyper does not poll the body.
 #[tokio::test]
 async fn methods_complete_with_their_trailers() {
     let (limits, log) = (limits(1), Log::default());
@@ -220,7 +221,7 @@ async fn methods_complete_with_their_trailers() {
         served
             .serve_with_incoming(incoming)
             .await
-            .expect("it serves");
+            .expect("a server");
     });
     let server = Server {
         address,
@@ -230,24 +231,24 @@ async fn methods_complete_with_their_trailers() {
     };
     let client = channel(address).await;
     const DONE: [Outcome; 1] = [Outcome::Completed];
-    call(&client, asks("sum", SUM)).await.unwrap();
+    call(&client, request("sum", SUM)).await.unwrap();
     server.ended("unary", &DONE).await;
-    // To http it is an answer like any other.
+    // For HTTP it is a response like any other.
     assert_eq!(code(&client, "sing", "{}").await, Code::NotFound);
     server.ended("status alone", &DONE).await;
     for numbers in [0, 1, 3] {
-        let mut answer = count(&client, numbers).await;
-        while answer.message().await.unwrap().is_some() {}
+        let mut stream = count(&client, numbers).await;
+        while stream.message().await.unwrap().is_some() {}
         server.ended("stream", &DONE).await;
     }
-    let mut answer = count(&client, 1_000_000).await;
-    answer.message().await.unwrap().unwrap();
-    drop(answer);
-    server.ended("client gone", &[Outcome::Cancelled]).await;
+    let mut stream = count(&client, 1_000_000).await;
+    stream.message().await.unwrap().unwrap();
+    drop(stream);
+    server.ended("dropped stream", &[Outcome::Cancelled]).await;
 }
 
 #[test]
-fn every_kind_of_error_has_its_code() {
+fn every_kind_of_error_has_a_code() {
     let (scope, second) = (toolbooth::TimeoutScope::Total, Duration::from_secs(1));
     let full = toolbooth::OverloadReason::queue_full(1);
     for (error, code) in [
@@ -266,7 +267,7 @@ fn every_kind_of_error_has_its_code() {
             ToolError::cancelled(CancelReason::CallerGone),
             Code::Cancelled,
         ),
-        (ToolError::panicked("oh"), Code::Internal),
+        (ToolError::panicked("no"), Code::Internal),
         (ToolError::failed("no"), Code::Internal),
     ] {
         assert_eq!(status(&error).code(), code, "{error}");

@@ -1,8 +1,8 @@
-//! Real servers and real clients, over loopback and in real time: what a client is told, when a call ends, and
-//! that whatever the client does, the call gives back what it took.
+//! Real servers and real clients over loopback, on the real clock.
 //!
-//! Nothing here waits for luck: what has to happen is waited for, for ten seconds at most, and what has to have happened by
-//! an instant is looked at by a timer of that instant on the same runtime, which fires behind all earlier ones.
+//! The tests check what a client receives, when its call ends, and that everything is released
+//! whatever the client does. Expected events are awaited for ten seconds at most. What must have
+//! happened by an instant is checked by a timer of the same runtime.
 
 mod client;
 mod clients;
@@ -30,15 +30,12 @@ use toolbooth::{
     CleanupLayer, ConcurrencyLimitLayer, Outcome, RateLimitLayer, TimeoutLayer, ToolRequest,
 };
 use toolbooth_examples::servers::{Limits, http::around};
+use toolbooth_test::ms;
 use tower::util::MapRequestLayer;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-/// So many calls at once, and nothing else that could be in the way.
+/// A limit on concurrent calls, and no other limit that a test could reach.
 fn limits(at_once: usize) -> Limits {
     let mut limits = Limits::new();
     limits.timeout = TimeoutLayer::new(Duration::from_secs(60));
@@ -48,26 +45,26 @@ fn limits(at_once: usize) -> Limits {
     limits
 }
 
-/// Waits until it is so.
-async fn eventually(what: &str, so: impl Fn() -> bool) {
-    let patience = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < patience, "it never came to it: {what}");
+/// Waits until the condition is true.
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < limit, "it did not happen: {what}");
         sleep(ms(1)).await;
     }
 }
 
-/// What the calls of a server were told.
+/// The calls of a server and their outcomes.
 #[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Told>>);
+struct Log(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct Entries {
     calls: Vec<Instant>,
     outcomes: Vec<Outcome>,
 }
 
-/// A server on a port of its own, gone with the value.
+/// A server on its own port that is aborted on drop.
 #[derive(Debug)]
 struct Server {
     address: SocketAddr,
@@ -79,34 +76,32 @@ struct Server {
 // === impl Log ===
 
 impl Log {
-    fn with<T>(&self, look: impl FnOnce(&mut Told) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, read: impl FnOnce(&mut Entries) -> T) -> T {
+        read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A call begins; its hook will tell how it ended.
+    /// Records the start of a call, and its outcome by a hook.
     fn follow<B>(&self, mut request: http::Request<B>) -> http::Request<B> {
-        self.with(|told| told.calls.push(Instant::now()));
+        self.with(|entries| entries.calls.push(Instant::now()));
         let log = self.clone();
         request.context().on_cleanup(move |outcome| async move {
-            log.with(|told| told.outcomes.push(outcome));
+            log.with(|entries| entries.outcomes.push(outcome));
         });
         request
     }
 
     fn calls(&self) -> usize {
-        self.with(|told| told.calls.len())
+        self.with(|entries| entries.calls.len())
     }
 
     fn hooks(&self) -> usize {
-        self.with(|told| told.outcomes.len())
+        self.with(|entries| entries.outcomes.len())
     }
 
     fn count(&self, outcome: Outcome) -> usize {
-        self.with(|told| {
-            told.outcomes
-                .iter()
-                .filter(|told| **told == outcome)
-                .count()
+        self.with(|entries| {
+            let outcomes = entries.outcomes.iter();
+            outcomes.filter(|found| **found == outcome).count()
         })
     }
 }
@@ -114,7 +109,7 @@ impl Log {
 // === impl Server ===
 
 impl Server {
-    /// These routes behind these limits. Every call is followed from outside of all layers.
+    /// Starts a server of these routes inside these limits; the log is outside of all layers.
     async fn start(routes: Router, limits: Limits) -> Self {
         let log = Log::default();
         let follow = log.clone();
@@ -126,7 +121,7 @@ impl Server {
     async fn serve(app: Router, limits: Limits, log: Log) -> Self {
         let (listener, address) = listen().await;
         let task = tokio::spawn(async move {
-            axum::serve(listener, app).await.expect("it serves");
+            axum::serve(listener, app).await.expect("a server");
         });
         Self {
             address,
@@ -140,33 +135,30 @@ impl Server {
         self.limits.at_once.in_flight()
     }
 
-    /// All calls so far ended so, each with its hook run once, and nothing is held any more.
+    /// Asserts that all calls so far ended with these outcomes and released their permits.
     async fn ended(&self, case: &str, outcomes: &[Outcome]) {
         let what = format!("{case}: the calls end");
         eventually(&what, || self.log.hooks() >= self.log.calls()).await;
-        let told = self.log.with(|told| told.outcomes.clone());
-        assert_eq!(
-            (told.as_slice(), self.log.calls()),
-            (outcomes, outcomes.len()),
-            "{case}"
-        );
-        let what = format!("{case}: the permits are back");
+        let found = self.log.with(|entries| entries.outcomes.clone());
+        let calls = self.log.calls();
+        assert_eq!((&*found, calls), (outcomes, outcomes.len()), "{case}");
+        let what = format!("{case}: the permits are released");
         eventually(&what, || self.in_flight() == 0).await;
-        self.log.with(|told| *told = Told::default());
+        self.log.with(|entries| *entries = Entries::default());
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.expect("it listens")
+        TcpStream::connect(self.address)
+            .await
+            .expect("a connection")
     }
 
-    /// A connection on which this was asked, by hand.
-    async fn ask(&self, head: &str) -> TcpStream {
+    /// Sends a request on its own connection, without a client library.
+    async fn request(&self, head: &str) -> TcpStream {
         let mut stream = self.connect().await;
         let request = format!("{head} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
-        stream
-            .write_all(request.as_bytes())
-            .await
-            .expect("it reads");
+        let written = stream.write_all(request.as_bytes()).await;
+        written.expect("the server reads");
         stream
     }
 }
@@ -183,7 +175,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// The head of an answer, read by hand, and what of its body came with it.
+/// Reads the head of a response, and the part of its body that came with it.
 async fn head(stream: &mut TcpStream) -> (String, Vec<u8>) {
     let mut read = Vec::new();
     loop {
@@ -192,7 +184,7 @@ async fn head(stream: &mut TcpStream) -> (String, Vec<u8>) {
             let rest = read.split_off(end + 4);
             return (String::from_utf8(read).expect("a head is a text"), rest);
         }
-        let count = stream.read_buf(&mut read).await.expect("an answer");
+        let count = stream.read_buf(&mut read).await.expect("a response");
         assert_ne!(count, 0, "the connection ended within the head");
     }
 }

@@ -1,4 +1,4 @@
-//! What a client is told: the status and headers of errors, and of a body that is cut.
+//! Status and headers of errors, and bodies that time out.
 
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -7,13 +7,13 @@ use toolbooth_examples::servers::{http::app, toolbox};
 
 use super::*;
 
-/// The application of the example, as it is.
+/// Starts the application of the example.
 async fn example(limits: Limits) -> Server {
     let app = app(toolbox(), &limits);
     Server::serve(app, limits, Log::default()).await
 }
 
-/// Status, `Retry-After`, and the JSON of the body.
+/// Returns the status, `Retry-After`, and the JSON of the body.
 async fn post(
     client: &Polite,
     server: &Server,
@@ -21,22 +21,22 @@ async fn post(
     args: &'static str,
 ) -> (u16, Option<u64>, Value) {
     let path = format!("/tools/{tool}");
-    let answer = client.send(Method::POST, server.address, &path, args).await;
-    let status = answer.status().as_u16();
-    let retry_after = answer.headers().get("retry-after");
+    let response = client.send(Method::POST, server.address, &path, args).await;
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get("retry-after");
     let retry_after =
         retry_after.map(|wait| wait.to_str().expect("text").parse().expect("seconds"));
-    let body = answer.into_body().collect().await.expect("a whole body");
+    let body = response.into_body().collect().await.expect("a body");
     let body = serde_json::from_slice(&body.to_bytes()).expect("json");
     (status, retry_after, body)
 }
 
 #[tokio::test]
-async fn tool_answers_and_its_errors_have_their_status() {
+async fn tool_responds_and_its_errors_have_their_status() {
     let server = example(limits(1)).await;
     for client in Polite::both() {
-        let answer = post(&client, &server, "sum", r#"{"numbers":[1,2]}"#).await;
-        assert_eq!(answer, (200, None, serde_json::json!({ "sum": 3.0 })));
+        let sum = post(&client, &server, "sum", r#"{"numbers":[1,2]}"#).await;
+        assert_eq!(sum, (200, None, serde_json::json!({ "sum": 3.0 })));
 
         let (status, retry_after, body) = post(&client, &server, "sum", r#"{"numbers":7}"#).await;
         assert_eq!((status, retry_after), (400, None));
@@ -76,14 +76,14 @@ async fn rate_limit_is_429_with_retry_after() {
         assert_eq!(status, 200);
         let (status, retry_after, body) = post(&client, &server, "sum", r#"{"numbers":[]}"#).await;
         assert_eq!((status, &body["kind"]), (429, &"rate_limited".into()));
-        // Rounded up; less by what the test itself took.
+        // Rounded up, less the duration of the test.
         let retry_after = retry_after.expect("it is known");
         assert!((3_580..=3_600).contains(&retry_after), "{retry_after}");
     }
 }
 
 #[tokio::test]
-async fn full_limit_is_503_until_the_body_of_the_other_call_has_ended() {
+async fn full_limit_is_503_until_the_body_of_the_other_call_ends() {
     for client in Polite::both() {
         let mut limits = limits(1);
         limits.at_once = ConcurrencyLimitLayer::new(1).with_queue_capacity(0);
@@ -94,7 +94,7 @@ async fn full_limit_is_503_until_the_body_of_the_other_call_has_ended() {
         assert_eq!((status, retry_after), (503, None));
         assert_eq!(body["kind"], "overloaded");
         drop(streamed);
-        eventually("the permit is back", || server.in_flight() == 0).await;
+        eventually("the permit is released", || server.in_flight() == 0).await;
         let (status, ..) = post(&client, &server, "sum", r#"{"numbers":[]}"#).await;
         assert_eq!(status, 200);
     }
@@ -104,21 +104,19 @@ async fn full_limit_is_503_until_the_body_of_the_other_call_has_ended() {
 async fn events_arrive_and_complete() {
     let server = example(limits(1)).await;
     for client in Polite::both() {
-        let answer = client.get(&server, "/ticks/2").await;
-        assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .expect("whole")
-            .to_bytes();
-        assert_eq!(body, "event: tick\ndata: 1\n\nevent: tick\ndata: 2\n\n");
-        eventually("the permit is back", || server.in_flight() == 0).await;
+        let response = client.get(&server, "/ticks/2").await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let body = response.into_body().collect().await.expect("a body");
+        assert_eq!(
+            body.to_bytes(),
+            "event: tick\ndata: 1\n\nevent: tick\ndata: 2\n\n"
+        );
+        eventually("the permit is released", || server.in_flight() == 0).await;
     }
 }
 
 #[tokio::test]
-async fn body_cut_by_the_limit_ends_with_an_error_after_its_chunks() {
+async fn body_that_times_out_ends_with_an_error_after_its_chunks() {
     for client in Polite::both() {
         let mut limits = limits(1);
         limits.timeout = TimeoutLayer::new(ms(320));
@@ -134,7 +132,7 @@ async fn body_cut_by_the_limit_ends_with_an_error_after_its_chunks() {
             .map(|number| number.to_string())
             .collect();
         assert_eq!(chunks, first);
-        // One each 50 ms; fewer where the machine is late, never more.
+        // One each 50 ms; fewer on a busy machine, never more.
         assert!((1..=7).contains(&first.len()), "{text:?}");
         assert_eq!(server.in_flight(), 0);
     }

@@ -1,31 +1,25 @@
-//! Real threads, a real clock, and a machine that is busy with other things: nobody who waits is forgotten.
+//! Real threads, the real clock, and a busy machine: no waiter is lost.
 //!
-//! The tests are named after the cases in which other crates' tasks hang for good.
+//! The tests restate cases in which tasks of other crates hang for ever.
 
 mod breaker;
 
 use std::convert::Infallible;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::Quota;
-use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
-use toolbooth::{
-    ConcurrencyLimitLayer, Order, RateLimitLayer, ToolCall, ToolError, ToolOutput, tool_fn,
-};
-use tower::util::BoxCloneSyncService;
+use toolbooth::{ConcurrencyLimitLayer, Order, RateLimitLayer, tool_fn};
+use toolbooth_test::{BoxTool, boxed, call, ms};
 use tower::{Layer, ServiceExt};
-
-type Tool = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 
 const TASKS: usize = 200;
 const LOAD: Duration = Duration::from_secs(3);
 
-/// Threads that compute while they live.
+/// Threads that keep the cores busy until they are dropped.
 struct Burners {
     stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -65,22 +59,19 @@ fn runtime() -> Runtime {
     runtime.expect("a runtime can be built")
 }
 
-/// Each task calls again and again while there is load: how many were answered, and how many tasks still wait long after it.
-async fn pending_after_load(tool: Tool) -> (usize, usize) {
-    let (stop, answered) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
+/// Makes calls on 200 tasks under load; returns how many completed and how many tasks still wait
+/// long after the load.
+async fn pending_after_load(tool: BoxTool) -> (usize, usize) {
+    let (stop, completed) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
-        let (tool, stop, answered) = (tool.clone(), Arc::clone(&stop), Arc::clone(&answered));
+        let (tool, stop, completed) = (tool.clone(), Arc::clone(&stop), Arc::clone(&completed));
         tasks.spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let priority = i32::try_from(task % 3).expect("below 3");
-                let call = ToolCall::new("tool", json!(null)).with_priority(priority);
-                let answer = tool.clone().oneshot(call).await;
-                assert!(answer.is_ok());
-                answered.fetch_add(1, Ordering::Relaxed);
+                let call = call("tool").with_priority(priority);
+                assert!(tool.clone().oneshot(call).await.is_ok());
+                completed.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
         });
@@ -88,27 +79,25 @@ async fn pending_after_load(tool: Tool) -> (usize, usize) {
     tokio::time::sleep(LOAD).await;
     stop.store(true, Ordering::Relaxed);
     let all = async { while tasks.join_next().await.is_some_and(|done| done.is_ok()) {} };
-    // With a call every 5 ms the line is empty after a second.
+    // With a call every 5 ms the queue is empty after a second.
     let _ = tokio::time::timeout(Duration::from_secs(10), all).await;
-    (answered.load(Ordering::Relaxed), tasks.len())
+    (completed.load(Ordering::Relaxed), tasks.len())
 }
 
 fn every(period: Duration) -> Quota {
-    Quota::with_period(period)
-        .expect("not zero")
-        .allow_burst(NonZeroU32::MIN)
+    Quota::with_period(period).expect("not zero")
 }
 
 #[test]
-fn lost() {
+fn no_waiter_is_lost_under_load() {
     let _burners = Burners::start(4);
     let tool = tool_fn("tool", async |(): ()| Ok::<_, Infallible>("done"));
     let yields = tool_fn("tool", async |(): ()| {
         tokio::task::yield_now().await;
         Ok::<_, Infallible>("done")
     });
-    let [often, seldom] = [Duration::from_micros(200), Duration::from_millis(5)].map(every);
-    let by_priority = Order::priority().with_aging(Duration::from_millis(100));
+    let [often, seldom] = [Duration::from_micros(200), ms(5)].map(every);
+    let by_priority = Order::priority().with_aging(ms(100));
     let rates = [
         RateLimitLayer::new(often),
         RateLimitLayer::new(seldom),
@@ -118,11 +107,11 @@ fn lost() {
         ConcurrencyLimitLayer::new(2),
         ConcurrencyLimitLayer::new(2).with_order(by_priority),
     ];
-    let rated = rates.iter().map(|rate| Tool::new(rate.layer(tool.clone())));
+    let rated = rates.iter().map(|rate| boxed(rate.layer(tool.clone())));
     let limited = limits
         .iter()
-        .map(|limit| Tool::new(limit.layer(yields.clone())));
-    let tools: Vec<Tool> = rated.chain(limited).collect();
+        .map(|limit| boxed(limit.layer(yields.clone())));
+    let tools: Vec<_> = rated.chain(limited).collect();
 
     let ended = runtime().block_on(async {
         let each = tools
@@ -131,11 +120,11 @@ fn lost() {
         futures_util::future::join_all(each).await
     });
     for ended in ended {
-        let (answered, pending) = ended.expect("no task panics");
+        let (completed, pending) = ended.expect("no task panics");
         assert_eq!(pending, 0);
         assert!(
-            answered > TASKS,
-            "{answered} of {TASKS} tasks were answered: there was no load"
+            completed > TASKS,
+            "{completed} calls of {TASKS} tasks completed: there was no load"
         );
     }
     for rate in rates {

@@ -1,4 +1,4 @@
-//! However a call ends, so does everything that it started.
+//! The end of a call, in any way, ends its processes.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use tokio::time::{sleep, timeout};
 use toolbooth::{CleanupLayer, CommandOutput, CommandTool, ErrorKind, Outcome, ToolCall};
 use tower::{Layer, ServiceExt};
 
-use super::{Folder, LONG, Marked, answer, call, stack};
+use super::{Folder, LONG, Marked, call, respond, stack};
 
 const TWO_SLEEPERS: &str = "sleep 60 & echo begun; echo waiting; sleep 60";
 
 #[tokio::test]
-async fn of_30_commands_cut_by_a_limit_no_process_lives_when_drain_returns() {
+async fn no_process_of_30_commands_that_timed_out_is_alive_after_drain() {
     let marked = Marked::new();
     let cleanup = CleanupLayer::new();
     let tool = marked.sh(TWO_SLEEPERS, &[]);
@@ -31,7 +31,7 @@ async fn of_30_commands_cut_by_a_limit_no_process_lives_when_drain_returns() {
     for ended in join_all(calls).await {
         let error = ended.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        let kept = error.partial().expect("it said something").contents();
+        let kept = error.partial().expect("some output").contents();
         assert_eq!(kept, ["begun".into(), "waiting".into()]);
     }
     let report = cleanup.drain(LONG).await;
@@ -40,7 +40,7 @@ async fn of_30_commands_cut_by_a_limit_no_process_lives_when_drain_returns() {
 }
 
 #[tokio::test]
-async fn a_program_that_ignores_sigterm_is_gone_after_the_grace() {
+async fn program_that_ignores_sigterm_is_killed_after_the_grace() {
     let marked = Marked::new();
     let cleanup = CleanupLayer::new();
     let deaf = marked
@@ -50,19 +50,19 @@ async fn a_program_that_ignores_sigterm_is_gone_after_the_grace() {
         )
         .with_kill_grace(Duration::from_secs(1))
         .with_output(CommandOutput::Lines);
-    let answer = stack(deaf, LONG, &cleanup).oneshot(call(json!({}))).await;
-    let mut lines = answer.unwrap().into_stream();
+    let response = stack(deaf, LONG, &cleanup).oneshot(call(json!({}))).await;
+    let mut lines = response.unwrap().into_stream();
     assert_eq!(lines.next().await.unwrap().unwrap(), "armed".into());
-    marked.settle(3).await;
+    marked.eventually(3).await;
     drop(lines);
     assert_eq!(marked.alive(), 3, "SIGTERM does nothing to them");
     assert_eq!(cleanup.drain(LONG).await.ran, 1);
     assert_eq!(marked.alive(), 0);
 }
 
-/// As many as there may be.
+/// As many hooks as a call may have.
 #[tokio::test]
-async fn a_program_is_waited_for_behind_64_other_hooks() {
+async fn end_of_a_program_is_awaited_besides_64_hooks() {
     let marked = Marked::new();
     let cleanup = CleanupLayer::new();
     let deaf = marked
@@ -73,24 +73,24 @@ async fn a_program_is_waited_for_behind_64_other_hooks() {
     for _ in 0..64 {
         hooked.context().on_cleanup(|_| async {});
     }
-    let answer = stack(deaf, LONG, &cleanup).oneshot(hooked).await;
-    let mut lines = answer.unwrap().into_stream();
+    let response = stack(deaf, LONG, &cleanup).oneshot(hooked).await;
+    let mut lines = response.unwrap().into_stream();
     assert_eq!(lines.next().await.unwrap().unwrap(), "armed".into());
     drop(lines);
     assert_eq!(cleanup.drain(LONG).await.ran, 65);
     assert_eq!(marked.alive(), 0);
 }
 
-/// It has something to say, too: more than a pipe holds, when nobody listens any more.
+/// It also writes more than a pipe holds, although its output is not read any more.
 #[tokio::test]
-async fn within_the_grace_a_program_ends_in_its_own_way() {
+async fn program_ends_itself_within_the_grace() {
     let (marked, folder) = (Marked::new(), Folder::new("grace"));
     let cleanup = CleanupLayer::new();
     let tidy = marked
         .sh("trap 'echo bye; echo bye >&2; seq 1 100000; seq 1 100000 >&2; echo tidy > \"$1\"; exit' TERM; echo armed; while :; do sleep 0.02; done", &["{file}"])
         .with_kill_grace(Duration::from_secs(4))
         .with_output(CommandOutput::Lines);
-    let file = folder.file("told");
+    let file = folder.file("ended");
     let args = json!({ "file": file });
     let mut lines = stack(tidy, LONG, &cleanup)
         .oneshot(call(args))
@@ -105,9 +105,9 @@ async fn within_the_grace_a_program_ends_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn what_a_program_leaves_behind_ends_with_it() {
+async fn processes_that_a_program_leaves_end_with_it() {
     for (script, grace) in [
-        // It holds the program's output open.
+        // It keeps the output of the program open.
         ("sleep 60 & echo done", LONG),
         ("sleep 60 > /dev/null 2>&1 & echo done", LONG),
         (
@@ -122,34 +122,34 @@ async fn what_a_program_leaves_behind_ends_with_it() {
             LONG,
             &cleanup,
         );
-        let answer = tool
+        let output = tool
             .oneshot(call(json!({})))
             .await
             .unwrap()
             .collect()
             .await
             .unwrap();
-        assert_eq!(answer.text(), "done\n", "{script}");
+        assert_eq!(output.text(), "done\n", "{script}");
         assert_eq!(cleanup.drain(LONG).await.ran, 1);
         assert_eq!(marked.alive(), 0, "{script}");
     }
 }
 
 #[tokio::test]
-async fn a_process_that_leaves_the_group_is_not_waited_for() {
+async fn process_that_leaves_the_group_is_not_awaited() {
     let marked = Marked::new();
-    let told = answer(
+    let output = respond(
         marked.sh("setsid sleep 8 & sleep 0.3; echo done", &[]),
         json!({}),
     )
     .await;
-    assert_eq!(told.unwrap().text(), "done\n");
-    assert_eq!(marked.alive(), 1, "the one that left");
+    assert_eq!(output.unwrap().text(), "done\n");
+    assert_eq!(marked.alive(), 1, "the process that left");
 }
 
-/// Dropped before its first poll, while it starts, while it runs; by an abort, and by a panic next to it.
+/// Before its first poll, while it starts, while it runs; by an abort, and by a panic of its task.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_is_dropped_at_any_moment_leaves_nothing() {
+async fn call_that_is_dropped_at_any_instant_leaves_no_process() {
     let marked = Marked::new();
     let cleanup = CleanupLayer::new();
     let outputs = [
@@ -168,7 +168,7 @@ async fn a_call_that_is_dropped_at_any_moment_leaves_nothing() {
             }
             tokio::select! {
                 ended = running => ended.map(drop),
-                () = sleep(moment) => panic!("next to it"),
+                () = sleep(moment) => panic!("in the task of the call"),
             }
         });
         async move {
@@ -193,17 +193,17 @@ async fn a_call_that_is_dropped_at_any_moment_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn without_any_layer_a_dropped_call_ends_its_program_too() {
+async fn dropped_call_without_any_layer_ends_its_program() {
     let marked = Marked::new();
     let tool = marked.sh(TWO_SLEEPERS, &[]);
     let running = tokio::spawn(tool.oneshot(call(json!({}))));
-    marked.settle(3).await;
+    marked.eventually(3).await;
     running.abort();
-    marked.settle(0).await;
+    marked.eventually(0).await;
 }
 
 #[tokio::test]
-async fn a_stream_that_is_dropped_midway_ends_its_program() {
+async fn dropped_stream_ends_its_program() {
     let (marked, folder) = (Marked::new(), Folder::new("midway"));
     let cleanup = CleanupLayer::new();
     let count = marked
@@ -219,7 +219,7 @@ async fn a_stream_that_is_dropped_midway_ends_its_program() {
     for n in 1..=3 {
         assert_eq!(lines.next().await.unwrap().unwrap(), n.to_string().into());
     }
-    // Nobody reads: the program waits, and does not come to its end.
+    // Its output is not read, so that the program waits.
     sleep(Duration::from_millis(300)).await;
     assert!(!std::fs::exists(&file).unwrap());
     assert_ne!(marked.alive(), 0);
@@ -228,9 +228,8 @@ async fn a_stream_that_is_dropped_midway_ends_its_program() {
     assert_eq!(marked.alive(), 0);
 }
 
-/// A consumer that has stopped reading does not keep a program alive past the limit.
 #[tokio::test]
-async fn a_limit_ends_the_program_of_a_stream_that_nobody_reads() {
+async fn limit_ends_the_program_of_a_stream_that_is_not_read() {
     let marked = Marked::new();
     let cleanup = CleanupLayer::new();
     let endless = marked
@@ -239,7 +238,7 @@ async fn a_limit_ends_the_program_of_a_stream_that_nobody_reads() {
     let tool = stack(endless, Duration::from_millis(300), &cleanup);
     let mut lines = tool.oneshot(call(json!({}))).await.unwrap().into_stream();
     assert_eq!(lines.next().await.unwrap().unwrap(), "again".into());
-    marked.settle(0).await;
+    marked.eventually(0).await;
     let error = loop {
         match lines.next().await.expect("it ends in an error") {
             Ok(line) => assert_eq!(line, "again".into()),
@@ -249,9 +248,9 @@ async fn a_limit_ends_the_program_of_a_stream_that_nobody_reads() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
 }
 
-/// Its grace is lost with the runtime; its end is not.
+/// Without a grace.
 #[test]
-fn a_runtime_that_shuts_down_takes_its_programs_along() {
+fn shutdown_of_the_runtime_ends_its_programs() {
     let marked = Marked::new();
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
@@ -263,22 +262,21 @@ fn a_runtime_that_shuts_down_takes_its_programs_along() {
     let first = runtime();
     let deaf = marked.sh("trap '' TERM; sleep 60 & sleep 60", &[]);
     first.spawn(deaf.oneshot(call(json!({}))));
-    first.block_on(marked.settle(3));
+    first.block_on(marked.eventually(3));
     drop(first);
-    runtime().block_on(marked.settle(0));
+    runtime().block_on(marked.eventually(0));
 }
 
-/// The hook of a command that ended well has nothing to wait for; its outcome is the caller's.
 #[tokio::test]
-async fn one_hook_for_each_command() {
+async fn each_command_has_one_hook() {
     let cleanup = CleanupLayer::new();
     let tool = CommandTool::new("true", "true");
     for _ in 0..3 {
         let call = ToolCall::new("true", json!(null));
         call.context()
             .on_cleanup(async |outcome| assert_eq!(outcome, Outcome::Completed));
-        let answered = cleanup.layer(tool.clone()).oneshot(call);
-        timeout(LONG, answered).await.unwrap().unwrap();
+        let response = cleanup.layer(tool.clone()).oneshot(call);
+        timeout(LONG, response).await.unwrap().unwrap();
     }
     let missing = cleanup.layer(CommandTool::new("missing", "no-such-program"));
     missing
@@ -290,7 +288,7 @@ async fn one_hook_for_each_command() {
 }
 
 #[test]
-fn a_tool_is_shared_and_its_calls_are_sent() {
+fn tool_is_shareable_and_its_calls_are_sendable() {
     fn is_shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     fn is_sent<T: Send + 'static>(_: &T) {}
     let mut tool = CommandTool::new("true", "true");

@@ -1,14 +1,14 @@
-//! What a program is given: arguments, input, folder, environment.
+//! Arguments, input, folder and environment of a program.
 
 use std::io;
 
 use serde_json::json;
 use toolbooth::{CommandError, CommandTool, ConfigError, ErrorKind, Outcome};
 
-use super::{Folder, Marked, Result_, answer, command_error};
+use super::{Folder, Marked, Result_, command_error, respond};
 
 #[tokio::test]
-async fn a_placeholder_is_one_argument_whatever_it_holds() -> Result_ {
+async fn placeholder_is_one_argument_whatever_it_holds() -> Result_ {
     let folder = Folder::new("arguments");
     let touched = folder.file("touched");
     let words = [
@@ -34,31 +34,31 @@ async fn a_placeholder_is_one_argument_whatever_it_holds() -> Result_ {
         )
         .with_current_dir(&folder.0);
     for word in words {
-        let told = answer(tool.clone(), json!({ "word": word, "n": 1.5 })).await?;
-        assert_eq!(told.text(), format!("2<{word}><a{word}z1.5>"));
+        let output = respond(tool.clone(), json!({ "word": word, "n": 1.5 })).await?;
+        assert_eq!(output.text(), format!("2<{word}><a{word}z1.5>"));
         assert_eq!(std::fs::read_dir(&folder.0)?.count(), 0, "{word} was run");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn arguments_come_as_the_text_of_json_as_well() -> Result_ {
+async fn arguments_may_be_a_text_of_json() -> Result_ {
     let echo = CommandTool::new("echo", "echo").with_args(["{a}", "{b}", "{c}"])?;
     let args = json!(r#"{ "a": "x y", "b": -3, "c": false }"#);
-    assert_eq!(answer(echo, args).await?.text(), "x y -3 false\n");
+    assert_eq!(respond(echo, args).await?.text(), "x y -3 false\n");
     let nothing = CommandTool::new("echo", "echo");
     for none in [json!(null), json!(""), json!({})] {
-        assert_eq!(answer(nothing.clone(), none).await?.text(), "\n");
+        assert_eq!(respond(nothing.clone(), none).await?.text(), "\n");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_wrong_argument_is_named_and_nothing_is_started() -> Result_ {
-    // Were it started, it would be missing.
+async fn invalid_argument_is_named_and_no_program_starts() -> Result_ {
+    // Its start would fail.
     let tool = CommandTool::new("t", "no-such-program").with_arg("--in={a}")?;
     let tool = tool.with_stdin("{b}")?;
-    for (args, told) in [
+    for (args, message) in [
         (json!({ "a": 1 }), "invalid arguments at `b`: missing"),
         (json!(null), "invalid arguments at `a`: missing"),
         (
@@ -74,49 +74,50 @@ async fn a_wrong_argument_is_named_and_nothing_is_started() -> Result_ {
             "invalid arguments at `.`: invalid type: sequence, expected a map",
         ),
     ] {
-        let error = answer(tool.clone(), args).await.unwrap_err();
+        let error = respond(tool.clone(), args).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.to_string().as_str()),
-            (ErrorKind::InvalidArguments, told)
+            (ErrorKind::InvalidArguments, message)
         );
     }
     Ok(())
 }
 
 #[test]
-fn a_malformed_template_is_refused_where_it_is_given() {
+fn malformed_template_is_rejected_by_its_setter() {
     let tool = CommandTool::new("t", "t");
-    let refused = tool.clone().with_args(["fine", "{pattern"]).unwrap_err();
+    let rejected = tool.clone().with_args(["fine", "{pattern"]).unwrap_err();
     assert!(matches!(
-        &refused,
+        &rejected,
         ConfigError::MalformedTemplate { at: 0, .. }
     ));
     assert_eq!(
-        refused.to_string(),
-        "the template `{pattern` is malformed at byte 0: braces stand around the name of an argument, and a brace that is meant as one is doubled"
+        rejected.to_string(),
+        "the template `{pattern` is malformed at byte 0: \
+         braces enclose the name of an argument, and a literal brace is doubled"
     );
     assert!(tool.clone().with_arg("awk '{print $1}'").is_err());
     assert!(tool.with_stdin("}").is_err());
 }
 
-/// More than the pipes hold, both ways at once.
+/// More than the pipes hold, in both directions.
 #[tokio::test]
 async fn input_is_written_while_output_is_read() -> Result_ {
     let cat = CommandTool::new("cat", "cat").with_stdin("<{input}>")?;
     let input = "line of input\n".repeat(50_000);
-    let told = answer(cat.clone(), json!({ "input": input })).await?;
-    assert_eq!(told.text(), format!("<{input}>"));
+    let output = respond(cat.clone(), json!({ "input": input })).await?;
+    assert_eq!(output.text(), format!("<{input}>"));
     assert_eq!(
-        answer(cat, json!({ "input": "a\0b" })).await?.text(),
+        respond(cat, json!({ "input": "a\0b" })).await?.text(),
         "<a\0b>"
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn without_an_input_there_is_nothing_to_read() -> Result_ {
+async fn input_is_empty_by_default() -> Result_ {
     assert_eq!(
-        answer(CommandTool::new("cat", "cat"), json!({}))
+        respond(CommandTool::new("cat", "cat"), json!({}))
             .await?
             .text(),
         ""
@@ -125,7 +126,7 @@ async fn without_an_input_there_is_nothing_to_read() -> Result_ {
 }
 
 #[tokio::test]
-async fn an_input_that_is_not_read_is_no_error() -> Result_ {
+async fn input_that_is_not_read_is_no_error() -> Result_ {
     let marked = Marked::new();
     let input = "x".repeat(1_000_000);
     for script in [
@@ -134,9 +135,9 @@ async fn an_input_that_is_not_read_is_no_error() -> Result_ {
         "echo ok",
     ] {
         let tool = marked.sh(script, &[]).with_stdin("{input}")?;
-        let told = answer(tool, json!({ "input": input })).await?;
+        let output = respond(tool, json!({ "input": input })).await?;
         assert_eq!(
-            (told.text().as_str(), told.is_error()),
+            (output.text().as_str(), output.is_error()),
             ("ok\n", false),
             "{script}"
         );
@@ -145,35 +146,35 @@ async fn an_input_that_is_not_read_is_no_error() -> Result_ {
 }
 
 #[tokio::test]
-async fn nothing_is_inherited_unless_it_is_allowed() -> Result_ {
+async fn only_listed_variables_are_inherited() -> Result_ {
     let env = CommandTool::new("env", "env");
     assert!(std::env::vars_os().count() > 0);
-    assert_eq!(answer(env.clone(), json!({})).await?.text(), "");
+    assert_eq!(respond(env.clone(), json!({})).await?.text(), "");
     let some = env
         .with_inherited_env(["PATH", "TOOLBOOTH_IS_NOT_SET"])
         .with_env("A", "1 {x}\n2");
-    let told = answer(some.clone(), json!({})).await?.text();
+    let output = respond(some.clone(), json!({})).await?.text();
     assert_eq!(
-        told,
+        output,
         format!("A=1 {{x}}\n2\nPATH={}\n", std::env::var("PATH")?)
     );
-    let told = answer(some.with_env("PATH", "/nowhere"), json!({}))
+    let output = respond(some.with_env("PATH", "/nowhere"), json!({}))
         .await?
         .text();
     assert!(
-        told.ends_with("PATH=/nowhere\n"),
-        "the program is found in our PATH: {told}"
+        output.ends_with("PATH=/nowhere\n"),
+        "the program is found in our PATH: {output}"
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_program_works_in_the_folder_that_it_is_given() -> Result_ {
+async fn program_runs_in_the_given_folder() -> Result_ {
     let folder = Folder::new("working");
     let pwd = CommandTool::new("pwd", "pwd");
-    let here = answer(pwd.clone(), json!({})).await?.text();
+    let here = respond(pwd.clone(), json!({})).await?.text();
     assert_eq!(here, format!("{}\n", std::env::current_dir()?.display()));
-    let there = answer(pwd.with_current_dir(&folder.0), json!({}))
+    let there = respond(pwd.with_current_dir(&folder.0), json!({}))
         .await?
         .text();
     assert_eq!(there, format!("{}\n", folder.0.display()));
@@ -181,10 +182,10 @@ async fn a_program_works_in_the_folder_that_it_is_given() -> Result_ {
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_be_started_is_an_error_of_the_tool() -> Result_ {
+async fn failure_to_start_a_program_is_an_error_of_the_tool() -> Result_ {
     let file = std::path::absolute("Cargo.toml")?;
     let pwd = CommandTool::new("pwd", "pwd").with_current_dir("/no/such/folder");
-    for (tool, kind, told) in [
+    for (tool, kind, message) in [
         (
             CommandTool::new("t", "no-such-program"),
             io::ErrorKind::NotFound,
@@ -211,7 +212,7 @@ async fn a_program_that_cannot_be_started_is_an_error_of_the_tool() -> Result_ {
             "there is no folder `/no/such/folder`",
         ),
     ] {
-        let error = answer(tool, json!({})).await.unwrap_err();
+        let error = respond(tool, json!({})).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.outcome()),
             (ErrorKind::Tool, Outcome::Failed)
@@ -220,7 +221,7 @@ async fn a_program_that_cannot_be_started_is_an_error_of_the_tool() -> Result_ {
             panic!("{error:?}");
         };
         assert_eq!(source.kind(), kind, "{source}");
-        assert!(source.to_string().contains(told), "{source}");
+        assert!(source.to_string().contains(message), "{source}");
     }
     Ok(())
 }

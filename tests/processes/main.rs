@@ -1,6 +1,7 @@
-//! Programs as tools: real processes on the real clock. Whatever ends a call ends all that its program has started.
+//! Programs as tools, with real processes on the real clock.
 //!
-//! Processes are found by a variable in their environment, which they hand down to those that they start. A zombie has none.
+//! The end of a call ends every process that its program has started. A test finds its processes by
+//! a variable in their environment, which child processes inherit. A zombie has none.
 #![cfg(target_os = "linux")]
 
 mod ends;
@@ -19,7 +20,7 @@ use toolbooth::{
 };
 use tower::{Service, ServiceBuilder, ServiceExt};
 
-/// Longer than anything here takes, and shorter than what the programs would.
+/// Longer than any test, and shorter than the programs would run.
 const LONG: Duration = Duration::from_secs(30);
 
 /// The processes of one test.
@@ -32,25 +33,25 @@ impl Marked {
         Self(format!("{}-{count}", std::process::id()))
     }
 
-    /// A shell, and its script's arguments.
+    /// A shell that runs a script with these arguments.
     fn sh(&self, script: &str, args: &[&str]) -> CommandTool {
         self.mark(CommandTool::new("sh", "sh"))
             .with_inherited_env(["PATH"])
             .with_args(["-c", &doubled(script), "sh"])
             .expect("braces are doubled")
             .with_args(args)
-            .expect("templates of the test's own")
+            .expect("valid templates")
     }
 
     fn mark(&self, tool: CommandTool) -> CommandTool {
         tool.with_env("TOOLBOOTH_MARK", &self.0)
     }
 
-    /// How many of them live.
+    /// How many of them are alive.
     fn alive(&self) -> usize {
         let mark = format!("TOOLBOOTH_MARK={}", self.0);
         let is_ours = |process: &Path| {
-            // A process that is gone meanwhile does not live.
+            // A process that has ended meanwhile is not alive.
             let variables = std::fs::read(process.join("environ")).unwrap_or_default();
             variables
                 .split(|&byte| byte == 0)
@@ -63,26 +64,26 @@ impl Marked {
             .count()
     }
 
-    /// Waits until so many of them live.
-    async fn settle(&self, count: usize) {
-        let settled = timeout(LONG, async {
+    /// Waits until `count` of them are alive.
+    async fn eventually(&self, count: usize) {
+        let reached = timeout(LONG, async {
             while self.alive() != count {
                 sleep(Duration::from_millis(5)).await;
             }
         });
-        let settled = settled.await.is_ok();
-        assert!(settled, "{} live, not {count}", self.alive());
+        let reached = reached.await.is_ok();
+        assert!(reached, "{} are alive, not {count}", self.alive());
     }
 }
 
-/// A folder that is removed with the value.
+/// A folder that is removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("toolbooth-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder of our own");
-        Self(folder.canonicalize().expect("it is there"))
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Self(folder.canonicalize().expect("it exists"))
     }
 
     fn file(&self, name: &str) -> String {
@@ -92,7 +93,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // It may stay where the system does not let it go.
+        // It stays if the system does not remove it.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -105,9 +106,9 @@ fn call(args: Value) -> ToolCall {
     ToolCall::new("sh", args)
 }
 
-async fn answer(tool: CommandTool, args: Value) -> Result<Collected, ToolError> {
-    let answer = async { tool.oneshot(call(args)).await?.collect().await };
-    timeout(LONG, answer).await.expect("it comes")
+async fn respond(tool: CommandTool, args: Value) -> Result<Collected, ToolError> {
+    let response = async { tool.oneshot(call(args)).await?.collect().await };
+    timeout(LONG, response).await.expect("a response in time")
 }
 
 fn stack(
@@ -125,10 +126,10 @@ fn stack(
         .service(tool)
 }
 
-/// What the program's error is.
+/// Returns the error of the program.
 fn command_error(error: &ToolError) -> &CommandError {
     let source = std::error::Error::source(error).expect("a failure of the tool has a source");
-    source.downcast_ref().expect("it is the program's")
+    source.downcast_ref().expect("an error of the program")
 }
 
 type Result_ = Result<(), BoxError>;

@@ -1,4 +1,4 @@
-//! What a program says: output, errors, exit codes, and how much of it is kept.
+//! Output, standard error and exit code of a program, and their bounds.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use toolbooth::process::{MAX_LINE, STDERR_TAIL};
 use toolbooth::{
     CleanupLayer, CommandError, CommandOutput, CommandTool, Content, ErrorKind, Outcome,
-    TimeoutLayer, TimeoutScope, ToolError,
+    TimeoutLayer, TimeoutScope,
 };
+use toolbooth_test::timeout_of;
 use tower::{Layer, ServiceExt};
 
-use super::{LONG, Marked, Result_, answer, call, command_error, stack};
+use super::{LONG, Marked, Result_, call, command_error, respond, stack};
 
 const MIB: usize = 1 << 20;
 
@@ -20,39 +21,39 @@ const MIB: usize = 1 << 20;
 async fn output_is_text_lines_json_or_bytes() -> Result_ {
     let marked = Marked::new();
     let tool = |output| marked.sh("cat", &[]).with_output(output);
-    let said = |output, input: &str| {
+    let read = |output, input: &str| {
         let tool = tool(output).with_stdin("{input}");
         let args = json!({ "input": input });
-        async { Ok::<_, toolbooth::BoxError>(answer(tool?, args).await?.into_contents()) }
+        async { Ok::<_, toolbooth::BoxError>(respond(tool?, args).await?.into_contents()) }
     };
     assert_eq!(
-        said(CommandOutput::Text, "a\nb\n").await?,
+        read(CommandOutput::Text, "a\nb\n").await?,
         ["a\nb\n".into()]
     );
-    let lines = said(CommandOutput::Lines, "a\r\n\n  b ").await?;
+    let lines = read(CommandOutput::Lines, "a\r\n\n  b ").await?;
     assert_eq!(lines, ["a".into(), "".into(), "  b ".into()]);
-    assert_eq!(said(CommandOutput::Lines, "").await?, []);
+    assert_eq!(read(CommandOutput::Lines, "").await?, []);
     assert_eq!(
-        said(CommandOutput::Json, "{\"a\": [1]}\n").await?,
+        read(CommandOutput::Json, "{\"a\": [1]}\n").await?,
         [json!({ "a": [1] }).into()]
     );
     let data = Content::data("image/png", "\u{0}\u{1}".as_bytes().to_vec());
     assert_eq!(
-        said(CommandOutput::bytes("image/png"), "\u{0}\u{1}").await?,
+        read(CommandOutput::bytes("image/png"), "\u{0}\u{1}").await?,
         [data]
     );
 
     let bytes = marked.sh("printf 'a\\377b'", &[]);
-    assert_eq!(answer(bytes, json!({})).await?.text(), "a\u{fffd}b");
+    assert_eq!(respond(bytes, json!({})).await?.text(), "a\u{fffd}b");
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_an_error() -> Result_ {
+async fn output_that_is_no_json_is_an_error() -> Result_ {
     let marked = Marked::new();
     for script in ["echo '{\"a\": '", "true", "echo 1 2"] {
         let tool = marked.sh(script, &[]).with_output(CommandOutput::Json);
-        let error = answer(tool, json!({})).await.unwrap_err();
+        let error = respond(tool, json!({})).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Tool);
         assert!(
             matches!(command_error(&error), CommandError::NotJson { .. }),
@@ -63,7 +64,7 @@ async fn what_is_no_json_is_an_error() -> Result_ {
 }
 
 #[tokio::test]
-async fn an_exit_code_is_an_answer_that_says_so() -> Result_ {
+async fn exit_code_is_in_the_response() -> Result_ {
     let marked = Marked::new();
     for (script, meta, contents) in [
         (
@@ -91,18 +92,21 @@ async fn an_exit_code_is_an_answer_that_says_so() -> Result_ {
             if output == CommandOutput::Json && meta["exit_code"] == 0 {
                 continue;
             }
-            let told = answer(marked.sh(script, &[]).with_output(output), json!({})).await?;
-            assert_eq!(told.meta().cloned().map(Value::Object), Some(meta.clone()));
-            assert_eq!(told.is_error(), meta["exit_code"] != 0);
+            let output = respond(marked.sh(script, &[]).with_output(output), json!({})).await?;
+            assert_eq!(
+                output.meta().cloned().map(Value::Object),
+                Some(meta.clone())
+            );
+            assert_eq!(output.is_error(), meta["exit_code"] != 0);
             let contents: Vec<_> = contents.iter().map(|&text| text.into()).collect();
-            assert_eq!(told.contents(), contents, "{script}");
+            assert_eq!(output.contents(), contents, "{script}");
         }
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_stream_of_lines_ends_in_the_exit_code() -> Result_ {
+async fn stream_of_lines_ends_with_the_exit_code() -> Result_ {
     let marked = Marked::new();
     let cleanup = CleanupLayer::new();
     let tool = marked
@@ -132,14 +136,14 @@ async fn a_stream_of_lines_ends_in_the_exit_code() -> Result_ {
     Ok(())
 }
 
-/// More than a pipe holds, which nobody but us could take.
+/// More than a pipe holds.
 #[tokio::test]
-async fn of_a_long_standard_error_the_tail_is_kept() -> Result_ {
+async fn tail_of_a_long_standard_error_is_kept() -> Result_ {
     let marked = Marked::new();
     let tool = marked.sh("seq 1 1000000 >&2; echo out; exit 2", &[]);
-    let told = answer(tool, json!({})).await?;
-    let [out, ended] = told.contents() else {
-        panic!("{told:?}");
+    let output = respond(tool, json!({})).await?;
+    let [out, ended] = output.contents() else {
+        panic!("{output:?}");
     };
     assert_eq!(out, &"out\n".into());
     let text = ended.as_text().unwrap();
@@ -153,7 +157,7 @@ async fn of_a_long_standard_error_the_tail_is_kept() -> Result_ {
 }
 
 #[tokio::test]
-async fn lines_that_were_read_are_the_partial_result_of_a_text() -> Result_ {
+async fn output_so_far_is_the_partial_result() -> Result_ {
     let marked = Marked::new();
     for (output, kept) in [
         (CommandOutput::Text, vec!["a".into(), "b".into()]),
@@ -177,17 +181,17 @@ async fn lines_that_were_read_are_the_partial_result_of_a_text() -> Result_ {
 }
 
 #[tokio::test]
-async fn a_cap_keeps_the_first_bytes_and_lets_the_program_finish() -> Result_ {
+async fn output_cap_keeps_the_first_bytes_and_the_program_completes() -> Result_ {
     let marked = Marked::new();
     let tool = marked
         .sh("printf 'abc\\ndä'; printf 'f\\ng'; exit $1", &["{code}"])
         .with_output_cap(6);
-    let told = answer(tool.clone(), json!({ "code": 0 })).await?;
-    assert_eq!(told.text(), "abc\nd", "half of a character is none");
-    assert_eq!(told.meta().unwrap()["dropped_bytes"], 4);
-    let told = answer(tool.clone(), json!({ "code": 7 })).await?;
+    let output = respond(tool.clone(), json!({ "code": 0 })).await?;
+    assert_eq!(output.text(), "abc\nd", "without half of a character");
+    assert_eq!(output.meta().unwrap()["dropped_bytes"], 4);
+    let output = respond(tool.clone(), json!({ "code": 7 })).await?;
     assert_eq!(
-        (told.is_error(), &told.meta().unwrap()["exit_code"]),
+        (output.is_error(), &output.meta().unwrap()["exit_code"]),
         (true, &json!(7))
     );
 
@@ -198,41 +202,41 @@ async fn a_cap_keeps_the_first_bytes_and_lets_the_program_finish() -> Result_ {
         other => panic!("{other:?}"),
     };
     let lines = tool.clone().with_output(CommandOutput::Lines);
-    let error = answer(lines.clone(), json!({ "code": 0 }))
+    let error = respond(lines.clone(), json!({ "code": 0 }))
         .await
         .unwrap_err();
     assert_eq!(error.partial().unwrap().contents(), ["abc".into()]);
     assert_eq!(too_long(error), 4);
-    let error = answer(lines, json!({ "code": 7 })).await.unwrap_err();
+    let error = respond(lines, json!({ "code": 7 })).await.unwrap_err();
     assert!(matches!(command_error(&error), CommandError::Exited { .. }));
     let value = tool.with_output(CommandOutput::Json);
     assert_eq!(
-        too_long(answer(value, json!({ "code": 0 })).await.unwrap_err()),
+        too_long(respond(value, json!({ "code": 0 })).await.unwrap_err()),
         4
     );
     Ok(())
 }
 
-/// Before and after, in KiB: how much memory this process has had at most.
+/// Returns the peak memory of this process in KiB.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
+    let status = std::fs::read_to_string("/proc/self/status").expect("the status of this process");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
     peak.and_then(|peak| peak.parse().ok())
         .expect("a number of KiB")
 }
 
-/// 100 MB in 8 MiB of memory at most, whichever way it is taken.
+/// 100 MB in at most 8 MiB of memory.
 #[tokio::test]
-async fn a_hundred_megabytes_pass_in_bounded_memory() -> Result_ {
+async fn output_of_100_megabytes_needs_bounded_memory() -> Result_ {
     const BYTES: usize = 100_000_000;
     let head = |bytes: &str| CommandTool::new("head", "head").with_args(["-c", bytes, "/dev/zero"]);
     let before = peak();
 
-    let told = answer(head("100000000")?, json!({})).await?;
-    assert_eq!(told.text().len(), MIB, "the cap where nothing is said");
-    assert_eq!(told.meta().unwrap()["dropped_bytes"], BYTES - MIB);
-    drop(told);
+    let output = respond(head("100000000")?, json!({})).await?;
+    assert_eq!(output.text().len(), MIB, "the default cap");
+    assert_eq!(output.meta().unwrap()["dropped_bytes"], BYTES - MIB);
+    drop(output);
 
     let capped = Marked::new()
         .sh("yes | head -c 100000000", &[])
@@ -251,14 +255,14 @@ async fn a_hundred_megabytes_pass_in_bounded_memory() -> Result_ {
         matches!(command_error(&error), CommandError::OutputTooLong { dropped, .. } if *dropped == (BYTES - MIB) as u64)
     );
 
-    // One endless line, all of it wanted.
+    // One endless line without a cap.
     let endless = head("10000000")?
         .with_output(CommandOutput::Lines)
         .with_output_cap(usize::MAX);
-    let mut pieces = endless.oneshot(call(json!({}))).await?.into_stream();
+    let mut items = endless.oneshot(call(json!({}))).await?.into_stream();
     let mut bytes = 0;
-    while let Some(piece) = pieces.next().await {
-        let size = piece?.size();
+    while let Some(item) = items.next().await {
+        let size = item?.size();
         assert!(size <= MAX_LINE);
         bytes += size;
     }
@@ -269,9 +273,9 @@ async fn a_hundred_megabytes_pass_in_bounded_memory() -> Result_ {
     Ok(())
 }
 
-/// Whatever it says, and whether or not it is kept.
+/// On standard output or standard error, whether or not it is kept.
 #[tokio::test]
-async fn a_program_that_says_anything_is_not_idle() -> Result_ {
+async fn program_that_writes_is_not_idle() -> Result_ {
     let marked = Marked::new();
     let calls = [
         ("while :; do sleep 0.05; echo x; done", TimeoutScope::Total),
@@ -281,16 +285,14 @@ async fn a_program_that_says_anything_is_not_idle() -> Result_ {
         ),
         ("echo x; sleep 60", TimeoutScope::Idle),
     ];
-    let calls = calls.map(async |(script, told)| {
+    let calls = calls.map(async |(script, expected)| {
         let limits = TimeoutLayer::new(Duration::from_secs(2)).with_idle(Duration::from_secs(1));
         let tool = limits.layer(marked.sh(script, &[]).with_output_cap(0));
         let error = tool.oneshot(call(json!({}))).await.unwrap_err();
-        let ToolError::Timeout { scope, .. } = error else {
-            panic!("{error}");
-        };
-        assert_eq!(scope, told, "{script}");
+        let (scope, ..) = timeout_of(&error).expect(script);
+        assert_eq!(scope, expected, "{script}");
     });
     join_all(calls).await;
-    marked.settle(0).await;
+    marked.eventually(0).await;
     Ok(())
 }

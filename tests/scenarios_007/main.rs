@@ -1,7 +1,7 @@
 //! The scenarios of a stress-test report on tool timeouts (007), and the guarantees that follow.
 //!
-//! All times are equalities on the paused clock. The doc comment of a test names its guarantee: C is
-//! cleanup, P partial results, T time limits.
+//! All times are equalities on the paused clock. The doc comment of a test names its guarantee: C
+//! is cleanup, P partial results, T time limits.
 
 mod cleanup;
 mod partials;

@@ -10,14 +10,14 @@ use tower::ServiceExt;
 use super::changes::{tenant_name, tool_name};
 use super::toolbox::{OUTCOMES, Outcomes, Stack, TENANTS, TOOLS, Task, Toolbox, index};
 
-/// What callers saw.
+/// The calls that were made and their outcomes.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) started: u64,
     pub(crate) outcomes: Outcomes,
 }
 
-/// Starts so many calls about every `pace`, until `until`; then waits for all that are not over.
+/// Starts `at_once` calls about every `pace` until `until`, and waits for all of them.
 pub(crate) async fn caller(
     toolbox: &Toolbox,
     seed: u64,
@@ -50,7 +50,7 @@ pub(crate) async fn caller(
 
 fn random_call(random: &mut Rng, toolbox: &Toolbox) -> (ToolCall<Task>, Duration) {
     let scaled = |millis: u64| Duration::from_millis(millis) / toolbox.faster;
-    // Most calls are short, and few are long.
+    // Most calls are short.
     let long = 10_u64.pow(random.u32(1..5));
     let after = scaled(random.u64(..=long));
     let task = match random.u32(..20) {
@@ -74,7 +74,7 @@ fn random_call(random: &mut Rng, toolbox: &Toolbox) -> (ToolCall<Task>, Duration
     (call, patience)
 }
 
-/// How the call ended for a caller who waits so long.
+/// Returns the outcome for a caller that drops the call after `patience`.
 async fn outcome(stack: Stack, call: ToolCall<Task>, patience: Duration) -> Outcome {
     match timeout(patience, read(stack.oneshot(call))).await {
         Ok(Ok(is_error)) if is_error => Outcome::Failed,
@@ -84,13 +84,13 @@ async fn outcome(stack: Stack, call: ToolCall<Task>, patience: Duration) -> Outc
     }
 }
 
-/// Reads an answer to its end; true where it reports a failure.
+/// Reads a response to its end; returns whether it reports a failure.
 async fn read(
-    answer: impl Future<Output = Result<ToolOutput, ToolError>>,
+    response: impl Future<Output = Result<ToolOutput, ToolError>>,
 ) -> Result<bool, ToolError> {
-    let answer = answer.await?;
-    let is_error = answer.is_error();
-    answer.collect().await?;
+    let output = response.await?;
+    let is_error = output.is_error();
+    output.collect().await?;
     Ok(is_error)
 }
 
@@ -101,7 +101,7 @@ impl Tally {
         self.outcomes.iter().sum()
     }
 
-    pub(crate) fn every_kind_happened(&self) -> bool {
+    pub(crate) fn every_outcome_occurred(&self) -> bool {
         OUTCOMES
             .iter()
             .all(|outcome| self.outcomes[index(*outcome)] > 0)

@@ -1,4 +1,4 @@
-//! Limits that change at random while calls run and wait, and what was said of them last.
+//! Limits that change at random while calls run and wait, and their last settings.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -17,49 +17,49 @@ use toolbooth::{
 
 use super::toolbox::{TENANTS, TOOLS};
 
-/// The layers that can be changed, and what was said of each.
+/// The layers that change, and the settings of each.
 pub(crate) struct Limits {
     pub(crate) rate: RateLimitLayer,
     pub(crate) by_tenant: ConcurrencyLimitLayer,
     pub(crate) shared: ConcurrencyLimitLayer,
     pub(crate) by_tool: ConcurrencyLimitLayer,
     pub(crate) breaker: CircuitBreakerLayer,
-    /// By how much everything is faster than in the hour that is simulated.
+    /// The factor by which all times are shorter than in the simulated hour.
     faster: u32,
-    said: Mutex<Said>,
+    settings: Mutex<Settings>,
     states: Arc<States>,
 }
 
-struct Said {
+struct Settings {
     /// The burst.
     rate: Setting<u32>,
     by_tenant: Setting<usize>,
     shared: usize,
     by_tool: Setting<usize>,
-    /// How often each kind of change was made.
+    /// How often each kind of change occurred.
     changes: [u32; KINDS],
 }
 
-/// One for all keys, and those that have another one.
+/// The setting of all keys, and of those with their own.
 struct Setting<T> {
     default: T,
     keys: HashMap<String, T>,
 }
 
-/// Where breakers are by what was told of them, and how often that did not follow from what was told before.
+/// The last notified state of each breaker, and how often a change did not follow from it.
 #[derive(Default)]
 struct States {
-    told: Mutex<HashMap<Name, BreakerState>>,
+    last: Mutex<HashMap<Name, BreakerState>>,
     gaps: AtomicU64,
 }
 
 const KINDS: usize = 13;
 
-/// More than there are; but one that is idle for a second or two goes, and comes again.
+/// More than there are, but an idle key is evicted after a second or two.
 const KEYS: usize = 1_000;
 
 fn tenant(call: &CallContext) -> Name {
-    call.tenant().unwrap_or("nobody").into()
+    call.tenant().unwrap_or_default().into()
 }
 
 pub(crate) fn tool_name(tool: u64) -> String {
@@ -83,13 +83,13 @@ impl Limits {
             .expect("it is not 0");
         let breaker = CircuitBreakerLayer::per_tool(policy);
         let states = Arc::new(States::default());
-        let told = Arc::clone(&states);
+        let notified = Arc::clone(&states);
         breaker.on_state_change(move |change| {
-            let key = change.key.clone().expect("there is one for each tool");
-            let mut states = told.told.lock().expect("no panic under it");
+            let key = change.key.clone().expect("a key for each tool");
+            let mut states = notified.last.lock().expect("no panic under it");
             let before = states.insert(key, change.to);
             let gap = before.is_some_and(|before| before != change.from);
-            told.gaps.fetch_add(gap.into(), Ordering::Relaxed);
+            notified.gaps.fetch_add(gap.into(), Ordering::Relaxed);
         });
         Self {
             rate: RateLimitLayer::by(quota(faster, 2, rate), tenant)
@@ -106,7 +106,7 @@ impl Limits {
                 .with_key_bounds(KEYS, idle),
             breaker,
             faster,
-            said: Mutex::new(Said {
+            settings: Mutex::new(Settings {
                 rate: Setting::new(rate),
                 by_tenant: Setting::new(by_tenant),
                 shared,
@@ -117,48 +117,48 @@ impl Limits {
         }
     }
 
-    /// Changes one of them.
+    /// Makes a random change.
     pub(crate) fn change(&self, random: &mut Rng) {
         let kind = random.usize(..KINDS);
         let tool = tool_name(random.u64(..TOOLS));
         let tenant = tenant_name(random.u64(..TENANTS));
         let burst = random.u32(1..20);
         let quota = quota(self.faster, random.u32(1..5), burst);
-        let said = &mut *self.said.lock().expect("no panic under it");
-        said.changes[kind] += 1;
+        let settings = &mut *self.settings.lock().expect("no panic under it");
+        settings.changes[kind] += 1;
         match kind {
             0 => {
-                said.shared = random.usize(5..40);
-                self.shared.set_limit(said.shared)
+                settings.shared = random.usize(5..40);
+                self.shared.set_limit(settings.shared)
             }
             1 => {
-                said.by_tool.default = random.usize(1..4);
-                self.by_tool.set_limit(said.by_tool.default)
+                settings.by_tool.default = random.usize(1..4);
+                self.by_tool.set_limit(settings.by_tool.default)
             }
             2 => {
                 let limit = random.usize(1..4);
-                said.by_tool.keys.insert(tool.clone(), limit);
+                settings.by_tool.keys.insert(tool.clone(), limit);
                 self.by_tool.set_limit_for(tool, limit)
             }
             3 => {
-                said.by_tenant.default = random.usize(1..10);
-                self.by_tenant.set_limit(said.by_tenant.default)
+                settings.by_tenant.default = random.usize(1..10);
+                self.by_tenant.set_limit(settings.by_tenant.default)
             }
             4 => {
                 let limit = random.usize(1..10);
-                said.by_tenant.keys.insert(tenant.clone(), limit);
+                settings.by_tenant.keys.insert(tenant.clone(), limit);
                 self.by_tenant.set_limit_for(tenant, limit)
             }
             5 => {
-                said.rate.default = burst;
+                settings.rate.default = burst;
                 self.rate.set_quota(quota)
             }
             6 => {
-                said.rate.keys.insert(tenant.clone(), burst);
+                settings.rate.keys.insert(tenant.clone(), burst);
                 self.rate.set_quota_for(tenant, quota)
             }
             kind => {
-                // Of all tools, or of one.
+                // The breakers of all tools, or of one.
                 let all = (kind - 7) / 3 == 0;
                 let breaker = match all {
                     true => self.breaker.clone(),
@@ -175,38 +175,39 @@ impl Limits {
         .expect("the layers have limits, and none is 0");
     }
 
-    pub(crate) fn every_change_happened(&self) -> bool {
-        let said = self.said.lock().expect("no panic under it");
-        said.changes.iter().all(|times| *times > 0)
+    pub(crate) fn every_change_occurred(&self) -> bool {
+        let settings = self.settings.lock().expect("no panic under it");
+        settings.changes.iter().all(|times| *times > 0)
     }
 
-    /// All that was taken is back, as was said of each key last; nobody waits; and listeners know where breakers are.
+    /// Asserts that everything is released, as of the last settings, that no call waits, and that
+    /// listeners were notified of the state of each breaker.
     pub(crate) async fn assert_idle(&self) {
-        // The tokens that were taken last come back in a while.
+        // The last tokens refill.
         sleep(self.rate.reset_after()).await;
-        let said = self.said.lock().expect("no panic under it");
-        assert_eq!(self.shared.available(), said.shared);
+        let settings = self.settings.lock().expect("no panic under it");
+        assert_eq!(self.shared.available(), settings.shared);
         for tool in (0..TOOLS).map(tool_name) {
-            let limit = said.by_tool.of(&tool);
+            let limit = settings.by_tool.of(&tool);
             assert_eq!(self.by_tool.available_for(&tool), limit, "{tool}");
         }
         for tenant in (0..TENANTS).map(tenant_name) {
-            let limit = said.by_tenant.of(&tenant);
+            let limit = settings.by_tenant.of(&tenant);
             assert_eq!(self.by_tenant.available_for(&tenant), limit, "{tenant}");
-            let burst = said.rate.of(&tenant);
+            let burst = settings.rate.of(&tenant);
             assert_eq!(self.rate.remaining_for(&tenant), burst, "{tenant}");
         }
         assert_eq!(self.rate.queued(), 0);
         for limit in [&self.by_tenant, &self.shared, &self.by_tool] {
             assert_eq!((limit.in_flight(), limit.queued()), (0, 0));
         }
-        let told = self.states.told.lock().expect("no panic under it").clone();
-        for (tool, state) in told {
+        let last = self.states.last.lock().expect("no panic under it").clone();
+        for (tool, state) in last {
             let breaker = self.breaker.breaker_for(tool.clone());
-            // Its open time may be over now that it is asked: then it tells that first.
+            // If its open time has passed, `state` notifies the listeners first.
             let now = breaker.expect("there is room").state();
-            let told = self.states.told.lock().expect("no panic under it");
-            assert_eq!(told.get(&tool), Some(&now), "{tool}, {state:?} before");
+            let last = self.states.last.lock().expect("no panic under it");
+            assert_eq!(last.get(&tool), Some(&now), "{tool}, {state:?} before");
         }
         assert_eq!(self.states.gaps.load(Ordering::Relaxed), 0);
     }

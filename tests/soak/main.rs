@@ -1,8 +1,10 @@
-//! A toolbox under load for an hour of a paused clock, and for seconds of the real one on two threads.
+//! A stack under load for an hour of the paused clock, and for seconds of the real clock.
 //!
-//! 100 tools and 10 tenants behind nine layers; calls that complete, fail, panic, stream, hang or are dropped by their
-//! caller, at random. Meanwhile limits and quotas change, for all or for one tool or tenant, and breakers are tripped, disabled and reset. Whatever happens: each call has one outcome, and everything is given back.
-//! `SOAK_SEED` chooses another course of events, `SOAK_SECONDS` a longer run on two threads (5 where nothing is said).
+//! 100 tools and 10 tenants share nine layers. Calls complete, fail, panic, stream, hang or are
+//! dropped at random. Meanwhile limits and quotas change, for all or for one tool or tenant, and
+//! breakers are tripped, disabled and reset. Each call has one outcome, and everything is released.
+//!
+//! `SOAK_SEED` sets the seed, `SOAK_SECONDS` the duration on two threads (5 by default).
 
 mod calls;
 mod changes;
@@ -18,14 +20,14 @@ use toolbox::Toolbox;
 
 const SEED: u64 = 8;
 
-/// How much of a simulated hour goes by before the memory in use is looked at.
+/// The part of the simulated hour after which memory is measured.
 const WARM_UP: Duration = Duration::from_secs(15 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// One call about each tenth of a second.
+/// About one call in each tenth of a second.
 const PACE: (u32, Duration) = (1, Duration::from_millis(100));
 
-/// What a queue or a map may have grown by since: not a byte for each of the calls.
+/// By how much queues and maps may grow afterwards: less than a byte a call.
 const MOST_MEMORY: i64 = 64 * 1_024;
 
 fn from_env(name: &str, default: u64) -> u64 {
@@ -35,7 +37,7 @@ fn from_env(name: &str, default: u64) -> u64 {
     }
 }
 
-/// A runtime whose clock goes on as soon as nobody has anything to do.
+/// A runtime with a paused clock.
 fn paused() -> Runtime {
     Builder::new_current_thread()
         .enable_time()
@@ -44,7 +46,7 @@ fn paused() -> Runtime {
         .expect("a runtime")
 }
 
-/// Calls until `until`, and then until all of them are over.
+/// Makes calls until `until` and waits for all of them.
 fn run(
     runtime: &Runtime,
     toolbox: &Toolbox,
@@ -60,15 +62,15 @@ fn run(
 }
 
 #[test]
-fn an_hour_leaves_nothing_behind() {
+fn hour_of_calls_leaks_nothing() {
     let seed = from_env("SOAK_SEED", SEED);
     let runtime = paused();
-    let (toolbox, begun) = runtime.block_on(async { (Toolbox::new(), Instant::now()) });
+    let (toolbox, start) = runtime.block_on(async { (Toolbox::new(), Instant::now()) });
 
-    let mut tally = run(&runtime, &toolbox, seed, PACE, begun + WARM_UP);
+    let mut tally = run(&runtime, &toolbox, seed, PACE, start + WARM_UP);
     let mut after = Tally::default();
     let memory = allocation_counter::measure(|| {
-        after = run(&runtime, &toolbox, seed + 1, PACE, begun + HOUR);
+        after = run(&runtime, &toolbox, seed + 1, PACE, start + HOUR);
     });
     tally += after;
 
@@ -77,27 +79,27 @@ fn an_hour_leaves_nothing_behind() {
         memory.bytes_current, memory.count_total
     );
     assert_eq!(tally.ended(), tally.started);
-    assert_eq!(toolbox.told(), tally.outcomes);
-    assert!(tally.every_kind_happened(), "{tally:?}");
-    assert!(toolbox.limits.every_change_happened());
+    assert_eq!(toolbox.outcomes(), tally.outcomes);
+    assert!(tally.every_outcome_occurred(), "{tally:?}");
+    assert!(toolbox.limits.every_change_occurred());
     assert!(memory.bytes_current < MOST_MEMORY, "{memory:?}");
 }
 
-/// Else a seed that finds something would not find it again.
+/// So that a failure can be reproduced by its seed.
 #[test]
-fn one_seed_is_one_course_of_events() {
+fn runs_of_one_seed_are_equal() {
     let quarter = || {
         let runtime = paused();
-        let (toolbox, begun) = runtime.block_on(async { (Toolbox::new(), Instant::now()) });
+        let (toolbox, start) = runtime.block_on(async { (Toolbox::new(), Instant::now()) });
         let seed = from_env("SOAK_SEED", SEED);
-        let tally = run(&runtime, &toolbox, seed, PACE, begun + WARM_UP);
+        let tally = run(&runtime, &toolbox, seed, PACE, start + WARM_UP);
         (tally.started, tally.outcomes)
     };
     assert_eq!(quarter(), quarter());
 }
 
 #[test]
-fn two_threads_leave_nothing_behind() {
+fn calls_on_two_threads_leak_nothing() {
     let seed = from_env("SOAK_SEED", SEED);
     let seconds = Duration::from_secs(from_env("SOAK_SECONDS", 5));
     let runtime = Builder::new_multi_thread()
@@ -112,5 +114,5 @@ fn two_threads_leave_nothing_behind() {
 
     println!("{tally:?}");
     assert_eq!(tally.ended(), tally.started);
-    assert_eq!(toolbox.told(), tally.outcomes);
+    assert_eq!(toolbox.outcomes(), tally.outcomes);
 }

@@ -19,7 +19,7 @@ pub(crate) const TENANTS: u64 = 10;
 
 pub(crate) type Stack = BoxCloneSyncService<ToolCall<Task>, ToolOutput, ToolError>;
 
-/// What a call has its tool do.
+/// What a tool does for a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Task {
     Complete(Duration),
@@ -30,7 +30,7 @@ pub(crate) enum Task {
     Hang,
 }
 
-/// How often each outcome was told to a hook, or seen by a caller; in the order of [`OUTCOMES`].
+/// How often hooks received or callers observed each outcome, in the order of [`OUTCOMES`].
 pub(crate) type Outcomes = [u64; OUTCOMES.len()];
 
 pub(crate) const OUTCOMES: [Outcome; 6] = [
@@ -44,11 +44,11 @@ pub(crate) const OUTCOMES: [Outcome; 6] = [
 
 pub(crate) struct Toolbox {
     pub(crate) stack: Stack,
-    /// By how much everything is faster than in the hour that is simulated.
+    /// The factor by which all times are shorter than in the simulated hour.
     pub(crate) faster: u32,
     pub(crate) limits: Limits,
     cleanup: CleanupLayer,
-    told: Arc<[AtomicU64; OUTCOMES.len()]>,
+    hooks: Arc<[AtomicU64; OUTCOMES.len()]>,
 }
 
 pub(crate) fn index(outcome: Outcome) -> usize {
@@ -84,30 +84,30 @@ impl Toolbox {
             faster,
             limits,
             cleanup,
-            told: Arc::default(),
+            hooks: Arc::default(),
         }
     }
 
-    /// Has a hook of the call count its outcome.
+    /// Registers a hook that counts the outcome of the call.
     pub(crate) fn observe(&self, call: &ToolCall<Task>) {
-        let told = Arc::clone(&self.told);
+        let hooks = Arc::clone(&self.hooks);
         call.context().on_cleanup(move |outcome| async move {
-            told[index(outcome)].fetch_add(1, Ordering::Relaxed);
+            hooks[index(outcome)].fetch_add(1, Ordering::Relaxed);
         });
     }
 
-    pub(crate) fn told(&self) -> Outcomes {
-        std::array::from_fn(|at| self.told[at].load(Ordering::Relaxed))
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        std::array::from_fn(|at| self.hooks[at].load(Ordering::Relaxed))
     }
 
-    /// Everything that calls took is back, and their hooks are done.
+    /// Asserts that everything is released and that all hooks have run.
     pub(crate) async fn assert_idle(&self) {
         let report = self.cleanup.drain(Duration::from_secs(10)).await;
         assert_eq!(
             (report.failed, report.abandoned, report.orphaned),
             (0, 0, 0)
         );
-        assert_eq!(report.ran, self.told().iter().sum::<u64>());
+        assert_eq!(report.ran, self.outcomes().iter().sum::<u64>());
         self.limits.assert_idle().await;
     }
 }
@@ -126,12 +126,12 @@ async fn tool(call: ToolCall<Task>) -> Result<ToolOutput, BoxError> {
         }
         Task::ReportFailure(after) => {
             sleep(after).await;
-            Ok(ToolOutput::error("it did not work"))
+            Ok(ToolOutput::error("the tool failed"))
         }
         Task::Panic(after) => {
             sleep(after).await;
-            // As a panic, without the message on stderr.
-            resume_unwind(Box::new("it broke"))
+            // Without the message on stderr.
+            resume_unwind(Box::new("the tool panics"))
         }
         Task::Stream { chunks, pause } => Ok(ToolOutput::stream(stream::unfold(
             0,

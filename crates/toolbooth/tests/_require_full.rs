@@ -1,4 +1,4 @@
-//! Without this file, a run with a layer's feature off would skip that layer's tests and still be green.
+//! Fails a run without all features, which would skip the tests of some layers and still pass.
 
 #[cfg(not(feature = "full"))]
 compile_error!("run the tests of this crate with `--features full`, or with the workspace");

@@ -1,9 +1,9 @@
-//! What the compiler says where something is missing names the trait and the remedy.
+//! Compiler errors name the missing trait and the remedy.
 
-// It lists what implements a trait, which is more with this feature than without.
+// The errors list the implementors of a trait, and this feature adds some.
 #![cfg(feature = "http")]
 
 #[test]
-fn what_is_missing_is_named_together_with_the_remedy() {
+fn compiler_errors_name_the_missing_trait_and_the_remedy() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }

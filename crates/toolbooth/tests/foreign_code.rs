@@ -1,22 +1,19 @@
-//! Code that is not ours and runs inside of us: conversions, drops, hooks. It may come back to us, panic, or both.
+//! User code inside the library: conversions, drops, hooks and closures. It may call the library
+//! and panic.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+mod support;
+
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use serde_json::json;
-use tokio::time::sleep;
+use futures_util::{FutureExt, stream};
+use support::{Outcomes, Probe, ScriptedTool, call, error_of, ms, panic_text, streaming, streams};
 use toolbooth::{
     CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, MAX_HOOKS, Order,
-    Outcome, PartialResultLayer, Quota, RateLimitLayer, Registered, TimeoutLayer, ToolCall,
-    ToolError, ToolOutput, tool_fn,
+    Outcome, PartialResultLayer, Quota, RateLimitLayer, Registered, TimeoutLayer, ToolOutput,
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-
-fn call() -> ToolCall {
-    ToolCall::new("tool", json!(null))
-}
 
 /// Registers a hook when it is dropped.
 struct RegistersOnDrop(CallContext);
@@ -28,75 +25,68 @@ impl Drop for RegistersOnDrop {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_hook_is_dropped_where_it_may_register_another() {
+async fn drop_of_a_rejected_hook_may_register_another() {
     let call = call();
     let context = call.context().clone();
     for _ in 0..MAX_HOOKS {
         assert_eq!(context.on_cleanup(|_| async {}), Registered::Held);
     }
     let guard = RegistersOnDrop(context.clone());
-    let refused = context.on_cleanup(|_| async move { drop(guard) });
-    assert_eq!(refused, Registered::Rejected);
+    let registered = context.on_cleanup(|_| async move { drop(guard) });
+    assert_eq!(registered, Registered::Rejected);
 }
 
 /// Emits when it is converted, and when its bytes are dropped.
-struct Chatty(CallContext);
+struct Emits(CallContext);
 
-impl AsRef<[u8]> for Chatty {
+impl AsRef<[u8]> for Emits {
     fn as_ref(&self) -> &[u8] {
-        b"chatty"
+        b"bytes"
     }
 }
 
-impl Drop for Chatty {
+impl Drop for Emits {
     fn drop(&mut self) {
         self.0.emit("dropped");
     }
 }
 
-impl From<Chatty> for Content {
-    fn from(chatty: Chatty) -> Self {
-        chatty.0.emit("converting");
-        Self::data("text/plain", bytes::Bytes::from_owner(chatty))
+impl From<Emits> for Content {
+    fn from(emits: Emits) -> Self {
+        emits.0.emit("converting");
+        Self::data("text/plain", bytes::Bytes::from_owner(emits))
     }
 }
 
-async fn kept(
-    layer: PartialResultLayer,
-    publish: impl Fn(CallContext) + Clone + Send + Sync,
-) -> Vec<String> {
-    let tool = tool_fn("tool", move |call: CallContext, (): ()| {
-        publish(call);
-        async { Err::<(), _>(std::io::Error::other("no")) }
+/// The texts kept of a tool that publishes and fails, with `bytes` for other contents.
+async fn kept(layer: PartialResultLayer, publish: fn(CallContext)) -> Vec<String> {
+    let tool = ScriptedTool::new(move |call| {
+        publish(call.context().clone());
+        std::future::ready(Err("no".into()))
     });
-    let error = layer
-        .layer(tool)
-        .oneshot(call())
-        .await
-        .expect_err("it fails");
+    let error = error_of(layer.layer(tool), call()).await;
     let contents = error.into_partial().expect("it published").into_contents();
     let name = |content: &Content| content.as_text().unwrap_or("bytes").to_owned();
     contents.iter().map(name).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn content_may_publish_while_it_is_converted_and_while_it_is_dropped() {
+async fn content_may_emit_while_it_is_converted_and_dropped() {
     let emitted = kept(PartialResultLayer::new(), |call| {
-        call.emit(Chatty(call.clone()));
-    })
-    .await;
-    assert_eq!(emitted, ["converting", "bytes"]);
+        call.emit(Emits(call.clone()))
+    });
+    assert_eq!(emitted.await, ["converting", "bytes"]);
     let newest = PartialResultLayer::new()
         .with_max_items(2)
         .with_drop_oldest();
     let emitted = kept(newest, |call| {
-        call.emit(Chatty(call.clone()));
+        call.emit(Emits(call.clone()));
         call.emit("last");
         call.emit("very last");
     });
     assert_eq!(emitted.await, ["very last", "dropped"]);
     let snapshots = kept(PartialResultLayer::new(), |call| {
-        call.snapshot(Chatty(call.clone()));
+        call.snapshot(Emits(call.clone()));
         call.snapshot("plain");
     });
     assert_eq!(snapshots.await, ["converting", "dropped"]);
@@ -113,102 +103,147 @@ impl Drop for PanicsOnDrop {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tool_whose_drop_panics_still_ends_its_call() {
+async fn tool_whose_drop_panics_ends_its_call() {
     let (limit, cleanup) = (ConcurrencyLimitLayer::new(1), CleanupLayer::new());
-    let told: Arc<Mutex<Vec<Outcome>>> = Arc::default();
-    let tool = {
-        let told = Arc::clone(&told);
-        tool_fn("tool", move |call: CallContext, (): ()| {
-            let told = Arc::clone(&told);
-            call.on_cleanup(|outcome| async move { told.lock().unwrap().push(outcome) });
-            async {
-                let _bomb = PanicsOnDrop;
-                std::future::pending::<Result<(), std::io::Error>>().await
-            }
-        })
-    };
+    let tool = ScriptedTool::new(async |_| {
+        let _panics = PanicsOnDrop;
+        std::future::pending().await
+    });
     let mut stack = ServiceBuilder::new()
         .layer(limit.clone())
         .layer(cleanup.clone())
-        .layer(TimeoutLayer::new(Duration::from_secs(1)))
+        .layer(TimeoutLayer::new(ms(1_000)))
         .service(tool);
     // Dropped by its caller.
-    let mut dropped = Box::pin(stack.call(call()));
+    let dropped = call();
+    let outcomes = Outcomes::of(dropped.context());
+    let mut dropped = Box::pin(stack.call(dropped));
     assert!(dropped.as_mut().now_or_never().is_none());
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(dropped)));
-    assert!(panicked.is_err());
-    assert_eq!(limit.available(), 1);
-    // And cut by its limit.
-    let cut = std::panic::AssertUnwindSafe(stack.call(call()))
-        .catch_unwind()
-        .await;
-    assert!(cut.is_err());
-    assert_eq!(limit.available(), 1);
-    assert_eq!(cleanup.drain(Duration::from_secs(1)).await.ran, 2);
-    assert_eq!(*told.lock().unwrap(), [Outcome::Panicked; 2]);
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(dropped)));
+    assert_eq!((panic_text(panic), limit.available()), ("on drop", 1));
+    assert_eq!(outcomes.all().await, [Outcome::Panicked]);
+    // Expired.
+    let expired = call();
+    let outcomes = Outcomes::of(expired.context());
+    let panic = AssertUnwindSafe(stack.call(expired)).catch_unwind().await;
+    assert_eq!((panic_text(panic), limit.available()), ("on drop", 1));
+    assert_eq!(outcomes.all().await, [Outcome::Panicked]);
+    assert_eq!(cleanup.drain(ms(1_000)).await.ran, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_overruns_and_panics_when_dropped_stops_no_other() {
-    let cleanup = CleanupLayer::new().with_hook_limit(Duration::from_millis(100));
-    let ran = Arc::new(AtomicUsize::new(0));
-    let tool = {
-        let ran = Arc::clone(&ran);
-        tool_fn("tool", move |call: CallContext, (): ()| {
-            let ran = Arc::clone(&ran);
-            call.on_cleanup(|_| async move {
-                ran.fetch_add(1, Ordering::Relaxed);
-            });
-            call.on_cleanup(|_| async {
-                let _bomb = PanicsOnDrop;
-                sleep(Duration::from_secs(60)).await;
-            });
-            async { Ok::<_, std::io::Error>(()) }
-        })
-    };
-    cleanup.layer(tool).oneshot(call()).await.unwrap();
-    let report = cleanup.drain(Duration::from_secs(1)).await;
-    assert_eq!((report.ran, report.failed, report.abandoned), (1, 1, 0));
-    assert_eq!(ran.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drain_that_came_to_its_limit_stops_no_later_hook() {
-    let cleanup = CleanupLayer::new();
-    let tool = cleanup.layer(tool_fn("tool", async |call: CallContext, (): ()| {
-        call.on_cleanup(|_| sleep(Duration::from_millis(50)));
-        Ok::<_, std::io::Error>(())
-    }));
-    tool.clone().oneshot(call()).await.unwrap();
-    assert_eq!(cleanup.drain(Duration::from_millis(1)).await.abandoned, 1);
-    tool.oneshot(call()).await.unwrap();
-    let report = cleanup.drain(Duration::from_secs(1)).await;
-    assert_eq!((report.ran, report.abandoned, report.orphaned), (1, 1, 0));
-}
-
-/// A stream whose drop panics, cut by the timer task while nobody polls it.
-#[tokio::test(start_paused = true)]
-async fn a_stream_whose_drop_panics_still_gives_its_permit_back() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let tool = toolbooth::stream_tool_fn("tool", |(): ()| {
-        let bomb = PanicsOnDrop;
-        futures_util::stream::poll_fn(move |_| {
-            let _bomb = &bomb;
-            std::task::Poll::<Option<Result<Content, ToolError>>>::Pending
-        })
+async fn overrunning_hook_that_panics_when_dropped_stops_no_other() {
+    let cleanup = CleanupLayer::new().with_hook_limit(ms(100));
+    let call = call();
+    let outcomes = Outcomes::of(call.context());
+    call.context().on_cleanup(|_| async {
+        let _panics = PanicsOnDrop;
+        tokio::time::sleep(Duration::from_secs(60)).await;
     });
-    let stack = TimeoutLayer::new(Duration::from_secs(1)).layer(limit.layer(tool));
-    let answer: ToolOutput = stack.oneshot(call()).await.unwrap();
-    assert_eq!(limit.available(), 0);
-    sleep(Duration::from_secs(2)).await;
-    assert_eq!(limit.available(), 1);
-    let ended = std::panic::AssertUnwindSafe(answer.collect())
-        .catch_unwind()
-        .await;
-    assert!(matches!(ended, Ok(Err(error)) if error.kind() == ErrorKind::Panicked));
+    cleanup
+        .layer(ScriptedTool::ready())
+        .oneshot(call)
+        .await
+        .unwrap();
+    let report = cleanup.drain(ms(1_000)).await;
+    assert_eq!((report.ran, report.failed, report.abandoned), (1, 1, 0));
+    assert_eq!(outcomes.all().await, [Outcome::Completed]);
 }
 
-/// Asks the layer something when it is dropped.
+/// The task that expires the stream drops it while no consumer polls.
+#[tokio::test(start_paused = true)]
+async fn stream_whose_drop_panics_releases_its_permit() {
+    let limit = ConcurrencyLimitLayer::new(1);
+    let (tool, _) = streams(|probe: &Probe| {
+        let panics = PanicsOnDrop;
+        streaming(
+            probe,
+            stream::poll_fn(move |_| {
+                let _panics = &panics;
+                std::task::Poll::<Option<Result<Content, std::io::Error>>>::Pending
+            }),
+        )
+    });
+    let stack = TimeoutLayer::new(ms(1_000)).layer(limit.layer(tool));
+    let output: ToolOutput = stack.oneshot(call()).await.unwrap();
+    assert_eq!(limit.available(), 0);
+    tokio::time::sleep(ms(2_000)).await;
+    assert_eq!(limit.available(), 1);
+    let panicked = output.collect().await.unwrap_err();
+    assert_eq!(panicked.kind(), ErrorKind::Panicked);
+}
+
+// === closures given to layers
+
+/// A panic in a closure propagates, is the outcome of its call, and leaves the limit usable.
+macro_rules! assert_panic_propagates {
+    ($layer:expr, $text:expr) => {{
+        let layer = $layer;
+        let mut service = layer.layer(ScriptedTool::pending());
+        // A running call: the closures of a queue see the next one.
+        let running = service.call(call());
+        let panicking = call().with_tenant("panics");
+        let outcomes = Outcomes::of(panicking.context());
+        let call = AssertUnwindSafe(async { service.call(panicking).await });
+        assert_eq!(panic_text(call.catch_unwind().await), $text);
+        assert_eq!(outcomes.all().await, [Outcome::Panicked]);
+        assert_eq!(layer.queued(), 0);
+        drop(running);
+        let next = layer
+            .layer(ScriptedTool::ready())
+            .oneshot(call_of_b())
+            .await;
+        assert!(next.is_ok());
+    }};
+}
+
+fn call_of_b() -> toolbooth::ToolCall {
+    call().with_tenant("b")
+}
+
+fn panics_for(context: &CallContext, text: &'static str) {
+    if context.tenant() == Some("panics") {
+        std::panic::panic_any(text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_in_a_key_function_propagates() {
+    let key = |context: &CallContext| {
+        panics_for(context, "in the key");
+        context.tool().into()
+    };
+    assert_panic_propagates!(ConcurrencyLimitLayer::by(1, key), "in the key");
+    let hourly = Quota::per_hour(NonZeroU32::new(2).unwrap());
+    assert_panic_propagates!(RateLimitLayer::by(hourly, key), "in the key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_in_a_cost_function_propagates() {
+    let limit = ConcurrencyLimitLayer::new(1).with_cost(|context| {
+        panics_for(context, "in the cost");
+        1
+    });
+    assert_panic_propagates!(limit, "in the cost");
+    let hourly = Quota::per_hour(NonZeroU32::new(2).unwrap());
+    let rate = RateLimitLayer::new(hourly).with_cost(|context| {
+        panics_for(context, "in the cost");
+        1
+    });
+    assert_panic_propagates!(rate, "in the cost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_in_an_order_propagates() {
+    let fair = Order::fair_by(|context| {
+        panics_for(context, "in the order");
+        context.tool().into()
+    });
+    let limit = ConcurrencyLimitLayer::new(1).with_order(fair);
+    assert_panic_propagates!(limit, "in the order");
+}
+
+/// Calls its layer when it is dropped.
 struct AsksOnDrop(ConcurrencyLimitLayer);
 
 impl Drop for AsksOnDrop {
@@ -217,39 +252,38 @@ impl Drop for AsksOnDrop {
     }
 }
 
-/// Runs it on a thread of its own: true if that ends.
-fn ends(run: impl FnOnce() + Send + 'static) -> bool {
-    let (tell, told) = std::sync::mpsc::channel();
+/// Runs `f` on its own thread, and fails if it deadlocks.
+fn assert_ends(f: impl FnOnce() + Send + 'static) {
+    let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        run();
-        let _ = tell.send(());
+        f();
+        let _ = sender.send(());
     });
-    told.recv_timeout(Duration::from_secs(5)).is_ok()
+    assert!(receiver.recv_timeout(Duration::from_secs(5)).is_ok());
 }
 
 #[test]
-fn an_order_may_ask_its_limit_when_it_is_dropped() {
-    assert!(ends(|| {
+fn drop_of_an_order_may_call_its_limit() {
+    assert_ends(|| {
         let limit = ConcurrencyLimitLayer::per_tool(1);
         let asks = AsksOnDrop(limit.clone());
         let order = Order::fair_by(move |call| {
-            let _ = &asks;
+            let _asks = &asks;
             call.tool().into()
         });
         limit.set_order(order);
         limit.set_order(Order::fifo());
-    }));
+    });
 }
 
 #[test]
-fn the_members_of_a_group_may_ask_its_limit() {
-    assert!(ends(|| {
-        let rate = RateLimitLayer::per_tool(Quota::per_hour(std::num::NonZeroU32::MIN));
+fn members_of_a_group_may_call_its_limit() {
+    assert_ends(|| {
+        let rate = RateLimitLayer::per_tool(Quota::per_hour(NonZeroU32::MIN));
         let asked = rate.clone();
-        let members = ["a", "b"]
-            .into_iter()
-            .filter(|tool| asked.remaining_for(tool) > 0);
-        let quota = Quota::per_second(std::num::NonZeroU32::MIN);
+        let members = ["a", "b"].into_iter();
+        let members = members.filter(|tool| asked.remaining_for(tool) > 0);
+        let quota = Quota::per_second(NonZeroU32::MIN);
         assert_eq!(rate.with_group(quota, members).remaining_for("b"), 1);
-    }));
+    });
 }

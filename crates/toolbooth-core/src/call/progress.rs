@@ -1,11 +1,11 @@
-//! How far a call says it is.
+//! Progress reports, emitted items and snapshots.
 
 use std::sync::Arc;
 
 use super::CallContext;
 use crate::response::Content;
 
-/// How far a call has come, in the tool's own words.
+/// A progress report of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     done: u64,
@@ -13,26 +13,27 @@ pub struct Progress {
     message: Message,
 }
 
-/// What a tool says of its progress, if it says anything: made of a `&str`, of a `String`, or of `None`.
+/// The optional message of a progress report, made of a `&str`, a `String` or `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message(Option<Arc<str>>);
 
 // === impl CallContext ===
 
 impl CallContext {
-    /// Says that the call is alive: idle limits around the tool begin anew.
+    /// Signals activity, which restarts the idle limits of outer layers.
     ///
-    /// It stores the time and takes no lock; where no idle limit stands around, it does nothing. After the end of
-    /// the call it does nothing, either.
+    /// It stores the time and takes no lock. Without an idle limit, and after the end of the call,
+    /// it does nothing.
     pub fn heartbeat(&self) {
         self.attempt_state().beat(false);
     }
 
-    /// Says how far the call has come; a [`heartbeat`](Self::heartbeat), too. `total` is `None` where nobody knows it.
+    /// Reports the progress of the call. `total` is `None` if it is not known.
     ///
-    /// The last report of all attempts of the call is kept, for [`last_progress`](Self::last_progress) and for
-    /// [`Partial::progress`](crate::Partial::progress). What is done never grows less: where a retry begins anew,
-    /// it stays what it was until the retry is further.
+    /// A report is also a [`heartbeat`](Self::heartbeat). The last report of all attempts is stored
+    /// for [`last_progress`](Self::last_progress) and
+    /// [`Partial::progress`](crate::Partial::progress). `done` never decreases: in a new attempt it
+    /// stays at the maximum so far.
     ///
     /// ```
     /// use toolbooth_core::ToolCall;
@@ -55,17 +56,17 @@ impl CallContext {
         });
     }
 
-    /// The last report of how far the call has come; `None` where there was none.
+    /// Returns the last progress report, if there was one.
     #[must_use]
     pub fn last_progress(&self) -> Option<Progress> {
         self.attempt_state()
             .partials(|partials, _| partials.last_progress().cloned())
     }
 
-    /// Publishes one piece of the result, in order, in case the call is cut short; a
-    /// [`heartbeat`](Self::heartbeat), too. Never waits.
+    /// Publishes an item for the partial result, in order. Does not wait.
     ///
-    /// It is kept where a partial-result layer stands around the tool, within that layer's bounds.
+    /// It is also a [`heartbeat`](Self::heartbeat). An outer partial-result layer keeps the item
+    /// within its bounds; without such a layer the item is dropped.
     pub fn emit(&self, content: impl Into<Content>) {
         let attempt = self.attempt_state();
         attempt.beat(true);
@@ -75,8 +76,9 @@ impl CallContext {
         }
     }
 
-    /// Publishes the state of the result as a whole, in case the call is cut short: the last one wins; a
-    /// [`heartbeat`](Self::heartbeat), too. Never waits.
+    /// Publishes a snapshot of the whole result for the partial result. Does not wait.
+    ///
+    /// It replaces the last snapshot. It is also a [`heartbeat`](Self::heartbeat).
     pub fn snapshot(&self, content: impl Into<Content>) {
         let attempt = self.attempt_state();
         attempt.beat(true);
@@ -90,25 +92,25 @@ impl CallContext {
 // === impl Progress ===
 
 impl Progress {
-    /// How much is done, in units of the tool's own.
+    /// Returns how much is done, in a unit chosen by the tool.
     #[must_use]
     pub const fn done(&self) -> u64 {
         self.done
     }
 
-    /// How much there is to do, where that is known.
+    /// Returns how much there is to do, if known.
     #[must_use]
     pub const fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// What the tool said.
+    /// Returns the message, if the report has one.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.0.as_deref()
     }
 
-    /// This report behind an earlier one.
+    /// Returns this report as the successor of an earlier one, so that `done` does not decrease.
     pub(crate) fn after(mut self, earlier: Option<&Self>) -> Self {
         if let Some(earlier) = earlier {
             self.done = self.done.max(earlier.done);

@@ -3,8 +3,8 @@ use tower_service::Service;
 use super::{ToolRequest, ToolResponse};
 use crate::error::BoxError;
 
-/// Returns the service as it is, and makes the compiler say what it lacks to stand inside our
-/// layers when called with requests `R`.
+/// Returns the service unchanged. It compiles only if the layers of toolbooth can wrap the service
+/// for requests `R`, and otherwise names the missing bound.
 ///
 /// ```
 /// use toolbooth_core::{ToolCall, ToolOutput, checked};

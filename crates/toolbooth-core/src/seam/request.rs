@@ -1,20 +1,23 @@
 use crate::call::{CallContext, ToolCall};
 
-/// A request that calls a tool: it names the tool, and carries the call's context.
+/// A request that calls a tool: it has the name of the tool and the context of the call.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a request for a tool",
     label = "this request names no tool and carries no `CallContext`",
-    note = "call the stack with a `toolbooth::ToolCall<Args>`, or with an `http::Request` and the feature `http`",
-    note = "or implement `toolbooth::ToolRequest` for `{Self}`, with a `CallContext` that a `Clone` forks"
+    note = "call the stack with a `toolbooth::ToolCall<Args>`, \
+        or with an `http::Request` and the feature `http`",
+    note = "or implement `toolbooth::ToolRequest` for `{Self}`, \
+        with a `CallContext` that a `Clone` forks"
 )]
 pub trait ToolRequest {
-    /// The name of the tool.
+    /// Returns the name of the tool.
     fn tool_name(&self) -> &str;
 
-    /// The context of the call, made when it is first asked for.
+    /// Returns the context of the call, which the first use creates.
     ///
-    /// An `http::Request` has none before. Where what clones requests, such as tower's `Retry`, stands outside of all our layers,
-    /// ask for it before: else each clone becomes a call of its own instead of an attempt of this one.
+    /// An `http::Request` has no context before. If a service that clones requests, such as tower's
+    /// `Retry`, is outside of all layers of toolbooth, call this method before. Otherwise each
+    /// clone becomes a call of its own instead of an attempt of this one.
     fn context(&mut self) -> &CallContext;
 }
 

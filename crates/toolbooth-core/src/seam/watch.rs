@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
@@ -6,12 +7,12 @@ use super::Part;
 use crate::error::ToolError;
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, ToolOutput};
-use std::ops::ControlFlow;
 
-/// How a layer follows an answer until its last byte is delivered.
+/// Observes a response until its last byte is delivered.
 ///
-/// [`ToolResponse::watch`](crate::ToolResponse::watch) puts it into the answer. It is told the end
-/// once, by value, however the answer ends; so what the layer took for the call can live in it.
+/// [`ToolResponse::watch`](crate::ToolResponse::watch) attaches it to the response.
+/// [`on_end`](Self::on_end) is called once, by value, for every kind of end. So the guards of the
+/// layer, such as permits, can live in it.
 pub trait Watch: Send + Unpin + Sized + 'static {
     /// Returns the layer's part of the call, if it has one.
     ///
@@ -21,77 +22,85 @@ pub trait Watch: Send + Unpin + Sized + 'static {
         None
     }
 
-    /// The answer is there: told before anything of it is on its way to the consumer.
-    fn on_response(&mut self, answer: ResponseHead<'_>) {
-        let _ = answer;
+    /// Called when the inner service has returned a response, before the consumer receives it.
+    fn on_response(&mut self, head: ResponseHead<'_>) {
+        let _ = head;
     }
 
-    /// Asked after the answer had nothing to give: an error cuts the answer.
+    /// Called by each poll in which the response is pending. An error ends the response.
+    ///
+    /// A response or item that is ready has precedence.
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<ToolError> {
         let _ = cx;
         Poll::Pending
     }
 
-    /// When the answer is to be cut even if nobody polls it; then [`poll_interrupt`](Self::poll_interrupt) gives the
-    /// error. It is asked again when that instant has come: a later one is waited for in its turn.
+    /// Returns when a streaming response expires, whether or not its consumer polls it.
+    ///
+    /// At that instant [`poll_interrupt`](Self::poll_interrupt) is called for the error, and
+    /// `expires_at` again: it may return a later instant.
     fn expires_at(&self) -> Option<Instant> {
         None
     }
 
-    /// Whether a panic of a streamed answer becomes the error that ends it, instead of going on to the consumer.
+    /// Returns whether a panic of a streaming response becomes the error that ends it, instead of
+    /// unwinding into the consumer.
     fn catches_panics(&self) -> bool {
         false
     }
 
-    /// A piece of a streamed answer, on its way to the consumer: `Break` cuts the answer behind it.
-    fn on_item(&mut self, piece: Item<'_>) -> ControlFlow<ToolError> {
-        let _ = piece;
+    /// Called with each item of a streaming response, before the consumer receives it.
+    ///
+    /// `Break` ends the response after this item.
+    fn on_item(&mut self, item: Item<'_>) -> ControlFlow<ToolError> {
+        let _ = item;
         ControlFlow::Continue(())
     }
 
-    /// The end of the answer: its source is gone, its consumer has not seen the end yet.
+    /// Called at the end of the response. The inner future or stream is dropped already, and the
+    /// consumer has not received the end yet.
     fn on_end(self, end: End<'_>);
 }
 
-/// An answer, as it is when it is returned: of a streamed one, all but the stream.
+/// A response when it is returned. Of a streaming response, everything but the stream.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum ResponseHead<'a> {
-    /// A tool's.
+    /// The response of a tool.
     Tool(&'a ToolOutput),
-    /// The head of an HTTP answer.
+    /// The head of an HTTP response.
     #[cfg(feature = "http")]
     Http(&'a http::response::Parts),
 }
 
-/// A piece of a streamed answer.
+/// An item of a streaming response.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Item<'a> {
-    /// A piece of a tool's answer.
+    /// An item of a tool's response.
     Content(&'a Content),
-    /// A frame of an HTTP body, of so many bytes.
+    /// A frame of an HTTP body, with its length in bytes.
     Frame(usize),
 }
 
-/// How an answer ended, told to the layers that watch it.
+/// The end of a response, passed to the watches of its layers.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum End<'a> {
-    /// Delivered to its last byte.
+    /// The response was delivered to its last byte.
     Complete,
-    /// With this error, which the consumer gets: a layer may add to it.
+    /// The call failed with the error that the consumer receives. A layer may add to it.
     Failed(&'a mut ToolError),
     /// The tool panicked.
     Panicked,
-    /// Dropped before its end.
+    /// The response was dropped before its end.
     Dropped(CancelReason),
 }
 
 // === impl End ===
 
 impl End<'_> {
-    /// The outcome of a call that ends so.
+    /// Returns the outcome of a call with this end.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self {

@@ -24,7 +24,7 @@ const LATENCY: Duration = ms(50);
 /// let backend = RateLimitedTool::new();
 /// let calls = (0..50).map(|_| call("api"));
 /// call_all(backend.clone(), calls).await;
-/// assert_eq!((backend.taken(), backend.refusals()), (20, 30));
+/// assert_eq!((backend.taken(), backend.rejections()), (20, 30));
 /// # }
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,7 @@ pub struct RateLimitedTool(Arc<Mutex<Backend>>);
 struct Backend {
     last_second: VecDeque<Instant>,
     taken: usize,
-    refusals: usize,
+    rejections: usize,
 }
 
 // === impl RateLimitedTool ===
@@ -54,8 +54,8 @@ impl RateLimitedTool {
 
     /// Returns the number of calls that it rejected.
     #[must_use]
-    pub fn refusals(&self) -> usize {
-        lock(&self.0).refusals
+    pub fn rejections(&self) -> usize {
+        lock(&self.0).rejections
     }
 
     async fn run(self, _: ToolCall) -> Result<ToolOutput, ToolError> {
@@ -73,7 +73,7 @@ impl RateLimitedTool {
             .last_second
             .retain(|taken| now.duration_since(*taken) < ms(1_000));
         if backend.last_second.len() >= PER_SECOND {
-            backend.refusals += 1;
+            backend.rejections += 1;
             return false;
         }
         backend.last_second.push_back(now);

@@ -1,4 +1,4 @@
-//! What a call that has ended tells of its tool.
+//! Converts the result of a call into the verdict that the breaker counts.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,22 +8,22 @@ use toolbooth_core::{CancelReason, End, ErrorKind, Outcome, ResponseHead, ToolEr
 
 use super::rule::Verdict;
 
-/// What may be a failure of a tool: what a predicate decides upon.
+/// A possible failure of a tool, the argument of a predicate.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Failure<'a> {
-    /// The tool failed, or its time was up.
+    /// The tool failed or timed out.
     Error(&'a ToolError),
-    /// The tool answered that it failed.
+    /// The response of the tool reports a failure.
     Response(&'a ToolOutput),
-    /// The HTTP service answered with a status of 500 or above.
+    /// The HTTP service returned a status of 500 or above.
     #[cfg(feature = "http")]
     Http(&'a http::response::Parts),
 }
 
 type Predicate = dyn Fn(Failure<'_>) -> bool + Send + Sync;
 
-/// Which ends of calls count, and as what.
+/// The settings that decide how results are counted.
 #[derive(Clone)]
 pub(super) struct Counting {
     pub(super) panics: bool,
@@ -49,9 +49,9 @@ impl Counting {
         self.predicate = Some(Arc::new(predicate));
     }
 
-    /// What an answer tells, where it tells of a failure.
-    pub(super) fn of_answer(&self, answer: ResponseHead<'_>) -> Option<Verdict> {
-        match answer {
+    /// Returns the verdict of a response that reports a failure, otherwise `None`.
+    pub(super) fn of_response(&self, head: ResponseHead<'_>) -> Option<Verdict> {
+        match head {
             ResponseHead::Tool(output) if output.is_error() => {
                 Some(self.of(Failure::Response(output)))
             }
@@ -63,26 +63,29 @@ impl Counting {
         }
     }
 
-    /// What the end of a call tells whose answer told this; `held` is for one that never got through to its tool.
-    pub(super) fn of_end(&self, end: &End<'_>, answered: Option<Verdict>, held: bool) -> Verdict {
+    /// Returns the verdict of a call that has ended.
+    ///
+    /// `response` is the verdict of its response. `queued` is true if no attempt has reached the
+    /// tool.
+    pub(super) fn of_end(&self, end: &End<'_>, response: Option<Verdict>, queued: bool) -> Verdict {
         match end {
-            End::Complete => answered.unwrap_or(Verdict::Success),
-            End::Failed(error) => answered.unwrap_or_else(|| self.of_error(error, held)),
+            End::Complete => response.unwrap_or(Verdict::Success),
+            End::Failed(error) => response.unwrap_or_else(|| self.of_error(error, queued)),
             End::Panicked => failure_if(self.panics),
-            End::Dropped(CancelReason::Timeout) => failure_if(!held),
-            End::Dropped(CancelReason::CallerGone) => failure_if(self.drops && !held),
+            End::Dropped(CancelReason::Timeout) => failure_if(!queued),
+            End::Dropped(CancelReason::CallerGone) => failure_if(self.drops && !queued),
             _ => Verdict::None,
         }
     }
 
-    fn of_error(&self, error: &ToolError, held: bool) -> Verdict {
+    fn of_error(&self, error: &ToolError, queued: bool) -> Verdict {
         match error.outcome() {
             Outcome::Panicked => failure_if(self.panics),
-            Outcome::TimedOut if held => Verdict::None,
-            // The caller's own mistake.
+            Outcome::TimedOut if queued => Verdict::None,
+            // A mistake of the caller.
             Outcome::Failed if error.kind() == ErrorKind::InvalidArguments => Verdict::None,
             Outcome::TimedOut | Outcome::Failed => self.of(Failure::Error(error)),
-            // Refused, or cut by whoever waited for it.
+            // Rejected or cancelled.
             _ => Verdict::None,
         }
     }
@@ -91,7 +94,7 @@ impl Counting {
         let Some(predicate) = &self.predicate else {
             return Verdict::Failure;
         };
-        // A predicate that panics says nothing: then what looks like a failure is one.
+        // If the predicate panics, the failure counts.
         match catch_unwind(AssertUnwindSafe(|| predicate(failure))) {
             Ok(false) => Verdict::Success,
             Ok(true) | Err(_) => Verdict::Failure,

@@ -10,31 +10,31 @@ use crate::middleware::{LayerFuture, LayerWatch};
 /// The future of [`CircuitBreaker`](super::CircuitBreaker).
 pub type ResponseFuture<S, R> = LayerFuture<S, R, ResponseWatch>;
 
-/// Tells the breaker how the call ended, to the last byte of its answer.
+/// Records the result of the call in the breaker, after the last byte of the response.
 #[derive(Debug)]
 pub struct ResponseWatch {
     admission: Option<Admission>,
 }
 
-/// A call that was let through.
+/// An admitted call.
 #[derive(Debug)]
 struct Admission {
     breaker: Arc<Breaker>,
     generation: u64,
-    /// Where it matters how long the call takes.
+    /// The time of the admission, if slow calls are counted.
     since: Option<Moment>,
-    answered: Option<Verdict>,
+    response: Option<Verdict>,
 }
 
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    /// For a call that is not counted.
+    /// Makes the watch of a call that is not counted.
     pub(super) const fn uncounted() -> Self {
         Self { admission: None }
     }
 
-    /// For a call that was let through in that generation.
+    /// Makes the watch of a call that was admitted in `generation`.
     #[inline(always)]
     pub(super) fn admitted(part: &Part, breaker: Arc<Breaker>, generation: u64) -> Self {
         let since = breaker.is_timed().then(|| part.now());
@@ -42,7 +42,7 @@ impl ResponseWatch {
             breaker,
             generation,
             since,
-            answered: None,
+            response: None,
         });
         Self { admission }
     }
@@ -51,14 +51,14 @@ impl ResponseWatch {
 impl LayerWatch for ResponseWatch {
     fn on_response(&mut self, _: &Part, head: ResponseHead<'_>) {
         if let Some(admission) = &mut self.admission {
-            admission.answered = admission.breaker.counting().of_answer(head);
+            admission.response = admission.breaker.counting().of_response(head);
         }
     }
 
     #[inline]
     fn on_end(self, part: &Part, end: &End<'_>) {
         if let Some(admission) = self.admission {
-            admission.settle(part, end);
+            admission.record(part, end);
         }
     }
 }
@@ -66,9 +66,9 @@ impl LayerWatch for ResponseWatch {
 // === impl Admission ===
 
 impl Admission {
-    fn settle(self, part: &Part, end: &End<'_>) {
+    fn record(self, part: &Part, end: &End<'_>) {
         let counting = self.breaker.counting();
-        let verdict = counting.of_end(end, self.answered, part.is_held_back());
+        let verdict = counting.of_end(end, self.response, part.is_held_back());
         let took = self
             .since
             .map_or(Duration::ZERO, |since| Moment::now().since(since));

@@ -22,7 +22,7 @@ pub(super) struct KeyedBreakers {
     key: Option<KeyFn>,
     listeners: Arc<Listeners>,
     breakers: KeyMap<Breaker>,
-    /// What was done to all breakers, also to those created later.
+    /// The actions on all breakers. They also apply to breakers that are created later.
     acts: Mutex<Acts>,
 }
 

@@ -11,9 +11,9 @@ use super::rule::BreakerState;
 use super::shared::{Act, Acts, Breaker, StateChange};
 use crate::middleware::PerTool;
 
-/// Does not call a tool while it fails. See the [module](super).
+/// Rejects calls while the breaker is open. See the [module](super).
 ///
-/// Clones share one breaker, or one for each tool or key, and so do all services that one value was applied to.
+/// Clones of a value, and services made of it, share one breaker, or one for each tool or key.
 #[derive(Debug, Clone)]
 pub struct CircuitBreakerLayer {
     breakers: Breakers,
@@ -31,13 +31,13 @@ pub(super) type Found = Result<Option<Arc<Breaker>>, ToolError>;
 // === impl CircuitBreakerLayer ===
 
 impl CircuitBreakerLayer {
-    /// One breaker for all calls, which opens after 5 failures in a row, for 30 s.
+    /// Makes one breaker for all calls, which opens after 5 failures in a row for 30 s.
     #[must_use]
     pub fn new() -> Self {
         Self::with_policy(BreakerPolicy::new())
     }
 
-    /// One breaker for all calls.
+    /// Makes one breaker for all calls.
     #[must_use]
     pub fn with_policy(policy: BreakerPolicy) -> Self {
         let breaker = Breaker::new(policy, None, Arc::default(), Acts::default());
@@ -46,7 +46,7 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// A breaker for each tool: one that fails is left alone, and the others are not.
+    /// Makes a breaker for each tool.
     ///
     /// ```
     /// use toolbooth::breaker::BreakerState;
@@ -66,9 +66,10 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// A breaker for each key, such as each host that a tool asks. Keys that [`PerTool::with`] names have their own policy, or no breaker.
+    /// Makes a breaker for each key, such as the host that a tool calls.
     ///
-    /// The key is asked for in `call`, once for a call, and not under a lock. See [`with_key_bounds`](Self::with_key_bounds) for how many keys there may be.
+    /// Keys named by [`PerTool::with`] have their own policy, or no breaker. `call` evaluates `key`
+    /// once, not under a lock. [`with_key_bounds`](Self::with_key_bounds) sets the number of keys.
     ///
     /// ```
     /// use toolbooth::{BreakerPolicy, CircuitBreakerLayer};
@@ -91,7 +92,7 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// No breaker at all: the off value.
+    /// Makes a layer without a breaker, for a stack whose breaker is optional.
     #[must_use]
     pub fn off() -> Self {
         Self {
@@ -99,11 +100,15 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// Of breakers by tool or by key: how many keys there may be, 10,000 where nothing is said, and after how long without a call one is forgotten, 10 minutes.
+    /// Bounds the keys of breakers by tool or by key.
     ///
-    /// A key of which a call runs, or whose breaker is open, is never forgotten; with another one goes what was counted, or done by hand. A call with a
-    /// new key that finds as many as may be, none of which can go, is refused as `Overloaded`; one whose key has more than 1,024 bytes as `InvalidArguments`.
-    /// Of more than 16, one that could go for less than a microsecond a key may be overlooked, for less than 10 ms where there are 10,000.
+    /// There are at most `keys` keys: 10,000 by default. A key that is unused for `idle` may be
+    /// removed with its counts: 10 minutes by default.
+    ///
+    /// A key of which a call runs, or whose breaker is open, is never removed. A call with a new
+    /// key is rejected as `Overloaded` if all keys are in use, and as `InvalidArguments` if the key
+    /// has more than 1,024 bytes. With more than 16 keys, a key may be overlooked that came out of
+    /// use less than a microsecond a key ago: 10 ms for 10,000 keys.
     #[must_use]
     pub fn with_key_bounds(mut self, keys: usize, idle: Duration) -> Self {
         if let Breakers::Keyed(keyed) = &self.breakers {
@@ -112,8 +117,10 @@ impl CircuitBreakerLayer {
         self
     }
 
-    /// The breaker of one tool or key, to read it and to act on it alone, made if it is new. It is not forgotten while this value lives. `None` where the key has none, or there
-    /// is no room for it. Of one breaker for all calls, that one.
+    /// Returns the breaker of one tool or key, as a handle to read and change it alone.
+    ///
+    /// A new key gets a breaker. The key is not removed while the handle lives. `None` if the key
+    /// has no breaker, or if all keys are in use. Of one breaker for all calls, that breaker.
     #[must_use]
     pub fn breaker_for(&self, key: impl Into<Name>) -> Option<Self> {
         let breaker = match &self.breakers {
@@ -125,10 +132,11 @@ impl CircuitBreakerLayer {
         Some(Self { breakers })
     }
 
-    /// Has `listener` told of every change of the state from now on, in order, for all clones of this value.
+    /// Registers a callback for changes of the state, for all clones of this value.
     ///
-    /// It is called where the change came about, in the middle of a call: it should be quick, for instance put the change into a
-    /// channel. No lock is held, so it may use this layer. If it panics, the breaker goes on.
+    /// It is called within the call that causes the change, in order, without a lock. So it may use
+    /// this layer, and should be quick: for example, send the change to a channel. A panic of the
+    /// callback is caught.
     pub fn on_state_change<F>(&self, listener: F)
     where
         F: Fn(&StateChange) + Send + Sync + 'static,
@@ -140,8 +148,8 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// Where the breaker is now; of several, open if one is, or else half-open if one is. A breaker has no timer: its open time is over once somebody
-    /// asks, a call or this.
+    /// Returns the current state. Of several breakers, it is open if one is open, otherwise
+    /// half-open if one is half-open.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         let now = Moment::now();
@@ -162,17 +170,23 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// Opens the breaker, for its open time; then it probes. What is under way counts no more. Of several, all that there are by now.
+    /// Opens the breaker for its open time. The results of running calls are ignored.
+    ///
+    /// Of several breakers, this opens all existing ones.
     pub fn trip(&self) {
         self.act(Act::Trip);
     }
 
-    /// Closes the breaker, and enables it again. What is under way counts no more. Of several, all.
+    /// Closes the breaker, also a disabled one. The results of running calls are ignored.
+    ///
+    /// Of several breakers, this closes all.
     pub fn reset(&self) {
         self.act(Act::Reset);
     }
 
-    /// Lets all calls through and counts none, until it is reset or tripped. Of several, all, those of keys to come as well.
+    /// Admits all calls without counting, until the breaker is reset or tripped.
+    ///
+    /// Of several breakers, this disables all, including those of future keys.
     pub fn disable(&self) {
         self.act(Act::Disable);
     }
@@ -186,7 +200,7 @@ impl CircuitBreakerLayer {
         }
     }
 
-    /// The breaker of the call whose part this is, if it has one. What the user gave may panic, which ends the part.
+    /// Returns the breaker of a call, if it has one. A panic of the key function ends the call.
     #[inline]
     pub(super) fn find(&self, part: &Part) -> Found {
         match &self.breakers {

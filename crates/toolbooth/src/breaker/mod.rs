@@ -1,7 +1,8 @@
-//! A tool that fails is left alone for a while.
+//! Rejects the calls of a tool for a while after it has failed repeatedly.
 //!
-//! Use it around what may be down: an API, a database, another service. While it is, a call fails at once instead of waiting for
-//! a timeout, and the tool is not hit by calls that it cannot take. For a tool that is merely busy, use a [limit](crate::concurrency).
+//! Use it around a dependency that may be down: an API, a database, another service. During an
+//! outage calls fail at once instead of waiting for a timeout, and the dependency receives no load.
+//! For a tool that is merely busy, use a [limit](crate::concurrency).
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,53 +21,62 @@
 //! for _ in 0..5 {
 //!     assert_eq!(call().await.err().map(|error| error.kind()), Some(ErrorKind::Tool));
 //! }
-//! let refused = call().await.err();
-//! assert_eq!(refused.and_then(|error| error.retry_after()), Some(Duration::from_secs(30)));
+//! let rejection = call().await.err();
+//! assert_eq!(rejection.and_then(|error| error.retry_after()), Some(Duration::from_secs(30)));
 //! assert_eq!(breaker.state(), BreakerState::Open);
 //! # }
 //! ```
 //!
-//! One breaker is for all calls; [`per_tool`](CircuitBreakerLayer::per_tool) makes one for each tool, [`by`](CircuitBreakerLayer::by) one for each
-//! key, such as the host that is asked.
+//! By default there is one breaker for all calls. [`per_tool`](CircuitBreakerLayer::per_tool) makes
+//! one for each tool, [`by`](CircuitBreakerLayer::by) one for each key, such as a host.
 //!
-//! Closed, calls go through and are counted; open, they are refused; after the open time it is half-open: one call at a time, or
-//! [as many as it probes with](BreakerPolicy::with_probes), goes through, and its result closes or opens it. Which failures open it, and for how long, is the
-//! [`BreakerPolicy`]. A call counts in the state in which it was let through: one from before a change changes nothing.
+//! A closed breaker admits calls and counts their results. An open breaker rejects calls. After the
+//! open time it is half-open: it admits one call at a time as a probe, or
+//! [several](BreakerPolicy::with_probes), whose results close or open it. The [`BreakerPolicy`]
+//! sets which failures open it, and for how long. The result of a call that was admitted before a
+//! change of the state is ignored.
 //!
 //! # What counts
-//! | end of a call | counts as |
+//! | result of a call | counts as |
 //! |---|---|
-//! | an answer, delivered to its last byte | a success |
-//! | an error of the tool, an answer that [is an error](crate::ToolOutput::is_error), an HTTP status of 500 or above | a failure; [by predicate](BreakerPolicy::with_failures) |
-//! | a timeout of a timeout layer, inside or outside of the breaker | a failure; nothing, where no attempt of the call got past the waiting lines of layers further in |
-//! | a panic | a failure; [or nothing](BreakerPolicy::with_panics) |
-//! | dropped by the caller, cancelled | nothing; [or a failure](BreakerPolicy::with_drops) |
-//! | refused by a layer further in, arguments that do not fit | nothing |
+//! | a response, delivered to its last byte | a success |
+//! | an error of the tool, a response that [is an error](crate::ToolOutput::is_error), an HTTP status of 500 or above | a failure; configurable by a [predicate](BreakerPolicy::with_failures) |
+//! | a timeout of an inner or outer timeout layer | a failure; nothing, if all attempts of the call were still queued in inner layers |
+//! | a panic | a failure; [configurable](BreakerPolicy::with_panics) |
+//! | dropped by the caller, cancelled | nothing; [configurable](BreakerPolicy::with_drops) for drops |
+//! | a rejection by an inner layer, invalid arguments | nothing |
 //!
-//! A probe whose end counts as nothing makes way for the next one.
+//! A probe whose result counts as nothing is replaced by the next call.
 //!
 //! # Readiness
-//! Always ready: `LoadShed`, `Balance` and `ready()` outside do not see that the breaker is open. A call is let through or refused in
-//! `call`, and waits for nothing; the inner service is waited for inside the call's future.
+//! Always ready: an outer `LoadShed`, `Balance` or `ready()` does not observe an open breaker. A
+//! call is admitted or rejected in `call` without a wait. The readiness of the inner service is
+//! awaited within the call's future.
 //!
 //! # Cancellation
-//! Dropping the future ends the call; a probe that is dropped makes way for the next one.
+//! Dropping the future ends the call. A dropped probe is replaced by the next call.
 //!
 //! # Errors
-//! `Overloaded` and `InvalidArguments` for a key [for which there is no room](CircuitBreakerLayer::with_key_bounds), or that is too long.
-//! `CircuitOpen`, with the time after which a call is let through; without one while a probe is under way. `Timeout` for a call that comes at
-//! or after its deadline, so that it is no probe.
+//! - `CircuitOpen`, with the time until a call is admitted; without a time while probes run.
+//! - `Overloaded` for a new key while the table of keys [is
+//!   full](CircuitBreakerLayer::with_key_bounds).
+//! - `InvalidArguments` for a key that is too long.
+//! - `Timeout` for a call that arrives at or after its deadline. It is not used as a probe.
 //!
 //! # Clone
-//! Clones of the layer, and services made of one layer value, share one breaker. A new value is a new breaker.
+//! Clones of the layer, and services made of one layer value, share one breaker. A new value is a
+//! new breaker.
 //!
 //! # Order
-//! Timeouts count on either side. Outside of a limit, the breaker refuses before a token or a permit is taken; inside, a call may wait
-//! in line only to be refused. Outside of a retry it sees calls as a whole; inside, each attempt.
+//! Timeouts count on either side. Outside of a limit, the breaker rejects a call before it takes a
+//! token or a permit. Inside, a call may be queued and then rejected. Outside of a retry, the
+//! breaker counts calls; inside, attempts.
 //!
 //! # Cost
-//! A call through a breaker that is closed allocates nothing. Its result takes a lock for a moment where it may change something: not a success where the call
-//! before did not fail, slow calls are not counted, and a rate is over calls, has its window full and no failure in it. By tool or by key, finding the breaker takes one lock more. A window of calls holds a bit for each, one of time ten counts.
+//! A call through a closed breaker allocates nothing. Its result takes a lock only if it may change
+//! the state. A success needs no lock if the call before did not fail, slow calls are not counted,
+//! and a rate over calls has a full window without failures. A window of calls stores a bit for
+//! each call; a window of time stores ten counts.
 
 mod counting;
 mod future;

@@ -1,9 +1,9 @@
-//! The rule against a model that keeps every call and looks at all of them each time.
+//! Compares the state machine with a model that stores all calls and counts them each time.
 
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "they are small numbers"
+    reason = "the numbers are small"
 )]
 
 use std::collections::{BTreeMap, HashSet};
@@ -15,13 +15,13 @@ use toolbooth_core::Moment;
 use super::policy::{BreakerPolicy, Over};
 use super::rule::{BreakerState, Rule, Verdict};
 
-/// What the rule is set to, in milliseconds and plain numbers.
+/// The policy, in milliseconds and plain numbers.
 #[derive(Debug, Clone)]
 struct Settings {
     in_a_row: Option<usize>,
-    /// Hundredths, and over what.
+    /// The rate in hundredths, and its window.
     failures: Option<(u32, Over)>,
-    /// From so many milliseconds on.
+    /// The duration of a slow call in milliseconds, the rate in hundredths, and its window.
     slow: Option<(u64, u32, Over)>,
     minimum: u32,
     open: u64,
@@ -32,11 +32,11 @@ struct Settings {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Pass(u64),
+    Advance(u64),
     Admit,
-    /// The so manieth of the calls that were ever let through, which has taken so long.
+    /// Ends one of the running calls: its index, its verdict, and its duration in milliseconds.
     End(usize, Verdict, u64),
-    Look,
+    State,
     Trip,
     Reset,
     Disable,
@@ -47,22 +47,22 @@ enum Step {
 struct Model {
     settings: Settings,
     state: BreakerState,
-    /// While open.
+    /// The end of the open time, while open.
     until: u64,
-    /// While half-open: when probes began to be under way, and how many passed.
+    /// The time since which probes have been running, while half-open.
     since: u64,
-    passed: usize,
+    succeeded: usize,
     opened: u32,
-    /// All that was let through since the last change and has not ended.
-    live: HashSet<usize>,
-    /// All that ended since the last change: when, failed, slow.
+    /// The calls that were admitted since the last change and still run.
+    running: HashSet<usize>,
+    /// The calls that ended since the last change: time, failed, slow.
     ended: Vec<(u64, bool, bool)>,
 }
 
 impl Model {
     fn to(&mut self, state: BreakerState) {
-        (self.state, self.passed) = (state, 0);
-        self.live.clear();
+        (self.state, self.succeeded) = (state, 0);
+        self.running.clear();
         self.ended.clear();
     }
 
@@ -80,10 +80,10 @@ impl Model {
         self.to(BreakerState::Closed);
     }
 
-    fn look(&mut self, now: u64) {
-        let hung = self.since + self.settings.limit;
-        if self.state == BreakerState::HalfOpen && !self.live.is_empty() && hung <= now {
-            self.open(hung);
+    fn catch_up(&mut self, now: u64) {
+        let expiry = self.since + self.settings.limit;
+        if self.state == BreakerState::HalfOpen && !self.running.is_empty() && expiry <= now {
+            self.open(expiry);
         }
         if self.state == BreakerState::Open && self.until <= now {
             self.to(BreakerState::HalfOpen);
@@ -91,32 +91,32 @@ impl Model {
     }
 
     fn admit(&mut self, call: usize, now: u64) -> Result<(), Option<u64>> {
-        self.look(now);
-        let probes = self.live.len() + self.passed;
+        self.catch_up(now);
+        let probes = self.running.len() + self.succeeded;
         match self.state {
             BreakerState::Open => return Err(Some(self.until - now)),
             BreakerState::HalfOpen if probes >= self.settings.probes as usize => return Err(None),
-            BreakerState::HalfOpen if self.live.is_empty() => self.since = now,
+            BreakerState::HalfOpen if self.running.is_empty() => self.since = now,
             _ => {}
         }
-        self.live.insert(call);
+        self.running.insert(call);
         Ok(())
     }
 
     fn end(&mut self, call: usize, verdict: Verdict, took: u64, now: u64) {
         if self.state == BreakerState::HalfOpen {
-            self.look(now);
+            self.catch_up(now);
         }
         let slow = self.settings.slow.is_some_and(|(slow, ..)| took >= slow);
-        if !self.live.remove(&call) || verdict == Verdict::None {
+        if !self.running.remove(&call) || verdict == Verdict::None {
             return;
         }
         let failed = verdict == Verdict::Failure;
         match self.state {
             BreakerState::HalfOpen if failed || slow => self.open(now),
             BreakerState::HalfOpen => {
-                self.passed += 1;
-                if self.passed == self.settings.probes as usize {
+                self.succeeded += 1;
+                if self.succeeded == self.settings.probes as usize {
                     self.close();
                 }
             }
@@ -138,9 +138,9 @@ impl Model {
             (given, ..) => given,
         };
         let over = |hundredths: u32, over: Over, hit: fn(&&(u64, bool, bool)) -> bool| {
-            let (window, least) = match over {
+            let (window, minimum) = match over {
                 Over::Calls(calls) => (calls as usize, settings.minimum.min(calls)),
-                // The tenth of now and the nine before it.
+                // The current tenth, and the nine before it.
                 Over::Time(time) => {
                     let tenth = time.as_millis() as u64 / 10;
                     let inside = |call: &&(u64, bool, bool)| call.0 / tenth + 10 > now / tenth;
@@ -150,7 +150,7 @@ impl Model {
             };
             let calls: Vec<_> = self.ended.iter().rev().take(window).collect();
             let hits = calls.iter().copied().filter(hit).count();
-            calls.len() >= least as usize
+            calls.len() >= minimum as usize
                 && hits > 0
                 && hits * 100 >= hundredths as usize * calls.len()
         };
@@ -164,7 +164,7 @@ impl Model {
     }
 }
 
-// === both side by side ===
+// === comparison ===
 
 fn millis(time: u64) -> Duration {
     Duration::from_millis(time)
@@ -198,46 +198,46 @@ fn compare(settings: Settings, steps: Vec<Step>) -> Result<(), TestCaseError> {
         state: BreakerState::Closed,
         until: 0,
         since: 0,
-        passed: 0,
+        succeeded: 0,
         opened: 0,
-        live: HashSet::new(),
+        running: HashSet::new(),
         ended: Vec::new(),
     };
     let mut now = 1_000;
     let mut admitted = BTreeMap::new();
-    let mut told = BreakerState::Closed;
+    let mut last = BreakerState::Closed;
     for (number, step) in steps.into_iter().enumerate() {
         let moment = Moment::from_nanos(now * 1_000_000);
         match step {
-            Step::Pass(time) => now += time,
+            Step::Advance(time) => now += time,
             Step::Admit => {
-                let ours = rule.admit(moment);
-                let theirs = model.admit(number, now);
-                let refusal = |after: Option<u64>| after.map(millis);
+                let actual = rule.admit(moment);
+                let expected = model.admit(number, now);
+                let retry_after = |after: Option<u64>| after.map(millis);
                 prop_assert_eq!(
-                    ours.map(|_| ()).map_err(|no| no.retry_after),
-                    theirs.map_err(refusal)
+                    actual.map(|_| ()).map_err(|rejected| rejected.retry_after),
+                    expected.map_err(retry_after)
                 );
-                admitted.extend(ours.ok().map(|generation| (number, generation)));
+                admitted.extend(actual.ok().map(|generation| (number, generation)));
             }
             Step::End(which, verdict, took) => {
                 let call = admitted.keys().nth(which % admitted.len().max(1)).copied();
                 if let Some((call, generation)) = call.and_then(|call| admitted.remove_entry(&call))
                 {
-                    // As threads do it, which ask the gate first.
+                    // As in `Breaker::record`, which checks the gate first.
                     if !rule.gate().ignores(generation, verdict) {
                         rule.record(generation, verdict, millis(took), || moment);
                     }
                     model.end(call, verdict, took, now);
                 }
             }
-            Step::Look => {
-                model.look(now);
+            Step::State => {
+                model.catch_up(now);
                 prop_assert_eq!(rule.state(moment), model.state);
             }
             Step::Trip => {
                 rule.trip(moment);
-                model.look(now);
+                model.catch_up(now);
                 model.open(now);
             }
             Step::Reset => {
@@ -249,15 +249,15 @@ fn compare(settings: Settings, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 model.to(BreakerState::Disabled);
             }
         }
-        // The changes that are told are a chain without gaps.
+        // The changes form a chain without gaps.
         while let Some(change) = rule.next_change() {
-            prop_assert_eq!(change.from, told);
+            prop_assert_eq!(change.from, last);
             prop_assert_ne!(change.from, change.to);
-            told = change.to;
+            last = change.to;
         }
-        let free = rule.gate().is_free().is_some();
-        let passes = matches!(told, BreakerState::Closed | BreakerState::Disabled);
-        prop_assert_eq!(free, passes);
+        let admits_all = rule.gate().admits_all().is_some();
+        let expected = matches!(last, BreakerState::Closed | BreakerState::Disabled);
+        prop_assert_eq!(admits_all, expected);
     }
     Ok(())
 }
@@ -305,8 +305,8 @@ fn step_of_calls(succeed: u32, fail: u32) -> impl Strategy<Value = Step> {
         8 => Just(Step::Admit),
         8 => (any::<usize>(), verdict, 0..25_u64)
             .prop_map(|(which, verdict, took)| Step::End(which, verdict, took)),
-        5 => (1..40_u64).prop_map(Step::Pass),
-        2 => Just(Step::Look),
+        5 => (1..40_u64).prop_map(Step::Advance),
+        2 => Just(Step::State),
     ]
 }
 
@@ -323,7 +323,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn does_as_the_model_says(settings in settings(), steps in proptest::collection::vec(step(), 1..100)) {
+    fn equals_the_model(
+        settings in settings(),
+        steps in proptest::collection::vec(step(), 1..100),
+    ) {
         compare(settings, steps)?;
     }
 }
@@ -331,18 +334,18 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Without anything that changes the state by hand, so that windows fill and probes come to an end.
+    /// Without changes by hand, so that windows fill and probes end.
     #[test]
-    fn does_as_the_model_says_left_alone(
+    fn equals_the_model_without_changes_by_hand(
         settings in settings(),
         steps in proptest::collection::vec(step_of_calls(4, 4), 100..250),
     ) {
         compare(settings, steps)?;
     }
 
-    /// A window of calls that is full, and closed: there the gate lets successes end without the rule, where they change nothing.
+    /// Closed with a full window of calls, so that the gate ignores successes that change nothing.
     #[test]
-    fn does_as_the_model_says_while_most_succeed(
+    fn equals_the_model_while_most_calls_succeed(
         settings in settings(),
         rate in 20..100_u32,
         calls in 2..8_u32,
@@ -354,8 +357,8 @@ proptest! {
 }
 
 #[test]
-fn a_million_times_the_last_so_many_calls_are_those() -> Result<(), crate::ConfigError> {
-    // 1,000 calls of which 499 failed, however they came: one more failure is half of them.
+fn window_of_calls_is_exact_after_a_million_calls() -> Result<(), crate::ConfigError> {
+    // 499 of 1,000 calls failed, in any order. One more failure is half of them.
     let policy = BreakerPolicy::new().with_failure_rate(0.5, 1_000)?;
     let mut rule = Rule::new(policy);
     let now = Moment::from_nanos(1);
@@ -366,13 +369,13 @@ fn a_million_times_the_last_so_many_calls_are_those() -> Result<(), crate::Confi
         } else {
             Verdict::Success
         };
-        // It begins with answers: of failures alone 10 would be enough.
+        // Starts with successes: 10 failures alone would open it.
         if call >= 500 {
             rule.record(0, verdict, Duration::ZERO, || now);
         }
     }
     assert_eq!(rule.state(now), BreakerState::Closed);
-    // The window is at 499 failures behind 501 answers; the next answers push failures out one by one.
+    // The window has 499 failures, then 501 successes. Each further call replaces a failure.
     for _ in 0..499 {
         rule.record(0, Verdict::Failure, Duration::ZERO, || now);
         assert_eq!(rule.state(now), BreakerState::Closed);
@@ -383,24 +386,24 @@ fn a_million_times_the_last_so_many_calls_are_those() -> Result<(), crate::Confi
 }
 
 #[test]
-fn a_success_needs_no_lock_where_a_full_window_has_no_failure() -> Result<(), crate::ConfigError> {
+fn success_needs_no_lock_if_a_full_window_has_no_failure() -> Result<(), crate::ConfigError> {
     let policy = BreakerPolicy::new().with_failure_rate(0.5, 4)?;
     let mut rule = Rule::new(policy);
-    let mut needs_none = |verdict| {
+    let mut needs_no_lock = |verdict| {
         rule.record(0, verdict, Duration::ZERO, || Moment::from_nanos(1));
         rule.gate().ignores(0, Verdict::Success)
     };
-    let filling = [Verdict::Success; 4].map(&mut needs_none);
+    let filling = [Verdict::Success; 4].map(&mut needs_no_lock);
     assert_eq!(filling, [false, false, false, true]);
-    let failed = [Verdict::Failure, Verdict::Success].map(&mut needs_none);
+    let failed = [Verdict::Failure, Verdict::Success].map(&mut needs_no_lock);
     assert_eq!(failed, [false, false]);
-    let passing = [Verdict::Success; 3].map(&mut needs_none);
+    let passing = [Verdict::Success; 3].map(&mut needs_no_lock);
     assert_eq!(passing, [false, false, true]);
     Ok(())
 }
 
 #[test]
-fn changes_that_nobody_takes_are_merged() {
+fn undelivered_changes_are_merged() {
     let mut rule = Rule::new(BreakerPolicy::new());
     for _ in 0..1_000 {
         rule.trip(Moment::from_nanos(1));

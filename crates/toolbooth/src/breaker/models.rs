@@ -1,5 +1,5 @@
-//! Model checks of one circuit breaker and several threads: the number of probes is bounded, none is
-//! lost, and listeners are notified of changes in order.
+//! Model checks of one circuit breaker and several threads: the number of probes is bounded, none
+//! is lost, and listeners are notified of changes in order.
 
 use std::time::Duration;
 
@@ -200,7 +200,7 @@ fn the_gate_is_what_the_rule_says() {
 #[test]
 fn the_last_act_on_all_breakers_counts_for_each() {
     check(|| {
-        let key = KeyFn::new(|call| call.tenant().unwrap_or("nobody").into());
+        let key = KeyFn::new(|call| call.tenant().unwrap_or("unknown").into());
         let keyed = Arc::new(KeyedBreakers::new(BreakerPolicy::new().into(), Some(key)));
         let state = |keyed: &KeyedBreakers, key: &'static str| {
             let breaker = keyed.find_or_create(key, || at(0)).expect("there is room");

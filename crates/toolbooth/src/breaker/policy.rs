@@ -3,14 +3,14 @@ use std::time::Duration;
 use super::counting::{Counting, Failure};
 use crate::middleware::ConfigError;
 
-/// When a circuit breaker opens, for how long, and how it closes again.
+/// The rules by which a circuit breaker opens and closes.
 ///
 /// ```
 /// use std::time::Duration;
 /// use toolbooth::{BreakerPolicy, CircuitBreakerLayer, ConfigError};
 ///
 /// # fn main() -> Result<(), ConfigError> {
-/// // Open when half of the last 20 calls failed, or one in ten of a minute's took longer than 2 s.
+/// // Opens if half of the last 20 calls failed, or if 10 % of a minute's calls took 2 s or longer.
 /// let policy = BreakerPolicy::new()
 ///     .with_failure_rate(0.5, 20)?
 ///     .with_slow_calls(Duration::from_secs(2), 0.1, Duration::from_secs(60))?
@@ -19,8 +19,8 @@ use crate::middleware::ConfigError;
 /// let breaker = CircuitBreakerLayer::with_policy(policy);
 /// # drop(breaker);
 ///
-/// let slip = BreakerPolicy::new().with_failure_rate(50.0, 20);
-/// assert_eq!(slip.err(), Some(ConfigError::RateOutOfRange));
+/// let invalid = BreakerPolicy::new().with_failure_rate(50.0, 20);
+/// assert_eq!(invalid.err(), Some(ConfigError::RateOutOfRange));
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
@@ -36,17 +36,17 @@ pub struct BreakerPolicy {
     pub(super) counting: Counting,
 }
 
-/// What a rate is over: the last so many calls, or those of the last while.
+/// The window of a rate: a number of calls, or a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Over {
-    /// The last so many calls: the window slides with each of them.
+    /// The last n calls. The window slides with each call.
     Calls(u32),
-    /// The calls of the last while: the window slides by a tenth of it at a time.
+    /// The calls within the duration. The window slides in steps of a tenth of it.
     Time(Duration),
 }
 
-/// So many parts of a million, over a window.
+/// A rate in millionths, over a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
     millionths: u32,
@@ -57,13 +57,14 @@ const DEFAULT_FAILURES: u32 = 5;
 const DEFAULT_MINIMUM: u32 = 10;
 const DEFAULT_OPEN_TIME: Duration = Duration::from_secs(30);
 const DEFAULT_HALF_OPEN_LIMIT: Duration = Duration::from_secs(300);
-/// As many calls as a window may hold: 125 kB.
-const MOST_CALLS: u32 = 1_000_000;
+/// The maximum size of a window in calls: 125 kB.
+const MAX_CALLS: u32 = 1_000_000;
 
 // === impl BreakerPolicy ===
 
 impl BreakerPolicy {
-    /// Opens after 5 failures in a row, for 30 s; then one call at a time is let through, and the first answer closes it.
+    /// Opens after 5 failures in a row for 30 s. Then it admits one probe at a time, and the first
+    /// success closes it.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -79,8 +80,9 @@ impl BreakerPolicy {
         }
     }
 
-    /// Opens after so many failures in a row. Where a rate is given and this is not, only the rate counts; where both are,
-    /// whichever comes first.
+    /// Opens after `failures` failures in a row.
+    ///
+    /// By default 5, or no such limit if a rate is set. With both, either opens the breaker.
     ///
     /// # Errors
     /// [`ConfigError::ZeroFailures`] for 0.
@@ -92,12 +94,15 @@ impl BreakerPolicy {
         Ok(self)
     }
 
-    /// Opens when this part of the calls failed: from 0 to 1, of the last so many calls or of those of the last while. A rate of 0 opens
-    /// at the first failure. Nothing opens before [so many calls](Self::with_minimum_calls) were counted.
+    /// Opens if the rate of failures reaches `rate`, from 0 to 1, over a window of calls or of
+    /// time.
+    ///
+    /// A rate of 0 opens at the first failure. A rate has no effect before a
+    /// [minimum of calls](Self::with_minimum_calls) was counted.
     ///
     /// # Errors
-    /// [`ConfigError::RateOutOfRange`] for a rate that is not from 0 to 1; [`ConfigError::Window`] for a window of
-    /// no calls, of no time, or of more than a million calls.
+    /// [`ConfigError::RateOutOfRange`] for a rate outside of 0 to 1. [`ConfigError::Window`] for a
+    /// window of zero calls, zero time, or more than a million calls.
     pub fn with_failure_rate(
         mut self,
         rate: f64,
@@ -107,14 +112,18 @@ impl BreakerPolicy {
         Ok(self)
     }
 
-    /// Opens when this part of the calls was slow: took as long as `slow` or longer, from the breaker on to the last byte of the
-    /// answer, whether or not it failed. The rate and its window are as those of
-    /// [`with_failure_rate`](Self::with_failure_rate). While half-open, a slow probe is a failure.
+    /// Opens if the rate of slow calls reaches `rate`, as with
+    /// [`with_failure_rate`](Self::with_failure_rate).
     ///
-    /// Time in waiting lines further in counts: put a concurrency or rate limit outside of the breaker if it is not to.
+    /// A call is slow if it takes `slow` or longer, from its admission to the last byte of the
+    /// response, whether or not it fails. While half-open, a slow probe is a failure.
+    ///
+    /// Time in the queues of inner layers counts. To exclude it, put concurrency and rate limits
+    /// outside of the breaker.
     ///
     /// # Errors
-    /// As [`with_failure_rate`](Self::with_failure_rate), and [`ConfigError::ZeroSlow`] for a time of zero, which every call takes.
+    /// As [`with_failure_rate`](Self::with_failure_rate), and [`ConfigError::ZeroSlow`] for zero,
+    /// which every call takes.
     pub fn with_slow_calls(
         mut self,
         slow: Duration,
@@ -128,24 +137,29 @@ impl BreakerPolicy {
         Ok(self)
     }
 
-    /// Rates count from so many calls on: 10 where nothing is said, and never more than the window holds. 0 is as 1.
+    /// Sets the number of counted calls before rates have an effect, by default 10.
+    ///
+    /// It is at most the size of the window. 0 has the effect of 1.
     #[must_use]
     pub const fn with_minimum_calls(mut self, calls: u32) -> Self {
         self.minimum = calls;
         self
     }
 
-    /// How long it stays open: 30 s where nothing is said. [`Duration::MAX`] is until it is [reset](crate::CircuitBreakerLayer::reset).
+    /// Sets the open time, by default 30 s.
+    ///
+    /// With [`Duration::MAX`] it stays open until it is [reset](crate::CircuitBreakerLayer::reset).
     #[must_use]
     pub const fn with_open_time(mut self, time: Duration) -> Self {
         self.open_time = time;
         self
     }
 
-    /// Each time it opens again without having been closed, it stays open `factor` times as long as before, up to `max`.
+    /// Multiplies the open time by `factor`, up to `max`, each time the breaker opens again without
+    /// having been closed.
     ///
     /// # Errors
-    /// [`ConfigError::Growth`] for a factor below 1, or one that is no number.
+    /// [`ConfigError::Growth`] for a factor that is below 1 or not finite.
     pub fn with_open_growth(mut self, factor: f64, max: Duration) -> Result<Self, ConfigError> {
         if !(factor.is_finite() && factor >= 1.0) {
             return Err(ConfigError::Growth);
@@ -154,8 +168,8 @@ impl BreakerPolicy {
         Ok(self)
     }
 
-    /// How many calls are let through at once while it is half-open, and how many of them must succeed to close it: 1 where nothing is said.
-    /// One that fails opens it again.
+    /// Sets the number of probes: calls that are admitted while half-open, and that must all
+    /// succeed to close the breaker. By default 1. A probe that fails opens it again.
     ///
     /// # Errors
     /// [`ConfigError::ZeroProbes`] for 0, with which it would never close.
@@ -167,9 +181,11 @@ impl BreakerPolicy {
         Ok(self)
     }
 
-    /// How long probes may be under way without a break while it is half-open, from the first of them on: 5 min where nothing is said. Then one hangs, and
-    /// counts as a failure. Give it more than the longest call takes, and with [several probes](Self::with_probes) more than that for each: a
-    /// probe that is given up does not close the breaker when it succeeds after all.
+    /// Sets the maximum time that probes may run without a pause while half-open, by default 5 min.
+    ///
+    /// It is measured from the start of the first of them. When it expires, a probe is considered
+    /// to hang and counts as a failure; its later success is ignored. Choose a limit longer than
+    /// the longest call, or than that for each of [several probes](Self::with_probes).
     ///
     /// # Errors
     /// [`ConfigError::ZeroHalfOpenLimit`] for zero, with which it would never close.
@@ -181,16 +197,19 @@ impl BreakerPolicy {
         Ok(self)
     }
 
-    /// Which failures count: all of them where nothing is said. What does not is a success, since the tool was there to answer.
-    /// Asked of [failures](Failure) alone, not of refusals, panics and calls that were given up; a predicate that panics has said yes.
+    /// Sets a predicate on failures, by default true for all of them.
+    ///
+    /// A failure for which it returns false counts as a success, since the tool responded. It is
+    /// called only for [failures](Failure), not for rejections, panics, drops and cancellations. A
+    /// predicate that panics counts as true.
     ///
     /// ```
     /// use toolbooth::BreakerPolicy;
     /// use toolbooth::breaker::Failure;
     ///
-    /// // A tool that says `not found` is well.
+    /// // `not found` is no outage.
     /// let policy = BreakerPolicy::new().with_failures(|failure| match failure {
-    ///     Failure::Response(answer) => answer.meta().is_none_or(|meta| meta["code"] != "not_found"),
+    ///     Failure::Response(output) => output.meta().is_none_or(|meta| meta["code"] != "not_found"),
     ///     _ => true,
     /// });
     /// # drop(policy);
@@ -204,22 +223,24 @@ impl BreakerPolicy {
         self
     }
 
-    /// Whether a panic of the tool is a failure: it is where nothing is said.
+    /// Sets whether a panic of the tool counts as a failure, by default true.
     #[must_use]
     pub const fn with_panics(mut self, count: bool) -> Self {
         self.counting.panics = count;
         self
     }
 
-    /// Whether a call that its caller drops is a failure: it is not where nothing is said. A timeout outside that is none of ours
-    /// drops its calls, too, and nobody can tell it from that.
+    /// Sets whether a call that is dropped by its caller counts as a failure, by default false.
+    ///
+    /// An outer timeout of another crate drops its calls as well, which the breaker cannot
+    /// distinguish.
     #[must_use]
     pub const fn with_drops(mut self, count: bool) -> Self {
         self.counting.drops = count;
         self
     }
 
-    /// After how many failures in a row it opens, if that opens it.
+    /// Returns the number of failures in a row that opens the breaker, if there is such a limit.
     pub(super) const fn failures_in_a_row(&self) -> Option<u32> {
         match (self.consecutive, self.failures, self.slow) {
             (None, None, None) => Some(DEFAULT_FAILURES),
@@ -227,7 +248,7 @@ impl BreakerPolicy {
         }
     }
 
-    /// How long it stays open for the so manieth time in a row.
+    /// Returns the open time after `trips` trips in a row.
     pub(super) fn open_for(&self, trips: u32) -> Duration {
         let Some((factor, max)) = self.growth else {
             return self.open_time;
@@ -266,24 +287,24 @@ impl Rate {
         }
         match over {
             Over::Calls(0) | Over::Time(Duration::ZERO) => return Err(ConfigError::Window),
-            Over::Calls(calls) if calls > MOST_CALLS => return Err(ConfigError::Window),
+            Over::Calls(calls) if calls > MAX_CALLS => return Err(ConfigError::Window),
             Over::Calls(_) | Over::Time(_) => {}
         }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a million at most, and no less than 0"
+            reason = "the value is from 0 to 1,000,000"
         )]
         let millionths = (rate * 1e6).round() as u32;
         Ok(Self { millionths, over })
     }
 
-    /// Whether so many hits are as many as the rate says. In whole numbers: 0.55 of 100 calls is 55 of them.
+    /// Returns whether the rate is reached. In integers, so that 0.55 of 100 calls is exactly 55.
     pub(super) fn is_reached(self, hits: u64, calls: u64) -> bool {
         hits > 0 && hits * 1_000_000 >= u64::from(self.millionths) * calls
     }
 
-    /// From how many calls on it counts.
+    /// Returns the number of calls from which the rate has an effect.
     pub(super) fn minimum(self, minimum: u32) -> u64 {
         u64::from(match self.over {
             Over::Calls(calls) => minimum.min(calls),

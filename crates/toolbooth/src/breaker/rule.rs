@@ -1,9 +1,10 @@
-//! What a circuit breaker decides: pure, with the time as an argument.
+//! The state machine of a circuit breaker. Pure, with the time as an argument.
 //!
 //! Invariants:
-//! 1. Every change of the state begins a generation. What was admitted in an earlier one changes nothing.
-//! 2. While half-open, probes under way and probes that succeeded are never more than there may be.
-//! 3. It has no timer: what time has brought about is caught up with when it is next asked.
+//! 1. Each change of the state starts a generation. Results of calls from earlier ones are ignored.
+//! 2. While half-open, the running and the succeeded probes together are at most the configured
+//!    ones.
+//! 3. There is no timer: transitions by time are applied at the next use.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,27 +14,26 @@ use toolbooth_core::Moment;
 use super::policy::{BreakerPolicy, Rate};
 use super::window::Window;
 
-/// Where a circuit breaker is.
+/// The state of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BreakerState {
-    /// Calls go through and are counted.
+    /// Calls are admitted and counted.
     Closed,
-    /// Calls are refused.
+    /// Calls are rejected.
     Open,
-    /// As many calls go through as it probes with; the others are refused.
+    /// Calls are admitted as probes, up to the configured number. Others are rejected.
     HalfOpen,
-    /// Calls go through and are not counted.
+    /// Calls are admitted and not counted.
     Disabled,
 }
 
-/// What a call tells about its tool. A whole word, since what moves with a call in uneven pieces costs a multiple.
+/// The result of a call, as the breaker counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
 pub(super) enum Verdict {
     Success,
     Failure,
-    /// Nothing.
+    /// The result is not counted.
     None,
 }
 
@@ -42,17 +42,17 @@ pub(super) enum Verdict {
 pub(super) struct Change {
     pub(super) from: BreakerState,
     pub(super) to: BreakerState,
-    /// How long it stays open, where it opened and that is known.
+    /// The open time, if it opened and the time is known.
     pub(super) open_for: Option<Duration>,
 }
 
-/// No: and after how long to ask again, where that is known.
+/// A rejection, with the time until a call is admitted, if known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct Rejected {
     pub(super) retry_after: Option<Duration>,
 }
 
-/// What can be said of the state without a lock.
+/// The part of the state that is read without a lock: the generation and the kind of the phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gate(u64);
 
@@ -63,7 +63,7 @@ pub(super) struct Rule {
     generation: u64,
     /// Failures in a row.
     streak: u32,
-    /// How often it opened since it was closed.
+    /// The number of times that it opened since it was closed.
     trips: u32,
     failures: Option<(Rate, Window)>,
     slow: Option<(Duration, Rate, Window)>,
@@ -73,21 +73,21 @@ pub(super) struct Rule {
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     Closed,
-    /// Until then, or until it is reset.
+    /// Until the moment, or until it is reset if there is none.
     Open {
         until: Option<Moment>,
     },
     HalfOpen {
-        /// From when on probes have been under way without a break.
+        /// The time since which at least one probe has been running.
         since: Option<Moment>,
-        under_way: u32,
-        passed: u32,
+        running: u32,
+        succeeded: u32,
     },
     Disabled,
 }
 
-/// Changes that nobody has taken yet are merged from so many on.
-const MOST_CHANGES: usize = 64;
+/// The maximum number of undelivered changes. Further changes are merged into the last one.
+const MAX_CHANGES: usize = 64;
 
 // === impl Rule ===
 
@@ -109,30 +109,32 @@ impl Rule {
         }
     }
 
-    /// Lets a call through, and gives the generation in which it was; or refuses it.
-    pub(super) fn admit(&mut self, now: Moment) -> Result<u64, Refused> {
+    /// Admits a call and returns its generation, or rejects it.
+    pub(super) fn admit(&mut self, now: Moment) -> Result<u64, Rejected> {
         self.catch_up(now);
         match &mut self.phase {
             Phase::Closed | Phase::Disabled => Ok(self.generation),
-            Phase::Open { until } => Err(Refused {
+            Phase::Open { until } => Err(Rejected {
                 retry_after: until.map(|until| until.since(now)),
             }),
             Phase::HalfOpen {
                 since,
-                under_way,
-                passed,
+                running,
+                succeeded,
             } => {
-                if *under_way + *passed >= self.policy.probes {
-                    return Err(Refused { retry_after: None });
+                if *running + *succeeded >= self.policy.probes {
+                    return Err(Rejected { retry_after: None });
                 }
                 since.get_or_insert(now);
-                *under_way += 1;
+                *running += 1;
                 Ok(self.generation)
             }
         }
     }
 
-    /// Takes the result of a call that was admitted in that generation, once. How long it took matters only where slow calls are counted.
+    /// Records the result of a call that was admitted in `generation`. Called once for each call.
+    ///
+    /// `took` is used only if slow calls are counted.
     pub(super) fn record(
         &mut self,
         generation: u64,
@@ -141,7 +143,7 @@ impl Rule {
         mut now: impl FnMut() -> Moment,
     ) {
         if matches!(self.phase, Phase::HalfOpen { .. }) {
-            // A probe that comes back too late was given up before.
+            // The limit of this probe may have expired before.
             self.catch_up(now());
         }
         if generation != self.generation {
@@ -157,18 +159,18 @@ impl Rule {
             }
             Phase::HalfOpen {
                 since,
-                under_way,
-                passed,
+                running,
+                succeeded,
             } => {
-                *under_way -= 1;
-                if *under_way == 0 {
+                *running -= 1;
+                if *running == 0 {
                     *since = None;
                 }
                 match verdict {
                     Verdict::None => {}
                     Verdict::Success if !slow => {
-                        *passed += 1;
-                        if *passed >= self.policy.probes {
+                        *succeeded += 1;
+                        if *succeeded >= self.policy.probes {
                             self.close();
                         }
                     }
@@ -179,13 +181,13 @@ impl Rule {
         }
     }
 
-    /// The state, as it is at this time.
+    /// Returns the state at `now`.
     pub(super) fn state(&mut self, now: Moment) -> BreakerState {
         self.catch_up(now);
         self.current()
     }
 
-    /// Until when it refuses calls at the least.
+    /// Returns the moment until which it rejects all calls.
     pub(super) fn shut_until(&self) -> Moment {
         match self.phase {
             Phase::Open { until } => until.unwrap_or(Moment::from_nanos(u64::MAX)),
@@ -193,7 +195,7 @@ impl Rule {
         }
     }
 
-    /// Opens it by hand, whatever it is at this time.
+    /// Opens it by hand, in any state.
     pub(super) fn trip(&mut self, now: Moment) {
         self.catch_up(now);
         self.open(now);
@@ -206,18 +208,18 @@ impl Rule {
         self.to(Phase::Open { until }, until.map(|_| open_for));
     }
 
-    /// Closes it, whatever it was; nothing is counted yet.
+    /// Closes it in any state, with empty windows.
     pub(super) fn close(&mut self) {
         self.trips = 0;
         self.to(Phase::Closed, None);
     }
 
-    /// Lets everything through, until it is closed or opened.
+    /// Admits all calls without counting, until it is closed or opened.
     pub(super) fn disable(&mut self) {
         self.to(Phase::Disabled, None);
     }
 
-    /// The oldest change that nobody has taken yet.
+    /// Takes the oldest undelivered change.
     pub(super) fn next_change(&mut self) -> Option<Change> {
         self.changes.pop_front()
     }
@@ -242,7 +244,7 @@ impl Rule {
         )
     }
 
-    /// Counts one call; true if it is one too many.
+    /// Counts one call; returns whether the breaker must open.
     fn count(&mut self, failed: bool, slow: bool, now: &mut impl FnMut() -> Moment) -> bool {
         let minimum = self.policy.minimum;
         self.streak = if failed {
@@ -265,22 +267,23 @@ impl Rule {
         trips
     }
 
+    /// Applies the transitions that time has caused by `now`.
     fn catch_up(&mut self, now: Moment) {
         if let Phase::HalfOpen {
             since: Some(since), ..
         } = self.phase
         {
-            let given_up = since.after(self.policy.half_open_limit);
-            if let Some(given_up) = given_up.filter(|given_up| *given_up <= now) {
-                self.open(given_up);
+            let expiry = since.after(self.policy.half_open_limit);
+            if let Some(expired) = expiry.filter(|expiry| *expiry <= now) {
+                self.open(expired);
             }
         }
         if let Phase::Open { until: Some(until) } = self.phase {
             if until <= now {
                 let half_open = Phase::HalfOpen {
                     since: None,
-                    under_way: 0,
-                    passed: 0,
+                    running: 0,
+                    succeeded: 0,
                 };
                 self.to(half_open, None);
             }
@@ -302,7 +305,7 @@ impl Rule {
         if from == to {
             return;
         }
-        let full = self.changes.len() >= MOST_CHANGES;
+        let full = self.changes.len() >= MAX_CHANGES;
         match self.changes.back_mut().filter(|_| full) {
             Some(last) => (last.to, last.open_for) = (to, open_for),
             None => self.changes.push_back(Change { from, to, open_for }),
@@ -322,7 +325,7 @@ impl Rule {
 // === impl Gate ===
 
 impl Gate {
-    /// Closed, and a success changes nothing.
+    /// Closed, and a success does not change the state.
     const CLEAN: u64 = 0;
     const CLOSED: u64 = 1;
     const GUARDED: u64 = 2;
@@ -336,15 +339,15 @@ impl Gate {
         self.0
     }
 
-    /// The generation, if every call may pass.
-    pub(super) const fn is_free(self) -> Option<u64> {
+    /// Returns the generation if all calls are admitted.
+    pub(super) const fn admits_all(self) -> Option<u64> {
         match self.0 & 3 {
             Self::GUARDED => None,
             _ => Some(self.0 >> 2),
         }
     }
 
-    /// Whether the result of a call that was admitted in that generation changes nothing.
+    /// Returns whether the result of a call of `generation` does not change the state.
     pub(super) fn ignores(self, generation: u64, verdict: Verdict) -> bool {
         self.0 >> 2 != generation
             || match self.0 & 3 {

@@ -6,11 +6,11 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
 use super::layer::CircuitBreakerLayer;
-use super::rule::Refused;
+use super::rule::Rejected;
 use super::shared::Breaker;
 use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 
-/// A tool that is not called while it fails. Made by [`CircuitBreakerLayer`].
+/// Middleware that rejects calls while the breaker is open. Made by [`CircuitBreakerLayer`].
 #[derive(Debug, Clone)]
 pub struct CircuitBreaker<S> {
     inner: S,
@@ -63,17 +63,22 @@ fn decide(layer: &CircuitBreakerLayer, part: &Part) -> Decision<ResponseWatch> {
     }
 }
 
-/// Has the breaker let a call through, in that generation; or the refusal.
+/// Admits a call and returns its generation, or rejects it.
 fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<(Arc<Breaker>, u64), ToolError> {
-    // First of all: such a call is no probe.
-    if let Some(refusal) = not_to_start(part) {
-        return Err(refusal);
+    // Checked first, so that an expired call is no probe.
+    if let Some(error) = not_to_start(part) {
+        return Err(error);
     }
     match breaker.admit(|| part.now()) {
         Ok(generation) => Ok((breaker, generation)),
-        Err(Refused { retry_after }) => {
+        Err(Rejected { retry_after }) => {
             let context = part.context();
-            tracing::debug!(tool = context.tool(), call_id = %context.id(), ?retry_after, "refused: the circuit is open");
+            tracing::debug!(
+                tool = context.tool(),
+                call_id = %context.id(),
+                ?retry_after,
+                "rejected: the circuit is open"
+            );
             Err(ToolError::circuit_open(retry_after))
         }
     }

@@ -1,9 +1,11 @@
-//! One circuit breaker, as threads share it.
+//! A circuit breaker shared between threads.
 //!
 //! Invariants:
-//! 1. The rule is asked under the lock; `gate` is written under the lock, and says of the rule what it was when the lock was last let go.
-//! 2. Who passes by `gate` alone was admitted in the generation that it names: should the breaker open meanwhile, that call counts no more.
-//! 3. Listeners are told after the lock is let go, by one thread at a time and in the order of the changes.
+//! 1. The rule is used under the lock. `gate` is stored under the lock, and has the value of the
+//!    rule at the last unlock.
+//! 2. A call that is admitted by `gate` alone has the generation in `gate`. If the breaker opens
+//!    meanwhile, the result of that call is ignored.
+//! 3. Listeners are called without the lock, by one thread at a time, in the order of the changes.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,17 +15,17 @@ use toolbooth_core::{Moment, Name};
 
 use super::counting::Counting;
 use super::policy::BreakerPolicy;
-use super::rule::{BreakerState, Change, Gate, Refused, Rule, Verdict};
+use super::rule::{BreakerState, Change, Gate, Rejected, Rule, Verdict};
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
 use crate::middleware::sync::{Arc, Mutex, lock};
 
-/// A circuit breaker. The gate, at which every call looks, lies beside the count of the handles.
+/// A circuit breaker. `gate`, which each call reads, is next to the reference count of the `Arc`.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Breaker {
     gate: AtomicU64,
     locked: Mutex<Locked>,
-    /// Where there is one for each key.
+    /// The key, if there is a breaker for each key.
     key: Option<Name>,
     listeners: Arc<Listeners>,
     counting: Counting,
@@ -33,21 +35,22 @@ pub(super) struct Breaker {
 #[derive(Debug)]
 struct Locked {
     rule: Rule,
-    /// Whether some thread is telling the listeners.
-    telling: bool,
-    /// The last act on all breakers of its layer that was done here.
+    /// Whether a thread is calling the listeners.
+    notifying: bool,
+    /// The number of the last action on all breakers of the layer that was applied here.
     last_act: u64,
 }
 
-/// What was done by hand to all breakers of a layer.
+/// The actions by hand on all breakers of a layer so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Acts {
     /// Whether new breakers are disabled.
     pub(super) disabled: bool,
+    /// The number of actions.
     pub(super) count: u64,
 }
 
-/// What is done to breakers by hand.
+/// An action on breakers by hand.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Act {
     Trip,
@@ -55,23 +58,23 @@ pub(super) enum Act {
     Disable,
 }
 
-/// A circuit breaker went from one state to another.
+/// A change of the state of a circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateChange {
-    /// The tool, or the key, where there is a breaker for each.
+    /// The tool or the key, if there is a breaker for each.
     pub key: Option<Name>,
-    /// What it was.
+    /// The state before.
     pub from: BreakerState,
-    /// What it is.
+    /// The state after.
     pub to: BreakerState,
-    /// How long it stays open, where it has opened and the time is limited.
+    /// The open time, if it opened and the time is limited.
     pub open_for: Option<Duration>,
 }
 
 type Listener = dyn Fn(&StateChange) + Send + Sync;
 
-/// Who is told of changes.
+/// The callbacks for changes of the state.
 #[derive(Default)]
 pub(super) struct Listeners(Mutex<Vec<Arc<Listener>>>);
 
@@ -88,14 +91,14 @@ impl Breaker {
         let mut rule = Rule::new(policy);
         if acts.disabled {
             rule.disable();
-            // It was made so: there is nothing to tell.
+            // The initial state is no change to report.
             rule.next_change();
         }
         Self {
             gate: AtomicU64::new(rule.gate().bits()),
             locked: Mutex::new(Locked {
                 rule,
-                telling: false,
+                notifying: false,
                 last_act: acts.count,
             }),
             key,
@@ -105,36 +108,36 @@ impl Breaker {
         }
     }
 
-    /// Whether it matters how long a call takes.
+    /// Returns whether slow calls are counted.
     pub(super) const fn is_timed(&self) -> bool {
         self.timed
     }
 
-    /// Which ends of calls count.
+    /// Returns the settings that decide how results are counted.
     pub(super) const fn counting(&self) -> &Counting {
         &self.counting
     }
 
-    /// Who is told of its changes.
+    /// Returns the callbacks for changes of the state.
     pub(super) const fn listeners(&self) -> &Arc<Listeners> {
         &self.listeners
     }
 
-    /// The generation, where every call is let through.
+    /// Returns the generation if all calls are admitted.
     #[inline]
     pub(super) fn passes(&self) -> Option<u64> {
-        self.gate().is_free()
+        self.gate().admits_all()
     }
 
-    /// Lets a call through, and gives the generation in which it was; or refuses it.
-    pub(super) fn admit(&self, now: impl FnOnce() -> Moment) -> Result<u64, Refused> {
+    /// Admits a call and returns its generation, or rejects it.
+    pub(super) fn admit(&self, now: impl FnOnce() -> Moment) -> Result<u64, Rejected> {
         match self.passes() {
             Some(generation) => Ok(generation),
             None => self.locked(|rule| rule.admit(now())),
         }
     }
 
-    /// Takes the result of a call that was let through in that generation: once, whatever it is.
+    /// Records the result of a call that was admitted in `generation`. Called once for each call.
     pub(super) fn record(
         &self,
         generation: u64,
@@ -147,7 +150,7 @@ impl Breaker {
         }
     }
 
-    /// From when on it may be forgotten, if nobody uses it.
+    /// Returns the moment from which an unused breaker may be evicted.
     pub(super) fn forgettable_from(&self) -> Moment {
         match self.passes() {
             Some(_) => Moment::from_nanos(0),
@@ -163,8 +166,9 @@ impl Breaker {
         self.locked(|rule| act.on(rule, now));
     }
 
-    /// Does the so manieth act on all breakers of the layer; but not after a later one, else some of them would
-    /// end up as the one says, and others as the other.
+    /// Applies the `turn`-th action on all breakers of the layer, unless a later one was applied.
+    ///
+    /// Without this order, concurrent actions could leave the breakers in different states.
     pub(super) fn act_in_turn(&self, turn: u64, act: Act, now: Moment) {
         self.with_lock(|locked| {
             if turn > locked.last_act {
@@ -178,26 +182,26 @@ impl Breaker {
         Gate::from_bits(self.gate.load(Ordering::Acquire))
     }
 
-    fn locked<T>(&self, ask: impl FnOnce(&mut Rule) -> T) -> T {
-        self.with_lock(|locked| ask(&mut locked.rule))
+    fn locked<T>(&self, apply: impl FnOnce(&mut Rule) -> T) -> T {
+        self.with_lock(|locked| apply(&mut locked.rule))
     }
 
-    fn with_lock<T>(&self, ask: impl FnOnce(&mut Locked) -> T) -> T {
+    fn with_lock<T>(&self, apply: impl FnOnce(&mut Locked) -> T) -> T {
         let mut locked = lock(&self.locked);
-        let told = ask(&mut locked);
+        let result = apply(&mut locked);
         self.gate
             .store(locked.rule.gate().bits(), Ordering::Release);
-        // Whoever tells goes on until there is nothing left to tell.
-        let tells = locked.rule.has_changes() && !locked.telling;
-        locked.telling |= tells;
+        // The notifying thread continues until no change is left.
+        let notifies = locked.rule.has_changes() && !locked.notifying;
+        locked.notifying |= notifies;
         drop(locked);
-        if tells {
-            self.tell();
+        if notifies {
+            self.notify();
         }
-        told
+        result
     }
 
-    fn tell(&self) {
+    fn notify(&self) {
         while let Some(Change { from, to, open_for }) = self.next_change() {
             let key = self.key.clone();
             tracing::info!(
@@ -207,7 +211,7 @@ impl Breaker {
                 ?open_for,
                 "circuit breaker"
             );
-            self.listeners.tell(&StateChange {
+            self.listeners.notify(&StateChange {
                 key,
                 from,
                 to,
@@ -219,7 +223,7 @@ impl Breaker {
     fn next_change(&self) -> Option<Change> {
         let mut locked = lock(&self.locked);
         let next = locked.rule.next_change();
-        locked.telling = next.is_some();
+        locked.notifying = next.is_some();
         next
     }
 }
@@ -248,7 +252,7 @@ impl Listeners {
         Self(Mutex::new(lock(&self.0).clone()))
     }
 
-    fn tell(&self, change: &StateChange) {
+    fn notify(&self, change: &StateChange) {
         let listeners = lock(&self.0).clone();
         for listener in listeners {
             if catch_unwind(AssertUnwindSafe(|| listener(change))).is_err() {

@@ -1,5 +1,6 @@
-//! How many of the calls that a rate is over were hits: pure, with the time as an argument. What a record costs does not depend
-//! on how many there are.
+//! The windows of rates: they count hits. Pure, with the time as an argument.
+//!
+//! The cost of a record does not depend on the size of the window.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use toolbooth_core::Moment;
 
 use super::policy::Over;
 
-/// Into so many parts a window of time is cut; it moves on by one of them at a time.
+/// The number of buckets of a window of time, which slides by one bucket at a time.
 const BUCKETS: usize = 10;
 
 /// The window of a rate.
@@ -17,14 +18,14 @@ pub(super) enum Window {
     Time(Buckets),
 }
 
-/// Calls, and how many of them were hits.
+/// The number of calls, and of hits among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) calls: u64,
     pub(super) hits: u64,
 }
 
-/// The last so many calls, a bit for each.
+/// A ring buffer of the last n calls, one bit for each.
 #[derive(Debug, Clone)]
 pub(super) struct Ring {
     bits: Box<[u64]>,
@@ -33,10 +34,10 @@ pub(super) struct Ring {
     counts: Counts,
 }
 
-/// The calls of the last while.
+/// The calls of a duration, counted in buckets.
 #[derive(Debug, Clone)]
 pub(super) struct Buckets {
-    /// In nanoseconds.
+    /// The width of a bucket in nanoseconds.
     width: u64,
     newest: u64,
     buckets: [Counts; BUCKETS],
@@ -60,11 +61,11 @@ impl Window {
         }
     }
 
-    /// Whether one more call that is no hit changes nothing: it takes the place of another one.
+    /// Returns whether one more call without a hit changes nothing: it replaces an equal one.
     pub(super) fn is_clean(&self) -> bool {
         match self {
             Self::Calls(ring) => ring.is_clean(),
-            // The call counts in its own part of the time.
+            // The call counts in its own bucket.
             Self::Time(_) => false,
         }
     }
@@ -92,7 +93,7 @@ impl Ring {
     fn record(&mut self, hit: bool) -> Counts {
         let word = &mut self.bits[(self.next / u64::BITS) as usize];
         let bit = 1_u64 << (self.next % u64::BITS);
-        // The bit is that of the call which goes; of none while the ring is not full, and then it is 0.
+        // The bit of the call that is replaced. It is 0 while the ring is not full.
         self.counts.hits = self.counts.hits + u64::from(hit) - u64::from(*word & bit != 0);
         self.counts.calls = (self.counts.calls + 1).min(u64::from(self.size));
         *word = if hit { *word | bit } else { *word & !bit };
@@ -125,13 +126,13 @@ impl Buckets {
     }
 
     fn record(&mut self, hit: bool, now: Moment) -> Counts {
-        // A thread that read the clock a little earlier counts with the others.
+        // A thread that read the clock before others counts in the newest bucket.
         let at = (now.as_nanos() / self.width).max(self.newest);
         let passed = (at - self.newest).min(BUCKETS as u64);
         for bucket in at + 1 - passed..=at {
-            let gone = std::mem::take(self.bucket(bucket));
-            self.counts.calls -= gone.calls;
-            self.counts.hits -= gone.hits;
+            let expired = std::mem::take(self.bucket(bucket));
+            self.counts.calls -= expired.calls;
+            self.counts.hits -= expired.hits;
         }
         self.newest = at;
         self.bucket(at).add(hit);

@@ -77,10 +77,10 @@ impl ConcurrencyLimitLayer {
     /// use toolbooth::{ConcurrencyLimitLayer, PerTool};
     ///
     /// let by_tenant = ConcurrencyLimitLayer::by(PerTool::new(2).with("internal", 20), |call| {
-    ///     call.tenant().unwrap_or("nobody").into()
+    ///     call.tenant().unwrap_or("none").into()
     /// });
     /// assert_eq!(by_tenant.available_for("internal"), 20);
-    /// assert_eq!(by_tenant.available_for("somebody"), 2);
+    /// assert_eq!(by_tenant.available_for("acme"), 2);
     /// ```
     #[must_use]
     pub fn by(
@@ -206,7 +206,7 @@ impl ConcurrencyLimitLayer {
         limit: impl Into<Option<usize>>,
     ) -> Result<(), ConfigError> {
         self.limits
-            .set_limit_for(key.into(), setting(limit.into())?)
+            .set_limit_for(&key.into(), setting(limit.into())?)
     }
 
     /// Changes how many calls may wait in each queue. Calls that wait already stay.

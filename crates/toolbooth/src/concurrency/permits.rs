@@ -73,7 +73,7 @@ impl Drop for Permit {
 // === impl AcquirePermit ===
 
 impl AcquirePermit {
-    /// Returns whether the limit is 0, so that waiting is in vain.
+    /// Returns whether the limit is 0, so that no permit is ever free.
     pub(super) fn is_closed(&self) -> bool {
         self.0.queue().limiter().limit() == 0
     }

@@ -10,8 +10,8 @@
 //!
 //! Invariants:
 //! 1. Keys are added and removed under the lock of the registry, so each key has one value.
-//! 2. A value is evicted only at rest: no handle exists, and it equals a new value. Both are checked
-//!    under the write lock of the shard, where no handle can be made.
+//! 2. A value is evicted only at rest: it has no other handle, and it equals a new value. Both are
+//!    checked under the write lock of the shard, where no handle can be made.
 //! 3. Lock order: registry, then shard. Values are dropped without either.
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(super) const MIN_PROBES: usize = 16;
 /// keys cost [`MIN_PROBES`] each, however many keys there are.
 pub(super) const SCAN_PAUSE_PER_KEY: Duration = Duration::from_micros(1);
 
-/// How many keys an insertion into a map with room checks for having been idle. Of new keys that are
+/// How many keys an insertion into a map with room checks for having been idle. Of keys that are
 /// used once, the map holds 4/3 of those that arrive in the idle time.
 pub(super) const IDLE_CHECKS: usize = 4;
 
@@ -310,7 +310,7 @@ impl<V: Idle> KeyMap<V> {
         }
         // Unlike the count of the handles, `get_mut` synchronizes with those that were dropped.
         let value = Arc::get_mut(&mut entry.value);
-        if !value.is_some_and(|value| value.idle_from() <= now) {
+        if value.is_none_or(|value| value.idle_from() > now) {
             return Probe::Busy;
         }
         if visited || now.since(registered.unused_since) < idle {
@@ -327,7 +327,6 @@ impl<V: Idle> KeyMap<V> {
     fn shard(&self, hash: u64) -> &RwLock<HashTable<Entry<V>>> {
         // The table uses the low and the highest bits.
         let shard = (hash >> 32) % SHARDS as u64;
-        #[expect(clippy::cast_possible_truncation, reason = "below `SHARDS`")]
         let Shard(shard) = &self.shards[shard as usize];
         shard
     }

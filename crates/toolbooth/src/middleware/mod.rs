@@ -1,7 +1,6 @@
-//! What every layer stands on: one future, one way to start what is inside, settings by tool.
+//! The parts that all layers share: the future, the start of the inner service, settings by tool.
 
 mod accessors;
-mod builder_ext;
 mod config;
 mod decision;
 mod future;
@@ -14,7 +13,6 @@ pub(crate) mod sync;
 mod watch;
 
 pub(crate) use accessors::inner_accessors;
-pub use builder_ext::ServiceBuilderExt;
 pub use config::ConfigError;
 pub use decision::{Acquire, Decision};
 pub use future::LayerFuture;

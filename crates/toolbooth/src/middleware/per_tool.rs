@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use toolbooth_core::Name;
 
-/// A setting that may differ by tool: a default, and the tools that have another one, or none.
+/// A setting by tool: a default, and the tools that have another value, or none.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,52 +24,52 @@ pub struct PerTool<T> {
 // === impl PerTool ===
 
 impl<T> PerTool<T> {
-    /// The same for all tools, but for those that [`with`](Self::with) names.
+    /// Sets `default` for all tools that [`with`](Self::with) does not name.
     #[must_use]
     pub fn new(default: T) -> Self {
         Self::from(Some(default))
     }
 
-    /// Nothing for any tool, but for those that [`with`](Self::with) names.
+    /// Sets nothing for tools that [`with`](Self::with) does not name.
     #[must_use]
     pub fn none() -> Self {
         Self::from(None)
     }
 
-    /// Another setting for one tool; `None` for none.
+    /// Sets another value for one tool, or none.
     #[must_use]
     pub fn with(mut self, tool: impl Into<Name>, value: impl Into<Option<T>>) -> Self {
         self.tools.insert(tool.into(), value.into());
         self
     }
 
-    /// The setting of a tool.
+    /// Returns the setting of a tool.
     #[must_use]
     #[inline]
     pub fn get(&self, tool: &str) -> Option<&T> {
-        // The usual case names no tool, and must not pay for a hash.
+        // Mostly no tool is named: then no hash is needed.
         if self.tools.is_empty() {
             return self.default.as_ref();
         }
         self.tools.get(tool).unwrap_or(&self.default).as_ref()
     }
 
-    /// Changes the setting of all that are not named.
-    pub(crate) fn set_default(&mut self, value: T) {
-        self.default = Some(value);
+    /// Changes the setting of all tools that have none of their own.
+    pub(crate) fn set_default(&mut self, value: impl Into<Option<T>>) {
+        self.default = value.into();
     }
 
-    /// Changes the setting of one.
-    pub(crate) fn set(&mut self, tool: Name, value: T) {
-        self.tools.insert(tool, Some(value));
+    /// Changes the setting of one tool.
+    pub(crate) fn set(&mut self, tool: Name, value: impl Into<Option<T>>) {
+        self.tools.insert(tool, value.into());
     }
 
-    /// Whether one has a setting of its own.
+    /// Returns whether a tool has a setting of its own.
     pub(crate) fn names(&self, tool: &str) -> bool {
         self.tools.contains_key(tool)
     }
 
-    /// Every setting that is given.
+    /// Iterates over all values.
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.default.iter().chain(self.tools.values().flatten())
     }

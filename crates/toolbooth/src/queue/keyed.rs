@@ -159,15 +159,15 @@ impl<L: Limiter> KeyedQueues<L> {
     }
 
     /// Changes the limit of one key, or of its group.
-    pub(super) fn set_limit_for(&self, key: Name, limit: L::Setting) {
-        if let Some(group) = self.groups.get(&key) {
+    pub(super) fn set_limit_for(&self, key: &Name, limit: L::Setting) {
+        if let Some(group) = self.groups.get(key) {
             group.set_limit(|limiter| limiter.set(limit));
             return;
         }
         write(&self.config).limits.set(key.clone(), limit);
         // Sees a queue that is created by the previous limit meanwhile.
-        if let Some(queue) = self.queues.peek_registered(&key) {
-            self.update(&key, &queue);
+        if let Some(queue) = self.queues.peek_registered(key) {
+            self.update(key, &queue);
         }
     }
 

@@ -29,7 +29,7 @@ const B: usize = 1;
 const C: usize = 2;
 
 fn tenant(call: &CallContext) -> Name {
-    call.tenant().unwrap_or("nobody").into()
+    call.tenant().unwrap_or("none").into()
 }
 
 impl Tenants {
@@ -108,11 +108,11 @@ fn a_key_keeps_the_limit_that_was_set_for_it() {
             0 => shared.limits.set_limit(2).expect("it has a limit"),
             1 => shared
                 .limits
-                .set_limit_for("a".into(), 4)
+                .set_limit_for(&"a".into(), 4)
                 .expect("it is by key"),
             2 => shared
                 .limits
-                .set_limit_for("b".into(), 5)
+                .set_limit_for(&"b".into(), 5)
                 .expect("it is by key"),
             _ => assert_eq!(shared.call(B, usize::MAX, 5), None),
         });
@@ -142,7 +142,7 @@ fn every_queue_has_the_last_settings_in_the_end() {
     });
 }
 
-/// A permit is held throughout, and the limit is raised. A forgotten waiter would sleep without end.
+/// A permit is held throughout, and the limit is raised. A forgotten waiter never wakes.
 #[test]
 fn no_waiter_is_forgotten_when_the_limit_of_its_key_is_raised() {
     check(|| {
@@ -155,7 +155,7 @@ fn no_waiter_is_forgotten_when_the_limit_of_its_key_is_raised() {
         all(4, move |thread| match thread {
             0 if alone => shared
                 .limits
-                .set_limit_for("a".into(), 2)
+                .set_limit_for(&"a".into(), 2)
                 .expect("it is by key"),
             0 => shared.limits.set_limit(2).expect("it has a limit"),
             1 => assert_eq!(shared.call(B, usize::MAX, 2), None),
@@ -189,8 +189,8 @@ fn a_waiter_of_a_key_may_be_dropped_at_any_moment() {
     });
 }
 
-/// There is room for one key, and another key takes it as soon as it is at rest. A call that has the
-/// queue by then keeps the key.
+/// There is room for one key, and another key takes it as soon as it is at rest. A call that has
+/// the queue by then keeps the key.
 #[test]
 fn a_key_that_is_evicted_and_used_at_once_has_one_queue() {
     check(|| {

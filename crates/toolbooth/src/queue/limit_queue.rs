@@ -193,8 +193,8 @@ impl<L: Limiter> LimitQueue<L> {
         let ticket = state.waiters.push(claim, waker);
         self.publish(state);
         // `try_before_enqueue` failed for the first waiter, and a cheaper one cannot follow.
-        let in_vain = first || state.waiters.is_uniform();
-        if in_vain || state.waiters.first(now).map(|(next, _)| next) != Some(ticket) {
+        let cannot_grant = first || state.waiters.is_uniform();
+        if cannot_grant || state.waiters.first(now).map(|(next, _)| next) != Some(ticket) {
             return Ok(ticket);
         }
         match self.grant_first(state, now) {
@@ -211,7 +211,7 @@ impl<L: Limiter> LimitQueue<L> {
     pub(super) fn publish(&self, state: &State) {
         let has_waiters = !state.waiters.is_empty();
         // Only the lock's holder writes, so `Relaxed` reads the last value. A `SeqCst` store that
-        // changes nothing would drain the store buffer in vain.
+        // changes nothing would drain the store buffer for nothing.
         if self.has_waiters.load(Ordering::Relaxed) != has_waiters {
             self.has_waiters.store(has_waiters, Ordering::SeqCst);
         }
@@ -278,7 +278,7 @@ impl<L: Limiter> LimitQueue<L> {
         woken.for_each(Waker::wake);
     }
 
-    /// Returns the wakers of timer tasks that sleep past the moment at which the first waiter is due.
+    /// Returns the wakers of timer tasks that sleep past the time at which the first waiter is due.
     pub(super) fn late_timers(&self, state: &State, now: Moment) -> Vec<Waker> {
         match L::TIMED {
             true => state.timers.wakers(self.next_due(state, now)),

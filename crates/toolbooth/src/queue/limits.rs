@@ -160,7 +160,7 @@ impl<L: Limiter> Limits<L> {
     }
 
     /// Changes the limit of one key, or of its group.
-    pub(crate) fn set_limit_for(&self, key: Name, setting: L::Setting) -> Result<(), ConfigError> {
+    pub(crate) fn set_limit_for(&self, key: &Name, setting: L::Setting) -> Result<(), ConfigError> {
         match &self.queues {
             Queues::Unlimited => Err(ConfigError::NoLimit),
             Queues::Single(_) => Err(ConfigError::NotByKey),

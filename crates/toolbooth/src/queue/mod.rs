@@ -5,7 +5,7 @@
 //! | [`Limits`] | the queue of a layer, or one for each tool or key, and what a call costs |
 //! | [`LimitQueue`] | one [`Limiter`] (permits or a token bucket) and the calls that wait for it |
 //! | [`Waiter`] | one call in a queue; dropping it leaves the queue |
-//! | [`Waiters`](waiters::Waiters) | who is next, by the [`Order`]: no locks, wakers or clocks |
+//! | [`Waiters`](waiters::Waiters) | the waiters in the [`Order`] of their grants: no locks or clocks |
 
 mod classes;
 mod keyed;

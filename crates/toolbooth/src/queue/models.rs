@@ -182,8 +182,8 @@ fn a_limit_may_change_at_any_moment() {
     });
 }
 
-/// Two quotas take turns while tokens are taken: each decision uses one whole quota, and no token is
-/// lost or made.
+/// Two quotas take turns while tokens are taken: each decision uses one whole quota, and no token
+/// is lost or made.
 #[test]
 fn a_quota_may_change_at_any_moment() {
     let quota = |period, burst| {

@@ -28,7 +28,7 @@ use crate::middleware::sync::Arc;
 /// let urgent_first = Order::priority().with_aging(Duration::from_secs(10));
 /// let urgent = ConcurrencyLimitLayer::new(4).with_order(urgent_first);
 ///
-/// let by_tenant = Order::fair_by(|call| call.tenant().unwrap_or("nobody").into())
+/// let by_tenant = Order::fair_by(|call| call.tenant().unwrap_or("none").into())
 ///     .with_shares(|tenant| if tenant == "paying" { 3 } else { 1 });
 /// let fair = ConcurrencyLimitLayer::new(4).with_order(by_tenant);
 /// # drop((urgent, fair));
@@ -112,9 +112,9 @@ impl Order {
     ///
     /// On a limit of `n` whose calls take one permit each, and `service` at most, every call starts
     /// within `max_wait + ((aged ahead + 1) / n).ceil() * service`. Here `aged ahead` is the number
-    /// of calls in the queue that arrived before it: all `n` may have started just before its turn.
-    /// If calls take several permits, a call that is first by its age is granted when the next
-    /// running call ends.
+    /// of calls in the queue that arrived before it: all `n` may have started just before its
+    /// grant. If calls take several permits, a call that is first by its age is granted when the
+    /// next running call ends.
     #[must_use]
     pub const fn with_aging(mut self, max_wait: Duration) -> Self {
         self.aging = Some(max_wait);

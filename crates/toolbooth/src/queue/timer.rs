@@ -1,7 +1,7 @@
 //! The tasks that hold the timers of a queue while calls wait for a point in time.
 //!
-//! There is one on each runtime on which a call waits: none of the runtimes is certain to be driven,
-//! or to live, until then. Each task grants all waiters that are due, of any runtime; each waiter is
+//! There is one on each runtime on which a call waits: no runtime is certain to be driven, or to
+//! live, until then. Each task grants all waiters that are due, of any runtime. Each waiter is
 //! woken once all the same. All tasks end when the queue is empty.
 
 use std::future::poll_fn;
@@ -161,9 +161,9 @@ impl<L: Limiter> Run<L> {
 
 /// Returns the time to set a timer to, so that it fires at or after `due`, by the least.
 ///
-/// tokio rounds a timer up to its next millisecond, and the thread sleeps whole milliseconds counted
-/// from the running one: together up to two too many. Whole milliseconds counted from `now` are less
-/// than one too many.
+/// tokio rounds a timer up to its next millisecond. The thread sleeps whole milliseconds, counted
+/// from the running one. Together these are up to two milliseconds too many. Whole milliseconds
+/// counted from `now` are less than one too many.
 fn wake_at(now: Moment, due: Moment) -> Moment {
     let ticks = due.as_nanos().saturating_sub(now.as_nanos()).div_ceil(TICK);
     // A timer that is set to within the next millisecond fires at the end of it.

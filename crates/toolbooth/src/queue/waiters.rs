@@ -1,12 +1,12 @@
-//! The calls that wait in one queue, and who is next. Without locks and clocks.
+//! The calls that wait in one queue, and which is next. Without locks and clocks.
 //!
 //! Invariants:
 //! 1. `waiting` is in the order of arrival. A ticket is an arrival number and is never used again.
 //! 2. With classes, every waiter is in exactly one flow of one class.
 //! 3. The waiters of one flow are granted in the order of arrival. So the oldest waiter is the
 //!    first of its flow, and aging never takes one from the middle.
-//! 4. A ticket waits, was expelled, or otherwise was granted. Its holder removes it once and forgets
-//!    it, also after it was granted.
+//! 4. A ticket waits, or was expelled, or otherwise was granted. Its holder removes it once, also
+//!    after it was granted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

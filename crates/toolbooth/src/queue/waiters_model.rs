@@ -211,7 +211,8 @@ proptest! {
                     since.push((ticket, now));
                 }
                 Step::Grant | Step::Leave(_) => {
-                    let Some((ticket, _)) = waiters.first(Moment::from_nanos(now)) else { continue };
+                    let first = waiters.first(Moment::from_nanos(now));
+                    let Some((ticket, _)) = first else { continue };
                     if let Some((oldest, _)) = since.iter().find(|(_, since)| *since + 30 <= now) {
                         prop_assert_eq!(ticket, *oldest);
                     }
@@ -229,7 +230,10 @@ proptest! {
     /// The order changes while many wait: the next waiter is chosen among all of them.
     #[test]
     fn waiters_stay_when_the_order_changes(
-        changes in prop::collection::vec((any::<bool>(), prop::option::of(0_u64..50), steps()), 1..6),
+        changes in prop::collection::vec(
+            (any::<bool>(), prop::option::of(0_u64..50), steps()),
+            1..6,
+        ),
     ) {
         let (mut waiters, mut waiting) = (Waiters::new(), Vec::<(Ticket, Claim, u64)>::new());
         let (mut now, mut came) = (1, 0);
@@ -238,7 +242,9 @@ proptest! {
             rules.reorder(&mut waiters);
             for step in steps {
                 let next = waiters.first(Moment::from_nanos(now)).map(|(ticket, _)| ticket);
-                let aged = |claim: &Claim| aging.is_some_and(|aging| claim.since.as_nanos() + aging <= now);
+                let aged = |claim: &Claim| {
+                    aging.is_some_and(|aging| claim.since.as_nanos() + aging <= now)
+                };
                 let first = match waiting.first() {
                     Some((_, claim, _)) if !priority || aged(claim) => waiting.first(),
                     _ => waiting.iter().rev().max_by_key(|(_, claim, _)| claim.priority),
@@ -274,8 +280,8 @@ proptest! {
         prop_assert_eq!(waiters.expel(2), heavy);
     }
 
-    /// Of two keys that always have waiters, neither exceeds its share by more than the largest cost
-    /// of each (Golestani, theorem 1).
+    /// Of two keys that always have waiters, neither exceeds its share by more than the largest
+    /// cost of each (Golestani, theorem 1).
     #[test]
     fn shares_are_kept_to_within_one_call(
         costs in prop::collection::vec((1_u64..5, 1_u64..5, 1_u64..5), 100..200),
@@ -295,8 +301,8 @@ proptest! {
             granted[key] += cost;
             left[key] -= 1;
             for (one, (_, share)) in KEYS.iter().enumerate() {
-                for (other, (others, _)) in KEYS.iter().enumerate().map(|(at, key)| (at, (key.1, key.0))) {
-                    let (share, others) = (u64::from(*share), u64::from(others));
+                for (other, (_, others)) in KEYS.iter().enumerate() {
+                    let (share, others) = (u64::from(*share), u64::from(*others));
                     let apart = (granted[one] * others).abs_diff(granted[other] * share);
                     prop_assert!(apart <= 4 * (share + others), "{:?}", granted);
                 }

@@ -71,8 +71,8 @@ impl RateLimitLayer {
     /// use toolbooth::{Quota, RateLimitLayer};
     ///
     /// let hourly = Quota::per_hour(NonZeroU32::MIN);
-    /// let by_tenant = RateLimitLayer::by(hourly, |call| call.tenant().unwrap_or("nobody").into());
-    /// assert_eq!(by_tenant.remaining_for("somebody"), 1);
+    /// let by_tenant = RateLimitLayer::by(hourly, |call| call.tenant().unwrap_or("none").into());
+    /// assert_eq!(by_tenant.remaining_for("acme"), 1);
     /// ```
     #[must_use]
     pub fn by(
@@ -214,7 +214,7 @@ impl RateLimitLayer {
     /// # Errors
     /// As `set_quota`, and [`ConfigError::NotByKey`] if one quota is for all calls.
     pub fn set_quota_for(&self, key: impl Into<Name>, quota: Quota) -> Result<(), ConfigError> {
-        self.limits.set_limit_for(key.into(), quota)
+        self.limits.set_limit_for(&key.into(), quota)
     }
 
     /// Changes how many calls may wait in each queue. Calls that wait already stay.

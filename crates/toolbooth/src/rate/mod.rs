@@ -1,7 +1,7 @@
-//! So many calls in a time.
+//! Limits how many calls start in a time.
 //!
-//! Use it in front of an API that counts calls by the second or the minute. For how many calls may run at the same time, use the
-//! [concurrency limit](crate::concurrency).
+//! Use it in front of an API that counts calls by the second or the minute. The
+//! [concurrency limit](crate::concurrency) limits how many calls run at once.
 //!
 //! ```
 //! use std::num::NonZeroU32;
@@ -17,52 +17,74 @@
 //! let search = rate.layer(tool_fn("search", async |_: ()| Ok::<_, std::io::Error>("found")));
 //!
 //! search.clone().oneshot(ToolCall::new("search", json!(null))).await?;
-//! let refused = search.oneshot(ToolCall::new("search", json!(null))).await;
-//! let refused = refused.err().ok_or("there is one token")?;
-//! assert_eq!(refused.kind(), ErrorKind::RateLimited);
-//! assert_eq!(refused.retry_after(), Some(Duration::from_millis(100)));
+//! let rejected = search.oneshot(ToolCall::new("search", json!(null))).await;
+//! let error = rejected.err().ok_or("there is one token")?;
+//! assert_eq!(error.kind(), ErrorKind::RateLimited);
+//! assert_eq!(error.retry_after(), Some(Duration::from_millis(100)));
 //! # Ok(()) }
 //! ```
 //!
-//! The rule is [governor]'s, the generic cell rate algorithm of ITU-T I.371: a bucket of `burst` tokens into which one
-//! comes back every [`replenish_interval`](governor::Quota::replenish_interval). In any window `w`, at most
-//! `burst + rate * (w + 1 ms)` calls start: tokio's timers tick in milliseconds, and a call that waited is charged for
-//! when it was due within the last one. So a limit of 5,000 a second lets 5,000 a second start, however many wait; what the
-//! thread itself is late, some tens of microseconds a wakeup, is lost to it, which shows above some 10,000 a second.
+//! The rule is that of [governor], the generic cell rate algorithm of ITU-T I.371: a bucket of
+//! `burst` tokens, into which one token comes back every
+//! [`replenish_interval`](governor::Quota::replenish_interval). In any window `w`, at most
+//! `burst + rate * (w + 1 ms)` calls start: tokio's timers tick in milliseconds, and a call that
+//! waited is charged for when it was due within the last one. So a limit of 5,000 a second starts
+//! 5,000 a second, however many wait. The time that the thread needs to wake up, some tens of
+//! microseconds, is lost; that shows above some 10,000 a second.
 //!
 //! # Readiness
-//! Always ready: `LoadShed`, `Balance` and `ready()` outside see nothing of the waiting line. A call that finds a token takes it in
-//! `call`; else it waits inside its future, in the order of first polls or [another](RateLimitLayer::with_order), and holds nothing further in. Asking for readiness spends nothing.
+//! Always ready: `LoadShed`, `Balance` and `ready()` outside see nothing of the queue. A call that
+//! finds a token acquires it in `call`. Otherwise it waits inside its future, in the order of first
+//! polls or [another](RateLimitLayer::with_order), and holds nothing of the inner service. Polling
+//! for readiness spends nothing.
 //!
 //! # Cancellation
-//! A call that is dropped in line has taken nothing, and all behind it move up. One that was granted a token and not yet polled
-//! gives it back. A token that a started call took is spent, however the call ends.
+//! A call that is dropped while it waits has taken nothing, and all behind it move up. A call that
+//! was granted a token and not polled since refunds it. A started call has spent its token, however
+//! it ends.
 //!
 //! # Errors
-//! `RateLimited`, with the time after which there is a token: in [`reject`](RateLimitLayer::reject) mode, and, when waiting, at once for
-//! a call whose token would come at or after its deadline, or after [`with_max_wait`](RateLimitLayer::with_max_wait).
-//! `Overloaded` where the line is full, where a call costs [more than the burst](RateLimitLayer::with_cost), and where its
-//! [key](RateLimitLayer::by) is one too many; `InvalidArguments` where a key has more than 1,024 bytes. `Timeout` where the call's deadline has passed already. A refusal spends nothing.
+//! | error | when |
+//! |---|---|
+//! | `RateLimited`, with the time until there is a token | in [`reject`](RateLimitLayer::reject) mode, if there is no token |
+//! | `RateLimited`, at once | the token would come at or after the call's deadline, or after [`with_max_wait`](RateLimitLayer::with_max_wait) |
+//! | `Overloaded` | the queue is full, or the call costs [more than the burst](RateLimitLayer::with_cost) |
+//! | `Overloaded` | its [key](RateLimitLayer::by) is new and there is no [room](RateLimitLayer::with_key_bounds) for it |
+//! | `InvalidArguments` | its key has more than 1,024 bytes |
+//! | `Timeout` | its deadline has passed already |
+//!
+//! A rejected call spends nothing.
 //!
 //! # Clone
-//! Clones of the layer, and services made of one layer value, share one bucket, or [one for each tool](RateLimitLayer::per_tool),
-//! [group of tools](RateLimitLayer::with_group) or [key](RateLimitLayer::by). A new value is a new bucket. [`set_quota`](RateLimitLayer::set_quota) changes it while calls wait.
+//! Clones of the layer, and services made of one layer value, share one bucket, or [one for each
+//! tool](RateLimitLayer::per_tool), [group of tools](RateLimitLayer::with_group) or
+//! [key](RateLimitLayer::by). A new value is a new bucket. [`set_quota`](RateLimitLayer::set_quota)
+//! and the other `set_*` methods change it while calls wait.
 //!
 //! # Order
-//! Outside a concurrency limit, a call that waits for a token holds no permit; the price is a token spent on a call that then
-//! times out in the queue, or that the inner limit refuses. A timeout outside bounds the wait.
+//! Outside a concurrency limit, a call that waits for a token holds no permit. The price is a token
+//! spent on a call that then times out in the inner queue, or that the inner limit rejects. A
+//! timeout outside bounds the wait.
 //!
-//! There is no load-shed layer, and none is needed: [`reject`](RateLimitLayer::reject) refuses what finds no token and says when there is one,
-//! [`with_max_wait`](RateLimitLayer::with_max_wait) what would wait too long, [`with_queue_capacity`](RateLimitLayer::with_queue_capacity) what finds too many in line.
+//! No load-shed layer is needed: [`reject`](RateLimitLayer::reject) rejects a call that finds no
+//! token and returns when there is one. [`with_max_wait`](RateLimitLayer::with_max_wait) rejects
+//! what would wait too long, and [`with_queue_capacity`](RateLimitLayer::with_queue_capacity) what
+//! finds too many waiters.
 //!
 //! # Panics
-//! A call that must wait does so on a tokio runtime; polled outside of one it panics, as tokio's timers do. Where the
-//! runtime shuts down under it, it ends as cancelled.
+//! A call that must wait does so on a tokio runtime. Polled outside of one it panics, as tokio's
+//! timers do. If the runtime shuts down meanwhile, the call ends as cancelled.
 //!
 //! # Cost
-//! A call that finds a token allocates nothing. A limit by tool or by key is looked up under a lock; and a call with a new key that finds
-//! as many as may be looks for one that is idle: at all of them, or at 16 where that was done less than a microsecond a key before. One that waits is held on the heap, which is one
-//! allocation; its place in the line has 72 bytes, and many of them are allocated at once. While anybody waits, each runtime on which somebody does has one task with one timer.
+//! A call that finds a token allocates nothing. A limit by tool or by key is looked up under the
+//! read lock of one of 64 shards.
+//!
+//! A call with a new key that finds the map full looks for a key at rest: among all keys, or among
+//! 16 if that was done less than a microsecond a key ago.
+//!
+//! A call that waits is moved to the heap: one allocation. Its entry in the queue has some 100
+//! bytes, and several are allocated at once. While calls wait, each runtime on which one does has
+//! one task with one timer.
 
 mod future;
 pub(crate) mod gcra;
@@ -70,7 +92,7 @@ mod layer;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod model_line;
+mod queue_model;
 mod service;
 
 pub use governor::Quota;

@@ -1,4 +1,4 @@
-//! The rule beside governor's own, and beside a bucket that remembers each token; and what it promises.
+//! The rule against governor's own, and against a bucket that stores each token; and its bounds.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,7 +16,8 @@ pub(super) fn quota(interval: u64, burst: u32) -> Quota {
     quota.allow_burst(NonZeroU32::new(burst).expect("not zero"))
 }
 
-/// Every token that was taken, and when it comes back: an interval after the one before it, and after it was taken.
+/// Every token that was taken, and when it is back: one interval after the token before it, and
+/// after it was taken.
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
     interval: u64,
@@ -46,9 +47,9 @@ impl Bucket {
             .map_or(self.since, |last| self.since.max(*last))
     }
 
-    /// Takes tokens that are there by now, as of a time that may be earlier.
+    /// Takes tokens that are there at `now`, and charges them at `as_of`, which may be earlier.
     pub(super) fn take(&mut self, cost: usize, now: u64, as_of: u64) -> bool {
-        // Of those that are back, only the last one matters.
+        // Of the tokens that are back, only the last one matters.
         let gone = self.back.len() - self.missing(now);
         self.since = self.back.drain(..gone).fold(self.since, u64::max);
         if self.back.len() + cost > self.burst {
@@ -64,16 +65,17 @@ impl Bucket {
         self.take(cost, now, now - GRACE)
     }
 
-    /// As if the last ones had not been taken.
-    fn give_back(&mut self, tokens: usize) {
+    /// Undoes the last tokens taken.
+    fn refund(&mut self, tokens: usize) {
         for _ in 0..tokens {
             self.since = self.full_at().saturating_sub(self.interval);
             self.back.pop();
         }
     }
 
-    /// From now on they come back an interval of the new quota apart, and of the time that the next one still takes the same share
-    /// is left, in whole nanoseconds. Where more were taken than the new burst, all of that is taken by now.
+    /// From `now` on, tokens come back at intervals of the new quota. Of the time until the next
+    /// one, the same share is left, in whole nanoseconds. If more were taken than the new burst,
+    /// all of the burst is missing at `now`.
     pub(super) fn change(&mut self, interval: u64, burst: u32, now: u64) {
         let next = self.back.iter().find(|back| **back > now);
         let left = next.map_or(0, |next| {
@@ -89,7 +91,7 @@ impl Bucket {
         (self.interval, self.burst, self.since) = (interval, burst, now);
     }
 
-    /// From when on there are so many; `None` where there never are.
+    /// Returns when there are `cost` tokens; `None` if there never are.
     pub(super) fn earliest(&self, cost: usize, now: u64) -> Option<u64> {
         let there = |time: &u64| *time >= now && self.missing(*time) + cost <= self.burst;
         [now]
@@ -106,18 +108,18 @@ impl Bucket {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many thousandths of the interval.
+    /// Thousandths of the interval.
     Pass(u64),
     Take(u8),
     TakeWaiting(u8),
-    /// What the so manieth of those took who were admitted and did not give back.
-    GiveBack(usize),
+    /// Refunds the tokens of this call, modulo the number of calls that have some.
+    Refund(usize),
     Change(u64, u32),
     Pause(u64),
 }
 
 pub(super) fn an_interval() -> impl Strategy<Value = u64> {
-    // From a nanosecond to a day: so much and more in a second, and so little.
+    // From a nanosecond to a day.
     prop_oneof![1_u64..10, 1_u64..5_000_000, 1_u64..86_400_000_000_000]
 }
 
@@ -126,7 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_u64..2_500).prop_map(Step::Pass),
         4 => (1_u8..6).prop_map(Step::Take),
         4 => (1_u8..6).prop_map(Step::TakeWaiting),
-        2 => any::<usize>().prop_map(Step::GiveBack),
+        2 => any::<usize>().prop_map(Step::Refund),
         2 => (an_interval(), 1_u32..12).prop_map(|(interval, burst)| Step::Change(interval, burst)),
         1 => (0..2 * GRACE).prop_map(Step::Pause),
     ]
@@ -135,10 +137,10 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Each decision, and all that can be read, is the model's, whatever the quota was before; and from a change on no more
-    /// are admitted than the new quota allows.
+    /// Each decision and each value read is the model's, whatever the quota was before. From a
+    /// change on, no more tokens are granted than the new quota allows.
     #[test]
-    fn does_as_the_model_says_across_changes_of_the_quota(
+    fn decides_as_the_model_across_changes_of_the_quota(
         interval in an_interval(),
         burst in 1_u32..12,
         steps in prop::collection::vec(step(), 1..100),
@@ -146,7 +148,7 @@ proptest! {
         let (rule, mut model) = (Gcra::new(quota(interval, burst)), Bucket::new(interval, burst));
         let mut now = 1_u64 << 50;
         let mut held: Vec<u8> = Vec::new();
-        // From when on the quota counts, and how much was taken since, less what was given back.
+        // When the quota was set, and how many tokens were taken since, less those refunded.
         let (mut changed, mut taken) = (now - GRACE, 0_i64);
         for step in steps {
             let at = Moment::from_nanos(now);
@@ -159,8 +161,14 @@ proptest! {
                 Step::Take(cost) | Step::TakeWaiting(cost) => {
                     let waits = matches!(step, Step::TakeWaiting(_));
                     let (admitted, expected) = match waits {
-                        true => (rule.try_grant(cost.into(), at), model.take_waiting(cost.into(), now)),
-                        false => (rule.try_acquire(cost.into(), || at), model.take(cost.into(), now, now)),
+                        true => (
+                            rule.try_grant(cost.into(), at),
+                            model.take_waiting(cost.into(), now),
+                        ),
+                        false => (
+                            rule.try_acquire(cost.into(), || at),
+                            model.take(cost.into(), now, now),
+                        ),
                     };
                     prop_assert_eq!(admitted, expected);
                     if admitted {
@@ -168,11 +176,11 @@ proptest! {
                         taken += i64::from(cost);
                     }
                 }
-                Step::GiveBack(_) if held.is_empty() => {}
-                Step::GiveBack(which) => {
+                Step::Refund(_) if held.is_empty() => {}
+                Step::Refund(which) => {
                     let cost = held.swap_remove(which % held.len());
                     rule.release(cost.into());
-                    model.give_back(cost.into());
+                    model.refund(cost.into());
                     taken -= i64::from(cost);
                 }
                 Step::Change(interval, burst) => {
@@ -189,16 +197,17 @@ proptest! {
                 prop_assert_eq!(due, model.earliest(cost, now));
             }
             let bound = model.burst() as u64 + (now - changed) / model.interval;
-            prop_assert!(taken <= i64::try_from(bound).expect("a small number"), "{} of {}", taken, bound);
+            let bound = i64::try_from(bound).expect("a small number");
+            prop_assert!(taken <= bound, "{} of {}", taken, bound);
         }
     }
 }
 
-/// 100 quotas with 1,000 decisions each: equal to governor's own, one by one.
+/// 100 quotas with 1,000 decisions each: every one equals governor's own.
 #[test]
 fn decides_as_governor_does() {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    let (mut admitted, mut refused) = (0, 0);
+    let (mut admitted, mut rejected) = (0, 0);
     for _ in 0..100 {
         let interval = 1 + random.below(2_000_000_000);
         let quota = quota(
@@ -218,16 +227,20 @@ fn decides_as_governor_does() {
                 "decision {decision} of {quota:?}"
             );
             assert_eq!(verdict, remain > 0);
-            *(if verdict { &mut admitted } else { &mut refused }) += 1;
+            *(if verdict {
+                &mut admitted
+            } else {
+                &mut rejected
+            }) += 1;
             let pause = Duration::from_nanos(random.below(1 + interval));
             clock.advance(pause);
             now = now.after(pause).expect("a few hours");
         }
     }
-    assert_eq!(admitted + refused, 100_000);
+    assert_eq!(admitted + rejected, 100_000);
     assert!(
-        admitted > 10_000 && refused > 10_000,
-        "{admitted} admitted, {refused} refused"
+        admitted > 10_000 && rejected > 10_000,
+        "{admitted} admitted, {rejected} rejected"
     );
 }
 
@@ -243,7 +256,7 @@ fn the_slowest_rate_there_can_be_is_one() {
 }
 
 #[test]
-fn a_refusal_names_the_first_instant_at_which_it_would_not_refuse() {
+fn due_is_the_first_instant_at_which_a_token_is_granted() {
     let bucket = Gcra::new(quota(1_000, 3));
     let start = Moment::now();
     assert!(
@@ -258,7 +271,7 @@ fn a_refusal_names_the_first_instant_at_which_it_would_not_refuse() {
 }
 
 proptest! {
-    /// In any window at most burst + rate x (window + 1 ms), however late the driver comes round.
+    /// In any window at most burst + rate x (window + 1 ms), however late the timer fires.
     #[test]
     fn waiters_keep_the_bound(
         interval in 1_000_u64..5_000_000,
@@ -284,7 +297,11 @@ proptest! {
     }
 
     #[test]
-    fn a_refund_undoes_an_admission(interval in 1_u64..1_000_000, burst in 1_u32..20, taken in 1_u32..20) {
+    fn a_refund_undoes_an_acquisition(
+        interval in 1_u64..1_000_000,
+        burst in 1_u32..20,
+        taken in 1_u32..20,
+    ) {
         let bucket = Gcra::new(quota(interval, burst));
         let now = Moment::now();
         for _ in 0..taken {
@@ -299,7 +316,7 @@ proptest! {
     }
 }
 
-/// The generator of Steele, Lea and Flood (SplitMix64): enough for a test, and the same each time.
+/// The generator of Steele, Lea and Flood (SplitMix64): the same numbers in each run.
 struct Random(u64);
 
 impl Random {

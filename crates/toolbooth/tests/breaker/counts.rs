@@ -1,105 +1,121 @@
-//! What counts as a failure, what as a success, and what as nothing: once for each call.
+//! Which calls count as a failure, as a success, and not at all: each call once.
 
-use super::*;
 use std::num::NonZeroU32;
-use support::{Count, next};
-use tokio_test::assert_pending;
+
 use toolbooth::breaker::Failure;
 use toolbooth::{
-    BoxError, CallContext, CancelReason, ConcurrencyLimitLayer, Quota, RateLimitLayer,
-    TimeoutLayer, ToolError,
+    BoxError, CallContext, CancelReason, ConcurrencyLimitLayer, Content, OverloadReason, Quota,
+    RateLimitLayer, TimeoutLayer,
 };
 use tower::ServiceBuilder;
+use tower::layer::util::Stack;
 use tower::retry::{Policy, RetryLayer};
 
-/// Whether the second of these calls opens a breaker: it counts each as a failure. Of a success it would begin anew.
-async fn counts<F: Future<Output = ()>>(
+use super::support::{next_text, stream_of, streaming, streams, takes, ticking};
+use super::*;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Failure,
+    Ignored,
+    Success,
+}
+
+/// What one call counts as, which `make` makes through the given breaker.
+pub(super) async fn verdict_of<F: Future<Output = ()>>(
     policy: BreakerPolicy,
-    mut twice: impl FnMut(CircuitBreakerLayer) -> F,
+    make: impl FnOnce(CircuitBreakerLayer) -> F,
 ) -> Verdict {
     let breaker = CircuitBreakerLayer::with_policy(policy);
-    // One failure, this call, and another failure: open if it counts for nothing or as one.
-    let mut fail = breaker.layer(flaky(&Arc::new(AtomicBool::new(true))));
-    error(fail.call(call()).await);
-    twice(breaker.clone()).await;
+    // It opens at the second consecutive failure: at this call, after it, or not at all.
+    let failing = breaker.layer(fails("down"));
+    error_of(failing.clone(), call()).await;
+    make(breaker.clone()).await;
     if breaker.state() == BreakerState::Open {
         return Verdict::Failure;
     }
-    error(fail.call(call()).await);
+    error_of(failing, call()).await;
     match breaker.state() {
-        BreakerState::Open => Verdict::Nothing,
+        BreakerState::Open => Verdict::Ignored,
         _ => Verdict::Success,
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Failure,
-    Nothing,
-    Success,
-}
-
-/// What a call counts as that ends so at its tool.
-async fn ends<F, Fut>(policy: BreakerPolicy, work: F) -> Verdict
+/// What a call counts as whose tool returns this.
+async fn verdict<F, Fut>(policy: BreakerPolicy, work: F) -> Verdict
 where
-    F: Fn() -> Fut + Clone + Send + Sync + 'static,
+    F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<ToolOutput, BoxError>> + Send + 'static,
 {
-    counts(policy, |breaker| {
-        let work = work.clone();
-        let probe = Probe::new(move |_| work());
-        async move {
-            let answer = breaker.layer(probe).oneshot(call()).await;
-            if let Ok(answer) = answer {
-                answer.collect().await.ok();
-            }
+    verdict_of(policy, |breaker| async move {
+        let tool = ScriptedTool::new(move |_| work());
+        if let Ok(output) = breaker.layer(tool).oneshot(call()).await {
+            output.collect().await.ok();
         }
     })
     .await
 }
 
-#[tokio::test(start_paused = true)]
-async fn answers_and_errors_count_by_what_they_are() {
-    let answer = ends(two(), async || Ok(ToolOutput::text("up"))).await;
-    assert_eq!(answer, Verdict::Success);
-    let error = ends(two(), async || Err("down".into())).await;
-    assert_eq!(error, Verdict::Failure);
-    let is_error = ends(two(), async || Ok(ToolOutput::error("down"))).await;
-    assert_eq!(is_error, Verdict::Failure);
-    let foreign_timeout = ends(two(), async || {
-        Err(tower::timeout::error::Elapsed::new().into())
+/// What a call counts as that expires in this stack.
+async fn verdict_of_expired<S>(stack: impl FnOnce(CircuitBreakerLayer) -> S) -> Verdict
+where
+    S: Service<ToolCall, Response = ToolOutput, Error = ToolError>,
+{
+    verdict_of(two(), |breaker| {
+        let stack = stack(breaker);
+        async { assert_eq!(error_of(stack, call()).await.kind(), ErrorKind::Timeout) }
     })
-    .await;
-    assert_eq!(foreign_timeout, Verdict::Failure);
-    let panicked = ends(two(), async || Err(ToolError::panicked("oh").into())).await;
-    assert_eq!(panicked, Verdict::Failure);
-    for nothing in [
-        ToolError::rate_limited(ms(1)),
-        ToolError::overloaded(toolbooth::OverloadReason::Closed),
-        ToolError::circuit_open(ms(1)),
-        ToolError::unknown_tool("serach"),
-        ToolError::invalid_arguments(".", "no"),
-        ToolError::cancelled(CancelReason::CallerGone),
-        ToolError::cancelled(CancelReason::Shutdown),
-    ] {
-        let kind = nothing.kind();
-        let verdict = ends(two(), move || {
-            let error = nothing.clone();
-            async { Err(error.into()) }
-        });
-        assert_eq!(verdict.await, Verdict::Nothing, "{kind}");
-    }
-    let cut = ends(two(), async || {
-        Err(ToolError::cancelled(CancelReason::Timeout).into())
-    })
-    .await;
-    assert_eq!(cut, Verdict::Failure);
+    .await
+}
+
+fn in_10_ms() -> TimeoutLayer {
+    TimeoutLayer::new(ms(10))
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_predicate_does_not_count_is_a_success() {
-    let well = |failure: Failure<'_>| match failure {
-        Failure::Response(answer) => answer
+async fn responses_and_errors_count_by_their_kind() {
+    let response = verdict(two(), async || Ok(ToolOutput::text("up"))).await;
+    assert_eq!(response, Verdict::Success);
+    let error_response = verdict(two(), async || Ok(ToolOutput::error("down"))).await;
+    assert_eq!(error_response, Verdict::Failure);
+    let foreign = verdict(two(), async || Err("down".into())).await;
+    assert_eq!(foreign, Verdict::Failure);
+    let elapsed = || Err(tower::timeout::error::Elapsed::new().into());
+    let foreign_timeout = verdict(two(), move || std::future::ready(elapsed())).await;
+    assert_eq!(foreign_timeout, Verdict::Failure);
+    for (error, expected) in [
+        (ToolError::panicked("oh"), Verdict::Failure),
+        (
+            ToolError::cancelled(CancelReason::Timeout),
+            Verdict::Failure,
+        ),
+        (ToolError::rate_limited(ms(1)), Verdict::Ignored),
+        (
+            ToolError::overloaded(OverloadReason::Closed),
+            Verdict::Ignored,
+        ),
+        (ToolError::circuit_open(ms(1)), Verdict::Ignored),
+        (ToolError::unknown_tool("serach"), Verdict::Ignored),
+        (ToolError::invalid_arguments(".", "no"), Verdict::Ignored),
+        (
+            ToolError::cancelled(CancelReason::CallerGone),
+            Verdict::Ignored,
+        ),
+        (
+            ToolError::cancelled(CancelReason::Shutdown),
+            Verdict::Ignored,
+        ),
+    ] {
+        let text = error.to_string();
+        let verdict = verdict(two(), move || std::future::ready(Err(error.clone().into())));
+        assert_eq!(verdict.await, expected, "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_that_the_predicate_excludes_is_a_success() {
+    let counts = |failure: Failure<'_>| match failure {
+        Failure::Response(output) => output
             .as_contents()
             .is_none_or(|contents| contents[0] != "no such file".into()),
         Failure::Error(error) => {
@@ -108,222 +124,159 @@ async fn what_a_predicate_does_not_count_is_a_success() {
         }
         _ => true,
     };
-    let policy = || two().with_failures(well);
-    let answer = |text| ends(policy(), move || async move { Ok(ToolOutput::error(text)) });
-    assert_eq!(answer("no such file").await, Verdict::Success);
-    assert_eq!(answer("disk full").await, Verdict::Failure);
-    let error = |text: &'static str| ends(policy(), move || async move { Err(text.into()) });
+    let policy = || two().with_failures(counts);
+    let response = |text| verdict(policy(), move || async move { Ok(ToolOutput::error(text)) });
+    assert_eq!(response("no such file").await, Verdict::Success);
+    assert_eq!(response("disk full").await, Verdict::Failure);
+    let error = |text: &'static str| verdict(policy(), move || async move { Err(text.into()) });
     assert_eq!(error("not found").await, Verdict::Success);
     assert_eq!(error("disk full").await, Verdict::Failure);
-    // It is not asked of what is no failure of the tool's.
-    let asked = |verdict: bool| {
-        two().with_failures(move |failure| match failure {
-            Failure::Error(error) => error.kind() == ErrorKind::Tool || verdict,
-            _ => verdict,
-        })
-    };
-    let refused = async || Err(ToolError::rate_limited(ms(1)).into());
-    assert_eq!(ends(asked(true), refused).await, Verdict::Nothing);
-    assert_eq!(ends(asked(false), refused).await, Verdict::Nothing);
-    let panicking = two().with_failures(|_| panic!("in the predicate"));
-    assert_eq!(
-        ends(panicking, async || Err("down".into())).await,
-        Verdict::Failure
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_streamed_answer_counts_at_its_end() {
-    let dropped = Count::default();
-    let stream = |ends: Option<&'static str>| {
-        let dropped = dropped.clone();
-        move || {
-            let pieces: Vec<Result<toolbooth::Content, BoxError>> = [Ok("a".into())]
-                .into_iter()
-                .chain(ends.map(|error| Err(error.into())))
-                .collect();
-            let output = support::tracked(&dropped, futures_util::stream::iter(pieces));
-            async { Ok(output) }
-        }
-    };
-    assert_eq!(ends(two(), stream(None)).await, Verdict::Success);
-    assert_eq!(ends(two(), stream(Some("down"))).await, Verdict::Failure);
-    // The head alone is no success: a caller who leaves then says nothing.
-    let left = counts(two(), |breaker| {
-        let work = stream(None);
-        async move {
-            let probe = Probe::new(move |_| work());
-            let mut stream = breaker
-                .layer(probe)
-                .oneshot(call())
-                .await
-                .unwrap()
-                .into_stream();
-            next(&mut stream).await.unwrap().unwrap();
-        }
-    });
-    assert_eq!(left.await, Verdict::Nothing);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_counts_where_it_is_to() {
-    let leaves = |policy| {
-        counts(policy, |breaker| async move {
-            let mut service = breaker.layer(Probe::stuck());
-            assert_pending!(tokio_test::task::spawn(service.call(call())).poll());
-        })
-    };
-    assert_eq!(leaves(two()).await, Verdict::Nothing);
-    assert_eq!(leaves(two().with_drops(true)).await, Verdict::Failure);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_timeout_counts_outside_and_inside() {
-    let outside = counts(two(), |breaker| async move {
-        let stack = ServiceBuilder::new()
-            .layer(TimeoutLayer::new(ms(10)))
-            .layer(breaker)
-            .service(Probe::stuck());
-        assert_eq!(
-            error(stack.oneshot(call()).await).kind(),
-            ErrorKind::Timeout
-        );
-    });
-    assert_eq!(outside.await, Verdict::Failure);
-    let inside = counts(two(), |breaker| async move {
-        let stack = ServiceBuilder::new()
-            .layer(breaker)
-            .layer(TimeoutLayer::new(ms(10)))
-            .service(Probe::stuck());
-        assert_eq!(
-            error(stack.oneshot(call()).await).kind(),
-            ErrorKind::Timeout
-        );
-    });
-    assert_eq!(inside.await, Verdict::Failure);
-    // The wait of a service that is none of ours is the tool's.
-    let unready = counts(two(), |breaker| async move {
-        let stack = ServiceBuilder::new()
-            .layer(TimeoutLayer::new(ms(10)))
-            .layer(breaker)
-            .service(Probe::stuck().with(Readiness::Pending));
-        assert_eq!(
-            error(stack.oneshot(call()).await).kind(),
-            ErrorKind::Timeout
-        );
-    });
-    assert_eq!(unready.await, Verdict::Failure);
-    // And the rest of a streamed answer is.
-    let streamed = counts(two(), |breaker| async move {
-        let dropped = Count::default();
-        let probe = Probe::new(move |_| {
-            let stream = support::ticking(&dropped, ms(20), ["a", "b"]);
-            async { Ok(stream) }
+    // The predicate does not see errors that are no failure of the tool.
+    for counts in [true, false] {
+        let policy = two().with_failures(move |failure| match failure {
+            Failure::Error(error) => error.kind() == ErrorKind::Tool || counts,
+            _ => counts,
         });
-        let stack = ServiceBuilder::new()
-            .layer(TimeoutLayer::new(ms(10)))
-            .layer(breaker)
-            .service(probe);
-        let answer = stack.oneshot(call()).await.unwrap().collect().await;
-        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
+        let rejected = async || Err(ToolError::rate_limited(ms(1)).into());
+        assert_eq!(verdict(policy, rejected).await, Verdict::Ignored);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_in_the_predicate_counts_as_a_failure() {
+    let panics = two().with_failures(|_| panic!("in the predicate"));
+    let failed = verdict(panics, async || Err("down".into())).await;
+    assert_eq!(failed, Verdict::Failure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streaming_response_counts_at_its_end() {
+    let tool = |error: Option<&'static str>| {
+        let items = [Ok(Content::from("a"))].into_iter().chain(error.map(Err));
+        let items: Vec<_> = items.collect();
+        streams(move |probe| streaming(probe, futures_util::stream::iter(items.clone()))).0
+    };
+    for (error, expected) in [(None, Verdict::Success), (Some("down"), Verdict::Failure)] {
+        let read = verdict_of(two(), |breaker| async move {
+            let stream = &mut stream_of(breaker.layer(tool(error)), call()).await;
+            support::rest(stream).await;
+        });
+        assert_eq!(read.await, expected);
+    }
+    // The head of the response alone is no success: a caller that leaves then is ignored.
+    let dropped = verdict_of(two(), |breaker| async move {
+        let mut stream = stream_of(breaker.layer(tool(None)), call()).await;
+        next_text(&mut stream).await;
+    });
+    assert_eq!(dropped.await, Verdict::Ignored);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_call_counts_only_with_drops() {
+    let dropped = |policy| {
+        verdict_of(policy, |breaker| async move {
+            let mut service = breaker.layer(ScriptedTool::pending());
+            assert_pending!(task::spawn(service.call(call())).poll());
+        })
+    };
+    assert_eq!(dropped(two()).await, Verdict::Ignored);
+    assert_eq!(dropped(two().with_drops(true)).await, Verdict::Failure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_counts_outside_and_inside() {
+    let pending = ScriptedTool::pending;
+    let outside = |breaker: CircuitBreakerLayer| in_10_ms().layer(breaker.layer(pending()));
+    assert_eq!(verdict_of_expired(outside).await, Verdict::Failure);
+    let inside = |breaker: CircuitBreakerLayer| breaker.layer(in_10_ms().layer(pending()));
+    assert_eq!(verdict_of_expired(inside).await, Verdict::Failure);
+    // The wait for the readiness of a foreign service counts.
+    let unready = |breaker: CircuitBreakerLayer| {
+        let tool = pending().with_readiness(Readiness::Pending);
+        in_10_ms().layer(breaker.layer(tool))
+    };
+    assert_eq!(verdict_of_expired(unready).await, Verdict::Failure);
+    // So does a streaming response that expires.
+    let streamed = verdict_of(two(), |breaker| async move {
+        let (tool, _) = streams(|probe| ticking(probe, ms(20), ["a", "b"]));
+        let stack = in_10_ms().layer(breaker.layer(tool));
+        let collected = stack.oneshot(call()).await.unwrap().collect().await;
+        assert_eq!(collected.unwrap_err().kind(), ErrorKind::Timeout);
     });
     assert_eq!(streamed.await, Verdict::Failure);
 }
 
-fn hourly() -> RateLimitLayer {
-    RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN))
+/// A concurrency limit whose one permit is taken while the second value lives.
+fn taken(queue: usize) -> (ConcurrencyLimitLayer, impl Sized + Send) {
+    let limit = ConcurrencyLimitLayer::new(1).with_queue_capacity(queue);
+    let mut service = limit.layer(ScriptedTool::pending());
+    let holder = service.call(call());
+    assert_eq!(limit.available(), 0);
+    (limit, holder)
 }
 
-/// One call that waits in line for an hour, and is cut after 10 ms: by a timeout on either side of the breaker.
-macro_rules! cut_in_line {
+/// What a call counts as that waits in the queue of these limits until a timeout expires.
+macro_rules! verdict_in_queue {
     ($limits:expr) => {{
-        let outside = counts(two(), |breaker| async move {
-            let (limits, _taken) = $limits;
-            let stack = ServiceBuilder::new()
-                .layer(TimeoutLayer::new(ms(10)))
-                .layer(breaker)
-                .layer(limits)
-                .service(Probe::ready());
-            error(stack.oneshot(call()).await);
+        let (limits, _taken) = $limits;
+        let outside = |breaker: CircuitBreakerLayer| {
+            in_10_ms().layer(breaker.layer(limits.layer(ScriptedTool::ready())))
+        };
+        let outside = verdict_of(two(), |breaker| async {
+            error_of(outside(breaker), call()).await;
         });
-        let inside = counts(two(), |breaker| async move {
-            let (limits, _taken) = $limits;
-            let stack = ServiceBuilder::new()
-                .layer(breaker)
-                .layer(TimeoutLayer::new(ms(10)))
-                .layer(limits)
-                .service(Probe::ready());
-            error(stack.oneshot(call()).await);
+        let inside = |breaker: CircuitBreakerLayer| {
+            breaker.layer(in_10_ms().layer(limits.layer(ScriptedTool::ready())))
+        };
+        let inside = verdict_of(two(), |breaker| async {
+            error_of(inside(breaker), call()).await;
         });
         (outside.await, inside.await)
     }};
 }
 
-/// A concurrency limit whose one permit is taken while the second value lives.
-fn taken() -> (ConcurrencyLimitLayer, impl Sized) {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let mut holder = Box::pin(limit.layer(Probe::stuck()).oneshot(call()));
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(holder.as_mut().poll(&mut cx).is_pending());
-    assert_eq!(limit.available(), 0);
-    (limit, holder)
+#[tokio::test(start_paused = true)]
+async fn time_in_a_queue_alone_does_not_count() {
+    let ignored = (Verdict::Ignored, Verdict::Ignored);
+    assert_eq!(verdict_in_queue!(taken(1_024)), ignored);
+    // A queue behind a limit with a free permit.
+    let (first, taken) = taken(1_024);
+    let two_limits = Stack::new(first, ConcurrencyLimitLayer::new(1));
+    assert_eq!(verdict_in_queue!((two_limits, taken)), ignored);
+    // A token that comes after the deadline.
+    let rate = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN));
+    drop(rate.layer(ScriptedTool::ready()).call(call()));
+    assert_eq!(verdict_in_queue!((rate, ())), ignored);
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_in_our_own_lines_alone_does_not_count() {
-    let nothing = (Verdict::Nothing, Verdict::Nothing);
-    assert_eq!(cut_in_line!(taken()), nothing);
-    // A line that a call gets to only after it was let through another one.
-    let two_lines = || {
-        let (first, taken) = taken();
-        let free = ConcurrencyLimitLayer::new(1);
-        (tower::layer::util::Stack::new(first, free), taken)
-    };
-    assert_eq!(cut_in_line!(two_lines()), nothing);
-    // A refusal by the deadline.
-    let rate = || {
-        let rate = hourly();
-        drop(rate.layer(Probe::ready()).oneshot(call()));
-        let mut first = rate.layer(Probe::ready());
-        drop(first.call(call()));
-        (rate, ())
-    };
-    assert_eq!(cut_in_line!(rate()), nothing);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tool_that_was_started_after_a_wait_counts() {
-    let started = counts(two(), |breaker| async move {
-        let (limit, taken) = taken();
-        let stack = ServiceBuilder::new()
-            .layer(TimeoutLayer::new(ms(10)))
-            .layer(breaker)
-            .layer(limit)
-            .service(Probe::stuck());
-        let frees = async move {
+async fn tool_that_starts_after_a_wait_counts() {
+    let started = verdict_of(two(), |breaker| async move {
+        let (limit, taken) = taken(1_024);
+        let inner = limit.layer(ScriptedTool::pending());
+        let stack = in_10_ms().layer(breaker.layer(inner));
+        let release = async move {
             tokio::time::sleep(ms(5)).await;
             drop(taken);
         };
-        let (answer, ()) = tokio::join!(stack.oneshot(call()), frees);
-        assert_eq!(error(answer).kind(), ErrorKind::Timeout);
+        let (expired, ()) = tokio::join!(error_of(stack, call()), release);
+        assert_eq!(expired.kind(), ErrorKind::Timeout);
     });
     assert_eq!(started.await, Verdict::Failure);
 }
 
+/// Retries every error after 1 ms.
 #[derive(Clone)]
 struct Again;
 
-impl<T> Policy<ToolCall, T, ToolError> for Again {
-    type Future = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+type Work<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
-    fn retry(
-        &mut self,
-        _: &mut ToolCall,
-        result: &mut Result<T, ToolError>,
-    ) -> Option<Self::Future> {
-        result
-            .is_err()
-            .then(|| Box::pin(tokio::time::sleep(ms(1))) as Self::Future)
+impl<T> Policy<ToolCall, T, ToolError> for Again {
+    type Future = Work<()>;
+
+    fn retry(&mut self, _: &mut ToolCall, result: &mut Result<T, ToolError>) -> Option<Work<()>> {
+        let failed = result.is_err();
+        failed.then(|| Box::pin(tokio::time::sleep(ms(1))) as Work<()>)
     }
 
     fn clone_request(&mut self, call: &ToolCall) -> Option<ToolCall> {
@@ -331,48 +284,46 @@ impl<T> Policy<ToolCall, T, ToolError> for Again {
     }
 }
 
-/// What a call counts as that is retried, under a timeout of 10 ms, through a limit of one call whose line holds so many.
-async fn retried(capacity: usize, work: fn(CallContext, ConcurrencyLimitLayer) -> Work) -> Verdict {
-    counts(two(), |breaker| async move {
-        let (limit, taken) = taken();
-        limit.set_queue_capacity(capacity);
-        let (inside, taken) = (limit.clone(), Arc::new(std::sync::Mutex::new(Some(taken))));
-        let frees = Arc::clone(&taken);
+/// What a call counts as that is retried until a timeout of 10 ms, inside the breaker.
+///
+/// The one permit of the limit inside is released after 4 ms.
+async fn retried<F>(queue: usize, work: F) -> Verdict
+where
+    F: Fn(CallContext, ConcurrencyLimitLayer) -> Work<Result<ToolOutput, BoxError>>,
+    F: Send + Sync + 'static,
+{
+    verdict_of(two(), |breaker| async move {
+        let (limit, taken) = taken(queue);
+        let handle = limit.clone();
+        let tool = ScriptedTool::new(move |call| work(call.context().clone(), handle.clone()));
         let stack = ServiceBuilder::new()
-            .layer(TimeoutLayer::new(ms(10)))
+            .layer(in_10_ms())
             .layer(breaker)
             .layer(RetryLayer::new(Again))
             .layer(limit)
-            .service(Probe::new(move |call| {
-                work(call.context().clone(), inside.clone())
-            }));
-        let freed = async move {
+            .service(tool);
+        let release = async move {
             tokio::time::sleep(ms(4)).await;
-            drop(frees.lock().expect("no panic under it").take());
+            drop(taken);
         };
-        let (answer, ()) = tokio::join!(stack.oneshot(call()), freed);
-        assert_eq!(error(answer).kind(), ErrorKind::Timeout);
-        drop(taken);
+        let (expired, ()) = tokio::join!(error_of(stack, call()), release);
+        assert_eq!(expired.kind(), ErrorKind::Timeout);
     })
     .await
 }
 
-type Work = std::pin::Pin<Box<dyn Future<Output = Result<ToolOutput, BoxError>> + Send>>;
-
 #[tokio::test(start_paused = true)]
-async fn of_a_call_that_is_retried_one_attempt_that_got_through_is_enough() {
-    // Refused a few times, then it runs until the time is up.
-    assert_eq!(
-        retried(0, |_, _| Box::pin(std::future::pending())).await,
-        Verdict::Failure
-    );
-    // In line, then it fails, and after that it is always refused: the tool failed.
-    let fails_once = |context: CallContext, limit: ConcurrencyLimitLayer| -> Work {
+async fn retried_call_counts_once_one_attempt_has_started() {
+    // Rejected a few times, then running until the timeout.
+    let runs = retried(0, |_, _| Box::pin(std::future::pending()));
+    assert_eq!(runs.await, Verdict::Failure);
+    // Queued, failed, and rejected from then on.
+    let fails_once = retried(1, |context, limit| {
         Box::pin(async move {
             assert_eq!(context.attempt(), 1);
             limit.set_queue_capacity(0);
-            let mut holder = limit.layer(Probe::stuck());
-            // Takes the permit as soon as it is given back.
+            let mut holder = limit.layer(ScriptedTool::pending());
+            // Takes the permit as soon as it is released.
             tokio::spawn(async move {
                 loop {
                     holder.call(call()).await.ok();
@@ -381,93 +332,69 @@ async fn of_a_call_that_is_retried_one_attempt_that_got_through_is_enough() {
             });
             Err("down".into())
         })
-    };
-    assert_eq!(retried(1, fails_once).await, Verdict::Failure);
+    });
+    assert_eq!(fails_once.await, Verdict::Failure);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_retried_and_never_gets_through_does_not_count() {
-    for capacity in [0, 1] {
-        let refused = counts(two(), |breaker| async move {
-            let (limit, _taken) = taken();
-            limit.set_queue_capacity(capacity);
-            let stack = ServiceBuilder::new()
-                .layer(TimeoutLayer::new(ms(10)))
+async fn retried_call_without_a_started_attempt_does_not_count() {
+    for queue in [0, 1] {
+        let (limit, _taken) = taken(queue);
+        let expired = verdict_of_expired(|breaker| {
+            ServiceBuilder::new()
+                .layer(in_10_ms())
                 .layer(breaker)
                 .layer(RetryLayer::new(Again))
                 .layer(limit)
-                .service(Probe::ready());
-            assert_eq!(
-                error(stack.oneshot(call()).await).kind(),
-                ErrorKind::Timeout
-            );
+                .service(ScriptedTool::ready())
         });
-        assert_eq!(refused.await, Verdict::Nothing, "{capacity} in line");
+        assert_eq!(expired.await, Verdict::Ignored, "a queue of {queue}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_calls_open_it_whether_or_not_they_fail() {
-    let policy = BreakerPolicy::new()
-        .with_slow_calls(ms(100), 0.5, 4)
-        .unwrap()
-        .with_minimum_calls(4);
+    let policy = BreakerPolicy::new().with_slow_calls(ms(100), 0.5, 4);
+    let policy = policy.unwrap().with_minimum_calls(4);
     let breaker = CircuitBreakerLayer::with_policy(policy);
-    let takes = |time| {
-        let probe = Probe::new(move |_| async move {
-            tokio::time::sleep(time).await;
-            Ok(ToolOutput::text("up"))
-        });
-        breaker.layer(probe)
-    };
-    assert_eq!(calls(&takes(ms(99)), 20).await, [OK; 20]);
-    assert_eq!(calls(&takes(ms(100)), 2).await, [OK; 2]);
+    let tool = |time| breaker.layer(takes(time));
+    assert_eq!(calls(&tool(ms(99)), 20).await, [OK; 20]);
+    assert_eq!(calls(&tool(ms(100)), 2).await, [OK; 2]);
     assert_eq!(breaker.state(), BreakerState::Open);
     // A slow probe is a failure.
-    tokio::time::advance(OPEN).await;
-    assert_eq!(calls(&takes(ms(100)), 2).await, [OK, REFUSED]);
-    tokio::time::advance(OPEN).await;
-    assert_eq!(calls(&takes(ms(99)), 1).await, [OK]);
+    advance(OPEN).await;
+    assert_eq!(calls(&tool(ms(100)), 2).await, [OK, REJECTED]);
+    advance(OPEN).await;
+    assert_eq!(calls(&tool(ms(99)), 1).await, [OK]);
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_window_of_a_rate_slides() {
+async fn failure_rate_is_that_of_the_last_calls() {
     let policy = || BreakerPolicy::new().with_failure_rate(0.5, 10).unwrap();
-    let fails = Arc::new(AtomicBool::new(false));
+    let flag = Arc::new(AtomicBool::new(false));
     let breaker = CircuitBreakerLayer::with_policy(policy());
-    let service = breaker.layer(flaky(&fails));
+    let service = breaker.layer(flaky(&flag));
     calls(&service, 1_000).await;
-    fails.store(true, Ordering::SeqCst);
-    assert_eq!(
-        calls(&service, 6).await,
-        [FAILED, FAILED, FAILED, FAILED, FAILED, REFUSED]
-    );
-    // No rate is over fewer calls than the minimum, or than there are in the window.
-    let fresh = CircuitBreakerLayer::with_policy(policy());
-    assert_eq!(
-        calls(&fresh.layer(flaky(&fails)), 11).await[9..],
-        [FAILED, REFUSED]
-    );
-    let fresh = CircuitBreakerLayer::with_policy(policy().with_minimum_calls(3));
-    assert_eq!(
-        calls(&fresh.layer(flaky(&fails)), 4).await[2..],
-        [FAILED, REFUSED]
-    );
+    flag.store(true, Ordering::SeqCst);
+    assert_eq!(calls(&service, 5).await, [FAILED; 5]);
+    assert_eq!(calls(&service, 1).await, [REJECTED]);
+    // There is no rate below the minimum of calls, which is the window by default.
+    for (policy, minimum) in [(policy(), 10), (policy().with_minimum_calls(3), 3)] {
+        let service = CircuitBreakerLayer::with_policy(policy).layer(fails("down"));
+        assert_eq!(calls(&service, minimum).await, vec![FAILED; minimum]);
+        assert_eq!(calls(&service, 1).await, [REJECTED]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_that_lie_a_window_of_time_back_are_forgotten() {
-    let policy = BreakerPolicy::new()
-        .with_failure_rate(0.5, Duration::from_secs(10))
-        .unwrap()
-        .with_minimum_calls(4);
-    let fails = Arc::new(AtomicBool::new(true));
-    let breaker = CircuitBreakerLayer::with_policy(policy);
-    let service = breaker.layer(flaky(&fails));
+async fn failure_rate_forgets_calls_older_than_its_window() {
+    let policy = BreakerPolicy::new().with_failure_rate(0.5, Duration::from_secs(10));
+    let policy = policy.unwrap().with_minimum_calls(4);
+    let service = CircuitBreakerLayer::with_policy(policy).layer(fails("down"));
     assert_eq!(calls(&service, 3).await, [FAILED; 3]);
-    tokio::time::advance(Duration::from_secs(10)).await;
+    advance(Duration::from_secs(10)).await;
     assert_eq!(calls(&service, 3).await, [FAILED; 3]);
-    tokio::time::advance(Duration::from_secs(8)).await;
-    assert_eq!(calls(&service, 2).await, [FAILED, REFUSED]);
+    advance(Duration::from_secs(8)).await;
+    assert_eq!(calls(&service, 2).await, [FAILED, REJECTED]);
 }

@@ -1,10 +1,12 @@
-//! The circuit breaker: when it opens, what it refuses, what counts, and that every probe makes way for the next one.
+//! `CircuitBreakerLayer`: when it opens, what it rejects, and which calls it counts.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod counts;
 mod handles;
+#[cfg(feature = "http")]
+mod http;
 mod keys;
 mod probes;
 
@@ -13,19 +15,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::laws::every_layer;
-use support::{Mock, Probe, Readiness, Reply, call, error, mock, ms, text, told};
-use toolbooth::breaker::{BreakerState, CircuitBreaker, ResponseFuture};
-use toolbooth::{BreakerPolicy, CircuitBreakerLayer, ErrorKind, Outcome, ToolCall, ToolOutput};
+use support::{
+    Outcomes, Readiness, Recorder, ScriptedTool, call, error, error_of, fails, mock, ms,
+};
+use tokio::time::advance;
+use tokio_test::{assert_pending, task};
+use toolbooth::breaker::{BreakerState, CircuitBreaker};
+use toolbooth::{
+    BreakerPolicy, CircuitBreakerLayer, ErrorKind, Outcome, ToolCall, ToolError, ToolOutput,
+};
 use tower::{Layer, Service, ServiceExt};
 
 every_layer!(CircuitBreakerLayer::new());
 
+/// The default open time.
 const OPEN: Duration = Duration::from_secs(30);
 
-/// A tool that fails as long as it is told to, and counts its calls.
-fn flaky(fails: &Arc<AtomicBool>) -> Probe {
+/// A tool that fails while `fails` is set.
+fn flaky(fails: &Arc<AtomicBool>) -> ScriptedTool {
     let fails = Arc::clone(fails);
-    Probe::new(move |_| {
+    ScriptedTool::new(move |_| {
         let fails = fails.load(Ordering::SeqCst);
         async move {
             match fails {
@@ -36,36 +45,58 @@ fn flaky(fails: &Arc<AtomicBool>) -> Probe {
     })
 }
 
-/// A breaker that opens at the second failure in a row.
+/// A policy that opens at the second consecutive failure.
 fn two() -> BreakerPolicy {
     let policy = BreakerPolicy::new().with_consecutive_failures(2);
     policy.expect("2 is not 0")
 }
 
-async fn calls<S>(service: &S, calls: usize) -> Vec<Option<ErrorKind>>
+/// The errors of these calls, made one after the other.
+async fn kinds_of<S>(
+    service: &S,
+    calls: impl IntoIterator<Item = ToolCall>,
+) -> Vec<Option<ErrorKind>>
 where
-    S: Service<ToolCall, Response = ToolOutput, Error = toolbooth::ToolError> + Clone,
+    S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
 {
     let mut kinds = Vec::new();
-    for _ in 0..calls {
-        let answer = service.clone().oneshot(call()).await;
-        kinds.push(answer.err().map(|error| error.kind()));
+    for call in calls {
+        let response = service.clone().oneshot(call).await;
+        kinds.push(response.err().map(|error| error.kind()));
     }
     kinds
 }
 
+/// The errors of `n` calls, made one after the other.
+async fn calls<S>(service: &S, n: usize) -> Vec<Option<ErrorKind>>
+where
+    S: Service<ToolCall, Response = ToolOutput, Error = ToolError> + Clone,
+{
+    kinds_of(service, (0..n).map(|_| call())).await
+}
+
+/// Asserts that the circuit is open for the next call, and returns its error.
+async fn assert_open<S>(service: &mut S) -> ToolError
+where
+    S: Service<ToolCall, Response = ToolOutput, Error = ToolError>,
+{
+    let rejected = error(service.call(call()).await);
+    assert_eq!(rejected.kind(), ErrorKind::CircuitOpen);
+    rejected
+}
+
 const OK: Option<ErrorKind> = None;
 const FAILED: Option<ErrorKind> = Some(ErrorKind::Tool);
-const REFUSED: Option<ErrorKind> = Some(ErrorKind::CircuitOpen);
+const REJECTED: Option<ErrorKind> = Some(ErrorKind::CircuitOpen);
 
 #[tokio::test(start_paused = true)]
-async fn opens_at_the_fifth_failure_in_a_row_and_then_the_tool_is_not_touched() {
+async fn opens_at_the_fifth_consecutive_failure_and_does_not_touch_the_tool() {
     let fails = Arc::new(AtomicBool::new(true));
-    let probe = flaky(&fails);
+    let tool = flaky(&fails);
     let breaker = CircuitBreakerLayer::new();
-    let service = breaker.layer(probe.view());
+    let service = breaker.layer(tool.handle());
     assert_eq!(calls(&service, 4).await, [FAILED; 4]);
-    // An answer in between begins the row anew.
+    // A success in between resets the count.
     fails.store(false, Ordering::SeqCst);
     assert_eq!(calls(&service, 1).await, [OK]);
     fails.store(true, Ordering::SeqCst);
@@ -73,88 +104,75 @@ async fn opens_at_the_fifth_failure_in_a_row_and_then_the_tool_is_not_touched() 
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(calls(&service, 1).await, [FAILED]);
     assert_eq!(breaker.state(), BreakerState::Open);
-    let reached = probe.log().calls.len();
-    assert_eq!(
-        (reached, calls(&service, 100).await),
-        (10, vec![REFUSED; 100])
-    );
-    assert_eq!(probe.log().calls.len(), 10);
-    assert_eq!(probe.log().ready_polls.len(), 10);
+    assert_eq!(tool.log().calls.len(), 10);
+    assert_eq!(calls(&service, 100).await, [REJECTED; 100]);
+    assert_eq!(tool.log().calls.len(), 10);
+    assert_eq!(tool.log().ready_polls.len(), 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_says_whose_it_is_and_when_to_come_again() {
+async fn rejection_names_its_call_and_when_to_retry() {
     let breaker = CircuitBreakerLayer::new();
-    let mut service = breaker.layer(Probe::ready());
+    let service = breaker.layer(ScriptedTool::ready());
     breaker.trip();
-    tokio::time::advance(Duration::from_micros(12_000_500)).await;
+    advance(Duration::from_micros(12_000_500)).await;
     let call = call().with_id("17");
-    let outcomes = told(call.context());
-    let refused = error(service.call(call).await);
-    assert_eq!(refused.kind().as_str(), "circuit_open");
+    let outcomes = Outcomes::of(call.context());
+    let rejected = error_of(service, call).await;
+    assert_eq!(rejected.kind().as_str(), "circuit_open");
+    let left = Duration::from_micros(17_999_500);
+    assert_eq!(rejected.retry_after(), Some(left));
+    let text = "the circuit is open, retry after 18s";
+    assert_eq!(rejected.to_string(), text);
     assert_eq!(
-        refused.retry_after(),
-        Some(Duration::from_micros(17_999_500))
-    );
-    assert_eq!(refused.to_string(), "the circuit is open, retry after 18s");
-    assert_eq!(
-        (refused.tool(), refused.call_id()),
+        (rejected.tool(), rejected.call_id()),
         (Some("tool"), Some("17"))
     );
-    assert!(refused.is_retryable());
-    assert_eq!(outcomes.outcomes().await, [Outcome::Rejected]);
+    assert!(rejected.is_retryable());
+    assert_eq!(outcomes.all().await, [Outcome::Rejected]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_has_passed_is_no_probe() {
+async fn call_past_its_deadline_takes_no_probe() {
     let breaker = CircuitBreakerLayer::with_policy(two().with_open_time(Duration::ZERO));
-    let probe = Probe::ready();
-    let mut service = breaker.layer(probe.view());
+    let tool = ScriptedTool::ready();
+    let service = breaker.layer(tool.handle());
     breaker.trip();
     let late = call().with_deadline(tokio::time::Instant::now());
-    assert_eq!(error(service.call(late).await).kind(), ErrorKind::Timeout);
+    assert_eq!(
+        error_of(service.clone(), late).await.kind(),
+        ErrorKind::Timeout
+    );
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
-    assert!(probe.log().calls.is_empty());
+    assert!(tool.log().calls.is_empty());
     assert_eq!(calls(&service, 1).await, [OK]);
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_over_before_it_came_is_not_started() {
+async fn call_that_has_ended_before_is_not_started() {
     for breaker in [CircuitBreakerLayer::new(), CircuitBreakerLayer::off()] {
-        let probe = Probe::ready();
-        let mut service = breaker.layer(probe.view());
+        let tool = ScriptedTool::ready();
         let cancelled = call();
         cancelled.canceller().cancel();
-        let kind = error(service.call(cancelled).await).kind();
-        assert_eq!(kind, ErrorKind::Cancelled);
-        assert!(probe.log().calls.is_empty());
+        let failed = error_of(breaker.layer(tool.handle()), cancelled).await;
+        assert_eq!(failed.kind(), ErrorKind::Cancelled);
+        assert!(tool.log().calls.is_empty());
     }
-    let (breaker, probe) = (CircuitBreakerLayer::new(), Probe::ready());
-    let mut service = breaker.layer(probe.view());
+    let (breaker, tool) = (CircuitBreakerLayer::new(), ScriptedTool::ready());
     let late = call().with_deadline(tokio::time::Instant::now());
-    assert_eq!(error(service.call(late).await).kind(), ErrorKind::Timeout);
-    assert!(probe.log().calls.is_empty());
+    let failed = error_of(breaker.layer(tool.handle()), late).await;
+    assert_eq!(failed.kind(), ErrorKind::Timeout);
+    assert!(tool.log().calls.is_empty());
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn off_lets_everything_through() {
-    let probe = flaky(&Arc::new(AtomicBool::new(true)));
+async fn layer_that_is_off_rejects_nothing() {
     let off = CircuitBreakerLayer::off();
-    let service = off.layer(probe.view());
+    let service = off.layer(fails("down"));
     off.trip();
     off.on_state_change(|_| ());
     assert_eq!(calls(&service, 20).await, [FAILED; 20]);
     assert_eq!(off.state(), BreakerState::Disabled);
-}
-
-#[test]
-fn services_and_futures_are_what_they_wrap() {
-    fn is<T: Send + Sync>() {}
-    is::<CircuitBreakerLayer>();
-    is::<CircuitBreaker<Mock>>();
-    is::<BreakerPolicy>();
-    fn sends<T: Send>() {}
-    sends::<ResponseFuture<Mock, ToolCall>>();
 }

@@ -1,4 +1,4 @@
-//! Panics as errors: wherever one comes from, what was kept goes along, and nothing of it passes.
+//! `CatchPanicLayer`: turns panics into errors with the partial result attached.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -6,15 +6,16 @@ mod support;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use support::laws::{every_layer, panicked};
-use support::{Probe, call, error, ms, texts, told};
+use support::laws::every_layer;
+use support::{Outcomes, ScriptedTool, call, error_of, ms, panic_text, texts};
 use toolbooth::{
     CatchPanicLayer, CleanupLayer, ConcurrencyLimitLayer, ErrorKind, Outcome, PartialResultLayer,
     TimeoutLayer, ToolError,
 };
+use tower::util::{MapErrLayer, MapRequestLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
-every_layer!(CatchPanicLayer::new(), which contains panics);
+every_layer!(CatchPanicLayer::new(), catches panics);
 
 mod off {
     use super::*;
@@ -22,47 +23,46 @@ mod off {
     every_layer!(CatchPanicLayer::off());
 }
 
-/// Publishes two pieces, and panics with `text`.
-fn panics_after_two(text: fn()) -> Probe {
-    Probe::new(move |call| {
+/// Emits two items, and panics.
+fn panics_after_two_items(panics: fn()) -> ScriptedTool {
+    ScriptedTool::new(move |call| {
         call.context().emit("a");
         call.context().emit("b");
         async move {
-            text();
+            panics();
             std::future::pending().await
         }
     })
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn what_was_kept_is_in_the_error_wherever_it_is_caught() {
-    let keeps = PartialResultLayer::new();
-    let catches = CatchPanicLayer::new();
-    let panics = || panics_after_two(|| panic!("{} of {}", 2, 3));
+async fn partial_result_is_attached_on_either_side_of_the_layer() {
+    let (keeps, catches) = (PartialResultLayer::new(), CatchPanicLayer::new());
+    let panics = || panics_after_two_items(|| panic!("{} of {}", 2, 3));
     let outside = keeps.layer(catches.layer(panics()));
     let inside = catches.layer(keeps.layer(panics()));
-    let errors = [outside.oneshot(call()).await, inside.oneshot(call()).await];
-    for failed in errors.map(error) {
+    for failed in [
+        error_of(outside, call()).await,
+        error_of(inside, call()).await,
+    ] {
         assert_eq!(failed.to_string(), "the tool panicked: 2 of 3");
         assert_eq!(texts(failed.partial().unwrap().contents()), ["a", "b"]);
     }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn panic_that_is_no_text_is_an_error_all_the_same() {
-    let tool = panics_after_two(|| std::panic::panic_any(17));
-    let failed = error(CatchPanicLayer::new().layer(tool).oneshot(call()).await);
+async fn panic_with_a_payload_that_is_no_text_is_an_error() {
+    let tool = panics_after_two_items(|| std::panic::panic_any(17));
+    let failed = error_of(CatchPanicLayer::new().layer(tool), call()).await;
+    assert_eq!(failed.kind(), ErrorKind::Panicked);
     assert_eq!(
-        (failed.kind(), failed.to_string().as_str()),
-        (
-            ErrorKind::Panicked,
-            "the tool panicked: the panic message is not a string"
-        )
+        failed.to_string(),
+        "the tool panicked: the panic message is not a string"
     );
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn layers_on_both_sides_give_back_what_they_took_and_see_a_panic() {
+async fn layers_on_both_sides_release_their_permits_and_see_the_outcome() {
     let (outer, inner) = (ConcurrencyLimitLayer::new(1), ConcurrencyLimitLayer::new(1));
     let cleanup = CleanupLayer::new();
     let service = ServiceBuilder::new()
@@ -71,33 +71,33 @@ async fn layers_on_both_sides_give_back_what_they_took_and_see_a_panic() {
         .layer(CatchPanicLayer::new())
         .layer(inner.clone())
         .layer(cleanup.clone())
-        .service(Probe::panics_in_work());
+        .service(ScriptedTool::panics_in_future());
     for _ in 0..3 {
         let call = call();
-        let outcomes = told(call.context());
-        let failed = error(service.clone().oneshot(call).await);
-        assert_eq!(failed.kind(), ErrorKind::Panicked);
+        let outcomes = Outcomes::of(call.context());
+        assert_eq!(
+            error_of(service.clone(), call).await.kind(),
+            ErrorKind::Panicked
+        );
         assert_eq!((outer.available(), inner.available()), (1, 1));
-        assert_eq!(outcomes.outcomes().await, [Outcome::Panicked]);
+        assert_eq!(outcomes.all().await, [Outcome::Panicked]);
     }
     assert_eq!(cleanup.drain(ms(10)).await.ran, 3);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn panic_of_a_foreign_layer_inside_is_caught() {
-    let panics =
-        tower::util::MapRequestLayer::new(|_| -> toolbooth::ToolCall { panic!("mapping") });
-    let service = CatchPanicLayer::new().layer(panics.layer(Probe::ready()));
-    let failed = error(service.oneshot(call()).await);
+    let panics = MapRequestLayer::new(|_| -> toolbooth::ToolCall { panic!("mapping") });
+    let service = CatchPanicLayer::new().layer(panics.layer(ScriptedTool::ready()));
+    let failed = error_of(service, call()).await;
     assert_eq!(failed.to_string(), "the tool panicked: mapping");
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn panic_outside_of_it_passes() {
-    let panics = tower::util::MapErrLayer::new(|_: ToolError| -> ToolError { panic!("mapping") });
-    let service = panics.layer(CatchPanicLayer::new().layer(Probe::panics_in_work()));
-    let panic = AssertUnwindSafe(service.oneshot(call()))
-        .catch_unwind()
-        .await;
-    assert_eq!(panicked(panic), "mapping");
+async fn panic_of_a_layer_outside_propagates() {
+    let panics = MapErrLayer::new(|_: ToolError| -> ToolError { panic!("mapping") });
+    let catches = CatchPanicLayer::new().layer(ScriptedTool::panics_in_future());
+    let service = panics.layer(catches);
+    let panic = AssertUnwindSafe(service.oneshot(call())).catch_unwind();
+    assert_eq!(panic_text(panic.await), "mapping");
 }

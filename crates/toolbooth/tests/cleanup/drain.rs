@@ -1,91 +1,91 @@
-//! Waiting for hooks, and what becomes of them where there is nobody to run them.
+//! `drain` waits for hooks, and counts those that no runtime can run.
 
 use tokio::runtime::{Builder, Runtime};
+use tokio_test::task;
 use toolbooth::TimeoutLayer;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 use super::*;
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread()
+    let mut builder = Builder::new_current_thread();
+    builder
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime")
 }
 
-/// Ends a call with a hook that takes this long.
-async fn end_call(cleanup: &CleanupLayer, diary: &Diary, takes: Duration) {
-    let call = call();
-    diary.hook(call.context(), "hook", takes);
-    assert_eq!(
-        text(cleanup.layer(Probe::ready()).oneshot(call).await).await,
-        "done"
-    );
+/// Registers a hook that is inside `probe` from its first poll, and until then inside `waiting`.
+fn probed_hook(context: &CallContext, waiting: &Probe, probe: &Probe) -> Registered {
+    let (waiting, probe) = (waiting.enter(), probe.clone());
+    context.on_cleanup(move |_| async move {
+        let _guards = (waiting, probe.enter());
+        tokio::time::sleep(ms(600)).await;
+    })
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn drain_waits_for_all_hooks_and_no_longer() {
-    let (cleanup, diary) = (CleanupLayer::new(), Diary::new());
+    let (cleanup, events) = (CleanupLayer::new(), Events::new());
     for takes in [100, 300, 200] {
-        end_call(&cleanup, &diary, ms(takes)).await;
+        call_with_hook(&cleanup, &events, ms(takes)).await;
     }
     assert_eq!(counts(cleanup.report()), (0, 0, 0, 0));
+    let start = Instant::now();
     assert_eq!(counts(cleanup.drain(ms(1_000)).await), (3, 0, 0, 0));
-    // Those of different calls run at the same time.
-    assert_eq!(diary.read(), [("hook", 100), ("hook", 200), ("hook", 300)]);
-    assert_eq!(diary.start.elapsed(), ms(300));
+    // Hooks of different calls run concurrently.
+    assert_eq!(
+        entries(&events),
+        [("hook", 100), ("hook", 200), ("hook", 300)]
+    );
+    assert_eq!(start.elapsed(), ms(300));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn drain_without_hooks_returns_at_once() {
     let start = Instant::now();
-    assert_eq!(
-        counts(CleanupLayer::new().drain(ms(1_000)).await),
-        (0, 0, 0, 0)
-    );
-    assert_eq!(start.elapsed(), ms(0));
+    let report = CleanupLayer::new().drain(ms(1_000)).await;
+    assert_eq!((counts(report), start.elapsed()), ((0, 0, 0, 0), ms(0)));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn drain_abandons_at_its_limit_what_is_not_done() {
-    let (cleanup, diary) = (CleanupLayer::new(), Diary::new());
-    end_call(&cleanup, &diary, ms(100)).await;
-    // Of this call one hook runs at the limit, and two have not begun.
+async fn drain_abandons_unfinished_hooks_at_its_limit() {
+    let (cleanup, events) = (CleanupLayer::new(), Events::new());
+    call_with_hook(&cleanup, &events, ms(100)).await;
+    // One hook of this call runs at the limit, and two have not started.
     let call = call();
-    let dropped = Count::default();
+    let (hooks, running) = (Probe::new(), Probe::new());
     for _ in 0..3 {
-        let on_drop = dropped.on_drop();
-        call.context().on_cleanup(move |_| async move {
-            let _on_drop = on_drop;
-            tokio::time::sleep(ms(600)).await;
-        });
+        probed_hook(call.context(), &hooks, &running);
     }
-    assert_eq!(
-        text(cleanup.layer(Probe::ready()).oneshot(call).await).await,
-        "done"
-    );
+    complete(&cleanup, call).await;
+    let start = Instant::now();
     assert_eq!(counts(cleanup.drain(ms(500)).await), (1, 0, 3, 0));
-    assert_eq!((diary.start.elapsed(), dropped.get()), (ms(500), 3));
+    assert_eq!((start.elapsed(), hooks.finished()), (ms(500), 3));
+    assert_eq!(running.started(), 1);
     assert_eq!(counts(cleanup.report()), (1, 0, 3, 0));
+    // Hooks of later calls run.
+    call_with_hook(&cleanup, &events, ms(50)).await;
+    assert_eq!(counts(cleanup.drain(ms(1_000)).await), (2, 0, 3, 0));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn drain_that_is_dropped_stops_no_hook() {
-    let (cleanup, diary) = (CleanupLayer::new(), Diary::new());
-    end_call(&cleanup, &diary, ms(300)).await;
-    let cut = tokio::time::timeout(ms(100), cleanup.drain(ms(1_000))).await;
-    assert!(cut.is_err());
+async fn dropped_drain_stops_no_hook() {
+    let (cleanup, events) = (CleanupLayer::new(), Events::new());
+    call_with_hook(&cleanup, &events, ms(300)).await;
+    let drain = tokio::time::timeout(ms(100), cleanup.drain(ms(1_000)));
+    assert!(drain.await.is_err());
     assert_eq!(counts(cleanup.drain(ms(1_000)).await), (1, 0, 0, 0));
-    assert_eq!(diary.read(), [("hook", 300)]);
+    assert_eq!(entries(&events), [("hook", 300)]);
 }
 
 #[test]
-fn hooks_that_a_runtime_takes_down_with_it_count_as_abandoned() {
+fn hooks_dropped_with_their_runtime_count_as_abandoned() {
     let cleanup = CleanupLayer::new();
     let runtime = runtime();
     runtime.block_on(async {
-        end_call(&cleanup, &Diary::new(), ms(300)).await;
+        call_with_hook(&cleanup, &Events::new(), ms(300)).await;
         pass(ms(100)).await;
     });
     assert_eq!(counts(cleanup.report()), (0, 0, 0, 0));
@@ -94,65 +94,58 @@ fn hooks_that_a_runtime_takes_down_with_it_count_as_abandoned() {
 }
 
 #[test]
-fn call_that_ends_after_its_runtime_abandons_its_hooks_and_panics_nowhere() {
+fn call_that_ends_after_its_runtime_abandons_its_hooks() {
     let cleanup = CleanupLayer::new();
-    let untracked = TimeoutLayer::unlimited();
     let runtime = runtime();
-    let ran = Count::default();
+    let (hooks, running) = (Probe::new(), Probe::new());
     let futures = runtime.block_on(async {
-        let (call, call2) = (call(), call());
-        for context in [call.context(), call2.context()] {
-            let ran = ran.clone();
-            context.on_cleanup(move |_| async move { ran.add() });
-        }
-        let mut tracked = Box::pin(cleanup.layer(Probe::stuck()).oneshot(call));
-        let mut untracked = Box::pin(untracked.layer(Probe::stuck()).oneshot(call2));
+        let (first, second) = (call(), call());
+        probed_hook(first.context(), &hooks, &running);
+        probed_hook(second.context(), &hooks, &running);
+        let pending = ScriptedTool::pending;
+        let mut tracked = Box::pin(cleanup.layer(pending()).oneshot(first));
+        let untracked = TimeoutLayer::unlimited().layer(pending());
+        let mut untracked = Box::pin(untracked.oneshot(second));
         assert!(futures_util::poll!(&mut tracked).is_pending());
         assert!(futures_util::poll!(&mut untracked).is_pending());
         (tracked, untracked)
     });
     drop(runtime);
     drop(futures);
-    assert_eq!((ran.get(), counts(cleanup.report())), (0, (0, 0, 1, 0)));
+    assert_eq!((hooks.finished(), running.started()), (2, 0));
+    assert_eq!(counts(cleanup.report()), (0, 0, 1, 0));
 }
 
 #[test]
-fn call_without_any_runtime_abandons_its_hooks_and_panics_nowhere() {
+fn call_without_a_runtime_abandons_its_hooks() {
     let cleanup = CleanupLayer::new();
-    let (ran, dropped) = (Count::default(), Count::default());
+    let (hooks, running) = (Probe::new(), Probe::new());
     let call = call();
     let context = call.context().clone();
-    let hook = || {
-        let (ran, on_drop) = (ran.clone(), dropped.on_drop());
-        context.on_cleanup(move |_| async move {
-            let _on_drop = on_drop;
-            ran.add();
-        })
-    };
-    assert_eq!(hook(), Registered::Held);
-    let mut future = tokio_test::task::spawn(cleanup.layer(Probe::ready()).oneshot(call));
-    assert!(future.poll().is_ready());
+    assert_eq!(probed_hook(&context, &hooks, &running), Registered::Held);
+    let service = cleanup.layer(ScriptedTool::ready());
+    assert!(task::spawn(service.oneshot(call)).poll().is_ready());
     assert_eq!(counts(cleanup.report()), (0, 0, 1, 0));
-    // And one that comes after the end.
-    assert_eq!(hook(), Registered::RunsNow);
-    assert_eq!((ran.get(), dropped.get()), (0, 2));
+    // So does a hook that is registered after the end.
+    assert_eq!(probed_hook(&context, &hooks, &running), Registered::RunsNow);
+    assert_eq!((hooks.finished(), running.started()), (2, 0));
 }
 
 #[test]
-fn call_dropped_outside_of_its_runtime_runs_its_hooks_there() {
+fn call_dropped_outside_its_runtime_runs_its_hooks_on_it() {
     for cleanup in [CleanupLayer::new(), CleanupLayer::new().with_wait(ms(100))] {
         let runtime = runtime();
-        let ran = Count::default();
-        let inside = runtime.enter();
+        let (hooks, running) = (Probe::new(), Probe::new());
+        let entered = runtime.enter();
         let call = call();
-        let count = ran.clone();
-        call.context()
-            .on_cleanup(move |_| async move { count.add() });
-        let mut future = tokio_test::task::spawn(cleanup.layer(Probe::stuck()).oneshot(call));
+        probed_hook(call.context(), &hooks, &running);
+        let mut service = cleanup.layer(ScriptedTool::pending());
+        let mut future = task::spawn(service.call(call));
         assert!(future.poll().is_pending());
-        drop(inside);
+        drop(entered);
         drop(future);
         let report = runtime.block_on(cleanup.drain(ms(1_000)));
-        assert_eq!((ran.get(), counts(report)), (1, (1, 0, 0, 0)));
+        assert_eq!(counts(report), (1, 0, 0, 0));
+        assert_eq!(running.finished(), 1);
     }
 }

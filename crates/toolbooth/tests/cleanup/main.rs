@@ -1,60 +1,57 @@
-//! Cleanup hooks: each runs once, in order, within its limit, and makes nobody wait.
+//! `CleanupLayer`: runs each hook once, in order, within its limit, without delaying the caller.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod drain;
 mod hooks;
-mod who_runs;
+mod owner;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::laws::every_layer;
-use support::{Count, Probe, call, error, ms, next, pass, text, texts, ticking, told};
+use support::{
+    Outcomes, Probe, Recorder, ScriptedTool, call, error_of, ms, next, next_text, pass, stream_of,
+    streams, text_of, texts, ticking,
+};
 use tokio::time::Instant;
 use toolbooth::{CallContext, CleanupLayer, DrainReport, Registered};
 
 every_layer!(CleanupLayer::new());
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Ran, failed, abandoned, orphaned.
 fn counts(report: DrainReport) -> (u64, u64, u64, u64) {
     (report.ran, report.failed, report.abandoned, report.orphaned)
 }
 
-/// What hooks did, and how many milliseconds after the start.
-#[derive(Clone)]
-struct Diary {
-    start: Instant,
-    entries: Arc<Mutex<Vec<(&'static str, u128)>>>,
+/// Events with their times in milliseconds.
+type Events = Recorder<&'static str>;
+
+fn entries(events: &Events) -> Vec<(&'static str, u128)> {
+    let entries = events.entries().into_iter();
+    entries.map(|(at, event)| (event, at.as_millis())).collect()
 }
 
-impl Diary {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            entries: Arc::default(),
-        }
-    }
+/// Registers a hook that runs for the time `takes` and records its name.
+fn hook(events: &Events, context: &CallContext, name: &'static str, takes: Duration) -> Registered {
+    let events = events.clone();
+    context.on_cleanup(move |_| async move {
+        tokio::time::sleep(takes).await;
+        events.record(name);
+    })
+}
 
-    fn write(&self, entry: &'static str) {
-        let at = self.start.elapsed().as_millis();
-        self.entries
-            .lock()
-            .expect("no panic under it")
-            .push((entry, at));
-    }
+/// Makes a call of a ready tool with a hook that runs for the time `takes`.
+async fn call_with_hook(cleanup: &CleanupLayer, events: &Events, takes: Duration) {
+    let call = call();
+    hook(events, call.context(), "hook", takes);
+    complete(cleanup, call).await;
+}
 
-    fn read(&self) -> Vec<(&'static str, u128)> {
-        self.entries.lock().expect("no panic under it").clone()
-    }
-
-    /// Registers a hook that takes this long.
-    fn hook(&self, context: &CallContext, name: &'static str, takes: Duration) -> Registered {
-        let diary = self.clone();
-        context.on_cleanup(move |_| async move {
-            tokio::time::sleep(takes).await;
-            diary.write(name);
-        })
-    }
+/// Makes a call of a ready tool.
+async fn complete(cleanup: &CleanupLayer, call: toolbooth::ToolCall) {
+    let service = tower::Layer::layer(cleanup, ScriptedTool::ready());
+    assert_eq!(text_of(service, call).await, "done");
 }

@@ -1,29 +1,22 @@
-//! Permits are taken in `call`, and come back once, however the call ends.
+//! Permits are acquired in `call` and released once, however the call ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::FutureExt;
-use tokio::time::sleep;
-use tokio_test::{assert_pending, assert_ready};
-use toolbooth::{
-    BoxError, ConfigError, Content, ErrorKind, Outcome, OverloadReason, ToolError, ToolOutput,
-};
-use tower::{Layer, ServiceExt};
+use toolbooth::{ConfigError, Content};
 
-use super::support::laws::panicked;
-use super::support::{Log, Readiness, tracked};
+use super::support::{Readiness, ToolLog, fails, next, panic_text, streaming};
 use super::*;
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn permit_is_taken_in_call_and_back_before_the_answer_is_seen() {
+async fn permit_is_acquired_in_call_and_released_before_the_response_is_returned() {
     let limit = ConcurrencyLimitLayer::new(2);
     let (mut service, mut handle) = mock(&limit);
     assert_eq!(counts(&limit), (2, 0, 0));
-    let mut future = tokio_test::task::spawn(service.call(call()));
+    let mut future = task::spawn(service.call(call()));
     assert_eq!(counts(&limit), (1, 1, 0));
     assert_pending!(future.poll());
-    let (_, send) = handle.next_request().await.unwrap();
-    send.send_response(ToolOutput::text("done"));
+    respond(&mut handle, ToolOutput::text("done")).await;
     assert_eq!(counts(&limit), (1, 1, 0));
     assert_eq!(text(assert_ready!(future.poll())).await, "done");
     assert_eq!(counts(&limit), (2, 0, 0));
@@ -32,197 +25,143 @@ async fn permit_is_taken_in_call_and_back_before_the_answer_is_seen() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn permit_comes_back_when_the_call_fails() {
+async fn failed_call_releases_its_permit() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let fails = Probe::new(async |_| Err(BoxError::from("disk full")));
-    assert_eq!(
-        error(limit.layer(fails).oneshot(call()).await).kind(),
-        ErrorKind::Tool
-    );
-    assert_eq!(counts(&limit), (1, 0, 0));
-    let unready = Probe::ready().with(Readiness::Fails);
-    assert_eq!(
-        error(limit.layer(unready).oneshot(call()).await).kind(),
-        ErrorKind::Tool
-    );
-    assert_eq!(counts(&limit), (1, 0, 0));
+    let unready = ScriptedTool::ready().with_readiness(Readiness::Fails);
+    for tool in [fails("disk full"), unready] {
+        assert_eq!(
+            error_of(limit.layer(tool), call()).await.kind(),
+            ErrorKind::Tool
+        );
+        assert_eq!(counts(&limit), (1, 0, 0));
+    }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn permit_comes_back_when_the_call_is_dropped() {
+async fn dropped_call_releases_its_permit() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let stuck = Probe::stuck();
-    let mut service = limit.layer(stuck.view());
+    let tool = ScriptedTool::pending();
+    let mut service = limit.layer(tool.handle());
     drop(service.call(call()));
     assert_eq!(counts(&limit), (1, 0, 0));
 
-    let mut running = tokio_test::task::spawn(service.call(call()));
-    assert_pending!(running.poll());
-    assert_eq!(counts(&limit), (0, 1, 0));
-    drop(running);
-    assert_eq!(counts(&limit), (1, 0, 0));
-
-    stuck.set(Readiness::Pending);
-    let mut unready = tokio_test::task::spawn(service.call(call()));
-    assert_pending!(unready.poll());
-    assert_eq!(counts(&limit), (0, 1, 0));
-    drop(unready);
-    assert_eq!(counts(&limit), (1, 0, 0));
+    for readiness in [Readiness::Ready, Readiness::Pending] {
+        tool.set_readiness(readiness);
+        let mut running = task::spawn(service.call(call()));
+        assert_pending!(running.poll());
+        assert_eq!(counts(&limit), (0, 1, 0));
+        drop(running);
+        assert_eq!(counts(&limit), (1, 0, 0));
+    }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn permit_comes_back_when_anything_inside_panics() {
+async fn panicking_call_releases_its_permit() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let mut in_work = limit.layer(Probe::panics_in_work());
-    let panic = AssertUnwindSafe(in_work.call(call())).catch_unwind().await;
-    assert_eq!(panicked(panic), "in the work");
-    assert_eq!(counts(&limit), (1, 0, 0));
-
-    let mut in_call = limit.layer(Probe::panics_in_call());
-    let panic = catch_unwind(AssertUnwindSafe(|| drop(in_call.call(call()))));
-    assert_eq!(panicked(panic), "in call");
-    assert_eq!(counts(&limit), (1, 0, 0));
-
-    let mut in_ready = limit.layer(Probe::ready().with(Readiness::Panics));
-    let panic = catch_unwind(AssertUnwindSafe(|| drop(in_ready.call(call()))));
-    assert_eq!(panicked(panic), "in poll_ready");
-    assert_eq!(counts(&limit), (1, 0, 0));
+    let unready = ScriptedTool::ready().with_readiness(Readiness::Panics);
+    for (tool, text) in [
+        (ScriptedTool::panics_in_future(), "in the future"),
+        (ScriptedTool::panics_in_call(), "in call"),
+        (unready, "in poll_ready"),
+    ] {
+        let mut service = limit.layer(tool);
+        let panic = AssertUnwindSafe(async { service.call(call()).await }).catch_unwind();
+        assert_eq!(panic_text(panic.await), text);
+        assert_eq!(counts(&limit), (1, 0, 0));
+    }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn permit_of_a_waiter_comes_back_when_what_it_starts_panics() {
+async fn waiter_whose_tool_panics_at_the_start_releases_its_permit() {
     let limit = ConcurrencyLimitLayer::new(1);
-    for (probe, text) in [
-        (Probe::panics_in_call(), "in call"),
-        (Probe::ready().with(Readiness::Panics), "in poll_ready"),
+    for (tool, text) in [
+        (ScriptedTool::panics_in_call(), "in call"),
+        (
+            ScriptedTool::ready().with_readiness(Readiness::Panics),
+            "in poll_ready",
+        ),
     ] {
         let (mut service, _handle) = mock(&limit);
         let holder = service.call(call());
         let call = call();
-        let outcomes = told(call.context());
-        let mut waiter = tokio_test::task::spawn(limit.layer(probe).call(call));
+        let outcomes = Outcomes::of(call.context());
+        let mut waiter = task::spawn(limit.layer(tool).call(call));
         assert_pending!(waiter.poll());
         drop(holder);
         let panic = catch_unwind(AssertUnwindSafe(|| waiter.poll().is_pending()));
-        assert_eq!(panicked(panic), text);
+        assert_eq!(panic_text(panic), text);
         assert_eq!(counts(&limit), (1, 0, 0));
-        assert_eq!(outcomes.outcomes().await, [Outcome::Panicked]);
+        assert_eq!(outcomes.all().await, [Outcome::Panicked]);
     }
 }
 
+/// Guarantee L4.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn permit_of_a_streamed_answer_is_held_to_its_end() {
+async fn streaming_response_holds_its_permit_to_its_end_and_then_a_waiter_starts() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let tool = Probe::new(async |_| Ok(ticking(&Count::default(), ms(10), ["a", "b"])));
-    let mut stream = limit
-        .layer(tool)
-        .oneshot(call())
-        .await
-        .unwrap()
-        .into_stream();
-    for piece in ["a", "b"] {
-        assert_eq!(next(&mut stream).await.unwrap().unwrap(), piece);
-        assert_eq!(counts(&limit), (0, 1, 0));
-    }
-    assert!(next(&mut stream).await.is_none());
-    assert_eq!(counts(&limit), (1, 0, 0));
-    drop(stream);
-    assert_eq!(counts(&limit), (1, 0, 0));
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn permit_of_a_streamed_answer_comes_back_when_it_fails_or_is_dropped() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let tool = Probe::new(async |_| {
-        let pieces: [Result<_, BoxError>; 2] = [Ok(Content::from("a")), Err("disk full".into())];
-        Ok(tracked(
-            &Count::default(),
-            futures_util::stream::iter(pieces),
-        ))
-    });
-    let service = limit.layer(tool);
-    let mut fails = service.clone().oneshot(call()).await.unwrap().into_stream();
-    assert_eq!(next(&mut fails).await.unwrap().unwrap(), "a");
-    assert_eq!(counts(&limit), (0, 1, 0));
-    assert_eq!(
-        next(&mut fails).await.unwrap().unwrap_err().kind(),
-        ErrorKind::Tool
-    );
-    assert_eq!(counts(&limit), (1, 0, 0));
-
-    let mut dropped = service.clone().oneshot(call()).await.unwrap().into_stream();
-    assert_eq!(next(&mut dropped).await.unwrap().unwrap(), "a");
-    drop(dropped);
-    assert_eq!(counts(&limit), (1, 0, 0));
-
-    let unread = service.oneshot(call()).await.unwrap();
-    assert_eq!(counts(&limit), (0, 1, 0));
-    drop(unread);
-    assert_eq!(counts(&limit), (1, 0, 0));
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn streamed_answer_that_ends_lets_the_next_one_run() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let tool = Probe::new(async |_| Ok(ticking(&Count::default(), ms(10), ["a"])));
+    let (tool, _) = streams(|probe| ticking(probe, ms(10), ["a", "b"]));
     let mut service = limit.layer(tool);
-    let mut stream = service.call(call()).await.unwrap().into_stream();
-    let mut waiter = tokio_test::task::spawn(service.call(call()));
+    let mut stream = stream_of(service.clone(), call()).await;
+    let mut waiter = task::spawn(service.call(call()));
     assert_pending!(waiter.poll());
-    assert_eq!(next(&mut stream).await.unwrap().unwrap(), "a");
-    assert!(!waiter.is_woken());
+    for item in ["a", "b"] {
+        assert_eq!(next_text(&mut stream).await, item);
+        assert_eq!((counts(&limit), waiter.is_woken()), ((0, 1, 1), false));
+    }
     assert!(next(&mut stream).await.is_none());
     assert!(waiter.is_woken());
-    assert!(assert_ready!(waiter.poll()).unwrap().is_stream());
+    let waiter = assert_ready!(waiter.poll()).unwrap();
+    assert!(waiter.is_stream());
+    drop(stream);
+    assert_eq!(counts(&limit), (0, 1, 0));
+    // Dropped without being read.
+    drop(waiter);
+    assert_eq!(counts(&limit), (1, 0, 0));
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn streaming_response_that_fails_or_is_dropped_releases_its_permit() {
+    let limit = ConcurrencyLimitLayer::new(1);
+    let (tool, _) = streams(|probe| {
+        let items = [Ok("a"), Err("disk full")].map(|item| item.map(Content::from));
+        streaming(probe, futures_util::stream::iter(items))
+    });
+    let service = limit.layer(tool);
+    let mut failing = stream_of(service.clone(), call()).await;
+    assert_eq!(next_text(&mut failing).await, "a");
+    assert_eq!(counts(&limit), (0, 1, 0));
+    let failed = next(&mut failing).await.unwrap().unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Tool);
+    assert_eq!(counts(&limit), (1, 0, 0));
+
+    let mut dropped = stream_of(service, call()).await;
+    assert_eq!(next_text(&mut dropped).await, "a");
+    assert_eq!(counts(&limit), (0, 1, 0));
+    drop(dropped);
+    assert_eq!(counts(&limit), (1, 0, 0));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn hooks_run_without_the_permit() {
     let limit = ConcurrencyLimitLayer::new(1);
     let seen = limit.clone();
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     let call = call();
     call.context().on_cleanup(move |_| async move {
-        tell.send(counts(&seen)).unwrap();
+        sender.send(counts(&seen)).unwrap();
     });
     assert_eq!(
-        text(limit.layer(Probe::ready()).oneshot(call).await).await,
+        text_of(limit.layer(ScriptedTool::ready()), call).await,
         "done"
     );
-    assert_eq!(told.await.unwrap(), (1, 0, 0));
+    assert_eq!(receiver.await.unwrap(), (1, 0, 0));
 }
 
+/// Guarantee L1.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn as_many_run_at_once_as_the_limit_says() {
-    let limit = ConcurrencyLimitLayer::new(3);
-    let (running, most) = (Count::default(), Count::default());
-    let (now, peak) = (running.clone(), most.clone());
-    let tool = Probe::new(move |_| {
-        let (now, peak) = (now.clone(), peak.clone());
-        async move {
-            now.add();
-            while peak.get() < now.get() {
-                peak.add();
-            }
-            sleep(ms(100)).await;
-            now.sub();
-            Ok::<_, BoxError>(ToolOutput::text("done"))
-        }
-    });
-    let service = limit.layer(tool);
-    let start = tokio::time::Instant::now();
-    let calls = (0..10).map(|_| service.clone().oneshot(call()));
-    let answers: Vec<Reply> = futures_util::future::join_all(calls).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
-    // Rounds of 3, 3, 3 and 1.
-    assert_eq!((most.get(), start.elapsed()), (3, ms(400)));
-    assert_eq!(counts(&limit), (3, 0, 0));
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn clones_and_services_of_one_value_share_a_limit_and_a_new_value_is_a_new_one() {
+async fn clones_and_services_of_one_layer_share_a_limit() {
     let limit = ConcurrencyLimitLayer::new(2);
-    let [layer, limit] = [limit.clone(), limit];
+    let layer = limit.clone();
     let (mut one, _one) = mock(&layer);
     let (mut other, _other) = mock(&limit);
     let mut clone = one.clone();
@@ -231,64 +170,55 @@ async fn clones_and_services_of_one_value_share_a_limit_and_a_new_value_is_a_new
     assert_eq!((counts(&layer), counts(&limit)), ((0, 2, 0), (0, 2, 0)));
     let waiting = pending(&mut clone, "third");
     assert_eq!((counts(&layer), counts(&limit)), ((0, 2, 1), (0, 2, 1)));
-
-    let new = ConcurrencyLimitLayer::new(2);
-    assert_eq!(counts(&new), (2, 0, 0));
+    // A new layer is a new limit.
+    assert_eq!(counts(&ConcurrencyLimitLayer::new(2)), (2, 0, 0));
     drop((first, second, waiting));
     assert_eq!(counts(&limit), (2, 0, 0));
 }
 
+/// Guarantee L3.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn limit_of_0_is_closed_and_says_so() {
+async fn limit_of_0_rejects_every_call() {
     let limit = ConcurrencyLimitLayer::new(0);
-    let probe = Probe::ready();
+    let tool = ScriptedTool::ready();
     let call = call();
-    let outcomes = told(call.context());
-    let refused = error(limit.layer(probe.view()).oneshot(call).await);
+    let outcomes = Outcomes::of(call.context());
+    let rejected = error_of(limit.layer(tool.handle()), call).await;
     assert_eq!(
-        refused.to_string(),
+        rejected.to_string(),
         "overloaded: the limit is 0, no call can run"
     );
-    assert!(matches!(
-        refused,
-        ToolError::Overloaded {
-            reason: OverloadReason::Closed,
-            ..
-        }
-    ));
-    assert_eq!(probe.log(), Log::default());
-    assert_eq!(counts(&limit), (0, 0, 0));
-    assert_eq!(outcomes.outcomes().await, [Outcome::Rejected]);
+    let reason = OverloadReason::Closed;
+    assert!(matches!(rejected, ToolError::Overloaded { reason: r, .. } if r == reason));
+    assert_eq!(
+        (tool.log(), counts(&limit)),
+        (ToolLog::default(), (0, 0, 0))
+    );
+    assert_eq!(outcomes.all().await, [Outcome::Rejected]);
 }
 
 #[test]
-fn limit_of_0_in_a_configuration_is_refused() {
-    assert_eq!(
-        ConcurrencyLimitLayer::try_new(0).unwrap_err(),
-        ConfigError::ZeroLimit
-    );
+fn try_new_rejects_a_limit_of_0() {
+    let rejected = ConcurrencyLimitLayer::try_new(0).unwrap_err();
+    assert_eq!(rejected, ConfigError::ZeroLimit);
     assert_eq!(ConcurrencyLimitLayer::try_new(1).unwrap().available(), 1);
-    assert_eq!(
-        ConcurrencyLimitLayer::try_new(None).unwrap().available(),
-        usize::MAX
-    );
+    let unlimited = ConcurrencyLimitLayer::try_new(None).unwrap();
+    assert_eq!(unlimited.available(), usize::MAX);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn no_limit_lets_all_run() {
+async fn no_limit_runs_all_calls() {
     let limit = ConcurrencyLimitLayer::new(None);
     let (mut service, mut handle) = mock(&limit);
-    let calls: Vec<Call> = (0..100)
-        .map(|id| pending(&mut service, &id.to_string()))
-        .collect();
+    let calls: Vec<Call> = (0..100).map(|_| pending(&mut service, "call")).collect();
     assert_eq!(started(&mut handle).len(), 100);
     assert_eq!(counts(&limit), (usize::MAX, 0, 0));
     drop(calls);
 
-    let most = ConcurrencyLimitLayer::new(usize::MAX);
+    let highest = ConcurrencyLimitLayer::new(usize::MAX);
     assert_eq!(
-        text(most.layer(Probe::ready()).oneshot(call()).await).await,
+        text_of(highest.layer(ScriptedTool::ready()), call()).await,
         "done"
     );
-    assert_eq!(most.available(), usize::MAX);
+    assert_eq!(highest.available(), usize::MAX);
 }

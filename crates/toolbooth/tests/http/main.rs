@@ -1,4 +1,4 @@
-//! The layers around plain `http` services: names, contexts, and bodies to their last frame.
+//! The layers around services of `http::Request`: tool names, contexts, and bodies to their end.
 
 #![cfg(feature = "http")]
 
@@ -16,18 +16,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use support::{Count, OnDrop, Told, ms, pass, told};
+use support::{Outcomes, Probe, ms, pass};
 use toolbooth::{BoxError, ConcurrencyLimitLayer, TimeoutLayer, ToolError, ToolRequest};
 use tower::{Layer, ServiceExt, service_fn};
 
-/// A body that follows a script.
+/// A body that follows a script, and is inside `probe` until it is dropped.
 struct Scripted {
     steps: std::vec::IntoIter<Step>,
     sleep: Option<Pin<Box<tokio::time::Sleep>>>,
     hint: SizeHint,
-    /// Whether it says that it is at its end as soon as it is.
-    says_its_end: bool,
-    _dropped: OnDrop,
+    /// Whether `is_end_stream` returns true after the last step.
+    knows_its_end: bool,
+    _inside: toolbooth_test::Inside,
 }
 
 #[derive(Debug, Clone)]
@@ -36,17 +36,21 @@ enum Step {
     Sleep(Duration),
     Trailers(&'static str),
     Fail(&'static str),
-    Stuck,
+    Pending,
 }
 
 impl Scripted {
-    fn new(dropped: &Count, steps: impl IntoIterator<Item = Step>) -> Self {
+    fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::inside(&Probe::new(), steps)
+    }
+
+    fn inside(probe: &Probe, steps: impl IntoIterator<Item = Step>) -> Self {
         Self {
             steps: steps.into_iter().collect::<Vec<_>>().into_iter(),
             sleep: None,
             hint: SizeHint::new(),
-            says_its_end: false,
-            _dropped: dropped.on_drop(),
+            knows_its_end: false,
+            _inside: probe.enter(),
         }
     }
 }
@@ -64,11 +68,11 @@ impl Body for Scripted {
                 std::task::ready!(sleep.as_mut().poll(cx));
                 self.sleep = None;
             }
-            if let [Step::Stuck, ..] = self.steps.as_slice() {
+            if let [Step::Pending, ..] = self.steps.as_slice() {
                 return Poll::Pending;
             }
             return Poll::Ready(match self.steps.next() {
-                None | Some(Step::Stuck) => None,
+                None | Some(Step::Pending) => None,
                 Some(Step::Data(text)) => Some(Ok(Frame::data(Bytes::from(text)))),
                 Some(Step::Trailers(name)) => {
                     let mut trailers = http::HeaderMap::new();
@@ -85,7 +89,7 @@ impl Body for Scripted {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.says_its_end && self.steps.len() == 0
+        self.knows_its_end && self.steps.len() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -97,16 +101,19 @@ fn one() -> ConcurrencyLimitLayer {
     ConcurrencyLimitLayer::new(1)
 }
 
-/// A request, and what its hook will be told.
-fn get() -> (Request<()>, Told) {
-    let mut request = Request::get("/files/17").body(()).expect("a request");
-    let told = told(request.context());
-    (request, told)
+fn get() -> Request<()> {
+    Request::get("/files/17").body(()).expect("a request")
 }
 
-/// Calls a tool that answers with this response, under a limit of one call at a time.
-async fn limited<B>(
-    limit: &ConcurrencyLimitLayer,
+/// A response that declares a length.
+fn declared<B>(length: &impl ToString, body: B) -> Response<B> {
+    let response = Response::builder().header(http::header::CONTENT_LENGTH, length.to_string());
+    response.body(body).expect("a response")
+}
+
+/// Sends a request to a service that returns this response, under `limit` and a timeout of 400 ms.
+async fn send<B>(
+    limit: ConcurrencyLimitLayer,
     request: Request<()>,
     response: Response<B>,
 ) -> Response<impl Body<Data = B::Data, Error = ToolError>>
@@ -121,4 +128,36 @@ where
     });
     let stack = TimeoutLayer::new(ms(400)).layer(limit.layer(tool));
     stack.oneshot(request).await.expect("a response")
+}
+
+/// A call whose response was received.
+struct Call {
+    limit: ConcurrencyLimitLayer,
+    outcomes: Outcomes,
+    context: toolbooth::CallContext,
+}
+
+impl Call {
+    fn is_running(&self) -> bool {
+        self.limit.in_flight() == 1
+    }
+}
+
+/// The body of this response under a limit of one call and a timeout of 400 ms, and its call.
+async fn body_of<B>(
+    response: Response<B>,
+) -> (Pin<Box<impl Body<Data = B::Data, Error = ToolError>>>, Call)
+where
+    B: Body<Data: Send, Error: Into<BoxError> + 'static> + Send + 'static,
+{
+    let (limit, mut request) = (one(), get());
+    let context = request.context().clone();
+    let outcomes = Outcomes::of(&context);
+    let response = send(limit.clone(), request, response).await;
+    let call = Call {
+        limit,
+        outcomes,
+        context,
+    };
+    (Box::pin(response.into_body()), call)
 }

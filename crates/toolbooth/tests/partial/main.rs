@@ -1,4 +1,4 @@
-//! Partial results: what is kept, how much of it, and what the error of a call takes along.
+//! `PartialResultLayer`: what it keeps, within which bounds, and where it attaches it.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -7,8 +7,10 @@ mod bounds;
 mod streams;
 
 use support::laws::every_layer;
-use support::{Count, Probe, call, error, ms, next, text, texts, told, tracked};
-use toolbooth::{BoxError, CallContext, PartialResultLayer, TimeoutLayer, ToolError, ToolOutput};
+use support::{Outcomes, ScriptedTool, call, error_of, kept, ms, rest, stream_of, text_of, texts};
+use toolbooth::{
+    BoxError, CallContext, Outcome, PartialResultLayer, TimeoutLayer, ToolError, ToolOutput,
+};
 use tower::{Layer, ServiceExt};
 
 every_layer!(PartialResultLayer::new());
@@ -18,46 +20,40 @@ async fn failing<F>(layer: PartialResultLayer, publish: F) -> ToolError
 where
     F: Fn(&CallContext) + Send + Sync + 'static,
 {
-    let tool = Probe::new(move |call| {
+    let tool = ScriptedTool::new(move |call| {
         publish(call.context());
         std::future::ready(Err(BoxError::from("half way")))
     });
-    error(layer.layer(tool).oneshot(call()).await)
+    error_of(layer.layer(tool), call()).await
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn what_was_emitted_is_attached_in_order() {
+async fn emitted_items_are_attached_in_order() {
     let failed = failing(PartialResultLayer::new(), |context| {
-        for piece in ["a", "b", "c"] {
-            context.emit(piece);
+        for item in ["a", "b", "c"] {
+            context.emit(item);
         }
     })
     .await;
-    let partial = failed.partial().unwrap();
-    assert_eq!(texts(partial.contents()), ["a", "b", "c"]);
-    assert_eq!(
-        (partial.dropped(), partial.delivered(), partial.snapshot()),
-        (0, 0, None)
-    );
+    assert_eq!(kept(&failed), (vec!["a", "b", "c"], 0, 0));
+    assert_eq!(failed.partial().unwrap().snapshot(), None);
     assert_eq!(failed.to_string(), "the tool failed");
-    assert_eq!(
-        texts(&failed.into_partial().unwrap().into_contents()),
-        ["a", "b", "c"]
-    );
+    let contents = failed.into_partial().unwrap().into_contents();
+    assert_eq!(texts(&contents), ["a", "b", "c"]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn timeout_outside_or_inside_attaches_the_same() {
     let tool = || {
-        Probe::new(async |call| {
+        ScriptedTool::new(async |call| {
             call.context().emit("half");
             call.context().snapshot("50 %");
             std::future::pending().await
         })
     };
     let (timeout, partial) = (TimeoutLayer::new(ms(300)), PartialResultLayer::new());
-    let outside = error(timeout.layer(partial.layer(tool())).oneshot(call()).await);
-    let inside = error(partial.layer(timeout.layer(tool())).oneshot(call()).await);
+    let outside = error_of(timeout.layer(partial.layer(tool())), call()).await;
+    let inside = error_of(partial.layer(timeout.layer(tool())), call()).await;
     assert_eq!(outside.partial(), inside.partial());
     let partial = outside.into_partial().unwrap();
     assert_eq!(texts(partial.contents()), ["half"]);
@@ -65,7 +61,7 @@ async fn timeout_outside_or_inside_attaches_the_same() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn last_snapshot_wins_and_is_a_partial_of_its_own() {
+async fn last_snapshot_alone_is_a_partial_result() {
     let failed = failing(PartialResultLayer::new(), |context| {
         context.snapshot("50 %");
         context.snapshot("90 %");
@@ -77,29 +73,26 @@ async fn last_snapshot_wins_and_is_a_partial_of_its_own() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn nothing_is_attached_where_nothing_was_published() {
+async fn nothing_published_attaches_nothing() {
     let failed = failing(PartialResultLayer::new(), |_| ()).await;
     assert_eq!(failed.partial(), None);
     assert_eq!(failed.into_partial(), None);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn nothing_is_attached_to_a_success() {
-    let tool = Probe::new(async |call| {
+async fn success_carries_no_partial_result() {
+    let tool = ScriptedTool::new(async |call| {
         call.context().emit("half");
-        Ok(ToolOutput::text("whole"))
+        Ok(ToolOutput::text("complete"))
     });
     let call = call();
-    let told = told(call.context());
-    let collected = PartialResultLayer::new()
-        .layer(tool)
-        .oneshot(call)
-        .await
-        .unwrap();
-    assert_eq!(collected.meta(), None);
-    let collected = collected.collect().await.unwrap();
-    assert_eq!(texts(collected.contents()), ["whole"]);
-    assert_eq!(told.outcomes().await, [toolbooth::Outcome::Completed]);
+    let outcomes = Outcomes::of(call.context());
+    let output = PartialResultLayer::new().layer(tool).oneshot(call).await;
+    let output = output.unwrap();
+    assert_eq!(output.meta(), None);
+    let collected = output.collect().await.unwrap();
+    assert_eq!(texts(collected.contents()), ["complete"]);
+    assert_eq!(outcomes.all().await, [Outcome::Completed]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -108,18 +101,18 @@ async fn layer_that_is_off_keeps_nothing() {
         .with_max_items(5)
         .with_max_bytes(5)
         .with_drop_oldest();
-    assert_eq!(
-        failing(off, |context| context.emit("half")).await.partial(),
-        None
-    );
+    let failed = failing(off, |context| context.emit("half")).await;
+    assert_eq!(failed.partial(), None);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn partial_that_a_tool_attached_itself_stays_where_the_call_has_none() {
-    // A nested call's error, forwarded: what it had produced is in the source, and is not this call's.
+async fn partial_result_of_a_nested_call_stays_in_the_source() {
     let nested = failing(PartialResultLayer::new(), |context| context.emit("nested")).await;
-    let tool = Probe::new(move |_| std::future::ready(Err(nested.clone().into())));
-    let failed = error(PartialResultLayer::new().layer(tool).oneshot(call()).await);
+    let failed = error_of(
+        PartialResultLayer::new().layer(support::fails(nested)),
+        call(),
+    )
+    .await;
     assert_eq!(failed.partial(), None);
     let source = std::error::Error::source(&failed).unwrap();
     let source = source.downcast_ref::<ToolError>().unwrap();
@@ -128,7 +121,7 @@ async fn partial_that_a_tool_attached_itself_stays_where_the_call_has_none() {
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn running_tool_reads_what_is_kept_of_its_call() {
-    let tool = Probe::new(async |call| {
+    let tool = ScriptedTool::new(async |call| {
         let context = call.context();
         assert_eq!(context.partial(), None);
         context.emit("a");
@@ -136,34 +129,28 @@ async fn running_tool_reads_what_is_kept_of_its_call() {
         context.emit("b");
         Ok(ToolOutput::text(format!("{kept:?}")))
     });
-    let answer = PartialResultLayer::new().layer(tool).oneshot(call()).await;
-    assert_eq!(text(answer).await, "Some(1)");
+    let service = PartialResultLayer::new().layer(tool);
+    assert_eq!(text_of(service, call()).await, "Some(1)");
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn what_comes_after_the_end_goes_nowhere() {
-    let (tell, context) = std::sync::mpsc::channel();
-    let failed = failing(PartialResultLayer::new(), move |context| {
-        context.emit("half");
-        tell.send(context.clone()).unwrap();
-    })
-    .await;
-    let context = context.recv().unwrap();
-    for _ in 0..1_000 {
-        context.emit("late");
-        context.snapshot("late");
+async fn items_after_the_end_are_discarded() {
+    for items in [&["half"][..], &[]] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let failed = failing(PartialResultLayer::new(), move |context| {
+            items.iter().for_each(|item| context.emit(*item));
+            sender.send(context.clone()).unwrap();
+        })
+        .await;
+        let context = receiver.recv().unwrap();
+        for _ in 0..1_000 {
+            context.emit("late");
+            context.snapshot("late");
+        }
+        let partial = failed.into_partial();
+        let contents = partial.iter().flat_map(|partial| partial.contents());
+        assert_eq!(texts(contents), items);
+        assert!(partial.iter().all(|partial| partial.snapshot().is_none()));
+        assert_eq!(context.partial(), partial);
     }
-    assert_eq!(texts(failed.partial().unwrap().contents()), ["half"]);
-    assert_eq!(failed.partial().unwrap().snapshot(), None);
-    assert_eq!(context.partial(), failed.into_partial());
-
-    // Nor where nothing had been kept by the end.
-    let (tell, context) = std::sync::mpsc::channel();
-    let failed = failing(PartialResultLayer::new(), move |context| {
-        tell.send(context.clone()).unwrap();
-    })
-    .await;
-    let context = context.recv().unwrap();
-    context.emit("late");
-    assert_eq!((failed.partial(), context.partial()), (None, None));
 }

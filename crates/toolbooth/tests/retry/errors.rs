@@ -1,49 +1,51 @@
-//! Which errors are made again, and what the caller has to say about it.
+//! Which errors are retried, by their kind and by the caller's idempotency hint.
 
-use toolbooth::{CancelReason, OverloadReason, TimeoutScope};
+use toolbooth::{CancelReason, ErrorKind, OverloadReason, TimeoutScope};
 
 use super::*;
 
-/// How many of two attempts are made of a call that fails so: where its caller says nothing, that it is idempotent, that it is not.
-async fn made(error: ToolError) -> [usize; 3] {
-    let mut made = [0; 3];
-    let said = [None, Some(true), Some(false)];
-    for (made, idempotent) in made.iter_mut().zip(said) {
+/// The attempts, out of two, of a call that fails with this error.
+///
+/// Without a hint, with `with_idempotent(true)` and with `with_idempotent(false)`.
+async fn attempts(error: ToolError) -> [usize; 3] {
+    let mut attempts = [0; 3];
+    let hints = [None, Some(true), Some(false)];
+    for (attempts, hint) in attempts.iter_mut().zip(hints) {
         let starts = Starts::new();
         let tool = RetryLayer::new(at_once(2)).layer(failing(&starts, error.clone()));
-        let call = match idempotent {
+        let call = match hint {
             Some(idempotent) => call().with_idempotent(idempotent),
             None => call(),
         };
-        assert_eq!(fails(tool, call).await.kind(), error.kind());
-        *made = starts.count();
+        assert_eq!(failure(tool, call).await.kind(), error.kind());
+        *attempts = starts.len();
     }
-    made
+    attempts
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn refusals_are_made_again_whatever_the_caller_says() {
-    assert_eq!(made(ToolError::rate_limited(ms(1))).await, [2, 2, 2]);
+async fn rejections_are_retried_whatever_the_hint() {
+    assert_eq!(attempts(ToolError::rate_limited(ms(1))).await, [2, 2, 2]);
     let full = ToolError::overloaded(OverloadReason::queue_full(1));
-    assert_eq!(made(full).await, [2, 2, 2]);
-    assert_eq!(made(ToolError::circuit_open(ms(1))).await, [2, 2, 2]);
+    assert_eq!(attempts(full).await, [2, 2, 2]);
+    assert_eq!(attempts(ToolError::circuit_open(ms(1))).await, [2, 2, 2]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn what_may_help_is_made_again_unless_the_call_is_not_idempotent() {
-    let cut = ToolError::timeout(TimeoutScope::Total, ms(1), ms(1));
-    assert_eq!(made(cut).await, [2, 2, 1]);
-    assert_eq!(made(retryable()).await, [2, 2, 1]);
+async fn retryable_failures_are_retried_unless_the_hint_is_false() {
+    let expired = ToolError::timeout(TimeoutScope::Total, ms(1), ms(1));
+    assert_eq!(attempts(expired).await, [2, 2, 1]);
+    assert_eq!(attempts(retryable()).await, [2, 2, 1]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn other_failures_are_made_again_only_if_the_call_is_idempotent() {
-    assert_eq!(made(ToolError::failed("for good")).await, [1, 2, 1]);
-    assert_eq!(made(ToolError::panicked("oh")).await, [1, 2, 1]);
+async fn other_failures_are_retried_only_if_the_hint_is_true() {
+    assert_eq!(attempts(ToolError::failed("for good")).await, [1, 2, 1]);
+    assert_eq!(attempts(ToolError::panicked("oh")).await, [1, 2, 1]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn what_cannot_help_is_never_made_again() {
+async fn errors_that_a_retry_cannot_help_are_never_retried() {
     for reason in [
         CancelReason::CallerGone,
         CancelReason::Timeout,
@@ -51,79 +53,66 @@ async fn what_cannot_help_is_never_made_again() {
         CancelReason::Shutdown,
         CancelReason::Explicit,
     ] {
-        assert_eq!(made(ToolError::cancelled(reason)).await, [1, 1, 1]);
+        assert_eq!(attempts(ToolError::cancelled(reason)).await, [1, 1, 1]);
     }
     let arguments = ToolError::invalid_arguments("path", "not a text");
-    assert_eq!(made(arguments).await, [1, 1, 1]);
-    assert_eq!(made(ToolError::unknown_tool("serach")).await, [1, 1, 1]);
-    assert_eq!(made(ToolError::too_deep(5)).await, [1, 1, 1]);
-    assert_eq!(made(ToolError::too_deep(5)).await, [1, 1, 1]);
+    assert_eq!(attempts(arguments).await, [1, 1, 1]);
+    assert_eq!(attempts(ToolError::unknown_tool("serach")).await, [1, 1, 1]);
+    assert_eq!(attempts(ToolError::too_deep(5)).await, [1, 1, 1]);
 }
 
-/// An attempt that fails with an error of this type: is another made of an idempotent call, and of one that is said not to be?
-macro_rules! made_with_foreign {
+/// The attempts, out of two, of a call that fails with an error of any type.
+///
+/// With `with_idempotent(true)` and with `with_idempotent(false)`.
+macro_rules! attempts_with {
     ($error:expr) => {{
-        let mut made = [0; 2];
-        for (made, idempotent) in made.iter_mut().zip([true, false]) {
+        let mut attempts = [0; 2];
+        for (attempts, idempotent) in attempts.iter_mut().zip([true, false]) {
             let starts = Starts::new();
-            let log = starts.clone();
+            let recorder = starts.clone();
             let tool = service_fn(move |_: ToolCall| {
-                log.note();
+                recorder.record(());
                 std::future::ready(Err::<ToolOutput, _>($error))
             });
             let tool = RetryLayer::new(at_once(2)).layer(tool);
-            assert!(
-                tool.oneshot(call().with_idempotent(idempotent))
-                    .await
-                    .is_err()
-            );
-            *made = starts.count();
+            let call = call().with_idempotent(idempotent);
+            assert!(tool.oneshot(call).await.is_err());
+            *attempts = starts.len();
         }
-        made
+        attempts
     }};
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn errors_of_other_types_count_as_what_they_become_in_our_layers() {
+async fn errors_of_other_types_count_as_what_the_layers_convert_them_to() {
     let elapsed = || BoxError::from(tower::timeout::error::Elapsed::new());
-    assert_eq!(made_with_foreign!(elapsed()), [2, 1]);
+    assert_eq!(attempts_with!(elapsed()), [2, 1]);
     let shed = || BoxError::from(tower::load_shed::error::Overloaded::new());
-    assert_eq!(made_with_foreign!(shed()), [2, 2]);
+    assert_eq!(attempts_with!(shed()), [2, 2]);
     let ours = || BoxError::from(ToolError::unknown_tool("serach"));
-    assert_eq!(made_with_foreign!(ours()), [1, 1]);
-    assert_eq!(made_with_foreign!(BoxError::from("any other")), [2, 1]);
-    assert_eq!(made_with_foreign!(std::io::Error::other("broke")), [2, 1]);
-    assert_eq!(made_with_foreign!(ToolError::rate_limited(ms(1))), [2, 2]);
+    assert_eq!(attempts_with!(ours()), [1, 1]);
+    assert_eq!(attempts_with!(BoxError::from("any other")), [2, 1]);
+    assert_eq!(attempts_with!(std::io::Error::other("broke")), [2, 1]);
+    assert_eq!(attempts_with!(ToolError::rate_limited(ms(1))), [2, 2]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn answer_that_is_an_error_is_an_answer() {
-    let starts = Starts::new();
-    let log = starts.clone();
-    let tool = Probe::new(move |_| {
-        log.note();
-        std::future::ready(Ok(ToolOutput::error("no such file")))
-    });
-    let tool = RetryLayer::new(at_once(5)).layer(tool);
-    let answer = tool.oneshot(call().with_idempotent(true)).await.unwrap();
-    assert!(answer.is_error());
-    assert_eq!(starts.count(), 1);
+async fn error_response_is_not_retried() {
+    let tool = ScriptedTool::new(async |_| Ok(ToolOutput::error("no such file")));
+    let service = RetryLayer::new(at_once(5)).layer(tool.handle());
+    let response = service.oneshot(call().with_idempotent(true)).await;
+    assert!(response.unwrap().is_error());
+    assert_eq!(tool.probe().started(), 1);
 }
 
-/// The tool's own wish for another try does not outlive the layers in between.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn error_of_another_call_is_this_tool_s_failure() {
-    let starts = Starts::new();
-    let log = starts.clone();
-    let tool = Probe::new(move |_| {
-        log.note();
-        async {
-            let nested = TimeoutLayer::new(ms(1)).layer(Probe::stuck());
-            Ok(nested.oneshot(call()).await?)
-        }
+async fn error_of_a_nested_call_is_a_failure_of_this_tool() {
+    let tool = ScriptedTool::new(async |_| {
+        let nested = TimeoutLayer::new(ms(1)).layer(ScriptedTool::pending());
+        Ok(nested.oneshot(call()).await?)
     });
     let layer = (RetryLayer::new(at_once(3)), PartialResultLayer::new());
-    let failed = error(layer.layer(tool).oneshot(call()).await);
-    assert_eq!(failed.kind(), toolbooth::ErrorKind::Tool);
-    assert_eq!(starts.count(), 1);
+    let failed = error_of(layer.layer(tool.handle()), call()).await;
+    assert_eq!(failed.kind(), ErrorKind::Tool);
+    assert_eq!(tool.probe().started(), 1);
 }

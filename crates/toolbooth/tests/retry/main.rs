@@ -1,4 +1,4 @@
-//! The retry policy under tower's own `RetryLayer`: which errors are made again, when, and how often.
+//! `RetryPolicy` under tower's `RetryLayer`: which errors it retries, when, and how often.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -8,12 +8,12 @@ mod errors;
 mod waits;
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use support::{Probe, Reply, call, error, ms, text};
+use support::{Recorder, ScriptedTool, call, error, error_of, ms, text, text_of};
 use tokio::time::Instant;
 use toolbooth::{
     BoxError, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
@@ -23,38 +23,19 @@ use toolbooth::{
 use tower::retry::{Retry, RetryLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-/// When attempts began, since the log was made.
-#[derive(Debug, Clone)]
-struct Starts(Instant, Arc<Mutex<Vec<Duration>>>);
+/// The starts of attempts.
+type Starts = Recorder<()>;
 
-impl Starts {
-    fn new() -> Self {
-        Self(Instant::now(), Arc::default())
-    }
-
-    fn note(&self) {
-        self.1.lock().expect("no panic").push(self.0.elapsed());
-    }
-
-    fn all(&self) -> Vec<Duration> {
-        self.1.lock().expect("no panic").clone()
-    }
-
-    fn count(&self) -> usize {
-        self.1.lock().expect("no panic").len()
-    }
-}
-
-/// A tool that always fails with this error.
-fn failing(starts: &Starts, error: ToolError) -> Probe {
+/// A tool that fails with this error.
+fn failing(starts: &Starts, error: ToolError) -> ScriptedTool {
     let starts = starts.clone();
-    Probe::new(move |_| {
-        starts.note();
+    ScriptedTool::new(move |_| {
+        starts.record(());
         std::future::ready(Err(error.clone().into()))
     })
 }
 
-/// Waits nothing between attempts.
+/// A policy without backoff.
 fn at_once(attempts: u32) -> RetryPolicy {
     RetryPolicy::new(attempts).with_backoff(Duration::ZERO, Duration::ZERO)
 }
@@ -63,72 +44,64 @@ fn retryable() -> ToolError {
     ToolError::failed("for now").with_retryable(true)
 }
 
-/// The call's error, as one of ours.
-async fn fails(tool: Retry<RetryPolicy, Probe>, call: ToolCall) -> ToolError {
-    let answer: Reply = tool.oneshot(call).await.map_err(ToolError::from);
-    error(answer)
+/// The error of a call, converted.
+async fn failure(tool: Retry<RetryPolicy, ScriptedTool>, call: ToolCall) -> ToolError {
+    error(tool.oneshot(call).await.map_err(ToolError::from))
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn success_is_passed_on_after_one_attempt() {
-    let tool = RetryLayer::new(RetryPolicy::new(5)).layer(Probe::ready());
-    let log = tool.get_ref().view();
-    let answer = tool.oneshot(call()).await.map_err(ToolError::from);
-    assert_eq!(text(answer).await, "done");
-    assert_eq!(log.log().calls.len(), 1);
+async fn success_takes_one_attempt() {
+    let tool = ScriptedTool::ready();
+    let service = RetryLayer::new(RetryPolicy::new(5)).layer(tool.handle());
+    let response = service.oneshot(call()).await.map_err(ToolError::from);
+    assert_eq!(text(response).await, "done");
+    assert_eq!(tool.log().calls.len(), 1);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn so_many_attempts_are_made_of_each_call() {
+async fn each_call_has_the_attempts_of_the_policy() {
     for (attempts, made) in [(0, 1), (1, 1), (2, 2), (7, 7)] {
         let starts = Starts::new();
         let tool = RetryLayer::new(at_once(attempts)).layer(failing(&starts, retryable()));
         for call_number in 1..=2 {
-            let failed = fails(tool.clone(), call()).await;
-            assert!(failed.is_retryable());
-            assert_eq!(starts.count(), call_number * made, "{attempts} attempts");
+            assert!(failure(tool.clone(), call()).await.is_retryable());
+            assert_eq!(starts.len(), call_number * made, "{attempts} attempts");
         }
     }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn attempts_are_those_of_one_call() {
-    let seen = Arc::<Mutex<Vec<_>>>::default();
-    let log = Arc::clone(&seen);
-    let tool = Probe::new(move |call: ToolCall| {
+async fn attempts_share_the_id_and_are_counted_from_1() {
+    let attempts = Recorder::new();
+    let recorder = attempts.clone();
+    let tool = ScriptedTool::new(move |call: ToolCall| {
         let context = call.context();
-        log.lock()
-            .unwrap()
-            .push((context.id().to_string(), context.attempt()));
+        recorder.record((context.id().to_string(), context.attempt()));
         std::future::ready(Err(retryable().into()))
     });
     let tool = RetryLayer::new(at_once(3)).layer(tool);
-    fails(tool, call().with_id("7")).await;
+    failure(tool, call().with_id("7")).await;
     let id = || "7".to_owned();
-    assert_eq!(*seen.lock().unwrap(), [(id(), 1), (id(), 2), (id(), 3)]);
+    assert_eq!(attempts.values(), [(id(), 1), (id(), 2), (id(), 3)]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn attempts_end_with_the_first_success() {
-    let tool = Probe::new(|call: ToolCall| async move {
+async fn first_success_ends_the_attempts() {
+    let tool = ScriptedTool::new(|call: ToolCall| async move {
         match call.context().attempt() {
             1 | 2 => Err(BoxError::from(retryable())),
             n => Ok(ToolOutput::text(n.to_string())),
         }
     });
     let tool = RetryLayer::new(at_once(9)).layer(tool);
-    let answer = tool.oneshot(call()).await.map_err(ToolError::from);
-    assert_eq!(text(answer).await, "3");
+    let response = tool.oneshot(call()).await.map_err(ToolError::from);
+    assert_eq!(text(response).await, "3");
 }
 
 #[test]
-fn no_attempts_are_refused_where_they_are_given() {
-    let refused = RetryPolicy::try_new(0).unwrap_err();
-    assert_eq!(refused, toolbooth::ConfigError::ZeroAttempts);
-    assert_eq!(
-        refused.to_string(),
-        "a call of 0 attempts cannot be: give at least 1, which is a call without retries"
-    );
+fn zero_attempts_are_a_configuration_error() {
+    let rejected = RetryPolicy::try_new(0).unwrap_err();
+    assert_eq!(rejected, toolbooth::ConfigError::ZeroAttempts);
     assert!(RetryPolicy::try_new(1).is_ok());
 }
 
@@ -138,30 +111,22 @@ fn policy_and_its_services_are_send_sync_and_clone() {
     let policy = RetryPolicy::new(3);
     check(&policy);
     check(&RetryLayer::new(policy.clone()));
-    check(&RetryLayer::new(policy).layer(Probe::ready()));
+    check(&RetryLayer::new(policy).layer(ScriptedTool::ready()));
 }
 
-/// Around each layer and inside of it, with both kinds of request.
+/// Around each layer and inside it, with both kinds of request.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn policy_stacks_with_every_layer_on_calls_and_on_http_requests() {
+async fn policy_stacks_with_every_layer_on_tool_calls_and_http_requests() {
     macro_rules! stacks {
         ($($layer:expr),+ $(,)?) => {$(
             let retry = || RetryLayer::new(RetryPolicy::new(2));
-            let tool = ServiceBuilder::new()
-                .layer(retry())
-                .layer($layer)
-                .layer(retry())
-                .service(Probe::ready());
-            assert_eq!(text(tool.oneshot(call()).await).await, "done");
-            let api = ServiceBuilder::new()
-                .layer(retry())
-                .layer($layer)
-                .layer(retry())
-                .service(service_fn(async |request: Request<String>| {
-                    Ok::<_, BoxError>(Response::new(request.into_body()))
-                }));
-            let answer = api.oneshot(Request::new("echo".to_owned())).await.unwrap();
-            let body = answer.into_body().collect().await.unwrap();
+            let stack = || ServiceBuilder::new().layer(retry()).layer($layer).layer(retry());
+            assert_eq!(text_of(stack().service(ScriptedTool::ready()), call()).await, "done");
+            let api = stack().service(service_fn(async |request: Request<String>| {
+                Ok::<_, BoxError>(Response::new(request.into_body()))
+            }));
+            let response = api.oneshot(Request::new("echo".to_owned())).await.unwrap();
+            let body = response.into_body().collect().await.unwrap();
             assert_eq!(body.to_bytes(), "echo");
         )+};
     }

@@ -1,20 +1,19 @@
-//! When the next attempt is made, and until when.
+//! When the next attempt starts, and after which instant none does.
 
 use support::pass;
-use tokio::task::yield_now;
 
 use super::*;
 
-/// When the attempts of one call were made, with this policy.
+/// The starts of the attempts of one call.
 async fn starts(policy: RetryPolicy, error: ToolError, call: ToolCall) -> Vec<Duration> {
     let starts = Starts::new();
     let tool = RetryLayer::new(policy).layer(failing(&starts, error));
-    fails(tool, call).await;
-    starts.all()
+    failure(tool, call).await;
+    starts.times()
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn waits_are_jittered_within_bounds_that_double_and_one_seed_is_one_sequence() {
+async fn backoff_is_jittered_below_a_bound_that_doubles_and_reproducible_by_seed() {
     let policy = |seed| {
         RetryPolicy::new(7)
             .with_backoff(ms(100), ms(1_000))
@@ -23,14 +22,13 @@ async fn waits_are_jittered_within_bounds_that_double_and_one_seed_is_one_sequen
     let mut sequences = Vec::new();
     for seed in [17, 17, 18] {
         let starts = starts(policy(seed), retryable(), call()).await;
-        let mut last = ms(0);
-        let waits: Vec<_> = starts[1..]
-            .iter()
-            .map(|start| start.saturating_sub(std::mem::replace(&mut last, *start)))
+        let waits: Vec<_> = starts
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]))
             .collect();
         let bounds = [100, 200, 400, 800, 1_000, 1_000].map(ms);
         assert_eq!(waits.len(), bounds.len());
-        assert!(waits.iter().zip(bounds).all(|(wait, most)| *wait <= most));
+        assert!(waits.iter().zip(bounds).all(|(wait, bound)| *wait <= bound));
         sequences.push(waits);
     }
     assert_eq!(sequences[0], sequences[1]);
@@ -38,85 +36,84 @@ async fn waits_are_jittered_within_bounds_that_double_and_one_seed_is_one_sequen
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn next_attempt_is_no_earlier_than_the_error_says() {
+async fn next_attempt_waits_for_retry_after() {
     let policy = RetryPolicy::new(4).with_backoff(ms(1), ms(20));
     let starts = starts(policy, ToolError::rate_limited(ms(500)), call()).await;
     assert_eq!(starts, [0, 500, 1_000, 1_500].map(ms));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn no_attempt_is_made_at_or_after_the_caller_s_deadline() {
-    for (deadline, made) in [(999, 2), (1_000, 2), (1_001, 3)] {
+async fn no_attempt_starts_at_or_after_the_deadline() {
+    for (deadline, attempts) in [(999, 2), (1_000, 2), (1_001, 3)] {
         let call = call().with_deadline(Instant::now() + ms(deadline));
         let error = ToolError::rate_limited(ms(500));
-        let began = Instant::now();
+        let start = Instant::now();
         let starts = starts(at_once(9), error, call).await;
-        assert_eq!(starts.len(), made, "deadline at {deadline}");
-        // The error is returned when it is known that there is no time left, not when there is none.
-        assert_eq!(began.elapsed(), *starts.last().unwrap());
+        assert_eq!(starts.len(), attempts, "deadline at {deadline}");
+        // The error is returned as soon as no retry fits, not at the deadline.
+        assert_eq!(start.elapsed(), *starts.last().unwrap());
     }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn no_attempt_is_made_at_or_after_the_limit_of_a_timeout_outside() {
-    for (limit, made) in [(999, 2), (1_000, 2), (1_001, 3)] {
+async fn no_attempt_starts_at_or_after_the_limit_of_an_outer_timeout() {
+    for (limit, attempts) in [(999, 2), (1_000, 2), (1_001, 3)] {
         let starts = Starts::new();
-        let refusing = failing(&starts, ToolError::rate_limited(ms(500)));
+        let rejecting = failing(&starts, ToolError::rate_limited(ms(500)));
         let layer = (TimeoutLayer::new(ms(limit)), RetryLayer::new(at_once(9)));
-        let failed = error(layer.layer(refusing).oneshot(call()).await);
+        let failed = error_of(layer.layer(rejecting), call()).await;
         assert_eq!(failed.retry_after(), Some(ms(500)));
-        assert_eq!(starts.count(), made, "limit of {limit}");
+        assert_eq!(starts.len(), attempts, "limit of {limit}");
     }
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn limit_of_a_timeout_inside_is_no_deadline_of_the_call() {
+async fn limit_of_an_inner_timeout_is_per_attempt() {
     let starts = Starts::new();
-    let log = starts.clone();
-    let tool = Probe::new(move |_| {
-        log.note();
+    let recorder = starts.clone();
+    let tool = ScriptedTool::new(move |_| {
+        recorder.record(());
         std::future::pending()
     });
     let layer = (RetryLayer::new(at_once(3)), TimeoutLayer::new(ms(100)));
-    error(layer.layer(tool).oneshot(call()).await);
-    assert_eq!(starts.all(), [0, 100, 200].map(ms));
+    error_of(layer.layer(tool), call()).await;
+    assert_eq!(starts.times(), [0, 100, 200].map(ms));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn wait_that_is_not_a_time_ends_the_call_where_there_is_a_deadline() {
+async fn unbounded_retry_after_ends_a_call_with_a_deadline() {
     let forever = ToolError::rate_limited(Duration::MAX);
     let call = call().with_deadline(Instant::now() + ms(1));
     assert_eq!(starts(at_once(2), forever, call).await, [ms(0)]);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn waits_of_less_than_a_tick_end_before_a_deadline_or_are_not_begun() {
+async fn wait_shorter_than_a_timer_tick_ends_before_the_deadline_or_does_not_start() {
     let call = |deadline| call().with_deadline(Instant::now() + deadline);
     let soon = || ToolError::rate_limited(Duration::from_nanos(1));
-    // The timer strikes at 1 ms, which is the deadline.
-    let made = starts(at_once(2), soon(), call(ms(1))).await;
-    assert_eq!(made, [ms(0)]);
-    let made = starts(at_once(2), soon(), call(ms(2))).await;
-    assert_eq!(made, [ms(0), ms(1)]);
+    // The timer fires at 1 ms, which is the deadline.
+    assert_eq!(starts(at_once(2), soon(), call(ms(1))).await, [ms(0)]);
+    assert_eq!(
+        starts(at_once(2), soon(), call(ms(2))).await,
+        [ms(0), ms(1)]
+    );
 }
 
-/// Dropped while it waits for its second attempt, the call holds nothing inside, and makes no other attempt.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn call_that_is_dropped_between_attempts_is_over() {
-    let starts = Starts::new();
+async fn call_dropped_between_attempts_holds_nothing_and_makes_no_other() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let tool = failing(&starts, ToolError::rate_limited(ms(500)));
-    let log = tool.view();
-    let tool = (RetryLayer::new(at_once(2)), limit.clone()).layer(tool);
-    let running = tokio::spawn(tool.oneshot(call()));
-    yield_now().await;
+    let tool = support::fails(ToolError::rate_limited(ms(500)));
+    let service = (RetryLayer::new(at_once(2)), limit.clone()).layer(tool.handle());
+    let running = tokio::spawn(service.oneshot(call()));
+    tokio::task::yield_now().await;
     pass(ms(499)).await;
+    let probe = tool.probe();
     assert_eq!(
-        (limit.available(), starts.count(), log.dropped()),
-        (1, 1, 1)
+        (limit.available(), probe.started(), probe.running()),
+        (1, 1, 0)
     );
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
     pass(ms(1_000)).await;
-    assert_eq!((limit.available(), starts.count()), (1, 1));
+    assert_eq!((limit.available(), probe.started()), (1, 1));
 }

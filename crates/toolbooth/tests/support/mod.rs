@@ -1,365 +1,217 @@
-//! What the poll-level tests stand on: a scripted tool, drop counters, wakers that count, hooks that tell.
+//! Helpers of the poll-level tests: calls, mocks, streams, and the laws of every layer.
 
 #![allow(
     dead_code,
     unused_imports,
     unused_macros,
-    clippy::unused_async,
-    reason = "each test binary uses its share of this"
+    reason = "each test target uses a part of this module"
 )]
-#![expect(clippy::panic, reason = "probes panic where they are told to")]
 
 pub(crate) mod laws;
+pub(crate) mod limits;
 
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use serde_json::json;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use toolbooth::{
-    BoxError, CallContext, Content, ContentStream, Outcome, ToolCall, ToolError, ToolOutput,
+use toolbooth::{BoxError, Content, ContentStream, TimeoutScope, ToolCall, ToolError, ToolOutput};
+pub(crate) use toolbooth_test::{
+    Finished, Outcomes, Probe, Readiness, Recorder, ScriptedTool, ToolLog, WakeCounter, call_all,
+    ms,
 };
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 pub(crate) type Mock = tower_test::mock::Mock<ToolCall, ToolOutput>;
 pub(crate) type Handle = tower_test::mock::Handle<ToolCall, ToolOutput>;
-pub(crate) type Reply = Result<ToolOutput, ToolError>;
-type Work = Pin<Box<dyn Future<Output = Result<ToolOutput, BoxError>> + Send>>;
+pub(crate) type Response = Result<ToolOutput, ToolError>;
 
-pub(crate) const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
+/// A call of `tool` without arguments.
+pub(crate) fn call() -> ToolCall {
+    toolbooth_test::call("tool")
 }
 
-/// Lets tasks get to their timers, moves the clock, and lets those run whose time has come.
+/// A layer around a mock, and the handle of the mock.
+pub(crate) fn mock<L: tower::Layer<Mock>>(layer: &L) -> (L::Service, Handle) {
+    let (mock, handle) = tower_test::mock::pair();
+    (layer.layer(mock), handle)
+}
+
+/// Responds to the next request of a mock.
+pub(crate) async fn respond(handle: &mut Handle, output: ToolOutput) {
+    let (_, response) = handle.next_request().await.expect("a request");
+    response.send_response(output);
+}
+
+/// Lets tasks reach their timers, advances the clock, and runs the tasks whose timers fired.
 pub(crate) async fn pass(time: Duration) {
     tokio::task::yield_now().await;
     tokio::time::advance(time).await;
     tokio::task::yield_now().await;
 }
 
-pub(crate) fn call() -> ToolCall {
-    ToolCall::new("tool", json!(null))
+/// A runtime without a time driver: creating a timer panics.
+pub(crate) fn runtime_without_time() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
 }
 
-/// A mock around which a layer is put.
-pub(crate) fn mock<L: tower::Layer<Mock>>(layer: &L) -> (L::Service, Handle) {
-    let (mock, handle) = tower_test::mock::pair();
-    (layer.layer(mock), handle)
+// === what calls return ===
+
+/// Makes a call that must succeed, and collects its text.
+pub(crate) async fn text_of<S>(service: S, call: ToolCall) -> String
+where
+    S: Service<ToolCall, Response = ToolOutput, Error = ToolError>,
+{
+    text(service.oneshot(call).await).await
 }
 
-/// The text of an answer that is there as a whole.
-pub(crate) async fn text(answer: Reply) -> String {
-    let collected = answer.expect("an answer").collect().await;
-    collected.expect("a whole answer").text()
+/// Makes a call that must fail.
+pub(crate) async fn error_of<S>(service: S, call: ToolCall) -> ToolError
+where
+    S: Service<ToolCall, Response = ToolOutput, Error = ToolError>,
+{
+    error(service.oneshot(call).await)
 }
 
-/// The error of a call that failed.
-pub(crate) fn error(answer: Reply) -> ToolError {
-    answer.expect_err("an error")
+/// Makes a call that must return a response, and streams it.
+pub(crate) async fn stream_of<S>(service: S, call: ToolCall) -> ContentStream
+where
+    S: Service<ToolCall, Response = ToolOutput, Error = ToolError>,
+{
+    let response = service.oneshot(call).await;
+    response.expect("a response").into_stream()
 }
 
-/// The texts of a partial result, in order.
+/// The text of a response, collected.
+pub(crate) async fn text(response: Response) -> String {
+    let collected = response.expect("a response").collect().await;
+    collected.expect("a complete response").text()
+}
+
+/// The error of a call that must have failed.
+pub(crate) fn error(response: Response) -> ToolError {
+    response.expect_err("an error")
+}
+
+/// The texts of contents, in order.
 pub(crate) fn texts<'a>(contents: impl IntoIterator<Item = &'a Content>) -> Vec<&'a str> {
     contents.into_iter().filter_map(Content::as_text).collect()
 }
 
-/// The next piece of a streamed answer: its text, or its error.
-pub(crate) async fn next(stream: &mut ContentStream) -> Option<Result<String, ToolError>> {
-    let piece = stream.next().await?;
-    Some(piece.map(|content| content.as_text().expect("a text").to_owned()))
+/// The scope of a timeout, its limit and the time that had passed, in milliseconds.
+pub(crate) fn timeout(error: &ToolError) -> (TimeoutScope, u128, u128) {
+    let ToolError::Timeout {
+        scope,
+        limit,
+        elapsed,
+        ..
+    } = error
+    else {
+        unreachable!("not a timeout: {error:?}")
+    };
+    (*scope, limit.as_millis(), elapsed.as_millis())
 }
 
-// === hooks that tell ===
-
-/// The outcomes that a hook is told: the hook holds the only sender.
-pub(crate) struct Told(UnboundedReceiver<(Outcome, usize)>);
-
-/// Registers a hook that tells the outcome, and how many contents were kept.
-pub(crate) fn told(context: &CallContext) -> Told {
-    let (tell, told) = unbounded_channel();
-    context.on_cleanup_with(move |end| async move {
-        let contents = end.partial().map_or(0, |partial| partial.contents().len());
-        tell.send((end.outcome(), contents)).expect("listened to");
-    });
-    Told(told)
+/// The texts of the kept items, and how many items were dropped and delivered.
+pub(crate) fn kept(error: &ToolError) -> (Vec<&str>, u64, u64) {
+    let partial = error.partial().expect("a partial result");
+    let (dropped, delivered) = (partial.dropped(), partial.delivered());
+    (texts(partial.contents()), dropped, delivered)
 }
 
-impl Told {
-    /// Everything that the hook was told until it was gone.
-    pub(crate) async fn outcomes(self) -> Vec<Outcome> {
-        let ends = self.ends().await;
-        ends.into_iter().map(|(outcome, _)| outcome).collect()
-    }
-
-    /// As [`outcomes`](Self::outcomes), each with the number of contents that were kept.
-    pub(crate) async fn ends(mut self) -> Vec<(Outcome, usize)> {
-        let mut ends = Vec::new();
-        let all = async {
-            while let Some(end) = self.0.recv().await {
-                ends.push(end);
-            }
-        };
-        let gone = tokio::time::timeout(Duration::from_secs(3_600), all).await;
-        gone.expect("the hook neither ran nor was dropped");
-        ends
-    }
-
-    /// Whether the hook has neither run nor been dropped.
-    pub(crate) fn is_held(&mut self) -> bool {
-        self.0.try_recv() == Err(tokio::sync::mpsc::error::TryRecvError::Empty)
-    }
+/// The text of a caught panic.
+pub(crate) fn panic_text<T>(result: std::thread::Result<T>) -> &'static str {
+    let panic = result.err().expect("a panic");
+    panic.downcast_ref::<&str>().expect("a text")
 }
 
-// === counters ===
-
-/// Counts what happens to something.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Count(Arc<AtomicUsize>);
-
-impl Count {
-    pub(crate) fn get(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+/// Runs `f` when dropped.
+pub(crate) fn on_drop<F: FnMut()>(f: F) -> impl Drop {
+    struct OnDrop<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
     }
-
-    pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    pub(crate) fn sub(&self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// Something that adds one when it is dropped.
-    pub(crate) fn on_drop(&self) -> OnDrop {
-        OnDrop(self.clone())
-    }
-
-    /// A waker that adds one when it is woken.
-    pub(crate) fn waker(&self) -> Waker {
-        Waker::from(Arc::new(Waking(self.clone())))
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct OnDrop(Count);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.add();
-    }
-}
-
-struct Waking(Count);
-
-impl Wake for Waking {
-    fn wake(self: Arc<Self>) {
-        self.0.add();
-    }
+    OnDrop(f)
 }
 
 // === streams ===
 
-/// A stream or a future that says when it is dropped, which is not when it ends.
-pub(crate) struct Tracked<T: ?Sized> {
-    inner: Pin<Box<T>>,
-    _dropped: OnDrop,
+/// The next item of a stream: its text or its error.
+pub(crate) async fn next(stream: &mut ContentStream) -> Option<Result<String, ToolError>> {
+    let item = stream.next().await?;
+    Some(item.map(|content| content.as_text().expect("a text").to_owned()))
 }
 
-impl<S: Stream> Stream for Tracked<S> {
-    type Item = S::Item;
+/// The next item of a stream, which must be a text.
+pub(crate) async fn next_text(stream: &mut ContentStream) -> String {
+    next(stream).await.expect("an item").expect("a text")
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.inner.as_mut().poll_next(cx)
+/// The rest of a stream: its texts, and the error that ended it. Nothing follows the end.
+pub(crate) async fn rest(stream: &mut ContentStream) -> (Vec<String>, Option<ToolError>) {
+    let (mut texts, mut error) = (Vec::new(), None);
+    while let Some(item) = next(stream).await {
+        assert!(error.is_none(), "an item after the error: {item:?}");
+        match item {
+            Ok(text) => texts.push(text),
+            Err(last) => error = Some(last),
+        }
     }
+    assert!(next(stream).await.is_none());
+    (texts, error)
 }
 
-impl<F: Future + ?Sized> Future for Tracked<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.inner.as_mut().poll(cx)
-    }
+/// A streaming response that is inside `probe` until it is dropped.
+pub(crate) fn streaming<S, E>(probe: &Probe, stream: S) -> ToolOutput
+where
+    S: Stream<Item = Result<Content, E>> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
+    let inside = probe.enter();
+    ToolOutput::stream(stream.map(move |item| {
+        let _inside = &inside;
+        item.map_err(Into::into)
+    }))
 }
 
-/// A streamed answer of these texts, `every` apart, the first one at once; then it ends.
+/// A streaming response of these texts, the first at once and the others `every` apart.
 pub(crate) fn ticking(
-    dropped: &Count,
+    probe: &Probe,
     every: Duration,
     texts: impl IntoIterator<Item = &'static str, IntoIter: Send + 'static>,
 ) -> ToolOutput {
-    let pieces = futures_util::stream::iter(texts)
-        .enumerate()
-        .then(move |(at, text)| async move {
-            if at > 0 {
-                tokio::time::sleep(every).await;
-            }
-            Ok::<_, BoxError>(Content::from(text))
-        });
-    tracked(dropped, pieces)
+    let items = futures_util::stream::iter(texts).enumerate();
+    let items = items.then(move |(at, text)| async move {
+        if at > 0 {
+            tokio::time::sleep(every).await;
+        }
+        Ok::<_, BoxError>(Content::from(text))
+    });
+    streaming(probe, items)
 }
 
-/// A streamed answer that says when it is dropped.
-pub(crate) fn tracked<S>(dropped: &Count, stream: S) -> ToolOutput
+/// A tool that returns the streaming response that `response` builds around its probe.
+pub(crate) fn streams<F>(response: F) -> (ScriptedTool, Probe)
 where
-    S: Stream<Item = Result<Content, BoxError>> + Send + 'static,
+    F: Fn(&Probe) -> ToolOutput + Send + Sync + 'static,
 {
-    ToolOutput::stream(Tracked {
-        inner: Box::pin(stream),
-        _dropped: dropped.on_drop(),
+    let probe = Probe::new();
+    let inside = probe.clone();
+    let tool = ScriptedTool::new(move |_| std::future::ready(Ok(response(&inside))));
+    (tool, probe)
+}
+
+/// A tool that runs for this time and returns `done`.
+pub(crate) fn takes(time: Duration) -> ScriptedTool {
+    ScriptedTool::new(move |_| async move {
+        tokio::time::sleep(time).await;
+        Ok(ToolOutput::text("done"))
     })
 }
 
-// === a scripted tool ===
-
-/// A tool of which each clone has a number, and which says what was done with it.
-pub(crate) struct Probe {
-    instance: usize,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    work: Box<dyn Fn(ToolCall) -> Work + Send + Sync>,
-    state: Mutex<State>,
-    dropped: Count,
-}
-
-#[derive(Default)]
-struct State {
-    readiness: Readiness,
-    log: Log,
-    wakers: Vec<Waker>,
-}
-
-/// What `poll_ready` of a probe does.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum Readiness {
-    #[default]
-    Ready,
-    Pending,
-    Fails,
-    Panics,
-}
-
-/// What was done with a probe, by the numbers of its clones; the first one has 0.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Log {
-    pub(crate) clones: usize,
-    pub(crate) ready_polls: Vec<usize>,
-    pub(crate) calls: Vec<usize>,
-}
-
-impl Probe {
-    pub(crate) fn new<F, Fut>(work: F) -> Self
-    where
-        F: Fn(ToolCall) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<ToolOutput, BoxError>> + Send + 'static,
-    {
-        Self {
-            instance: 0,
-            shared: Arc::new(Shared {
-                work: Box::new(move |call| Box::pin(work(call))),
-                state: Mutex::default(),
-                dropped: Count::default(),
-            }),
-        }
-    }
-
-    /// Answers `done` at the first poll.
-    pub(crate) fn ready() -> Self {
-        Self::new(async |_| Ok(ToolOutput::text("done")))
-    }
-
-    /// Never answers.
-    pub(crate) fn stuck() -> Self {
-        Self::new(|_| std::future::pending())
-    }
-
-    /// Panics where a call is made.
-    pub(crate) fn panics_in_call() -> Self {
-        Self::new(|_| -> std::future::Pending<_> { panic!("in call") })
-    }
-
-    /// Panics where the work is polled.
-    pub(crate) fn panics_in_work() -> Self {
-        Self::new(async |_| panic!("in the work"))
-    }
-
-    /// Another view of the same probe, which is no clone of it.
-    pub(crate) fn view(&self) -> Self {
-        Self {
-            instance: usize::MAX,
-            shared: Arc::clone(&self.shared),
-        }
-    }
-
-    pub(crate) fn with(self, readiness: Readiness) -> Self {
-        self.set(readiness);
-        self
-    }
-
-    pub(crate) fn set(&self, readiness: Readiness) {
-        let wakers = {
-            let mut state = self.shared.state.lock().expect("no panic under it");
-            state.readiness = readiness;
-            std::mem::take(&mut state.wakers)
-        };
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    pub(crate) fn log(&self) -> Log {
-        let state = self.shared.state.lock().expect("no panic under it");
-        state.log.clone()
-    }
-
-    /// How many of its futures were dropped.
-    pub(crate) fn dropped(&self) -> usize {
-        self.shared.dropped.get()
-    }
-}
-
-impl Clone for Probe {
-    fn clone(&self) -> Self {
-        let mut state = self.shared.state.lock().expect("no panic under it");
-        state.log.clones += 1;
-        Self {
-            instance: state.log.clones,
-            shared: Arc::clone(&self.shared),
-        }
-    }
-}
-
-impl Service<ToolCall> for Probe {
-    type Response = ToolOutput;
-    type Error = BoxError;
-    type Future = Tracked<dyn Future<Output = Result<ToolOutput, BoxError>> + Send>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let readiness = {
-            let mut state = self.shared.state.lock().expect("no panic under it");
-            state.log.ready_polls.push(self.instance);
-            state.wakers.push(cx.waker().clone());
-            state.readiness
-        };
-        match readiness {
-            Readiness::Ready => Poll::Ready(Ok(())),
-            Readiness::Pending => Poll::Pending,
-            Readiness::Fails => Poll::Ready(Err("not to be ready".into())),
-            Readiness::Panics => panic!("in poll_ready"),
-        }
-    }
-
-    fn call(&mut self, call: ToolCall) -> Self::Future {
-        {
-            let mut state = self.shared.state.lock().expect("no panic under it");
-            state.log.calls.push(self.instance);
-        }
-        Tracked {
-            inner: (self.shared.work)(call),
-            _dropped: self.shared.dropped.on_drop(),
-        }
-    }
+/// A tool that fails with this error.
+pub(crate) fn fails(error: impl Into<BoxError> + Clone + Send + Sync + 'static) -> ScriptedTool {
+    ScriptedTool::new(move |_| std::future::ready(Err(error.clone().into())))
 }

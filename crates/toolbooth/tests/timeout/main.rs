@@ -1,30 +1,31 @@
-//! The timeout on the paused clock: which limit strikes, when exactly, and in what order things go.
+//! `TimeoutLayer` on the paused clock: which limit expires, when, and what happens in which order.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod expiry;
+mod idle;
 mod limits;
-mod moving;
+mod live;
 mod streams;
-mod strike;
+
+use std::time::Duration;
 
 use support::laws::every_layer;
 use support::{
-    Count, Probe, Reply, call, error, mock, ms, next, pass, text, texts, ticking, told, tracked,
+    Outcomes, Readiness, ScriptedTool, call, error, error_of, mock, ms, next, pass, respond, rest,
+    runtime_without_time, stream_of, takes, text, text_of, texts, ticking, timeout,
 };
-use toolbooth::{TimeoutLayer, TimeoutScope, ToolError};
+use tokio::time::{Instant, advance};
+use tokio_test::{assert_pending, assert_ready, task};
+use toolbooth::{
+    BoxError, Content, ErrorKind, Outcome, PartialResultLayer, TimeoutLayer, TimeoutScope,
+    ToolCall, ToolOutput,
+};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 every_layer!(TimeoutLayer::new(ms(1_000)));
 
-/// The limit that struck: its scope, its length, the time that had passed.
-fn limit(error: &ToolError) -> (TimeoutScope, u128, u128) {
-    match error {
-        ToolError::Timeout {
-            scope,
-            limit,
-            elapsed,
-            ..
-        } => (*scope, limit.as_millis(), elapsed.as_millis()),
-        other => unreachable!("{other:?}"),
-    }
-}
+const TOTAL: TimeoutScope = TimeoutScope::Total;
+const DEADLINE: TimeoutScope = TimeoutScope::Deadline;
+const IDLE: TimeoutScope = TimeoutScope::Idle;

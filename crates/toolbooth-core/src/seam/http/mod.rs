@@ -1,9 +1,15 @@
-//! `http::Request` as a call and `http::Response` as an answer.
+//! `http::Request` as a call, and `http::Response` as a response.
 //!
-//! A body ends for its call at the first of these: it says so (`is_end_stream`), its declared length is
-//! delivered, it gives trailers, `None` or an error, it is cut, it is dropped. Servers do not poll every body to
-//! its `None`: they drop one of a declared length behind its last byte, and one with trailers behind these;
-//! the body of an answer to HEAD, of a 204 or of a 304 they never poll. So the context of a call remembers what was asked by HEAD or CONNECT.
+//! The call ends at the first of these events of the body:
+//!
+//! - `is_end_stream` returns true.
+//! - The declared length is delivered.
+//! - The body returns trailers, `None` or an error.
+//! - A layer ends it, or it is dropped.
+//!
+//! Servers do not poll each body to its `None`. They drop a body of a declared length after its
+//! last byte, and one with trailers after these. They never poll the body of a response to HEAD, of
+//! a 204 or of a 304. So the context of a call stores whether the request was a HEAD or CONNECT.
 
 mod no_body;
 mod request;

@@ -1,11 +1,11 @@
 use http::{Method, StatusCode};
 
-/// An extension of the call whose answer has no body, even where an answer to GET would have one.
+/// An extension of a call whose response has no body, although a response to GET may have one.
 #[derive(Debug)]
 pub(super) enum NoBody {
-    /// Asked by HEAD.
+    /// The request is a HEAD.
     Head,
-    /// Asked by CONNECT: what follows a success is a tunnel.
+    /// The request is a CONNECT: a tunnel follows a success.
     Connect,
 }
 

@@ -1,4 +1,5 @@
-//! Calls that wait while the quota changes, beside a line that a reader can follow: each starts when the model says, and none is forgotten.
+//! Calls that wait while the quota changes, against a model of the queue: each call starts when the
+//! model's does, and none is forgotten.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,47 +16,47 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::RateLimitLayer;
 use super::model::{Bucket, quota};
 
-/// What happens at one instant, half a millisecond after the timers' ticks: so it is clear what comes first.
+/// An event at one instant, half a millisecond after a tick of the timers: so the order is defined.
 #[derive(Debug, Clone)]
 enum Event {
-    /// Calls that take so much.
-    Come(Vec<u8>),
+    /// Calls arrive, with these costs.
+    Arrive(Vec<u8>),
     Change(u64, u32),
-    /// The so manieth of those who came gives up, if it still waits.
+    /// The call of this index, modulo their number, is dropped if it still waits.
     Leave(usize),
 }
 
-/// How a call ends, and in which millisecond.
+/// The end of a call, and its millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Started(u64),
-    Refused(u64),
+    Rejected(u64),
     Left,
 }
 
-/// Events, each so many milliseconds after the one before.
+/// Events, each with the milliseconds since the one before.
 type Course = Vec<(u64, Event)>;
 
-/// tokio's timers know whole milliseconds.
+/// The tick of tokio's timers, in nanoseconds.
 const TICK: u64 = 1_000_000;
 const HALF: u64 = TICK / 2;
 
-/// The millisecond of the model's clock in which it begins.
+/// The millisecond of the model's clock at the start.
 const BEGUN: u64 = 10;
 
 // === the model ===
 
 struct Model {
     bucket: Bucket,
-    line: VecDeque<(usize, u8)>,
+    queue: VecDeque<(usize, u8)>,
     ends: Vec<Option<End>>,
     now: u64,
 }
 
 impl Model {
-    /// Starts the first in line if it is due at the next tick before that time.
+    /// Starts the first waiter if it is due at a tick before `before`.
     fn start_first(&mut self, before: u64) -> bool {
-        let Some((call, cost)) = self.line.front().copied() else {
+        let Some((call, cost)) = self.queue.front().copied() else {
             return false;
         };
         let due = self.bucket.earliest(cost.into(), self.now);
@@ -65,38 +66,38 @@ impl Model {
         }
         assert!(self.bucket.take_waiting(cost.into(), tick));
         (self.now, self.ends[call]) = (tick, Some(End::Started(tick / TICK)));
-        self.line.pop_front();
+        self.queue.pop_front();
         true
     }
 
-    /// Starts all who are due by now.
+    /// Starts all waiters that are due.
     fn start_due(&mut self) {
-        while let Some((call, cost)) = self.line.front().copied() {
+        while let Some((call, cost)) = self.queue.front().copied() {
             if !self.bucket.take_waiting(cost.into(), self.now) {
                 break;
             }
             self.ends[call] = Some(End::Started(self.now.div_ceil(TICK)));
-            self.line.pop_front();
+            self.queue.pop_front();
         }
     }
 
-    fn happens(&mut self, event: &Event) {
+    fn apply(&mut self, event: &Event) {
         let (now, tick) = (self.now, self.now.div_ceil(TICK));
         match event {
-            Event::Come(costs) => {
+            Event::Arrive(costs) => {
                 for cost in costs {
-                    // Who comes by lets those go who are due.
+                    // A call that arrives grants the waiters that are due.
                     self.start_due();
                     let call = self.ends.len();
-                    let free = self.line.is_empty() && self.bucket.take((*cost).into(), now, now);
+                    let free = self.queue.is_empty() && self.bucket.take((*cost).into(), now, now);
                     let heavy = usize::from(*cost) > self.bucket.burst();
                     self.ends.push(match (free, heavy) {
                         (true, _) => Some(End::Started(tick)),
-                        (_, true) => Some(End::Refused(tick)),
+                        (_, true) => Some(End::Rejected(tick)),
                         _ => None,
                     });
                     if !free && !heavy {
-                        self.line.push_back((call, *cost));
+                        self.queue.push_back((call, *cost));
                     }
                 }
             }
@@ -104,19 +105,19 @@ impl Model {
                 self.bucket.change(*interval, *burst, now);
                 let most = self.bucket.burst();
                 for (call, _) in self
-                    .line
+                    .queue
                     .iter()
                     .filter(|(_, cost)| usize::from(*cost) > most)
                 {
-                    self.ends[*call] = Some(End::Refused(tick));
+                    self.ends[*call] = Some(End::Rejected(tick));
                 }
-                self.line.retain(|(_, cost)| usize::from(*cost) <= most);
+                self.queue.retain(|(_, cost)| usize::from(*cost) <= most);
                 self.start_due();
             }
             Event::Leave(which) => {
                 let which = which.checked_rem(self.ends.len());
-                let place = self.line.iter().position(|(call, _)| Some(*call) == which);
-                if let Some((call, _)) = place.and_then(|place| self.line.remove(place)) {
+                let place = self.queue.iter().position(|(call, _)| Some(*call) == which);
+                if let Some((call, _)) = place.and_then(|place| self.queue.remove(place)) {
                     self.ends[call] = Some(End::Left);
                 }
             }
@@ -127,7 +128,7 @@ impl Model {
 fn modelled(interval: u64, burst: u32, course: &Course) -> Vec<Option<End>> {
     let mut model = Model {
         bucket: Bucket::new(interval, burst),
-        line: VecDeque::new(),
+        queue: VecDeque::new(),
         ends: Vec::new(),
         now: BEGUN * TICK,
     };
@@ -136,7 +137,7 @@ fn modelled(interval: u64, burst: u32, course: &Course) -> Vec<Option<End>> {
         tick += pause * TICK;
         while model.start_first(tick + HALF) {}
         model.now = tick + HALF;
-        model.happens(event);
+        model.apply(event);
     }
     while model.start_first(u64::MAX) {}
     model.ends
@@ -144,8 +145,8 @@ fn modelled(interval: u64, burst: u32, course: &Course) -> Vec<Option<End>> {
 
 // === the layer ===
 
-/// Who is woken runs, and so does whoever it wakes.
-async fn settle() {
+/// Runs the tasks that are woken, and those that they wake.
+async fn run_woken() {
     for _ in 0..6 {
         yield_now().await;
     }
@@ -169,10 +170,10 @@ async fn measured(interval: u64, burst: u32, course: &Course) -> Vec<Option<End>
     for (pause, event) in course {
         at += Duration::from_nanos(pause * TICK);
         sleep_until(at).await;
-        settle().await;
+        run_woken().await;
         advance(Duration::from_nanos(HALF)).await;
         match event {
-            Event::Come(costs) => {
+            Event::Arrive(costs) => {
                 for cost in costs {
                     let call = leave.len();
                     let all = Arc::clone(&ends);
@@ -190,7 +191,7 @@ async fn measured(interval: u64, burst: u32, course: &Course) -> Vec<Option<End>
                         if let Err(error) = answer.await {
                             assert_eq!(error.kind(), ErrorKind::Overloaded);
                             let mut ends = all.lock().expect("no panic under it");
-                            ends[call] = Some(End::Refused(tick()));
+                            ends[call] = Some(End::Rejected(tick()));
                         }
                     }));
                 }
@@ -205,15 +206,15 @@ async fn measured(interval: u64, burst: u32, course: &Course) -> Vec<Option<End>
                 }
             }
         }
-        settle().await;
+        run_woken().await;
         if let Event::Leave(which) = event {
             if let Some(which) = which.checked_rem(leave.len()) {
                 end(which, End::Left);
             }
         }
-        // On the tick again: the paused clock goes on by whole ones.
+        // On the tick again: the paused clock advances by whole ticks.
         advance(Duration::from_nanos(HALF)).await;
-        settle().await;
+        run_woken().await;
     }
     let rest = async {
         while let Some(ended) = calls.join_next().await {
@@ -221,20 +222,20 @@ async fn measured(interval: u64, burst: u32, course: &Course) -> Vec<Option<End>
         }
     };
     let rest = timeout(Duration::from_secs(60), rest).await;
-    rest.expect("nobody is forgotten");
+    rest.expect("no waiter is forgotten");
     assert_eq!(layer.queued(), 0);
     let ends = ends.lock().expect("no panic under it");
     ends.clone()
 }
 
 fn an_interval() -> impl Strategy<Value = u64> {
-    // The timer's tick, and less and more than that.
+    // The timer's tick, less, and more.
     prop_oneof![10_000_u64..2 * TICK, TICK..20 * TICK, Just(TICK)]
 }
 
 fn an_event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        5 => prop::collection::vec(1_u8..4, 1..6).prop_map(Event::Come),
+        5 => prop::collection::vec(1_u8..4, 1..6).prop_map(Event::Arrive),
         3 => (an_interval(), 1_u32..8).prop_map(|(interval, burst)| Event::Change(interval, burst)),
         2 => any::<usize>().prop_map(Event::Leave),
     ]
@@ -244,7 +245,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn who_waits_while_the_quota_changes_starts_when_the_model_says(
+    fn waiters_start_when_the_model_says_while_the_quota_changes(
         interval in an_interval(),
         burst in 1_u32..8,
         course in prop::collection::vec((1_u64..15, an_event()), 1..20),
