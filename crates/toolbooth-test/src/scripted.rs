@@ -173,7 +173,7 @@ impl ScriptedTool {
     }
 }
 
-#[expect(clippy::panic, reason = "the script asks for it")]
+#[expect(clippy::panic, reason = "the script contains the panic")]
 fn scripted_panic(text: &'static str) -> ! {
     panic_any(text)
 }

@@ -24,7 +24,7 @@ const LATENCY: Duration = ms(50);
 /// let backend = RateLimitedTool::new();
 /// let calls = (0..50).map(|_| call("api"));
 /// call_all(backend.clone(), calls).await;
-/// assert_eq!((backend.taken(), backend.rejections()), (20, 30));
+/// assert_eq!((backend.accepted(), backend.rejections()), (20, 30));
 /// # }
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -33,7 +33,7 @@ pub struct RateLimitedTool(Arc<Mutex<Backend>>);
 #[derive(Debug, Default)]
 struct Backend {
     last_second: VecDeque<Instant>,
-    taken: usize,
+    accepted: usize,
     rejections: usize,
 }
 
@@ -48,8 +48,8 @@ impl RateLimitedTool {
 
     /// Returns the number of calls that it accepted.
     #[must_use]
-    pub fn taken(&self) -> usize {
-        lock(&self.0).taken
+    pub fn accepted(&self) -> usize {
+        lock(&self.0).accepted
     }
 
     /// Returns the number of calls that it rejected.
@@ -71,13 +71,13 @@ impl RateLimitedTool {
         let mut backend = lock(&self.0);
         backend
             .last_second
-            .retain(|taken| now.duration_since(*taken) < ms(1_000));
+            .retain(|at| now.duration_since(*at) < ms(1_000));
         if backend.last_second.len() >= PER_SECOND {
             backend.rejections += 1;
             return false;
         }
         backend.last_second.push_back(now);
-        backend.taken += 1;
+        backend.accepted += 1;
         true
     }
 }

@@ -126,7 +126,7 @@ async fn limit_in_front_of_a_backend_prevents_its_rejections() {
         let limit = RateLimitLayer::new(quota(10, burst));
         let finished = call_all(limit.layer(backend.clone()), calls(50)).await;
         assert_eq!(backend.rejections(), rejections);
-        assert_eq!(backend.taken(), 50 - rejections);
+        assert_eq!(backend.accepted(), 50 - rejections);
         assert_eq!(count_ok(&finished), 50 - rejections);
         // A rejection by the backend is a failure of the tool.
         assert_eq!(count_kind(&finished, ErrorKind::Tool), rejections);
@@ -145,7 +145,7 @@ async fn backend_rejects_thirty_calls_without_a_limit() {
             false => boxed(backend.clone()),
         };
         let finished = call_all(stack, calls(50)).await;
-        assert_eq!((backend.taken(), backend.rejections()), (20, 30));
+        assert_eq!((backend.accepted(), backend.rejections()), (20, 30));
         assert_eq!(count_kind(&finished, ErrorKind::Tool), 30);
         assert_eq!(last_ok(&finished), Some(ms(50)));
     }

@@ -55,7 +55,7 @@ async fn rate_may_be_faster_than_half_the_timer_ticks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_whose_token_comes_too_late_is_rejected_at_once() {
+async fn call_whose_token_is_late_is_rejected_at_once() {
     let rate = RateLimitLayer::new(per_second(1, 1)).with_max_wait(ms(1_500));
     let mut tool = limited(&rate);
     let soon = Instant::now() + ms(1_000);
@@ -98,7 +98,8 @@ async fn clones_and_services_of_one_layer_share_one_bucket() {
     let rate = RateLimitLayer::new(per_second(1, 2)).reject();
     assert_eq!(rate.clone().wait().queued(), 0);
     limited(&rate);
-    let mut second = limited(&rate.clone());
+    let mut second = limited(&rate);
+    assert_eq!(rate.clone().remaining(), 0);
     assert_ready_err!(task::spawn(second.call(call())).poll());
     limited(&RateLimitLayer::new(per_second(1, 2)).reject());
 }

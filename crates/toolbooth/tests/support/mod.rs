@@ -4,6 +4,7 @@
     dead_code,
     unused_imports,
     unused_macros,
+    clippy::unused_async,
     reason = "each test target uses a part of this module"
 )]
 

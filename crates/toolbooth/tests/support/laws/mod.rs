@@ -1,14 +1,9 @@
-//! What every layer does, whatever else it does.
+//! What every layer does.
 //!
 //! `every_layer!(layer)` tests a layer against all laws, in a module named `every_layer`.
 //! `every_layer!(layer, catches panics)` is for a layer that turns panics into errors.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::unused_async,
-    reason = "only tests call this, all in one way"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "only tests call this")]
 
 mod catching;
 mod dropping;
