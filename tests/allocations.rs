@@ -12,6 +12,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use governor::Quota;
 use serde_json::Value;
+use tokio::time::Instant;
 use toolbooth::{
     BreakerPolicy, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer,
     PerTool, RateLimitLayer, TimeoutLayer, ToolCall, ToolError, ToolRequest,
@@ -85,9 +86,9 @@ fn complete<R, S: Service<R>>(service: &mut S, request: R) -> Result<S::Response
     }
 }
 
-/// It is the context of the call. Each thread reuses the last one that ended.
+/// The call's context, whatever the caller set of id, tenant, deadline and priority.
 #[test]
-fn five_layers_cost_one_allocation_and_then_none() {
+fn five_layers_cost_one_allocation() {
     let mut bare = Tool::default();
     let mut stack = five!(Tool::default());
     let bare = measure(|| {
@@ -106,8 +107,16 @@ fn five_layers_cost_one_allocation_and_then_none() {
     };
     let plain = || ToolCall::new("tool", Value::Null);
     let known = || ToolCall::new("tool", Value::Null).with_id("call_8fj2");
-    let counts = [plain, plain, known, known, plain].map(&mut count);
-    assert_eq!(counts, [(1, 1), (0, 0), (0, 0), (0, 0), (0, 0)]);
+    let full = || {
+        ToolCall::new("tool", Value::Null)
+            .with_id("call_8fj2")
+            .with_tenant("acme")
+            .with_deadline(Instant::now() + Duration::from_secs(60))
+            .with_priority(1)
+            .with_idempotent(true)
+    };
+    let counts = [plain, known, full, plain].map(&mut count);
+    assert_eq!(counts, [(1, 0); 4]);
 }
 
 #[test]
@@ -123,8 +132,8 @@ fn closed_breaker_costs_no_allocation() {
         let call = || ToolCall::new("tool", Value::Null);
         assert!(complete(&mut stack, call()).is_ok());
         let ours = measure(|| assert!(complete(&mut stack, call()).is_ok()));
-        // The text of the response.
-        assert_eq!((ours.count_total, ours.count_current), (1, 0));
+        // The context, and the text of the response.
+        assert_eq!((ours.count_total, ours.count_current), (2, 0));
     }
 }
 
@@ -168,15 +177,12 @@ fn thousand_timeouts_leak_nothing() {
 
 #[test]
 fn idle_limit_costs_four_allocations_and_a_grace_one() {
-    // On its own thread, which has no context to reuse.
     let of_layer = |layer: TimeoutLayer| {
-        let counted = std::thread::spawn(move || {
-            let mut stack = layer.layer(Tool::default());
-            measure(|| {
-                complete(&mut stack, ToolCall::new("tool", Value::Null)).ok();
-            })
+        let mut stack = layer.layer(Tool::default());
+        let counted = measure(|| {
+            complete(&mut stack, ToolCall::new("tool", Value::Null)).ok();
         });
-        counted.join().unwrap().count_total
+        counted.count_total
     };
     let second = Duration::from_secs(1);
     let plain = of_layer(TimeoutLayer::new(second));
@@ -314,9 +320,9 @@ impl Future for Once {
     }
 }
 
-/// It is the timer, which a call that is ready at once does not need. Each thread reuses it.
+/// The context is the only one, since the timer is part of the future.
 #[test]
-fn pending_tool_costs_one_allocation_and_then_none() {
+fn pending_tool_costs_one_allocation() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -337,8 +343,7 @@ fn pending_tool_costs_one_allocation_and_then_none() {
     let timed = measure(|| once(pin!(stack.call(call()))));
     let untimed = measure(|| once(pin!(unlimited.call(call()))));
     let counts = [first, timed, untimed].map(|counted| counted.count_total);
-    // The first one also allocates the context.
-    assert_eq!(counts, [2, 0, 0]);
+    assert_eq!(counts, [1, 1, 1]);
 }
 
 #[test]

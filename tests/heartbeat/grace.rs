@@ -223,7 +223,7 @@ async fn call_that_is_dropped_in_the_grace_ends() {
 async fn cancellation_ends_the_grace() {
     let hangs = tool(|_| pending());
     let call = call();
-    let owner = call.context().canceller();
+    let owner = call.canceller();
     tokio::spawn(async move {
         sleep(ms(350)).await;
         owner.cancel();

@@ -93,7 +93,8 @@ fn malformed_template_is_rejected_by_its_setter() {
     ));
     assert_eq!(
         rejected.to_string(),
-        "the template `{pattern` is malformed at byte 0: braces stand around the name of an argument, and a brace that is meant as one is doubled"
+        "the template `{pattern` is malformed at byte 0: \
+         braces enclose the name of an argument, and a literal brace is doubled"
     );
     assert!(tool.clone().with_arg("awk '{print $1}'").is_err());
     assert!(tool.with_stdin("}").is_err());

@@ -2,18 +2,15 @@
 
 use futures_util::{FutureExt, StreamExt, poll, stream};
 use tokio::time::sleep;
-use toolbooth::{CancelReason, Content, ErrorKind, Outcome, stream_tool_fn};
+use toolbooth::{CancelReason, Canceller, Content, ErrorKind, Outcome, stream_tool_fn};
 use tower::retry::Retry;
+use tower::service_fn;
 
 use super::*;
 
 /// Asserts that the call was cancelled by its caller.
 fn assert_explicit(error: &ToolError, case: &str) {
-    assert_eq!(
-        cancel_reason(&error),
-        Some(CancelReason::Explicit),
-        "{case}"
-    );
+    assert_eq!(cancel_reason(error), Some(CancelReason::Explicit), "{case}");
     assert_eq!(error.outcome(), Outcome::Cancelled, "{case}");
     assert!(!error.is_retryable(), "{case}");
 }
@@ -173,7 +170,8 @@ async fn stream_that_is_read_ends_with_an_error() {
         });
         sleep(ms(500)).await;
         canceller.cancel();
-        // The consumer has not been polled yet.
+        // Its task ends it, whether or not the consumer polls.
+        tokio::task::yield_now().await;
         assert_eq!(
             (inside.running(), layers.limit.available()),
             (0, 1),
@@ -200,6 +198,7 @@ async fn stream_that_is_not_read_is_dropped() {
         sleep(ms(1_000)).await;
         assert_eq!(inside.running(), 1, "{case}");
         canceller.cancel();
+        tokio::task::yield_now().await;
         assert_eq!(
             (inside.running(), layers.limit.available()),
             (0, 1),
@@ -314,84 +313,96 @@ async fn cancellation_ends_the_backoff_of_an_inner_retry() {
     assert_eq!(start.elapsed(), ms(25));
 }
 
-#[tokio::test(start_paused = true)]
-async fn tool_cancels_its_own_call() {
-    let layers = Layers::new(1);
-    let stack = layers.stack(
-        &Kind::ALL,
-        tool(|context| async move {
-            let canceller = context.canceller();
+/// A tool that fails until `attempt`, and then cancels its own call after 30 ms.
+fn cancels_itself_at(attempt: u32, canceller: Canceller) -> BoxTool {
+    tool(move |context| {
+        let canceller = canceller.clone();
+        async move {
+            if context.attempt() < attempt {
+                return Err("no".into());
+            }
             tokio::spawn(async move {
                 sleep(ms(30)).await;
                 canceller.cancel();
             });
-            std::future::pending().await
-        }),
-    );
+            std::future::pending::<Result<&str, BoxError>>().await
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn tool_cancels_its_own_call() {
+    let layers = Layers::new(1);
+    let call = call();
+    let stack = layers.stack(&Kind::ALL, cancels_itself_at(1, call.canceller()));
     let start = Instant::now();
-    assert_explicit(&stack.oneshot(call()).await.unwrap_err(), "by the tool");
+    assert_explicit(&stack.oneshot(call).await.unwrap_err(), "by the tool");
     assert_eq!(start.elapsed(), ms(30));
 }
 
+/// The second attempt is no fork of the one that the layers outside of the retry know.
 #[tokio::test(start_paused = true)]
 async fn later_attempt_cancels_its_own_call() {
     for outside in 0..=Kind::ALL.len() {
         let layers = Layers::new(1);
         let (outer, inner) = Kind::ALL.split_at(outside);
-        let takes = tool(|context| async move {
-            if context.attempt() == 1 {
-                return Err("no".into());
-            }
-            let canceller = context.canceller();
-            tokio::spawn(async move {
-                sleep(ms(30)).await;
-                canceller.cancel();
-            });
-            context.cancelled().await;
-            Err(ToolError::cancelled(CancelReason::Explicit).into())
-        });
-        let retry = Retry::new(retries(1), layers.stack(inner, takes));
+        let call = call();
+        let cancels = cancels_itself_at(2, call.canceller());
+        let retry = Retry::new(retries(1), layers.stack(inner, cancels));
         let stack = layers.stack(outer, boxed(retry));
         let start = Instant::now();
         let case = format!("retry inside {outside}");
-        assert_explicit(&stack.oneshot(call()).await.unwrap_err(), &case);
+        assert_explicit(&stack.oneshot(call).await.unwrap_err(), &case);
         assert_eq!(start.elapsed(), ms(40), "{case}");
     }
 }
 
+/// Another crate's layer takes a handle from the call that it passes on: the inner call is
+/// cancelled, and the layers outside see it fail.
 #[tokio::test(start_paused = true)]
-async fn canceller_created_during_a_later_attempt_cancels_it() {
+async fn layer_in_between_cancels_the_inner_call_alone() {
     for outside in 0..=Kind::ALL.len() {
-        let case = format!("retry inside {outside}");
+        let case = format!("inside {outside}");
         let (layers, inside) = (Layers::new(1), Probe::new());
         let (outer, inner) = Kind::ALL.split_at(outside);
-        let probe = inside.clone();
-        let waits = tool(move |context| {
-            let inside = probe.enter();
+        let inner = layers.stack(inner, hanging(&inside));
+        let between = service_fn(move |call: ToolCall| {
+            let (inner, context) = (inner.clone(), call.context().clone());
+            let canceller = call.canceller();
             async move {
-                let _inside = inside;
-                match context.attempt() {
-                    1 => Err("no".into()),
-                    _ => std::future::pending::<Result<&str, BoxError>>().await,
-                }
+                let running = tokio::spawn(inner.oneshot(call));
+                sleep(ms(30)).await;
+                canceller.cancel();
+                assert_eq!(context.cancel_reason(), Some(CancelReason::Explicit));
+                context.cancelled().await;
+                running.await.expect("no panic")
             }
         });
-        let retry = Retry::new(retries(1), layers.stack(inner, waits));
-        let call = call();
-        let context = call.context().clone();
-        let mut running = Box::pin(layers.stack(outer, boxed(retry)).oneshot(call));
-        assert!(
-            tokio::time::timeout(ms(20), &mut running).await.is_err(),
-            "{case}"
-        );
-        assert_eq!((inside.started(), inside.running()), (2, 1), "{case}");
-
-        context.canceller().cancel();
-        let error = running.now_or_never().expect(&case).unwrap_err();
-        assert_explicit(&error, &case);
-        assert_eq!(inside.running(), 0, "{case}");
-        assert_eq!(layers.limit.available(), 1, "{case}");
+        let stack = layers.stack(outer, boxed(between));
+        let running = tokio::spawn(stack.oneshot(call()));
+        match outside == Kind::ALL.len() {
+            // No layer is inside to end the call: the tool is only notified.
+            true => {
+                sleep(ms(50)).await;
+                running.abort();
+            }
+            false => assert_explicit(&running.await.unwrap().unwrap_err(), &case),
+        }
     }
+}
+
+/// It cancels the attempt that it was taken from, and those forked afterwards.
+#[tokio::test(start_paused = true)]
+async fn attempt_forked_before_the_handle_was_taken_goes_on() {
+    let (first, earlier) = (call(), call());
+    let forked_before = earlier.clone();
+    let cancellers = [first.canceller(), earlier.canceller()];
+    let forked_after = first.clone();
+    cancellers.iter().for_each(Canceller::cancel);
+    let reasons = [&first, &forked_after, &earlier, &forked_before]
+        .map(|call| call.context().cancel_reason());
+    let explicit = Some(CancelReason::Explicit);
+    assert_eq!(reasons, [explicit, explicit, explicit, None]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! The call, the answer and the seams of toolbooth: what authors of tools, layers and adapters depend on.
+//! The call, the response and the seams of toolbooth: what authors of tools, layers and adapters
+//! depend on.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
@@ -12,8 +13,7 @@ mod sync;
 
 pub use call::{
     Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH, HookCounter,
-    Hooks, MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Reading, Registered, RunHooks,
-    ToolCall,
+    Hooks, MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Registered, RunHooks, ToolCall,
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};
@@ -25,5 +25,5 @@ pub use response::{
 #[cfg(feature = "http")]
 pub use seam::{CallDeadline, ToolName, WatchedBody};
 pub use seam::{
-    End, Item, Part, ResponseHead, TaskScope, ToolRequest, ToolResponse, Watch, checked,
+    End, Item, Part, Reading, ResponseHead, TaskScope, ToolRequest, ToolResponse, Watch, checked,
 };

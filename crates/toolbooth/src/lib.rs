@@ -1,6 +1,8 @@
-//! tower middleware for tool calls: time limits, concurrency and rate limits, cleanup, partial results.
+//! tower middleware for tool calls: timeouts, concurrency limits, rate limits, cleanup, partial
+//! results.
 //!
-//! A tool is a [`Service`](tower_service::Service), and each concern is a layer of its own. A layer turns
+//! A tool is a [`Service`](tower_service::Service), and each concern is a layer of its own. A layer
+//! converts
 //!
 //! ```text
 //! Service<R, Response: ToolResponse, Error: Into<BoxError> + 'static>     where R: ToolRequest
@@ -12,9 +14,9 @@
 //! Service<R, Response: ToolResponse, Error = ToolError>
 //! ```
 //!
-//! which is what a layer takes. So the layers stack in any order, around one tool, a whole toolbox or an HTTP service, with
-//! tower's own layers in between. What one layer must know of a call that another layer did travels with the call, in its
-//! [`CallContext`].
+//! which each layer accepts again. So the layers stack in any order, around one tool, a whole
+//! toolbox or an HTTP service, with tower's own layers in between. The state of a call that several
+//! layers need travels with the call, in its [`CallContext`].
 //!
 //! ```
 //! use std::num::NonZeroU32;
@@ -55,8 +57,8 @@
 //!     .service(tool_fn("crawl", crawl));
 //!
 //! let short = ToolCall::new("crawl", json!({ "pages": 2 }));
-//! let answer = tool.clone().oneshot(short).await?.collect().await?;
-//! assert_eq!(answer.text(), "2 pages");
+//! let response = tool.clone().oneshot(short).await?.collect().await?;
+//! assert_eq!(response.text(), "2 pages");
 //!
 //! let long = ToolCall::new("crawl", json!({ "pages": 1_000 }));
 //! let error = tool.oneshot(long).await.err().ok_or("1,000 pages take longer")?;
@@ -71,75 +73,90 @@
 //!
 //! # Layers
 //!
-//! | Layer | What it guarantees | Feature | Default |
+//! | Layer | What it guarantees | Default | Feature |
 //! |---|---|---|---|
-//! | [`TimeoutLayer`] | A call is over when its limit is, waits and streamed answer included; the limit is on the whole, on the time without a sign of life, or until the first item | `timeout` | on; limits are given, for all tools, by tool or by call |
-//! | [`ConcurrencyLimitLayer`] | No more than so many calls run at once, in all, by tool or by key, each until its last byte is delivered; the others wait in an [`Order`] | `concurrency` | on; 1,024 calls may wait |
-//! | [`RateLimitLayer`] | No more than so many calls start in a time, in all, by tool or by key | `rate` | on; calls wait, 1,024 of them at most |
-//! | [`CircuitBreakerLayer`] | A tool that fails is not called for a while | `breaker` | on; 5 failures in a row, 30 s, one probe |
-//! | [`CleanupLayer`] | Hooks run once, however the call ends, and nobody waits for them | `cleanup` | on; 5 s for a hook, 64 hooks |
-//! | [`PartialResultLayer`] | What was produced is in the error that cuts the call short | `partial` | on; 1,024 items and 1 MiB |
-//! | [`CatchPanicLayer`] | A panic of the tool is the error of its call, and goes no further | `catch-panic` | on |
-//! | [`SpawnLayer`] | Each call runs on a task of its own, so that a tool that blocks its thread holds up neither its caller nor a limit outside | `spawn` | on; needs a runtime of more than one thread for that |
-//! | [`RetryPolicy`], in tower's `RetryLayer` | A call that failed is made again where that may help, until its deadline, within one budget for all calls | `retry` | off; waits of 100 ms doubled up to 10 s, 100 retries in 10 s and one for every five calls that succeed |
+//! | [`TimeoutLayer`] | A call ends at its limit, waits and streaming response included. The limit is on the whole call, on the time without activity, or on the time until the first item. | A limit is required, for all tools, for each tool or for a call. | |
+//! | [`ConcurrencyLimitLayer`] | At most n calls run at once: in all, for each tool or for each key. A call runs until its last byte is delivered. Other calls wait in an [`Order`]. | A limit is required; up to 1,024 calls wait. | |
+//! | [`RateLimitLayer`] | At most n calls start within a time: in all, for each tool or for each key. | A quota is required; up to 1,024 calls wait. | `rate` (on) |
+//! | [`CircuitBreakerLayer`] | A tool that keeps failing is not called for a while. | 5 failures in a row, 30 s, one probe. | |
+//! | [`CleanupLayer`] | Each hook of a call runs once, however the call ends, and does not delay the caller. | 5 s for a hook, 64 hooks for an attempt. | |
+//! | [`PartialResultLayer`] | An error that ends a call early carries what the tool has emitted or streamed. | 1,024 items and 1 MiB. | |
+//! | [`CatchPanicLayer`] | A panic of the inner service becomes the error of its call. | No settings. | |
+//! | [`SpawnLayer`] | Each call runs on a task of its own. A tool that blocks its thread delays neither its caller nor an outer limit. | Needs a multi-threaded runtime for that. | |
+//! | [`RetryPolicy`], in tower's `RetryLayer` | A failed call is tried again where that is safe, until its deadline, within one budget for all calls. | The number of attempts is required; backoff of 100 ms, doubled up to 10 s; a budget of 100 retries in 10 s, plus one for every five calls that succeed. | `retry` (off) |
 //!
-//! [`tool_fn`] and [`stream_tool_fn`] make tools of functions: feature `handler`, on. `CommandTool` makes a tool of any program, which ends with
-//! its call: feature `process`, off, on unix. [`ServiceBuilderExt`] gives `tower::ServiceBuilder`
-//! a method for each layer: feature `builder`, on. The feature `http` puts the same layers around
-//! services of `http::Request`: off. `full` is everything.
+//! [`tool_fn`] and [`stream_tool_fn`] convert functions into tools (feature `handler`, on).
+//! `CommandTool` converts a program into a tool, which ends with its call (feature `process`, off,
+//! on unix). [`ServiceBuilderExt`] adds a method for each layer to `tower::ServiceBuilder`. The
+//! feature `http` (off) implements the layers for services of `http::Request`. `full` enables all
+//! features.
 //!
 //! # Order
 //!
-//! Recommended, outside to inside: timeout, circuit breaker, rate limit, concurrency limit, cleanup, partial results, tool. Every other order works, too, and means something else:
+//! Recommended, outside to inside: timeout, circuit breaker, rate limit, concurrency limit,
+//! cleanup, partial results, tool. Every other order works as well, with another meaning:
 //!
 //! | A | B | A outside B | B outside A |
 //! |---|---|---|---|
-//! | timeout | rate limit | the wait for a token counts, and one that would be too long is refused at once | the limit begins with the token |
-//! | timeout | concurrency limit | the wait for a permit counts | the limit begins with the permit |
-//! | timeout | cleanup | waiting for hooks ([`with_wait`](CleanupLayer::with_wait)) uses up the limit; a call that was cut waits for none | the limit is for the tool alone; a call that was cut waits for its hooks, too |
-//! | rate limit | concurrency limit | who waits for a token holds no permit; a token is spent on a call that then finds no permit in time | a permit is held while waiting for a token |
-//! | rate limit, concurrency limit | cleanup | a call that is refused or cut in line does not reach the cleanup layer: hooks that its caller registered run uncounted | the cleanup layer runs the hooks of every call |
-//! | breaker | timeout | a timeout is a failure, unless the call only waited in a line further in | the same |
-//! | breaker | rate limit, concurrency limit | while it is open, no token and no permit is taken | a call may wait in line only to be refused; its token is spent |
-//! | partial results | any of them | no difference | no difference |
-//! | catch panics | any of them | their part of the call ends in a panic that passes | they see an error |
-//! | spawn | timeout | the limit runs on the tool's task: a tool that blocks its thread is cut when it yields | the limit strikes on time, whatever the tool does |
-//! | spawn | concurrency limit | a call that is cut while its tool blocks gives its permit back when the tool yields | the permit is back at once, although the tool may still block |
+//! | timeout | rate limit | The wait for a token counts. A call whose token would be late is rejected at once. | The limit starts with the token. |
+//! | timeout | concurrency limit | The wait for a permit counts. | The limit starts with the permit. |
+//! | timeout | cleanup | Waiting for hooks ([`with_wait`](CleanupLayer::with_wait)) uses up the limit. A call that expired waits for none. | The limit covers the tool alone. A call that expired waits for its hooks as well. |
+//! | rate limit | concurrency limit | A call that waits for a token holds no permit. A token is spent on a call that then gets no permit in time. | A call holds its permit while it waits for a token. |
+//! | rate limit, concurrency limit | cleanup | A call that is rejected, or ends in the queue, does not reach the cleanup layer: hooks that its caller registered run, but are not counted there. | The cleanup layer runs and counts the hooks of every call. |
+//! | breaker | timeout | A timeout is a failure. The timeout of a call that only waited in an inner queue is not. | The same. |
+//! | breaker | rate limit, concurrency limit | While the breaker is open, no token and no permit is taken. | A call may wait in a queue and then be rejected. Its token is spent. |
+//! | partial results | any layer | No difference. | No difference. |
+//! | catch panics | any layer | A panic unwinds through the inner layer. | The outer layer receives an error. |
+//! | spawn | timeout | The limit runs on the tool's task: a tool that blocks its thread expires when it yields. | The call expires on time, whatever the tool does. |
+//! | spawn | concurrency limit | A call that ends while its tool blocks its thread releases its permit when the tool yields. | The permit is released at once, although the tool may still block. |
 //!
-//! With a retry, what stands outside of it is for the call as a whole, what stands inside for each attempt:
+//! Layers outside of a retry apply to the call as a whole, layers inside to each attempt:
 //!
 //! | A | A outside the retry | the retry outside A |
 //! |---|---|---|
-//! | timeout | it bounds all attempts and the waits between them, and no attempt is begun that would be too late | it bounds each attempt; the whole may take as many times as long, and the waits |
-//! | rate limit | one token for the call | a token for each attempt; a refusal is tried again when there is a token |
-//! | concurrency limit | the permit is held through the waits | a permit for each attempt: while it waits the call holds none, and waits in line again |
-//! | cleanup | hooks of all attempts run at the end of the call, and are told its outcome | hooks of an attempt run when it ends, with [`with_wait`](CleanupLayer::with_wait) before the next one |
-//! | circuit breaker | it counts calls: one that succeeds in its third attempt is a success | it counts attempts, and may open in the middle of a call; its refusal is tried again when it would let a probe through |
-//! | catch panic, spawn | a panic ends the call, in whichever attempt it is | a panic is that attempt's error, and made again if the call is idempotent |
-//! | partial results | no difference | no difference |
+//! | timeout | It bounds all attempts and the waits between them. No attempt starts that would be late. | It bounds each attempt. The call may take n times as long, and the waits. |
+//! | rate limit | One token for the call. | A token for each attempt. A rejection is retried when a token is available. |
+//! | concurrency limit | The permit is held during the waits. | A permit for each attempt. Between attempts the call holds none, and then it is queued again. |
+//! | cleanup | Hooks of all attempts run at the end of the call, and receive its outcome. | Hooks of an attempt run at its end; with [`with_wait`](CleanupLayer::with_wait), before the next attempt. |
+//! | circuit breaker | It counts calls: a call that succeeds in its third attempt is a success. | It counts attempts, and may open within a call. Its rejection is retried when it admits a probe. |
+//! | catch panic, spawn | A panic in any attempt ends the call. | A panic is the error of its attempt, which is retried if the call is idempotent. |
+//! | partial results | No difference. | No difference. |
 //!
 //! # Cancel safety
 //!
-//! Dropping a call's future, or its streamed answer, ends the call: permits and places in line are given back at once, hooks run, what the tool's future owns
-//! is dropped. So does a [`Canceller`], from wherever it is held: then the call ends with `Cancelled`. A token that was taken is spent. So a call may stand in a `select!`, under anybody's timeout, or on a task that is aborted. Two things
-//! outlive it: cleanup hooks, which [`CleanupLayer::drain`] waits for, and work that blocks its thread, which keeps the call's permits and which `drain` waits for as well where it was
-//! started with [`spawn_blocking`](CallContext::spawn_blocking). Tasks started with [`spawn`](CallContext::spawn) and calls made with [`child`](CallContext::child) end with the call; what a tool starts with
-//! tokio's own `spawn` does not. What cleanup can and cannot do is in the [guide to cleanup](cleanup::guide). A tool that blocks its thread is cut when it next returns to the runtime, not before.
+//! Dropping the future of a call, or its streaming response, ends the call. Permits and positions
+//! in queues are released at once, hooks run, and the tool's future is dropped. A token that was
+//! taken is spent. So a call can be used in a `select!`, under any timeout, or on a task that is
+//! aborted. A [`Canceller`] ends a call from elsewhere: then the call returns `Cancelled`.
+//!
+//! Two things outlive a call, and [`CleanupLayer::drain`] waits for both:
+//!
+//! - Cleanup hooks.
+//! - Work that blocks its thread, if it was started with
+//!   [`spawn_blocking`](CallContext::spawn_blocking). It keeps the permits of the call.
+//!
+//! Tasks started with [`spawn`](CallContext::spawn) and calls made with
+//! [`child`](CallContext::child) end with the call. Tasks of tokio's own `spawn` do not. A tool
+//! that blocks its thread ends when it yields to the runtime, not before. The [guide to
+//! cleanup](cleanup::guide) lists what cleanup can and cannot do.
 //!
 //! # What clones share
 //!
-//! A clone of a layer value, and every service that one value was applied to, share one limit, one line, one count. A new value is a new limit. The
-//! layer value is also the handle by which it is read: [`ConcurrencyLimitLayer::in_flight`], [`RateLimitLayer::remaining`], [`CleanupLayer::report`].
-//! A clone of a [`ToolCall`] is another attempt of the same call.
+//! Clones of a layer value, and all services made of it, share one limit, one queue and one count.
+//! A new value is a new limit. The layer value is also the handle to read its state:
+//! [`ConcurrencyLimitLayer::in_flight`], [`RateLimitLayer::remaining`], [`CleanupLayer::report`]. A
+//! clone of a [`ToolCall`] is another attempt of the same call.
 //!
 //! # Requirements
 //!
-//! A tokio runtime with time enabled: where there is none, a call that must wait panics, as tokio's timers do. Rust 1.85.
+//! A tokio runtime with time enabled. Without one, a call that must wait panics, as tokio's timers
+//! do. Rust 1.85 or newer.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
 pub mod breaker;
+mod builder;
 pub mod catch_panic;
 pub mod cleanup;
 pub mod concurrency;
@@ -158,12 +175,12 @@ pub mod spawn;
 pub mod timeout;
 
 pub use breaker::{BreakerPolicy, CircuitBreakerLayer};
+pub use builder::ServiceBuilderExt;
 pub use catch_panic::CatchPanicLayer;
 pub use cleanup::{CleanupLayer, DrainReport};
 pub use concurrency::ConcurrencyLimitLayer;
 #[cfg(feature = "handler")]
 pub use handler::{stream_tool_fn, tool_fn};
-pub use middleware::ServiceBuilderExt;
 pub use middleware::{ConfigError, PerTool};
 pub use partial::PartialResultLayer;
 #[cfg(all(feature = "process", unix))]

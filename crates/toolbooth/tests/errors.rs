@@ -195,17 +195,17 @@ fn configuration_errors_name_the_remedy() {
     for (error, text) in [
         (
             ConfigError::ZeroLimit,
-            "a concurrency limit of 0 lets no call run: give at least 1, or `None` for no limit",
+            "a concurrency limit of 0 rejects every call: use at least 1, or `None` for no limit",
         ),
         (
             ConfigError::ZeroAttempts,
-            "a call of 0 attempts cannot be: give at least 1, which is a call without retries",
+            "a call cannot have 0 attempts: use at least 1, which is a call without retries",
         ),
     ] {
         assert_eq!(chain(&error), [text]);
     }
     let endless = chain(&ConfigError::EndlessTimeout(Duration::MAX));
     assert_eq!(endless.len(), 1);
-    let remedy = "say `TimeoutLayer::unlimited()` for no limit";
+    let remedy = "use `TimeoutLayer::unlimited()` for no limit";
     assert!(endless[0].ends_with(remedy), "{endless:?}");
 }

@@ -84,7 +84,7 @@ async fn expired_limits_are_logged() {
     assert_eq!(
         logged.lines(),
         [
-            r#"DEBUG refused: the deadline has passed tool="tool" call_id=call_7 limit=0ns waited=0ns"#
+            r#"DEBUG rejected: the deadline has passed tool="tool" call_id=call_7 limit=0ns waited=0ns"#
         ]
     );
     tool.oneshot(call().with_timeout(Duration::MAX))

@@ -1,42 +1,39 @@
-//! Work that a call starts and that cannot be stopped: on threads.
+//! Work on threads that a call starts and that cannot be stopped.
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Mutex, Weak};
 
-use super::attempt::Attempt;
+use tokio_util::sync::CancellationToken;
+
 use crate::sync::lock;
 
-/// Whether the call is cut short or over: for [blocking work](super::CallContext::spawn_blocking) to look at.
+/// Tells [blocking work](super::CallContext::spawn_blocking) whether its call is cancelled or over.
 #[derive(Clone)]
-pub struct CancelFlag(Weak<Attempt>);
+pub struct CancelFlag(CancellationToken);
 
-/// One piece of blocking work: there is one of these until it has ended. What the call took and the work may still need is kept here.
+/// One piece of blocking work. It lives until the work has ended, and owns what waits for that.
 #[derive(Default)]
-pub(super) struct Held(Mutex<Kept>);
+pub(super) struct BlockingWork(Mutex<Owned>);
 
 #[derive(Default)]
-struct Kept {
+struct Owned {
     permits: Vec<Box<dyn Any + Send>>,
-    /// Dropped behind the permits: who waits for the work finds those back.
+    /// Dropped after the permits: what waits for the work finds the permits released.
     counts: Vec<Box<dyn Any + Send>>,
 }
-
-/// The blocking work of an attempt, and of all that is inside of it.
-#[derive(Debug, Default)]
-pub(super) struct Blocking(Mutex<Vec<Weak<Held>>>);
 
 // === impl CancelFlag ===
 
 impl CancelFlag {
-    pub(super) fn new(attempt: &Arc<Attempt>) -> Self {
-        Self(Arc::downgrade(attempt))
+    pub(super) const fn new(token: CancellationToken) -> Self {
+        Self(token)
     }
 
-    /// Whether nobody waits for the work any more: the call was cut short, or is over.
+    /// Returns true once the call is cancelled or over: its result is not used any more.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.upgrade().is_none_or(|attempt| attempt.is_gone())
+        self.0.is_cancelled()
     }
 }
 
@@ -48,38 +45,29 @@ impl fmt::Debug for CancelFlag {
     }
 }
 
-// === impl Blocking ===
+// === impl BlockingWork ===
 
-impl Blocking {
-    /// Adds a piece of work, once, however many ways lead here; those that have ended are forgotten. How many there are.
-    pub(super) fn add(&self, held: &Arc<Held>) -> usize {
-        let held = Arc::downgrade(held);
-        let mut list = lock(&self.0);
-        list.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&held));
-        list.push(held);
-        list.len()
-    }
-
-    /// The pieces of work that have not ended.
-    pub(super) fn running(&self) -> Vec<Arc<Held>> {
-        lock(&self.0).iter().filter_map(Weak::upgrade).collect()
-    }
-}
-
-// === impl Held ===
-
-impl Held {
+impl BlockingWork {
+    /// Keeps a permit until the work has ended.
     pub(super) fn keep_permit(&self, permit: impl Any + Send) {
         lock(&self.0).permits.push(Box::new(permit));
     }
 
+    /// Keeps a count until the work has ended and the permits are released.
     pub(super) fn keep_count(&self, count: impl Any + Send) {
         lock(&self.0).counts.push(Box::new(count));
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for BlockingWork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").finish_non_exhaustive()
+        f.debug_struct("BlockingWork").finish_non_exhaustive()
     }
+}
+
+/// Adds a piece of work unless it is listed, and forgets those that have ended. Returns their count.
+pub(super) fn add(list: &mut Vec<Weak<BlockingWork>>, work: Weak<BlockingWork>) -> usize {
+    list.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&work));
+    list.push(work);
+    list.len()
 }

@@ -1,25 +1,29 @@
-//! Cancelling a call from outside: by its owner, or with the call that made it.
+//! Cancels a call from outside of its layers.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, OnceLock};
 
-use super::attempt::Attempt;
+use tokio_util::sync::CancellationToken;
+
 use crate::outcome::CancelReason;
-use crate::sync::lock;
 
-/// Cancels a call from wherever it is held: from another task, from a button.
+/// Cancels a call from wherever the handle is: another task, another thread.
 ///
-/// Take it [from the call](crate::ToolCall::canceller) before the call is made. Then the call ends with
-/// [`Cancelled`](crate::ToolError::Cancelled) and [`CancelReason::Explicit`], wherever it is: in a waiting line, in its
-/// tool, within its streamed answer, or about to be made. Everything inside is told first ([`cancelled`](crate::CallContext::cancelled)); what it has ready at that
-/// moment still counts; then it is dropped. It is the outermost layer that ends the call; a tool without any layer around is only told.
+/// Take it [from the call](crate::ToolCall::canceller) before the call is made, or put a
+/// [new](Self::new) one into the extensions of an `http::Request` before its context is made.
 ///
-/// The first canceller of a call may be taken later, too: while the call waits, or by another thread in the very moment in which it is made, from
-/// any handle of its context, whichever attempt that is of. None is lost: the call finds out when it is next polled, and
-/// from then on as if it had been taken before. Until that poll whoever waits may not be woken for it; but asked
-/// [whether it is cancelled](crate::CallContext::is_cancelled), the context says so at once. A streamed answer that the caller has by then is no longer cut.
+/// The call then ends with [`Cancelled`](crate::ToolError::Cancelled) and
+/// [`CancelReason::Explicit`] in whatever state it is: in a queue, in its tool, within its
+/// streaming response, or about to be made. Everything inside is notified first
+/// ([`cancelled`](crate::CallContext::cancelled)). What it has ready at that moment still counts.
+/// Then it is dropped. The outermost layer ends the call: a tool without layers is only notified.
 ///
-/// All attempts of the call are cancelled, those to come included. Once the call is over it does nothing; and dropping it does nothing.
+/// It cancels the attempt from whose `ToolCall` it was taken, and every attempt forked from that
+/// one afterwards. So a handle taken before the call is made cancels all attempts of a retry.
+/// A handle taken from a `ToolCall` inside of layers, by a tool or another crate's layer, cancels
+/// what that call enters from then on. The layers outside see the inner call fail.
+///
+/// Once the call is over it does nothing. Dropping the handle does nothing.
 ///
 /// ```
 /// use toolbooth_core::{CancelReason, ToolCall};
@@ -33,27 +37,58 @@ use crate::sync::lock;
 #[derive(Clone)]
 pub struct Canceller(Arc<Signal>);
 
-/// Whether a call is cancelled from outside of all its layers, and whom to tell.
-#[derive(Debug, Default)]
-pub(super) struct Signal(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    reason: Option<CancelReason>,
-    attempts: Vec<Weak<Attempt>>,
+/// The cancellation of an attempt from outside of its layers.
+///
+/// Made when something first takes a handle, waits for cancellation or makes a child call.
+#[derive(Debug)]
+pub(super) struct Signal {
+    token: CancellationToken,
+    /// Unset while not cancelled, and where the token was cancelled with its parent token.
+    reason: OnceLock<CancelReason>,
+    /// How many layers the attempt had entered when a handle was taken. The next layer ends the
+    /// call. Unset while there is no handle.
+    entered: OnceLock<u32>,
+    /// Whether the parent token belongs to the call that made this one.
+    is_child: bool,
 }
 
 // === impl Canceller ===
 
 impl Canceller {
-    pub(super) const fn new(signal: Arc<Signal>) -> Self {
+    /// Creates a handle for the extensions of an `http::Request`.
+    ///
+    /// The request's context takes it when it is made: before the outermost of our layers, and
+    /// before [`ToolRequest::context`](crate::ToolRequest::context). Requests that share a handle
+    /// are cancelled together.
+    #[must_use]
+    pub fn new() -> Self {
+        let signal = Signal::new(CancellationToken::new(), false);
+        let _ = signal.entered.set(0);
+        Self(Arc::new(signal))
+    }
+
+    pub(super) const fn of(signal: Arc<Signal>) -> Self {
         Self(signal)
     }
 
-    /// Cancels the call. When this returns, everything inside has been told, and a streamed answer is over; a call whose
-    /// answer is waited for ends when its task polls it, for which it is woken. Where the first canceller was taken late, [see above](Self).
+    #[cfg(feature = "http")]
+    pub(super) fn into_signal(self) -> Arc<Signal> {
+        self.0
+    }
+
+    /// Cancels the call.
+    ///
+    /// When this returns, everything inside has been notified. The call ends when its task is
+    /// polled next, for which it is woken. A streaming response ends on its task beside the
+    /// consumer, or at the consumer's next poll where there is no runtime.
     pub fn cancel(&self) {
         self.0.cancel(CancelReason::Explicit);
+    }
+}
+
+impl Default for Canceller {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -68,36 +103,77 @@ impl fmt::Debug for Canceller {
 // === impl Signal ===
 
 impl Signal {
-    /// The first one's reason counts.
+    pub(super) const fn new(token: CancellationToken, is_child: bool) -> Self {
+        Self {
+            token,
+            reason: OnceLock::new(),
+            entered: OnceLock::new(),
+            is_child,
+        }
+    }
+
+    pub(super) const fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// Takes note that there is a handle to an attempt that has entered this many layers.
+    pub(super) fn arm(&self, entered: u32) {
+        let _ = self.entered.set(entered);
+    }
+
+    /// Returns how many layers the attempt had entered when a handle was taken, if one was.
+    pub(super) fn entered(&self) -> Option<u32> {
+        self.entered.get().copied()
+    }
+
+    /// Cancels unless it is cancelled already: the first reason stays.
     pub(super) fn cancel(&self, reason: CancelReason) {
-        let mut state = lock(&self.0);
-        if state.reason.is_some() {
-            return;
+        if !self.token.is_cancelled() {
+            let _ = self.reason.set(reason);
         }
-        state.reason = Some(reason);
-        let attempts = state.attempts.clone();
-        drop(state);
-        for attempt in attempts.iter().filter_map(Weak::upgrade) {
-            attempt.cancel_by_owner(reason);
-        }
+        self.token.cancel();
     }
 
+    /// Returns why it was cancelled. `None` for the token of a fork that was cancelled with the
+    /// attempt around it: the reason is that attempt's.
     pub(super) fn reason(&self) -> Option<CancelReason> {
-        lock(&self.0).reason
+        match self.reason.get() {
+            None if self.is_child && self.token.is_cancelled() => {
+                Some(*self.reason.get_or_init(|| CancelReason::Parent))
+            }
+            reason => reason.copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_stays() {
+        let above = CancellationToken::new();
+        let child = Signal::new(above.child_token(), true);
+        assert_eq!(child.reason(), None);
+        above.cancel();
+        child.cancel(CancelReason::Explicit);
+        assert_eq!(child.reason(), Some(CancelReason::Parent));
+
+        let own = Signal::new(above.child_token(), true);
+        let _ = own.reason();
+        let root = Signal::new(CancellationToken::new(), false);
+        root.cancel(CancelReason::Explicit);
+        root.cancel(CancelReason::Shutdown);
+        assert_eq!(root.reason(), Some(CancelReason::Explicit));
+        assert_eq!(own.reason(), Some(CancelReason::Parent));
     }
 
-    /// An attempt that is to be told; it is told at once where that is late.
-    pub(super) fn join(&self, attempt: &Arc<Attempt>) {
-        let weak = Arc::downgrade(attempt);
-        let mut state = lock(&self.0);
-        if !state.attempts.iter().any(|other| other.ptr_eq(&weak)) {
-            state.attempts.retain(|other| other.strong_count() > 0);
-            state.attempts.push(weak);
-        }
-        let reason = state.reason;
-        drop(state);
-        if let Some(reason) = reason {
-            attempt.cancel_by_owner(reason);
-        }
+    #[test]
+    fn a_token_cancelled_with_the_attempt_around_has_no_reason_of_its_own() {
+        let around = CancellationToken::new();
+        let fork = Signal::new(around.child_token(), false);
+        around.cancel();
+        assert_eq!(fork.reason(), None);
+        assert!(fork.token().is_cancelled());
     }
 }

@@ -1,40 +1,40 @@
 //! Calls that a call makes.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::attempt::Attempt;
+use super::canceller::Signal;
 use super::clock::Moment;
-use super::settings::Settings;
 use super::{CallContext, Name, ToolCall};
 use crate::error::ToolError;
 
-/// How deep calls may be nested where the call does not say otherwise.
+/// How deep calls may be nested by default.
 pub const DEFAULT_MAX_DEPTH: u32 = 5;
 
-/// From a call to the one that made it.
+/// The call that made a call.
 #[derive(Debug, Clone)]
 pub(super) struct Parent {
-    /// Does not keep it alive: it ends when it ends.
+    /// Weak, so that the parent call can end before its child.
     pub(super) attempt: Weak<Attempt>,
-    /// How many calls stand above.
+    /// How many calls are above.
     level: u32,
-    /// When the parent is cut.
+    /// When the parent call expires.
     pub(super) cap: Option<Moment>,
 }
 
-/// What a line is known by: alive, no two have the same.
-pub(crate) fn address<L>(line: &Arc<L>) -> usize {
-    Arc::as_ptr(line).addr()
+/// Returns the address that identifies a limit: unique among those that are alive.
+pub(crate) fn address<L>(limit: &Arc<L>) -> usize {
+    Arc::as_ptr(limit).addr()
 }
 
 // === impl Parent ===
 
 impl Parent {
-    /// Whether any call above holds a permit of the line.
-    fn holds(&self, line: usize) -> bool {
+    /// Returns whether any call above holds a permit of the limit.
+    fn holds(&self, limit: usize) -> bool {
         let mut above = self.attempt.upgrade();
         while let Some(attempt) = above {
-            if attempt.holds(line) {
+            if attempt.holds(limit) {
                 return true;
             }
             let parent = attempt.settings.parent();
@@ -47,19 +47,24 @@ impl Parent {
 // === impl CallContext ===
 
 impl CallContext {
-    /// A call that this one makes: of the tool `name`, with an id of its own.
+    /// Creates a call that this one makes: of the tool `name`, with an id of its own.
     ///
-    /// It ends with this call at the latest: what cuts this call, or ends it in any other way, cancels it with [`CancelReason::Parent`](crate::CancelReason::Parent), and
-    /// the moment at which this call is cut is a deadline for it. Its own end does not touch this call. It inherits the tenant, the
-    /// priority and the extensions, but not the timeout or whether it is idempotent.
+    /// The child call ends with this call at the latest. When this call is cancelled or ends in
+    /// any other way, the child is cancelled with
+    /// [`CancelReason::Parent`](crate::CancelReason::Parent). When this call expires is a deadline
+    /// for it. The child's own end does not touch this call. It inherits the tenant, the priority
+    /// and the extensions, but not the timeout or the idempotency hint.
     ///
-    /// Through a concurrency limit of which this call, or one above it, holds a permit, it needs none of its own: that permit is for all that the
-    /// call makes, so that a tool which calls through the limit that it stands in does not wait for itself.
+    /// The child needs no permit of a concurrency limit of which this call, or one above, holds
+    /// one. That permit covers everything that the call makes. So a tool that calls through the
+    /// limit that it runs under does not wait for itself.
     ///
-    /// An error of the nested call that a tool passes on with `?` is a failure of that tool: [`ToolError::Tool`] with the error as its source.
+    /// An error of the child that a tool returns with `?` is a failure of that tool:
+    /// [`ToolError::Tool`] with the error as its source.
     ///
     /// # Errors
-    /// [`ToolError::TooDeep`] where too many calls stand above: more than 5, or what [`with_max_depth`](ToolCall::with_max_depth) says.
+    /// [`ToolError::TooDeep`] if more than 5 calls are above, or more than
+    /// [`with_max_depth`](ToolCall::with_max_depth) allows.
     ///
     /// ```
     /// use serde_json::json;
@@ -81,42 +86,33 @@ impl CallContext {
     /// # let _ = both::<tower::util::BoxCloneService<ToolCall, ToolOutput, ToolError>>;
     /// ```
     pub fn child<A>(&self, name: impl Into<Name>, args: A) -> Result<ToolCall<A>, ToolError> {
-        let (settings, max_depth) = self.nested(name.into());
-        let level = settings.parent().map_or(0, |parent| parent.level);
-        let child = Self::of(settings);
+        let attempt = self.attempt_state();
+        let above = self.settings().parent();
+        let parent = Parent {
+            attempt: Arc::downgrade(attempt),
+            level: 1 + above.map_or(0, |parent| parent.level),
+            cap: attempt.bound().map(|bound| bound.at()),
+        };
+        let level = parent.level;
+        let settings = self.settings().child(name.into(), parent);
+        let max_depth = settings.rare().and_then(|rare| rare.max_depth);
+        let max_depth = max_depth.unwrap_or(DEFAULT_MAX_DEPTH);
         if level > max_depth {
             let mut error = ToolError::too_deep(max_depth);
-            error.adopt(&child);
+            error.adopt(&Self::with_settings(settings, OnceLock::new()));
             return Err(error);
         }
-        self.attempt_state()
-            .tell_at_end(&child.attempt_state().signal());
-        child.attempt_state().listen_as_child(self.attempt_state());
+        let signal = Signal::new(attempt.scope(u32::MAX).child_token(), true);
+        signal.arm(0);
+        let child = Self::with_settings(settings, OnceLock::from(Arc::new(signal)));
+        child.attempt_state().inherit_listeners(attempt, false);
         Ok(ToolCall::of(child, args))
     }
 
-    fn nested(&self, tool: Name) -> (Settings, u32) {
-        let attempt = self.attempt_state();
-        let above = attempt.settings.more();
-        let mut settings = Settings::new(tool);
-        let more = settings.more_mut();
-        if let Some(above) = above {
-            more.inherit(above);
-        }
-        let level = above.and_then(|above| above.parent.as_ref());
-        more.parent = Some(Parent {
-            attempt: Arc::downgrade(attempt),
-            level: 1 + level.map_or(0, |parent| parent.level),
-            cap: self.bound().map(|bound| bound.at()),
-        });
-        let max_depth = more.max_depth.unwrap_or(DEFAULT_MAX_DEPTH);
-        (settings, max_depth)
-    }
-
     #[inline]
-    pub(crate) fn inherits<L>(&self, line: &Arc<L>) -> bool {
-        match self.attempt_state().settings.parent() {
-            Some(parent) => parent.holds(address(line)),
+    pub(crate) fn inherits<L>(&self, limit: &Arc<L>) -> bool {
+        match self.settings().parent() {
+            Some(parent) => parent.holds(address(limit)),
             None => false,
         }
     }

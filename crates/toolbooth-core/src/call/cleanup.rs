@@ -187,12 +187,12 @@ impl Hooks {
         if self.list.len() >= MAX_HOOKS {
             return Some(hook);
         }
-        self.push_ours(hook);
+        self.push_internal(hook);
         None
     }
 
     /// Adds one that a layer has: few, and not to be refused.
-    pub(super) fn push_ours(&mut self, hook: Hook) {
+    pub(super) fn push_internal(&mut self, hook: Hook) {
         self.remember_runtime();
         self.list.push(hook);
     }
@@ -310,7 +310,7 @@ impl HookCounter for Untracked {
 }
 
 /// One hook too many. Called without a lock, since dropping it may run anything.
-pub(super) fn refuse(hook: Hook) -> Registered {
+pub(super) fn reject(hook: Hook) -> Registered {
     drop(hook);
     tracing::warn!(limit = MAX_HOOKS, "a cleanup hook was refused: too many");
     Registered::Rejected

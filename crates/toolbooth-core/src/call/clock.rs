@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A day before the first use: instants of paused clocks that began a little earlier still are after it.
+/// The origin of [`Moment`]: a day before the first use, so that instants of paused clocks that
+/// started a little earlier are after it.
 static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
     let now = Instant::now();
     now.checked_sub(Duration::from_secs(24 * 3_600))
         .unwrap_or(now)
 });
 
-/// An instant of tokio's clock as a number, to the nanosecond: cheap to compare, to add to, and to keep in an atomic.
+/// An instant of tokio's clock in nanoseconds: cheap to compare, to add to, and to store in an
+/// atomic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(NonZeroU64);
 
-/// A moment, or none, that threads share.
+/// A [`Moment`], or none, that threads share.
 #[derive(Debug)]
 pub(super) struct AtomicMoment(AtomicU64);
 
@@ -30,13 +32,13 @@ impl Moment {
         Self::from(Instant::now())
     }
 
-    /// The instant, for timers.
+    /// Returns the instant, for timers.
     #[must_use]
     pub fn instant(self) -> Instant {
         *EPOCH + Duration::from_nanos(self.as_nanos())
     }
 
-    /// The moment so much later; `None` where that is some centuries away.
+    /// Returns the moment that is `duration` later, or `None` if that is centuries away.
     #[must_use]
     #[inline]
     pub fn after(self, duration: Duration) -> Option<Self> {
@@ -44,26 +46,26 @@ impl Moment {
         (moment.get() <= MAX).then_some(Self(moment))
     }
 
-    /// The time from `earlier` to this moment, zero if it is the later one.
+    /// Returns the time from `earlier` to this moment, or zero if `earlier` is the later one.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
     }
 
-    /// Nanoseconds since the start of the count, which is some time before the process's first call.
+    /// Returns the nanoseconds since an origin before the process's first call.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0.get()
     }
 
-    /// What [`as_nanos`](Self::as_nanos) gave; at most some centuries.
+    /// Creates a moment from [`as_nanos`](Self::as_nanos), capped at some centuries.
     #[must_use]
     pub fn from_nanos(nanos: u64) -> Self {
         Self(NonZeroU64::new(nanos.min(MAX)).unwrap_or(NonZeroU64::MIN))
     }
 }
 
-/// In 64 bits, which are cheaper than the 128 of `as_nanos`.
+/// Returns the nanoseconds in 64 bits, which are cheaper than the 128 of `Duration::as_nanos`.
 #[inline]
 pub(super) fn nanos(duration: Duration) -> Option<u64> {
     let seconds = duration.as_secs().checked_mul(NANOS_PER_SECOND)?;
@@ -72,7 +74,7 @@ pub(super) fn nanos(duration: Duration) -> Option<u64> {
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// 292 years: more than an `Instant` must be able to say, and with a bit to spare.
+/// 292 years: `Instant + Duration` does not overflow below it.
 const MAX: u64 = u64::MAX >> 1;
 
 impl From<Instant> for Moment {
@@ -95,11 +97,17 @@ impl AtomicMoment {
         Self(AtomicU64::new(0))
     }
 
-    /// A moment is never 0: that is none.
+    pub(super) const fn new(moment: Moment) -> Self {
+        Self(AtomicU64::new(moment.as_nanos()))
+    }
+
+    /// Returns the moment; 0 stands for none. The Acquire load pairs with the Release in `set`.
+    #[inline]
     pub(super) fn get(&self) -> Option<Moment> {
         NonZeroU64::new(self.0.load(Ordering::Acquire)).map(Moment)
     }
 
+    #[inline]
     pub(super) fn set(&self, moment: Option<Moment>) {
         self.0
             .store(moment.map_or(0, Moment::as_nanos), Ordering::Release);

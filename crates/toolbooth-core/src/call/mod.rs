@@ -1,8 +1,9 @@
-//! The call: what it asks for, and what travels with it.
+//! The call: its settings, and what travels with it.
 
 mod args;
 mod attempt;
 mod blocking;
+mod bound;
 mod canceller;
 mod child;
 mod cleanup;
@@ -15,19 +16,18 @@ mod settings;
 mod spawned;
 mod tool_call;
 
-pub(crate) use attempt::Cut;
 pub use blocking::CancelFlag;
+pub use bound::Bound;
 pub use canceller::Canceller;
 pub use child::DEFAULT_MAX_DEPTH;
 pub(crate) use child::address;
 pub use cleanup::{CleanupEnd, MAX_HOOKS, Registered};
 pub use cleanup::{DEFAULT_HOOK_LIMIT, HookCounter, Hooks, RunHooks};
 pub use clock::Moment;
-pub use context::{CallContext, Reading};
+pub use context::CallContext;
 pub use name::Name;
 pub use progress::{Message, Progress};
 pub use pulse::Pulse;
-pub use settings::Bound;
-pub(crate) use settings::More;
+pub(crate) use settings::RareSettings;
 pub use spawned::{MAX_SPAWNED, Spawned, TooManySpawned};
 pub use tool_call::ToolCall;

@@ -25,11 +25,6 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Whether it is too long to be held in place.
-    pub(crate) fn is_allocated(&self) -> bool {
-        self.0.is_heap_allocated()
-    }
 }
 
 impl Deref for Name {

@@ -150,7 +150,7 @@ impl CallContext {
             }
         };
         let (tool, id) = (attempt.settings.tool.clone(), attempt.id());
-        let flag = CancelFlag::new(attempt);
+        let flag = CancelFlag::new(attempt.scope(u32::MAX));
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
             let held = held;

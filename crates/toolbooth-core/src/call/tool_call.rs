@@ -1,10 +1,12 @@
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::args::Args;
+use super::settings::Settings;
 use super::{CallContext, Canceller, Moment, Name};
 
 /// A call of a tool: its name, its arguments, and the context that travels with it.
@@ -47,6 +49,16 @@ impl<A> ToolCall<A> {
         Self { context, args }
     }
 
+    /// Creates a call that `canceller` cancels.
+    #[cfg(feature = "http")]
+    pub(crate) fn with_canceller(name: Name, canceller: Canceller, args: A) -> Self {
+        let signal = OnceLock::from(canceller.into_signal());
+        Self::of(
+            CallContext::with_settings(Settings::new(name), signal),
+            args,
+        )
+    }
+
     pub(super) const fn of(context: CallContext, args: A) -> Self {
         Self {
             context,
@@ -70,7 +82,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().timeout = Some(timeout));
+            .configure(|settings| settings.rare_mut().timeout = Some(timeout));
         self
     }
 
@@ -81,7 +93,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().idle_timeout = Some(timeout));
+            .configure(|settings| settings.rare_mut().idle_timeout = Some(timeout));
         self
     }
 
@@ -90,7 +102,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_first_item_timeout(mut self, timeout: Duration) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().first_item_timeout = Some(timeout));
+            .configure(|settings| settings.rare_mut().first_item_timeout = Some(timeout));
         self
     }
 
@@ -100,7 +112,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().deadline = Some(Moment::from(deadline)));
+            .configure(|settings| settings.set_deadline(Moment::from(deadline)));
         self
     }
 
@@ -108,7 +120,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_priority(mut self, priority: i32) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().priority = priority);
+            .configure(|settings| settings.priority = priority);
         self
     }
 
@@ -117,7 +129,7 @@ impl<A> ToolCall<A> {
     pub fn with_tenant(mut self, tenant: impl Into<Name>) -> Self {
         let tenant = tenant.into();
         self.context
-            .configure(|settings| settings.more_mut().tenant = Some(tenant));
+            .configure(|settings| settings.tenant = Some(tenant));
         self
     }
 
@@ -126,7 +138,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().idempotent = Some(idempotent));
+            .configure(|settings| settings.idempotent = Some(idempotent));
         self
     }
 
@@ -135,7 +147,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_max_depth(mut self, calls: u32) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().max_depth = Some(calls));
+            .configure(|settings| settings.rare_mut().max_depth = Some(calls));
         self
     }
 
@@ -143,7 +155,7 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn with_extension<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.context
-            .configure(|settings| settings.more_mut().insert(value));
+            .configure(|settings| settings.insert_extension(value));
         self
     }
 

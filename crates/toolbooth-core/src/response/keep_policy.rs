@@ -3,9 +3,9 @@
 /// Set by the layer that keeps partial results. The bounds hold for each attempt of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepPolicy {
-    pub(super) max_items: usize,
-    pub(super) max_bytes: usize,
-    pub(super) drop_oldest: bool,
+    pub(crate) max_items: usize,
+    pub(crate) max_bytes: usize,
+    pub(crate) drop_oldest: bool,
 }
 
 // === impl KeepPolicy ===
@@ -42,20 +42,6 @@ impl KeepPolicy {
     pub const fn with_drop_oldest(mut self) -> Self {
         self.drop_oldest = true;
         self
-    }
-}
-
-impl KeepPolicy {
-    pub(crate) const fn max_items(self) -> usize {
-        self.max_items
-    }
-
-    pub(crate) const fn max_bytes(self) -> usize {
-        self.max_bytes
-    }
-
-    pub(crate) const fn drops_oldest(self) -> bool {
-        self.drop_oldest
     }
 }
 

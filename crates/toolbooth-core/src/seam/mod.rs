@@ -12,7 +12,7 @@ mod watch;
 pub use checked::checked;
 #[cfg(feature = "http")]
 pub use http::{CallDeadline, ToolName, WatchedBody};
-pub use part::{Part, TaskScope};
+pub use part::{Part, Reading, TaskScope};
 pub use request::ToolRequest;
 pub use response::ToolResponse;
 pub use watch::{End, Item, ResponseHead, Watch};

@@ -2,35 +2,38 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{End, Item};
 use crate::call::{
-    Bound, CallContext, CleanupEnd, Hooks, Moment, More, Pulse, Reading, RunHooks, address,
+    Bound, CallContext, CleanupEnd, Hooks, Moment, Pulse, RareSettings, RunHooks, address,
 };
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, Displaced, KeepPolicy};
 
-/// One layer's part of a call: from its `call` to the end of the answer.
+/// One layer's part of a call: from its `call` to the end of the response.
 ///
-/// A layer [enters](CallContext::enter) the context first thing in `call`, keeps the part in its
+/// A layer [enters](Self::enter) the call first thing in `call`, stores the part in its
 /// [`Watch`](crate::Watch), and [ends](Self::end) it there.
 #[derive(Debug)]
-#[must_use = "a part is to be ended"]
+#[must_use = "a part must be ended"]
 pub struct Part {
     context: CallContext,
-    place: Place,
+    /// The number of the layer, from 1 for the outermost.
+    depth: u32,
 }
 
-/// For layers that run what is inside on a task of its own.
+/// The inside of a layer that runs its inner service on a task.
 #[derive(Debug)]
 pub struct TaskScope {
     context: CallContext,
     depth: u32,
 }
 
-/// How deep a part is, and as the lowest bit whether it started the call, and its clock: one whole word, since what is moved with
-/// its call in uneven pieces costs a multiple.
-#[derive(Debug, Clone, Copy)]
-struct Place(u64);
+/// A guard while which [`Part::now`] returns a carried reading instead of reading the clock.
+#[must_use = "the reading is carried until this is dropped"]
+#[derive(Debug)]
+pub struct Reading<'a>(Option<&'a CallContext>);
 
 // === impl Part ===
 
@@ -38,17 +41,92 @@ impl Part {
     /// Enters one more layer. The outermost layer starts the call and its clock.
     #[inline(always)]
     pub fn enter(context: &CallContext) -> Self {
-        let (depth, starts) = context.attempt_state().enter();
         Self {
+            depth: context.attempt_state().enter(),
             context: context.clone(),
-            place: Place::new(depth, starts),
         }
     }
+
+    /// Ends the part: everything inside is over.
+    ///
+    /// In this order: an error gets its origin and the partial result; `release` releases what the
+    /// layer acquired; the outermost layer runs the hooks that are left.
+    #[inline(always)]
+    pub fn end(self, mut end: End<'_>, release: impl FnOnce(&Self, &End<'_>)) {
+        match &mut end {
+            End::Complete => self.mark_ended(Outcome::Completed),
+            end => self.end_early(end),
+        }
+        release(&self, &end);
+        if self.depth == 1 {
+            self.context.attempt_state().leave_hooks(end.outcome());
+        }
+    }
+
+    #[cold]
+    fn end_early(&self, end: &mut End<'_>) {
+        match end {
+            End::Dropped(reason) => *reason = self.cancel_dropped(),
+            End::Failed(error) => error.adopt(&self.context),
+            End::Complete | End::Panicked => {}
+        }
+        self.mark_ended(end.outcome());
+        if let End::Failed(error) = end {
+            if let Some(kept) = self.context.kept() {
+                error.set_partial(Some(kept));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mark_ended(&self, outcome: Outcome) {
+        let attempt = self.context.attempt_state();
+        match self.depth {
+            1 => attempt.end_outermost(outcome, self.context.is_alone()),
+            depth => attempt.end_inner(depth, outcome),
+        }
+    }
+
+    /// Returns the context of the call.
+    #[must_use]
+    pub const fn context(&self) -> &CallContext {
+        &self.context
+    }
+
+    // --- time
+
+    /// Returns the reading of the clock for this synchronous section of the call.
+    #[must_use]
+    #[inline]
+    pub fn now(&self) -> Moment {
+        let attempt = self.context.attempt_state();
+        attempt
+            .own_reading(self.depth)
+            .unwrap_or_else(|| attempt.now())
+    }
+
+    /// Carries this part's reading of the clock, if it started the call, to what is called
+    /// meanwhile. For the synchronous section of a `call`.
+    #[inline]
+    pub fn carry(&self) -> Reading<'_> {
+        let attempt = self.context.attempt_state();
+        match attempt.own_reading(self.depth) {
+            Some(started) => Reading::carry(&self.context, started),
+            None => Reading(None),
+        }
+    }
+
+    /// Reads the clock after a wait, and carries the reading to what is called meanwhile.
+    pub fn carry_now(&self) -> Reading<'_> {
+        Reading::carry(&self.context, Moment::now())
+    }
+
+    // --- limits on the time
 
     /// Returns the limit at which the call expires at the latest.
     #[must_use]
     pub fn bound(&self) -> Option<Bound> {
-        self.context.bound()
+        self.context.attempt_state().bound()
     }
 
     /// Returns the caller's own deadline as a limit, if it has passed.
@@ -56,50 +134,53 @@ impl Part {
     #[must_use]
     pub fn passed_deadline(&self) -> Option<Bound> {
         let attempt = self.context.attempt_state();
-        let deadline = attempt.deadline()?;
+        let deadline = attempt.settings.deadline?;
         (deadline <= self.now()).then(|| attempt.bound_of_caller(deadline))
     }
 
-    /// Returns whether a timeout layer stands around, which enforces [`bound`](Self::bound).
+    /// Returns whether there is a timeout layer outside, which enforces [`bound`](Self::bound).
     #[must_use]
     pub fn is_timed(&self) -> bool {
         self.context.attempt_state().is_timed()
     }
 
-    /// Registers a timeout layer; returns true for the outermost one.
+    /// Registers a timeout layer. Returns true for the outermost one.
     #[must_use]
+    #[inline]
     pub fn enter_timeout(&self) -> bool {
         self.context.attempt_state().enter_timeout()
     }
 
     /// Sets the limit at which everything inside expires at the latest.
+    #[inline]
     pub fn set_bound(&self, bound: Bound) {
-        self.context.attempt_state().narrow(bound);
+        self.context.attempt_state().set_bound(bound);
     }
 
     /// Returns the total limit that the caller set for this call.
     #[must_use]
     #[inline]
     pub fn timeout(&self) -> Option<Duration> {
-        self.settings()?.timeout
+        self.rare_settings()?.timeout
     }
 
     /// Returns the idle limit that the caller set for this call.
     #[must_use]
     #[inline]
     pub fn idle_timeout(&self) -> Option<Duration> {
-        self.settings()?.idle_timeout
+        self.rare_settings()?.idle_timeout
     }
 
     /// Returns the limit until the first item that the caller set for this call.
     #[must_use]
     #[inline]
     pub fn first_item_timeout(&self) -> Option<Duration> {
-        self.settings()?.first_item_timeout
+        self.rare_settings()?.first_item_timeout
     }
 
-    fn settings(&self) -> Option<&More> {
-        self.context.attempt_state().settings.more()
+    #[inline]
+    fn rare_settings(&self) -> Option<&RareSettings> {
+        self.context.settings().rare()
     }
 
     /// Returns the signs of life of everything inside, from `start` on.
@@ -110,6 +191,51 @@ impl Part {
         pulse
     }
 
+    // --- cancellation
+
+    /// Returns the reason if the call was cancelled before it is started. For a layer that is not
+    /// the outermost, `None`.
+    #[must_use]
+    #[inline]
+    pub fn cancelled_before_start(&self) -> Option<CancelReason> {
+        let attempt = self.context.attempt_state();
+        attempt.cancelled_before_start(self.depth)
+    }
+
+    /// Polls for cancellation by a [`Canceller`](crate::Canceller), which ends the call at its
+    /// outermost layer. Call it when the inner future is pending. Always pending for other layers.
+    #[inline]
+    pub fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<CancelReason> {
+        let attempt = self.context.attempt_state();
+        attempt.poll_cancelled(self.depth, cx)
+    }
+
+    /// Returns the token by which a streaming response ends at this layer, if it does.
+    pub(super) fn token(&self) -> Option<&CancellationToken> {
+        self.context.attempt_state().ends_by_signal(self.depth)
+    }
+
+    /// Cancels everything inside.
+    pub fn cancel(&self, reason: CancelReason) {
+        self.context.attempt_state().cancel(self.depth, reason);
+    }
+
+    /// Cancels everything inside because this part was dropped, unless something outside cancelled
+    /// it already. Returns the reason. Call it before the inner future is dropped.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "called for its effect; the reason is optional"
+    )]
+    pub fn cancel_dropped(&self) -> CancelReason {
+        let attempt = self.context.attempt_state();
+        attempt.cancelled_outside(self.depth).unwrap_or_else(|| {
+            self.cancel(CancelReason::CallerGone);
+            CancelReason::CallerGone
+        })
+    }
+
+    // --- permits
+
     /// Returns whether a call above this one holds a permit of the same limit.
     #[must_use]
     #[inline]
@@ -117,13 +243,63 @@ impl Part {
         self.context.inherits(limit)
     }
 
-    /// Names who runs the hooks of this call if a [task](TaskScope) outlives it.
+    /// Records that this layer holds a permit of `limit`, which
+    /// [child calls](CallContext::child) inherit.
+    #[inline]
+    pub fn hold<L>(&self, limit: &Arc<L>) {
+        let attempt = self.context.attempt_state();
+        attempt.hold(address(limit), self.depth);
+    }
+
+    /// Records that this layer releases its permit. Call it at the [end](Self::end), before the
+    /// permit is released.
+    #[inline]
+    pub fn release<L>(&self, limit: &Arc<L>) {
+        let attempt = self.context.attempt_state();
+        attempt.release(address(limit), self.depth);
+    }
+
+    /// Records that the call queues here or is rejected, before anything inside starts.
+    pub fn hold_back(&self) {
+        self.context.attempt_state().set_held_back(true);
+    }
+
+    /// Records that the call no longer queues here.
+    pub fn let_through(&self) {
+        self.context.attempt_state().set_held_back(false);
+    }
+
+    /// Returns whether layers inside [held back](Self::hold_back) every attempt of the call, so
+    /// that its tool was not called.
+    #[must_use]
+    #[inline]
+    pub fn is_held_back(&self) -> bool {
+        self.context.attempt_state().is_held_back()
+    }
+
+    /// Keeps `permit` until the [blocking work](CallContext::spawn_blocking) that outlives the
+    /// call has ended. Drops it at once if there is none. Call it at the [end](Self::end).
+    #[inline]
+    pub fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
+        self.context.attempt_state().keep_for_blocking(permit);
+    }
+
+    /// Calls `each` for every piece of blocking work that outlives the call, and keeps what it
+    /// returns until the piece has ended and its permits are released.
+    #[inline]
+    pub fn count_blocking<T: Send + 'static>(&self, each: impl FnMut() -> T) {
+        self.context.attempt_state().count_blocking(each);
+    }
+
+    // --- hooks
+
+    /// Sets what runs the hooks of this call if a [task](TaskScope) outlives it.
     pub fn run_hooks_with<R: RunHooks>(&self, runner: &Arc<R>) {
         self.context.attempt_state().run_hooks_with(runner);
     }
 
-    /// Takes the hooks registered so far and the tasks that were started, which are aborted.
-    /// At the [end](Self::end); the caller runs the hooks.
+    /// Takes the hooks registered so far and the tasks that were started, which are aborted. The
+    /// caller runs the hooks. Call it at the [end](Self::end).
     #[must_use]
     #[inline]
     pub fn take_hooks(&self) -> Option<Hooks> {
@@ -136,205 +312,45 @@ impl Part {
         self.context.attempt_state().cleanup_end(outcome)
     }
 
-    /// The context of the call.
-    #[must_use]
-    pub const fn context(&self) -> &CallContext {
-        &self.context
-    }
+    // --- partial results
 
-    /// The reading of the clock for this synchronous stretch of the call.
-    #[must_use]
-    pub fn now(&self) -> Moment {
-        match self.context.started() {
-            Some(started) if self.place.starts() => started,
-            _ => self.context.now(),
-        }
-    }
-
-    /// For the synchronous stretch of a `call`: where this part started the call, what is called
-    /// meanwhile uses its reading of the clock.
-    pub fn carry(&self) -> Reading<'_> {
-        match self.context.started() {
-            Some(started) if self.place.starts() => Reading::carry(&self.context, started),
-            _ => Reading::none(),
-        }
-    }
-
-    /// After a wait: reads the clock anew, for all that is called meanwhile.
-    pub fn carry_now(&self) -> Reading<'_> {
-        Reading::carry(&self.context, Moment::now())
-    }
-
-    /// For layers that keep partial results: from here on what is published is kept. The outermost such layer decides how much,
+    /// Keeps what is published from here on. The outermost layer that calls this decides how much,
     /// and keeps what is streamed.
+    #[inline]
     pub fn keep(&self, policy: KeepPolicy) {
-        self.context.attempt_state().keep(policy, self.depth());
+        self.context.attempt_state().keep(policy, self.depth);
     }
 
-    /// For layers that keep partial results: pieces of a streamed answer went on to the consumer.
-    /// What is a tool's content is kept; a frame is only counted. Nothing by any but the outermost of these layers.
-    pub fn keep_streamed(&self, piece: Item<'_>) {
-        if !self.context.attempt_state().is_keeper(self.depth()) {
+    /// Keeps an item of a streaming response that goes to the consumer. A frame is only counted.
+    /// Does nothing unless this is the outermost layer that keeps.
+    pub fn keep_streamed(&self, item: Item<'_>) {
+        let attempt = self.context.attempt_state();
+        if !attempt.is_keeper(self.depth) {
             return;
         }
-        self.context
-            .attempt_state()
-            .record_at(self.depth(), |partials, attempt, policy| {
-                let displaced = match piece {
-                    Item::Content(content) => partials.append(attempt, policy, content.clone()),
-                    Item::Frame(_) => Displaced::default(),
-                };
-                partials.count_delivered(attempt);
-                displaced
-            });
+        attempt.record_at(self.depth, |partials, attempt, policy| {
+            let displaced = match item {
+                Item::Content(content) => partials.append(attempt, policy, content.clone()),
+                Item::Frame(_) => Displaced::default(),
+            };
+            partials.count_delivered(attempt);
+            displaced
+        });
     }
 
-    /// Why the call is not to be started: it was cut short from outside before.
-    #[must_use]
-    #[inline]
-    pub fn cancelled_before_start(&self) -> Option<CancelReason> {
-        match self.depth() {
-            1 => self.context.attempt_state().cut_before(),
-            _ => None,
-        }
-    }
-
-    /// After what is inside was pending: why the owner of the call cut it short, if this part is the outermost; else its
-    /// task is woken when that happens.
-    #[inline]
-    pub fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<CancelReason> {
-        match self.depth() {
-            1 => self.context.attempt_state().poll_owner(cx),
-            _ => Poll::Pending,
-        }
-    }
-
-    /// For limits: this layer holds a permit of `line` for the call, and so for [the calls that the tool makes](CallContext::inherits).
-    #[inline]
-    pub fn hold<L>(&self, line: &Arc<L>) {
-        self.context
-            .attempt_state()
-            .hold(address(line), self.depth());
-    }
-
-    /// For limits: it gives the permit back. At the [end](Self::end), before it does so.
-    #[inline]
-    pub fn release<L>(&self, line: &Arc<L>) {
-        self.context
-            .attempt_state()
-            .release(address(line), self.depth());
-    }
-
-    /// The call is held back here, before anything further in starts: it waits for admission, or is refused.
-    pub fn hold_back(&self) {
-        self.context.attempt_state().set_held(true);
-    }
-
-    /// The call is no longer held back here.
-    pub fn let_through(&self) {
-        self.context.attempt_state().set_held(false);
-    }
-
-    /// Whether a layer further in [held](Self::hold_back) every attempt of the call back, so that its tool has done nothing.
-    #[must_use]
-    pub fn is_held_back(&self) -> bool {
-        self.context.attempt_state().is_held()
-    }
-
-    /// For timeout layers: what the tool answered, whole, within the grace that it had. An error of this call takes it
-    /// along, in place of what the tool had published, whether or not a layer keeps that.
+    /// Keeps a buffered response that came within the grace of a timeout, in place of what the
+    /// tool had published. The error takes it along, whether or not a layer keeps.
     pub fn keep_late(&self, contents: Vec<Content>) {
-        self.context
-            .attempt_state()
-            .keep_late(self.depth(), contents);
-    }
-
-    /// For layers whose permit stands for work that runs: keeps `permit` until the [blocking work](CallContext::spawn_blocking) that
-    /// the call started and that outlives it has ended; drops it at once where there is none. At the [end](Self::end).
-    #[inline]
-    pub fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
-        self.context.attempt_state().keep_for_blocking(permit);
-    }
-
-    /// For layers that wait for such work, or count it: each piece of it keeps one of what `each` gives until it has ended, and
-    /// the permits are back.
-    #[inline]
-    pub fn count_blocking<T: Send + 'static>(&self, each: impl FnMut() -> T) {
-        self.context.attempt_state().count_blocking(each);
-    }
-
-    fn depth(&self) -> u32 {
-        self.place.depth()
-    }
-
-    /// Tells everything further in that it is cut short.
-    pub fn cancel(&self, reason: CancelReason) {
-        self.context.attempt_state().cancel(self.depth(), reason);
-    }
-
-    /// Tells everything further in that this part was dropped, unless something
-    /// further out cut it already; why it was, either way. Called before what is further in is dropped.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "called for its effect; the reason is there for who wants it"
-    )]
-    pub fn cancel_dropped(&self) -> CancelReason {
-        self.context.attempt_state().hear_owner();
-        let outside = self.context.attempt_state().cancelled_outside(self.depth());
-        outside.unwrap_or_else(|| {
-            self.cancel(CancelReason::CallerGone);
-            CancelReason::CallerGone
-        })
-    }
-
-    /// Ends the part, in this order: whatever is further in is over; an error gets its origin and
-    /// what was kept; `settle` gives back what the layer took; the outermost layer runs the hooks that are left.
-    #[inline(always)]
-    pub fn end(self, mut end: End<'_>, settle: impl FnOnce(&Self, &End<'_>)) {
-        self.close(&mut end);
-        settle(&self, &end);
-        if self.depth() == 1 {
-            self.context.attempt_state().leave_hooks(end.outcome());
-            self.context.retire();
-        }
-    }
-
-    #[inline(always)]
-    fn close(&self, end: &mut End<'_>) {
         let attempt = self.context.attempt_state();
-        match end {
-            End::Complete if self.depth() > 1 => {
-                attempt.close_inside(self.depth(), Outcome::Completed);
-            }
-            End::Complete => attempt.close(Outcome::Completed, self.context.is_alone()),
-            end => self.close_whole(end),
-        }
-    }
-
-    fn close_whole(&self, end: &mut End<'_>) {
-        match end {
-            End::Dropped(reason) => *reason = self.cancel_dropped(),
-            End::Failed(error) => error.adopt(&self.context),
-            End::Complete | End::Panicked => {}
-        }
-        let outcome = end.outcome();
-        let attempt = self.context.attempt_state();
-        match self.depth() {
-            1 => attempt.close(outcome, self.context.is_alone()),
-            depth => attempt.close_inside(depth, outcome),
-        }
-        if let End::Failed(error) = end {
-            if let Some(kept) = self.context.kept() {
-                error.set_partial(Some(kept));
-            }
-        }
+        attempt.keep_late(self.depth, contents);
     }
 }
 
 // === impl TaskScope ===
 
 impl TaskScope {
-    /// Enters a task inside of the layers that the call has entered. Call it before it starts.
+    /// Enters a task inside of the layers that the call has entered. Call it before the task
+    /// starts.
     #[must_use]
     pub fn enter(context: &CallContext) -> Self {
         Self {
@@ -343,31 +359,32 @@ impl TaskScope {
         }
     }
 
-    /// The call was cancelled and its task runs on until `stopped`: cleanup waits for that before
-    /// the first hook runs. A cleanup layer inside of the task starts cleanup now.
+    /// Makes cleanup wait for `stopped` before the first hook runs, since the call was cancelled
+    /// and its task runs on until then. A cleanup layer inside of the task starts cleanup now.
     pub fn outlived_by(&self, stopped: impl Future<Output = ()> + Send + 'static) {
         self.context.cleanup_waits_for(stopped);
         let reason = self.context.cancel_reason();
         let outcome = reason.unwrap_or(CancelReason::CallerGone).outcome();
-        self.context
-            .attempt_state()
-            .run_hooks_inside(self.depth, outcome);
+        let attempt = self.context.attempt_state();
+        attempt.run_hooks_inside(self.depth, outcome);
     }
 }
 
-// === impl Place ===
+// === impl Reading ===
 
-impl Place {
-    fn new(depth: u32, starts: bool) -> Self {
-        Self(u64::from(depth) << 1 | u64::from(starts))
+impl<'a> Reading<'a> {
+    #[inline]
+    fn carry(context: &'a CallContext, now: Moment) -> Self {
+        context.attempt_state().carry_reading(Some(now));
+        Self(Some(context))
     }
+}
 
-    #[expect(clippy::cast_possible_truncation, reason = "a depth was packed")]
-    const fn depth(self) -> u32 {
-        (self.0 >> 1) as u32
-    }
-
-    const fn starts(self) -> bool {
-        self.0 & 1 == 1
+impl Drop for Reading<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(context) = self.0 {
+            context.attempt_state().carry_reading(None);
+        }
     }
 }

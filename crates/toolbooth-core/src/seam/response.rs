@@ -111,8 +111,8 @@ impl Items for ContentStream {
         futures_core::Stream::poll_next(self, cx)
     }
 
-    fn told(piece: &Content) -> Item<'_> {
-        Item::Content(piece)
+    fn seen(item: &Content) -> Item<'_> {
+        Item::Content(item)
     }
 }
 

@@ -2,7 +2,7 @@ use tower_layer::Layer;
 
 use super::CatchPanic;
 
-/// Makes a panic of what is inside an error of the call. See the [module](super).
+/// Turns panics of the inner service into errors. See the [module](super).
 #[derive(Debug, Clone)]
 pub struct CatchPanicLayer {
     catches: bool,
@@ -11,13 +11,13 @@ pub struct CatchPanicLayer {
 // === impl CatchPanicLayer ===
 
 impl CatchPanicLayer {
-    /// Catches panics.
+    /// Creates a layer that catches panics.
     #[must_use]
     pub const fn new() -> Self {
         Self { catches: true }
     }
 
-    /// Lets panics pass: the off value.
+    /// Creates a layer that lets panics pass.
     #[must_use]
     pub const fn off() -> Self {
         Self { catches: false }

@@ -11,7 +11,7 @@ use super::runner::Runner;
 use crate::middleware::{LayerFuture, LayerWatch, PartWatch};
 
 pin_project! {
-    /// A call whose cleanup hooks are run.
+    /// The future of [`Cleanup`](super::Cleanup).
     #[must_use = "dropping it ends the call"]
     pub struct ResponseFuture<S, R>
     where
@@ -20,15 +20,15 @@ pin_project! {
     {
         #[pin]
         inner: LayerFuture<S, R, ResponseWatch>,
-        // Only where the answer waits for the hooks.
-        waits: Option<Box<Waits<Output<S, R>>>>,
+        // Only with `CleanupLayer::with_wait`.
+        wait: Option<Box<Wait<Output<S, R>>>>,
     }
 }
 
-/// An answer that waits for the hooks.
-struct Waits<T> {
+/// A result that is returned when the hooks have ended.
+struct Wait<T> {
     runner: Arc<Runner>,
-    answer: Option<T>,
+    result: Option<T>,
 }
 
 type Output<S, R> = Result<
@@ -36,7 +36,7 @@ type Output<S, R> = Result<
     ToolError,
 >;
 
-/// Runs the hooks at the end of the answer.
+/// Runs the hooks at the end of the call.
 #[derive(Debug)]
 pub struct ResponseWatch {
     runner: Option<Arc<Runner>>,
@@ -54,13 +54,13 @@ where
         inner: LayerFuture<S, R, ResponseWatch>,
         waits_for: Option<Arc<Runner>>,
     ) -> Self {
-        let waits = |runner| {
-            let answer = None;
-            Box::new(Waits { runner, answer })
+        let wait = |runner| {
+            let result = None;
+            Box::new(Wait { runner, result })
         };
         Self {
             inner,
-            waits: waits_for.map(waits),
+            wait: waits_for.map(wait),
         }
     }
 }
@@ -76,15 +76,15 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(waits) = this.waits else {
+        let Some(wait) = this.wait else {
             return this.inner.poll(cx);
         };
-        if waits.answer.is_none() {
-            waits.answer = Some(ready!(this.inner.poll(cx)));
+        if wait.result.is_none() {
+            wait.result = Some(ready!(this.inner.poll(cx)));
         }
-        ready!(waits.runner.poll_hooks(cx));
-        match waits.answer.take() {
-            Some(answer) => Poll::Ready(answer),
+        ready!(wait.runner.poll_hooks(cx));
+        match wait.result.take() {
+            Some(result) => Poll::Ready(result),
             None => Poll::Pending,
         }
     }
@@ -96,7 +96,9 @@ where
     S::Response: ToolResponse,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("ResponseFuture")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 

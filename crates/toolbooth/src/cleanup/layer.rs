@@ -7,7 +7,11 @@ use super::Cleanup;
 use super::runner::Runner;
 use super::tracker::{DrainReport, Tracker};
 
-/// Runs what calls registered with [`on_cleanup`](crate::CallContext::on_cleanup). See the [module](super).
+/// Runs the hooks that calls registered with [`on_cleanup`](crate::CallContext::on_cleanup). See
+/// the [module](super).
+///
+/// The `with_*` methods configure this value alone. Clones share the counts and
+/// [`drain`](Self::drain).
 #[derive(Debug, Clone)]
 pub struct CleanupLayer {
     pub(super) runner: Option<Arc<Runner>>,
@@ -17,7 +21,7 @@ pub struct CleanupLayer {
 // === impl CleanupLayer ===
 
 impl CleanupLayer {
-    /// Runs hooks on tasks of their own, each for 5 s at most.
+    /// Runs hooks on their own tasks, each for at most 5 s.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -26,7 +30,7 @@ impl CleanupLayer {
         }
     }
 
-    /// Runs no hooks: the off value. They fall to the next layer further out.
+    /// Creates a layer that runs no hooks. The next outer layer runs them.
     #[must_use]
     pub const fn off() -> Self {
         Self {
@@ -35,50 +39,61 @@ impl CleanupLayer {
         }
     }
 
-    /// How long each hook may run; then it is stopped and counts as failed.
+    /// Limits how long each hook may run. At the limit it is dropped and counts as failed.
     #[must_use]
     pub fn with_hook_limit(mut self, limit: Duration) -> Self {
         self.runner = self.runner.map(|runner| Arc::new(runner.with_limit(limit)));
         self
     }
 
-    /// Lets the answer, and with it a retry outside, wait for the hooks, for so long at most. Past that they go on
-    /// without anybody waiting. A streamed answer is returned at once, and its end waits for no hook.
+    /// Delays the response, and with it a retry outside, until the hooks have ended, for at most
+    /// `limit`.
+    ///
+    /// After that the hooks continue on their task. A streaming response is returned at once, and
+    /// its end waits for no hook.
     #[must_use]
     pub const fn with_wait(mut self, limit: Duration) -> Self {
         self.wait = Some(limit);
         self
     }
 
-    /// Takes no more calls: each is refused with [`Cancelled`](crate::ToolError::Cancelled) and
-    /// [`CancelReason::Shutdown`](crate::CancelReason::Shutdown), so that a [`drain`](Self::drain) comes to an end. For
-    /// all clones of this value, and for good. Calls that have begun go on. The [off value](Self::off) takes every call.
+    /// Rejects calls from now on, for all clones of this value, so that a [`drain`](Self::drain)
+    /// ends.
+    ///
+    /// The error is [`Cancelled`](crate::ToolError::Cancelled) with
+    /// [`CancelReason::Shutdown`](crate::CancelReason::Shutdown). Calls that have started continue.
+    /// It cannot be undone. The [off value](Self::off) rejects no calls.
     pub fn close(&self) {
         if let Some(tracker) = self.tracker() {
             tracker.close();
         }
     }
 
-    /// Whether it was [closed](Self::close).
+    /// Returns whether the layer was [closed](Self::close).
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.tracker().is_some_and(Tracker::is_closed)
     }
 
-    /// What became of the hooks so far.
+    /// Returns how many hooks have ended so far, and how.
     #[must_use]
     pub fn report(&self) -> DrainReport {
         self.tracker()
             .map_or_else(DrainReport::default, Tracker::report)
     }
 
-    /// Waits until all hooks of calls that have ended are done, and so is the blocking work that outlived its call, for `limit` at most; hooks that are
-    /// not are stopped, for which they have some 10 ms, and count as abandoned. For shutdown: after the calls have ended or were dropped, before the runtime is.
+    /// Waits until all hooks of calls that have ended are done, and the blocking work that outlived
+    /// its call, for at most `limit`.
     ///
-    /// The layer goes on as before, unless it was [closed](Self::close): hooks of calls that end later run, and another drain waits for them.
+    /// At the limit the remaining hooks are cancelled and count as abandoned; they have 10 ms to
+    /// end. Use it for shutdown: after the calls have ended or were dropped, and before the runtime
+    /// is dropped.
+    ///
+    /// The layer remains usable unless it was [closed](Self::close): hooks of calls that end later
+    /// run, and another drain waits for them.
     ///
     /// # Cancel safety
-    /// Safe: dropping the future stops no hook.
+    /// Safe: dropping the future cancels no hook.
     pub async fn drain(&self, limit: Duration) -> DrainReport {
         match self.tracker() {
             Some(tracker) => tracker.drain(limit).await,
@@ -86,7 +101,7 @@ impl CleanupLayer {
         }
     }
 
-    /// Who runs the hooks of a call that comes now.
+    /// Returns the runner of a new call: its own, if its response waits for the hooks.
     #[inline(always)]
     pub(super) fn runner_of_call(&self) -> Option<Arc<Runner>> {
         let runner = self.runner.as_ref()?;

@@ -1,9 +1,10 @@
-//! Cleanup that runs however a call ends.
+//! Runs cleanup hooks at the end of a call, however it ends.
 //!
-//! Use it where a tool leaves something behind that `Drop` cannot undo because undoing it takes time: a remote session, a
-//! temporary directory, a lease. The tool, or its caller, registers a hook with
-//! [`on_cleanup`](crate::CallContext::on_cleanup); it runs exactly once, on success, error, panic, timeout and drop, on a task of its
-//! own, so that nobody waits for it. What `Drop` can undo needs no hook: the tool's future is dropped before its caller sees the error.
+//! Use it for what `Drop` cannot do because it takes time: closing a remote session, deleting a
+//! temporary directory, releasing a lease. The tool, or its caller, registers a hook with
+//! [`on_cleanup`](crate::CallContext::on_cleanup). The hook runs exactly once, on success, error,
+//! panic, timeout and drop, on a task of its own, without delaying the caller. What `Drop` can do
+//! needs no hook: the tool's future is dropped before its caller receives the error.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,7 +17,7 @@
 //! let cleanup = CleanupLayer::new();
 //! let browse = tool_fn("browse", async |call: CallContext, _: ()| {
 //!     call.on_cleanup(|outcome| async move {
-//!         assert_eq!(outcome, Outcome::TimedOut); // close the browser session here
+//!         assert_eq!(outcome, Outcome::TimedOut); // close the browser session
 //!     });
 //!     std::future::pending::<Result<(), std::io::Error>>().await
 //! });
@@ -33,31 +34,38 @@
 //!
 //! What else ends with a call, and what cannot be ended, is in the [guide].
 //!
-//! Hooks run last in first out, each for 5 s at most or [`with_hook_limit`](CleanupLayer::with_hook_limit); at most
-//! 64 for an attempt of a call. One that panics or overruns is reported and stops no other.
+//! Hooks run last in, first out. Each runs for at most 5 s, or
+//! [`with_hook_limit`](CleanupLayer::with_hook_limit). An attempt has at most 64. A hook that
+//! panics or reaches its limit is reported and stops no other hook.
 //!
 //! # Readiness
-//! Always ready; the inner service is waited for inside the call's future.
+//! Always ready. The inner service's readiness is polled inside the call's future.
 //!
 //! # Cancellation
-//! Dropping the future runs the hooks. Tasks that the call [started](crate::CallContext::spawn) are told to stop at its end, before the caller sees the outcome, and are
-//! waited for before the first hook runs. They do not delay the caller, unless [`with_wait`](CleanupLayer::with_wait) says so.
+//! Dropping the future runs the hooks. Tasks that the call [spawned](crate::CallContext::spawn) are
+//! aborted at its end, before the caller sees the outcome, and awaited before the first hook runs.
+//! They do not delay the caller, unless [`with_wait`](CleanupLayer::with_wait) is set.
 //!
 //! # Errors
-//! `Cancelled`, for shutdown, once the layer is [closed](CleanupLayer::close); none of its own before.
+//! `Cancelled` with the reason `Shutdown`, once the layer is [closed](CleanupLayer::close). None of
+//! its own before.
 //!
 //! # Clone
-//! Clones of the layer, and services made of one layer value, share the count and [`drain`](CleanupLayer::drain).
+//! Clones of the layer, and services made from one layer value, share the counts and
+//! [`drain`](CleanupLayer::drain).
 //!
 //! # Order
-//! The outcome that a hook is told is what this layer saw. The innermost cleanup layer that sees the end runs the hooks. Inside a
-//! retry they run after each attempt; outside, after the call.
+//! A hook receives the outcome that this layer sees. The innermost cleanup layer that sees the end
+//! runs the hooks. Inside of a retry they run after each attempt; outside, after the call.
 //!
 //! # Panics
-//! Hooks have limits, so that a runtime without time enabled runs none: they panic there, as tokio's timers do.
+//! Hooks have limits, so on a runtime without time enabled none runs: they panic, as tokio's timers
+//! do.
 //!
 //! # Cost
-//! A call without hooks pays nothing, unless its answer is to [wait](CleanupLayer::with_wait) for them: two allocations. The first hook of an attempt allocates a place for all; running hooks takes one task for each call that has any.
+//! Nothing for a call without hooks; two allocations with
+//! [`with_wait`](CleanupLayer::with_wait).
+//! The first hook of an attempt allocates the list of hooks. Each call with hooks spawns one task.
 
 mod future;
 #[doc = include_str!("../../docs/cleanup.md")]

@@ -1,4 +1,4 @@
-//! Who runs the hooks of a call, and where its answer waits for them.
+//! Runs the hooks of a call, and stores their task for a response that waits for them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,26 +11,28 @@ use toolbooth_core::{CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, RunHooks};
 
 use super::tracker::Tracker;
 
-/// Runs hooks, each for so long: those of all calls of a layer, or of one whose answer waits for them.
+/// Runs hooks: those of all calls of a layer, or of one call whose response waits for them.
 #[derive(Debug)]
 pub(super) struct Runner {
     tracker: Arc<Tracker>,
+    /// How long each hook may run.
     limit: Duration,
-    waiting: Option<Waiting>,
+    wait: Option<Wait>,
 }
 
-/// Where the end of a call leaves word of the hooks that it started, for the future that waits for them.
+/// The hooks that the response of one call waits for.
 #[derive(Debug)]
-struct Waiting {
+struct Wait {
     limit: Duration,
     hooks: Mutex<Option<Running>>,
 }
 
-/// The task that runs the hooks; with a timer from the first poll on, which is on a runtime where the end may not be.
+/// The task that runs the hooks. The first poll adds the timer: it is on a runtime, the end of a
+/// call may not be.
 #[derive(Debug)]
 enum Running {
-    Left(JoinHandle<()>),
-    Timed(Pin<Box<Timeout<JoinHandle<()>>>>),
+    Spawned(JoinHandle<()>),
+    Polled(Pin<Box<Timeout<JoinHandle<()>>>>),
 }
 
 // === impl Runner ===
@@ -40,16 +42,16 @@ impl Runner {
         Self {
             tracker: Arc::clone(&self.tracker),
             limit,
-            waiting: None,
+            wait: None,
         }
     }
 
-    /// For one call, whose answer waits for its hooks, for so long at most.
+    /// Returns the runner of one call whose response waits for its hooks, for at most `limit`.
     pub(super) fn with_wait(&self, limit: Duration) -> Self {
         let hooks = Mutex::default();
-        let waiting = Some(Waiting { limit, hooks });
+        let wait = Some(Wait { limit, hooks });
         Self {
-            waiting,
+            wait,
             ..self.with_limit(self.limit)
         }
     }
@@ -58,10 +60,11 @@ impl Runner {
         &self.tracker
     }
 
-    /// Ready when the hooks are done, or their time is up; and at once where the end has not come with the head of the answer.
+    /// Ready when the hooks have ended, when the wait has reached its limit, and if no hooks have
+    /// started: the end of a streaming response comes after its head.
     pub(super) fn poll_hooks(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.waiting {
-            Some(waiting) => waiting.poll(cx),
+        match &self.wait {
+            Some(wait) => wait.poll(cx),
             None => Poll::Ready(()),
         }
     }
@@ -72,7 +75,7 @@ impl Default for Runner {
         Self {
             tracker: Arc::new(Tracker::new()),
             limit: DEFAULT_HOOK_LIMIT,
-            waiting: None,
+            wait: None,
         }
     }
 }
@@ -80,29 +83,28 @@ impl Default for Runner {
 impl RunHooks for Runner {
     fn run_hooks(&self, hooks: Hooks, end: CleanupEnd) {
         let running = self.tracker.run(hooks, end, self.limit);
-        // Where no answer waits for them, nobody does but a drain.
-        if let Some((waiting, running)) = self.waiting.as_ref().zip(running) {
-            waiting.leave(running);
+        if let Some((wait, running)) = self.wait.as_ref().zip(running) {
+            wait.set(running);
         }
     }
 }
 
-// === impl Waiting ===
+// === impl Wait ===
 
-impl Waiting {
-    fn leave(&self, hooks: JoinHandle<()>) {
-        *self.hooks.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running::Left(hooks));
+impl Wait {
+    fn set(&self, hooks: JoinHandle<()>) {
+        *self.hooks.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running::Spawned(hooks));
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut running = match hooks.take() {
             None => return Poll::Ready(()),
-            Some(Running::Left(task)) => Box::pin(timeout(self.limit, task)),
-            Some(Running::Timed(running)) => running,
+            Some(Running::Spawned(task)) => Box::pin(timeout(self.limit, task)),
+            Some(Running::Polled(running)) => running,
         };
         let done = running.as_mut().poll(cx).map(|_| ());
-        *hooks = Some(Running::Timed(running));
+        *hooks = Some(Running::Polled(running));
         done
     }
 }

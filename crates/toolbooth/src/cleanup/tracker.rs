@@ -8,46 +8,49 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use toolbooth_core::{CleanupEnd, HookCounter, Hooks};
 
-/// How long a hook that is told to stop may take to notice, before it counts as one that cannot be stopped.
-const STOP: Duration = Duration::from_millis(10);
+/// How long a cancelled hook may take to end, before it counts as orphaned.
+const CANCEL_LIMIT: Duration = Duration::from_millis(10);
 
-/// What became of the hooks of a cleanup layer, since it was made.
+/// How the hooks of a cleanup layer ended, since the layer was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Ran to their end.
+    /// Hooks that completed.
     pub ran: u64,
-    /// Panicked, or were stopped at their limit.
+    /// Hooks that panicked or reached their limit.
     pub failed: u64,
-    /// Did not run, or not to their end: the drain's limit came, or the runtime was shut down.
+    /// Hooks that did not run or did not complete: a drain reached its limit, or the runtime was
+    /// shut down.
     pub abandoned: u64,
-    /// Still run, and nobody can stop them: pieces of [blocking work](crate::CallContext::spawn_blocking) that outlived their calls; and, after a
-    /// drain came to its limit, the hooks of calls and their tasks where they block their thread, or nobody drives their
-    /// runtime. Such a hook, and those that were to run after it, count as abandoned when it ends.
+    /// Work that still runs and cannot be cancelled.
+    ///
+    /// [Blocking work](crate::CallContext::spawn_blocking) that outlived its call. After a drain
+    /// that reached its limit, also hooks and tasks of calls that block their thread, or whose
+    /// runtime is not driven. Such a hook, and the hooks after it, count as abandoned when it ends.
     pub orphaned: u64,
 }
 
-/// The tasks that run hooks, and the count of what became of them.
+/// The tasks that run hooks, and how the hooks ended.
 #[derive(Debug)]
 pub(super) struct Tracker {
     tasks: TaskTracker,
     /// Blocking work that outlived its call.
     orphans: TaskTracker,
-    /// Stops the hooks that run; a new one after each drain that came to its limit.
-    stop: Mutex<CancellationToken>,
-    count: Arc<Count>,
+    /// Cancels the hooks that run. Replaced by each drain that reaches its limit.
+    cancel: Mutex<CancellationToken>,
+    counts: Arc<Counts>,
     closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Count {
+struct Counts {
     ran: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
 }
 
-/// Counts for a batch of hooks.
-struct Counting(Arc<Count>);
+/// Counts the hooks of one call.
+struct Counter(Arc<Counts>);
 
 // === impl Tracker ===
 
@@ -56,8 +59,8 @@ impl Tracker {
         Self {
             tasks: TaskTracker::new(),
             orphans: TaskTracker::new(),
-            stop: Mutex::default(),
-            count: Arc::default(),
+            cancel: Mutex::default(),
+            counts: Arc::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -70,7 +73,8 @@ impl Tracker {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Runs them on a task of their own, each for so long; `None` where there is no runtime for it, and they are abandoned.
+    /// Runs the hooks of a call on a task, each for at most `limit`. Without a runtime they are
+    /// abandoned, and the result is `None`.
     pub(super) fn run(
         &self,
         hooks: Hooks,
@@ -78,23 +82,18 @@ impl Tracker {
         limit: Duration,
     ) -> Option<JoinHandle<()>> {
         let runtime = hooks.runtime();
-        let stop = self.stop().clone();
-        let run = hooks.run(
-            end,
-            limit,
-            Counting(Arc::clone(&self.count)),
-            stop.cancelled_owned(),
-        );
+        let cancelled = self.cancel().clone().cancelled_owned();
+        let run = hooks.run(end, limit, Counter(Arc::clone(&self.counts)), cancelled);
         Some(self.tasks.spawn_on(run, &runtime?))
     }
 
-    /// One more piece of blocking work that goes on, until what comes back is dropped.
+    /// Counts blocking work that outlives its call, until the token is dropped.
     pub(super) fn orphan(&self) -> TaskTrackerToken {
         self.orphans.token()
     }
 
-    fn stop(&self) -> MutexGuard<'_, CancellationToken> {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cancel(&self) -> MutexGuard<'_, CancellationToken> {
+        self.cancel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn report(&self) -> DrainReport {
@@ -103,9 +102,9 @@ impl Tracker {
 
     fn report_with(&self, orphaned: usize) -> DrainReport {
         DrainReport {
-            ran: self.count.ran.load(Ordering::Acquire),
-            failed: self.count.failed.load(Ordering::Acquire),
-            abandoned: self.count.abandoned.load(Ordering::Acquire),
+            ran: self.counts.ran.load(Ordering::Acquire),
+            failed: self.counts.failed.load(Ordering::Acquire),
+            abandoned: self.counts.abandoned.load(Ordering::Acquire),
             orphaned: u64::try_from(orphaned).unwrap_or(u64::MAX),
         }
     }
@@ -118,30 +117,25 @@ impl Tracker {
             self.orphans.wait().await;
         };
         if tokio::time::timeout(limit, all).await.is_err() {
-            let stop = std::mem::take(&mut *self.stop());
-            stop.cancel();
-            // The tasks that can stop do so when they are next polled; those that block are left behind.
-            let stopped = tokio::time::timeout(STOP, self.tasks.wait()).await;
-            if stopped.is_err() {
-                tracing::warn!(
-                    tasks = self.tasks.len(),
-                    "cleanup hooks were told to stop and still run"
-                );
+            std::mem::take(&mut *self.cancel()).cancel();
+            // A task ends when it is next polled. One that blocks its thread does not.
+            let cancelled = tokio::time::timeout(CANCEL_LIMIT, self.tasks.wait()).await;
+            if cancelled.is_err() {
+                let tasks = self.tasks.len();
+                tracing::warn!(tasks, "cleanup hooks were cancelled and still run");
             }
             if !self.orphans.is_empty() {
-                tracing::warn!(
-                    orphans = self.orphans.len(),
-                    "blocking work outlives its call"
-                );
+                let orphans = self.orphans.len();
+                tracing::warn!(orphans, "blocking work outlives its call");
             }
         }
         self.report_with(self.tasks.len() + self.orphans.len())
     }
 }
 
-// === impl Counting ===
+// === impl Counter ===
 
-impl HookCounter for Counting {
+impl HookCounter for Counter {
     fn ran(&self) {
         self.0.ran.fetch_add(1, Ordering::AcqRel);
     }
@@ -151,8 +145,7 @@ impl HookCounter for Counting {
     }
 
     fn abandoned(&self, hooks: usize) {
-        self.0
-            .abandoned
-            .fetch_add(u64::try_from(hooks).unwrap_or(u64::MAX), Ordering::AcqRel);
+        let hooks = u64::try_from(hooks).unwrap_or(u64::MAX);
+        self.0.abandoned.fetch_add(hooks, Ordering::AcqRel);
     }
 }

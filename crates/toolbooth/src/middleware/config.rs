@@ -1,58 +1,55 @@
 use std::time::Duration;
 
-/// A setting that cannot work, refused where it is given.
+/// A setting that cannot work, rejected when it is made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A limit of no calls at all.
-    #[error("a concurrency limit of 0 lets no call run: give at least 1, or `None` for no limit")]
+    /// A concurrency limit of 0.
+    #[error("a concurrency limit of 0 rejects every call: use at least 1, or `None` for no limit")]
     ZeroLimit,
-    /// A time limit that is no limit.
-    #[error(
-        "a time limit of {0:?} cannot be waited for: say `TimeoutLayer::unlimited()` for no limit"
-    )]
+    /// A timeout that never expires.
+    #[error("a timeout of {0:?} never expires: use `TimeoutLayer::unlimited()` for no limit")]
     EndlessTimeout(Duration),
-    /// A limit for a layer that was made without one, and so has nothing to change.
-    #[error(
-        "this layer was made without a limit: make one with a limit, which can then be changed"
-    )]
+    /// A new limit for a layer that was made without one.
+    #[error("this layer was made without a limit: only the limit of a limited layer can change")]
     NoLimit,
-    /// A limit for one tool or key, of a layer whose limit is one for all calls.
-    #[error("this layer has one limit for all calls, and none by tool or by key")]
+    /// A limit for one tool or key, for a layer with one limit for all calls.
+    #[error("this layer has one limit for all calls, not one for each tool or key")]
     NotByKey,
-    /// A retry of no attempts.
-    #[error("a call of 0 attempts cannot be: give at least 1, which is a call without retries")]
+    /// A retry policy with 0 attempts.
+    #[error("a call cannot have 0 attempts: use at least 1, which is a call without retries")]
     ZeroAttempts,
-    /// A template of which a brace stands where it means nothing.
+    /// A template with an unmatched brace, or with no argument name between braces.
     #[error(
-        "the template `{template}` is malformed at byte {at}: braces stand around the name of an argument, and a brace that is meant as one is doubled"
+        "the template `{template}` is malformed at byte {at}: \
+         braces enclose the name of an argument, and a literal brace is doubled"
     )]
     #[non_exhaustive]
     MalformedTemplate {
         /// The template.
         template: Box<str>,
-        /// At which of its bytes, from 0.
+        /// The offset of the malformed byte, from 0.
         at: usize,
     },
-    /// A circuit breaker that opens after no failure.
-    #[error("a circuit breaker cannot open after 0 failures: give at least 1")]
+    /// A circuit breaker that opens after 0 failures.
+    #[error("a circuit breaker cannot open after 0 failures: use at least 1")]
     ZeroFailures,
-    /// A rate that is no part of all calls.
+    /// A rate of calls that is not from 0 to 1.
     #[error("a rate of calls must be from 0 to 1")]
     RateOutOfRange,
-    /// A window that a rate cannot be over.
-    #[error("a window must be of some time, or of 1 to 1,000,000 calls")]
+    /// A window without calls or time, or with more than 1,000,000 calls.
+    #[error("a window must have a length above 0, or 1 to 1,000,000 calls")]
     Window,
-    /// A time that every call takes.
-    #[error("every call takes 0 s or longer: say which calls are slow")]
+    /// A slow call of 0 s.
+    #[error("every call takes 0 s or longer: use a longer time for slow calls")]
     ZeroSlow,
-    /// A growth that is none.
+    /// A growth factor below 1.
     #[error("an open time can only grow by a factor of 1 or more")]
     Growth,
-    /// A circuit breaker that never closes.
-    #[error("with 0 probes a circuit breaker would never close: give at least 1")]
+    /// A circuit breaker with 0 probes.
+    #[error("a circuit breaker with 0 probes never closes: use at least 1")]
     ZeroProbes,
-    /// A circuit breaker of which every probe hangs.
-    #[error("with 0 s for a probe a circuit breaker would never close: give it some time")]
+    /// A circuit breaker with a limit of 0 s on its probes.
+    #[error("a circuit breaker with 0 s for a probe never closes: use a longer time")]
     ZeroHalfOpenLimit,
 }

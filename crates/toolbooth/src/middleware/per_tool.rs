@@ -54,14 +54,14 @@ impl<T> PerTool<T> {
         self.tools.get(tool).unwrap_or(&self.default).as_ref()
     }
 
-    /// Changes the default.
-    pub(crate) fn set_default(&mut self, value: T) {
-        self.default = Some(value);
+    /// Changes the setting of all tools that have none of their own.
+    pub(crate) fn set_default(&mut self, value: impl Into<Option<T>>) {
+        self.default = value.into();
     }
 
     /// Changes the setting of one tool.
-    pub(crate) fn set(&mut self, tool: Name, value: T) {
-        self.tools.insert(tool, Some(value));
+    pub(crate) fn set(&mut self, tool: Name, value: impl Into<Option<T>>) {
+        self.tools.insert(tool, value.into());
     }
 
     /// Returns whether a tool has a setting of its own.

@@ -1,21 +1,29 @@
-//! The refusal that layers have in common.
-
 use toolbooth_core::{Bound, Part, ToolError};
 
-/// A call that was cancelled before, or that comes at or after its caller's deadline, is not started.
+/// Returns the error of a call that must not start: it was cancelled before it was made, or its
+/// deadline has passed.
+///
+/// For layers that acquire something in `decide`: called first, it keeps such a call from using a
+/// token or a probe. [`LayerFuture::new`](super::LayerFuture::new) checks cancellation again for
+/// the layers that do not call it.
 #[inline(always)]
 pub(crate) fn not_to_start(part: &Part) -> Option<ToolError> {
     if let Some(reason) = part.cancelled_before_start() {
         return Some(ToolError::cancelled(reason));
     }
     let bound = part.passed_deadline()?;
-    Some(refused(part, bound))
+    Some(deadline_passed(part, bound))
 }
 
 #[cold]
-fn refused(part: &Part, bound: Bound) -> ToolError {
+fn deadline_passed(part: &Part, bound: Bound) -> ToolError {
     let context = part.context();
-    let (limit, waited) = (bound.limit(), context.elapsed());
-    tracing::debug!(tool = context.tool(), call_id = %context.id(), ?limit, ?waited, "refused: the deadline has passed");
+    tracing::debug!(
+        tool = context.tool(),
+        call_id = %context.id(),
+        limit = ?bound.limit(),
+        waited = ?context.elapsed(),
+        "rejected: the deadline has passed"
+    );
     bound.error(context)
 }

@@ -3,7 +3,8 @@ use tower_layer::Layer;
 
 use super::PartialResult;
 
-/// Keeps what a call produces and attaches it to the error that cuts the call short. See the [module](super).
+/// Keeps partial results and attaches them to the error that ends a call early. See the
+/// [module](super).
 #[derive(Debug, Clone)]
 pub struct PartialResultLayer {
     policy: Option<KeepPolicy>,
@@ -12,7 +13,7 @@ pub struct PartialResultLayer {
 // === impl PartialResultLayer ===
 
 impl PartialResultLayer {
-    /// Keeps at most 1,024 items and 1 MiB, and then nothing more: a prefix without gaps.
+    /// Keeps the first items of a call, at most 1,024 and 1 MiB.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -20,25 +21,25 @@ impl PartialResultLayer {
         }
     }
 
-    /// Keeps nothing: the off value.
+    /// Creates a layer that keeps nothing.
     #[must_use]
     pub const fn off() -> Self {
         Self { policy: None }
     }
 
-    /// At most so many items.
+    /// Limits how many items are kept.
     #[must_use]
     pub fn with_max_items(self, items: usize) -> Self {
         self.map(|policy| policy.with_max_items(items))
     }
 
-    /// At most so many bytes, as [`Content::size`](crate::Content::size) counts them.
+    /// Limits how many bytes are kept, as [`Content::size`](crate::Content::size) counts them.
     #[must_use]
     pub fn with_max_bytes(self, bytes: usize) -> Self {
         self.map(|policy| policy.with_max_bytes(bytes))
     }
 
-    /// Where not all fits, keeps the newest items instead of the first ones.
+    /// Keeps the newest items within the bounds, instead of the first ones.
     #[must_use]
     pub fn with_drop_oldest(self) -> Self {
         self.map(KeepPolicy::with_drop_oldest)

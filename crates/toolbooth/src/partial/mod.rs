@@ -1,8 +1,10 @@
-//! Keeping what a call has produced, for when it is cut short.
+//! Keeps partial results, for calls that end early.
 //!
-//! Use it around tools that produce their result bit by bit. What the tool [emits](crate::CallContext::emit) or
-//! streams, its last [snapshot](crate::CallContext::snapshot), and how far it last said it [was](crate::CallContext::progress), is attached to the error that ends the call early, whichever layer makes
-//! that error: [`ToolError::partial`](crate::ToolError::partial). On success nothing is attached.
+//! Use it around tools that produce their result item by item. The layer keeps what the tool
+//! [emits](crate::CallContext::emit) or streams, its last [snapshot](crate::CallContext::snapshot)
+//! and its last report of [progress](crate::CallContext::progress). They are attached to the error
+//! that ends the call, whichever layer creates that error:
+//! [`ToolError::partial`](crate::ToolError::partial). Nothing is attached to a success.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,30 +26,33 @@
 //!     .layer(PartialResultLayer::new())
 //!     .service(crawl);
 //!
-//! let timeout = crawl.oneshot(ToolCall::new("crawl", json!(null))).await.err().ok_or("too slow")?;
+//! let timeout = crawl.oneshot(ToolCall::new("crawl", json!(null))).await;
+//! let timeout = timeout.err().ok_or("it takes longer than 1 s")?;
 //! let partial = timeout.partial().ok_or("three pages were emitted")?;
 //! assert_eq!(partial.contents().len(), 3);
 //! # Ok(()) }
 //! ```
 //!
 //! # Readiness
-//! Always ready; the inner service is waited for inside the call's future.
-//!
-//! What is emitted costs what its contents and one buffer for each attempt cost; a call that emits nothing pays nothing.
+//! Always ready. The inner service's readiness is polled inside the call's future.
 //!
 //! # Cancellation
-//! Dropping the future ends the call; what was kept is still there for cleanup hooks.
-//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
+//! Dropping the future ends the call. Cleanup hooks can still read what was kept. What ends with a
+//! call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
 //!
 //! # Errors
 //! None of its own.
 //!
 //! # Clone
-//! What is kept belongs to the call. Clones share nothing but the bounds.
+//! Clones share the bounds. What is kept belongs to the call.
 //!
 //! # Order
-//! Outside or inside a timeout makes no difference to what is attached. With a retry, the error takes along what the last
-//! attempt that published any had kept. Bounds are those of the outermost such layer.
+//! Outside or inside of a timeout makes no difference to what is attached. With a retry, the error
+//! contains what the last attempt that published anything had kept. The bounds are those of the
+//! outermost partial-result layer.
+//!
+//! # Cost
+//! Nothing for a call that emits nothing. Otherwise the contents, and one buffer for each attempt.
 
 mod layer;
 mod service;

@@ -11,13 +11,13 @@ pub struct SpawnLayer {
 // === impl SpawnLayer ===
 
 impl SpawnLayer {
-    /// Each call on its own task, on the runtime on which it is first polled.
+    /// Creates a layer that spawns each call, on the runtime of its first poll.
     #[must_use]
     pub const fn new() -> Self {
         Self { spawns: true }
     }
 
-    /// Calls stay on the tasks of their callers, and panics pass: the off value.
+    /// Creates a layer that leaves calls on their callers' tasks and lets panics pass.
     #[must_use]
     pub const fn off() -> Self {
         Self { spawns: false }

@@ -1,8 +1,9 @@
-//! Each call on a task of its own.
+//! Runs each call on a task of its own.
 //!
-//! Use it around tools that compute for long or block their thread without saying so: on a runtime of more than one thread, their callers,
-//! and a timeout outside, go on meanwhile. For work that is known to block, `tokio::task::spawn_blocking` inside the tool is better still, since
-//! it keeps the runtime's own threads free. Where only panics are to be contained, the [`CatchPanicLayer`](crate::CatchPanicLayer) costs less.
+//! Use it around tools that compute for long or block their thread. On a multi-threaded runtime
+//! their callers, and a timeout outside, continue meanwhile. For work that is known to block,
+//! `tokio::task::spawn_blocking` inside the tool is better still, since it keeps the runtime's own
+//! threads free. To catch panics alone, [`CatchPanicLayer`](crate::CatchPanicLayer) costs less.
 //!
 //! ```
 //! use std::time::Duration;
@@ -18,7 +19,7 @@
 //! let blocks = tool_fn("blocks", move |_: ()| {
 //!     let stopped = std::sync::Arc::clone(&stopped);
 //!     async move {
-//!         // Blocks its thread, which no limit on the same task could do anything about.
+//!         // Blocks its thread: a timeout on the same task could not expire.
 //!         let stopped = stopped.lock().map_err(|_| "poisoned")?;
 //!         Ok::<_, &str>(stopped.recv().is_ok())
 //!     }
@@ -35,35 +36,43 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The task starts at the first poll of the call's future, on the runtime on which that is, and carries the span that is current there. What is inside gets as
-//! far as its readiness and its `call` on the caller's task: so permits and tokens are taken in order. A streamed answer is read by its consumer, on the consumer's task.
+//! The inner service's readiness is polled, and its `call` runs, on the caller's task, so permits
+//! and tokens are acquired in order. The first poll of the call's future spawns the task, on the
+//! runtime of that poll, with the span that is current there. A streaming response is polled by its
+//! consumer, on the consumer's task.
 //!
 //! # Readiness
-//! Always ready; the inner service is waited for inside the call's future, on the caller's task.
+//! Always ready. The inner service's readiness is polled inside the call's future, on the caller's
+//! task.
 //!
 //! # Cancellation
-//! Dropping the future ends the call: what is inside is dropped then and there, and the task is aborted. While the tool is running on
-//! another thread in that very moment, nobody waits for it: it is dropped when it next yields, and until then what stands inside this layer, such as
-//! a permit, is not given back. Cleanup begins with waiting for that: it counts as one more hook of the call, and a
-//! [`drain`](crate::CleanupLayer::drain) waits for it, wherever the cleanup layer stands.
-//! A limit that strikes in that moment wins over an answer that the tool is about to give.
-//! What ends with a call, and what cannot be ended, is in the [guide to cleanup](crate::cleanup::guide).
+//! Dropping the future ends the call: the inner future is dropped at once, and the task is aborted.
+//! If another thread polls the inner future at that moment, the caller does not wait for it. The
+//! inner future is then dropped when the tool next yields, and what it owns, such as a permit, is
+//! released then. Cleanup starts with waiting for that: it counts as one more hook of the call, and
+//! a [`drain`](crate::CleanupLayer::drain) waits for it, for any position of the cleanup layer.
+//! A limit that expires at that moment wins over the response.
+//!
+//! What ends with a call, and what cannot be ended, is in the
+//! [guide to cleanup](crate::cleanup::guide).
 //!
 //! # Errors
-//! `Panicked`, with the panic's text, as from the [`CatchPanicLayer`](crate::CatchPanicLayer). `Cancelled`, with the reason `shutdown`, where the task's runtime
-//! was shut down.
+//! `Panicked`, with the panic's message, as from [`CatchPanicLayer`](crate::CatchPanicLayer).
+//! `Cancelled` with the reason `Shutdown`, if the task's runtime was shut down.
 //!
 //! # Clone
 //! Clones share nothing.
 //!
 //! # Order
-//! Timeouts stand outside. A concurrency limit inside counts a tool until it has really stopped, one outside only as long as somebody waits for it.
+//! Timeouts belong outside. A concurrency limit inside counts a tool until it has really stopped;
+//! one outside counts it only while its caller waits.
 //!
 //! # Panics
-//! Polled for the first time where there is no tokio runtime, a call panics, as `tokio::spawn` does.
+//! The first poll of a call panics outside of a tokio runtime, as `tokio::spawn` does.
 //!
 //! # Cost
-//! Three allocations, one of which is the task; another handle of the context; and the way to the task and back, which is some microseconds.
+//! Three allocations, one of which is the task, one more handle of the context, and some
+//! microseconds for the way to the task and back.
 
 mod future;
 mod layer;

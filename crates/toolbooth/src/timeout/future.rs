@@ -1,19 +1,19 @@
 use std::fmt;
 use std::ops::ControlFlow;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep, sleep_until};
 use toolbooth_core::{Bound, BoxError, CancelReason, Item, Moment, Part, ToolError, ToolResponse};
 use tower_service::Service;
 
-use super::limits::Limited;
-use super::timer::Timer;
+use super::limits::CallLimits;
 use crate::middleware::{LayerFuture, LayerWatch, PartWatch};
 
 pin_project! {
-    /// A call that is cut when it takes too long.
+    /// The future of [`Timeout`](super::Timeout).
     #[must_use = "dropping it ends the call"]
     pub struct ResponseFuture<S, R>
     where
@@ -21,47 +21,49 @@ pin_project! {
     {
         #[pin]
         inner: LayerFuture<S, R, ResponseWatch>,
-        timer: Timer,
+        // From the first poll in which the call is pending, if it has a limit.
+        #[pin]
+        sleep: Option<Sleep>,
     }
 }
 
-/// Cuts a streamed answer that takes too long.
+/// Ends a streaming response when a limit expires.
 #[derive(Debug)]
 pub struct ResponseWatch {
-    limits: Limited,
+    limits: CallLimits,
 }
 
 // === impl ResponseFuture ===
 
 impl<S: Service<R>, R> ResponseFuture<S, R> {
+    #[inline(always)]
     pub(super) const fn new(inner: LayerFuture<S, R, ResponseWatch>) -> Self {
-        let timer = Timer::none();
-        Self { inner, timer }
+        Self { inner, sleep: None }
     }
 
-    /// Waits for the limit that strikes, and tells what is further in.
+    /// Polls for the limit that expires. It cancels the call's context.
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Bound> {
-        let this = self.project();
+        let mut this = self.project();
         let Some((part, watch)) = this.inner.watch() else {
             return Poll::Pending;
         };
-        if !this.timer.is_set() {
-            let Some(at) = watch.limits.look_at(Moment::now) else {
+        if this.sleep.is_none() {
+            let Some(at) = watch.limits.next_check(Moment::now) else {
                 return Poll::Pending;
             };
-            this.timer.set(at);
+            this.sleep.set(Some(sleep_until(at.instant())));
         }
         loop {
-            ready!(this.timer.poll(cx));
-            match watch.limits.look_at(Moment::now) {
-                // Signs of life have moved the limit since the timer was set.
-                Some(at) if at > Moment::now() => this.timer.set(at),
+            ready!(poll_timer(this.sleep.as_mut(), cx));
+            match watch.limits.next_check(Moment::now) {
+                None => return Poll::Pending,
+                // Progress has moved the limit since the timer was set.
+                Some(at) if at > Moment::now() => this.sleep.set(Some(sleep_until(at.instant()))),
                 Some(_) => {
-                    if let Some(struck) = watch.strike(part) {
-                        return Poll::Ready(struck);
+                    if let Some(expired) = watch.expire(part) {
+                        return Poll::Ready(expired);
                     }
                 }
-                None => return Poll::Pending,
             }
         }
     }
@@ -73,25 +75,20 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    /// Behind the limit: waits for the tool to finish by itself, or for the end of the time that it has for that.
-    fn poll_grace(self: Pin<&mut Self>, struck: Bound, cx: &mut Context<'_>) -> Poll<ToolError> {
+    /// Polls the cancelled call until it ends by itself or the grace period is over.
+    fn poll_grace(self: Pin<&mut Self>, expired: Bound, cx: &mut Context<'_>) -> Poll<ToolError> {
         let mut this = self.project();
         let late = match this.inner.as_mut().poll_response(cx) {
             Poll::Ready(late) => Some(late.map(ToolResponse::into_contents)),
-            Poll::Pending => {
-                let watched = this.inner.as_mut().watch();
-                // The owner of the call ends the grace, too.
-                let by_owner = watched.is_some_and(|(part, _)| part.poll_cancelled(cx).is_ready());
-                match this.timer.poll(cx) {
-                    Poll::Pending if !by_owner => return Poll::Pending,
-                    _ => None,
-                }
-            }
+            Poll::Pending => None,
         };
         let Some((part, _)) = this.inner.as_mut().watch() else {
             return Poll::Pending;
         };
-        let timeout = struck.error(part.context());
+        if late.is_none() && part.poll_cancelled(cx).is_pending() {
+            ready!(poll_timer(this.sleep, cx));
+        }
+        let timeout = expired.error(part.context());
         let timeout = match late {
             None => timeout,
             Some(Ok(contents)) => {
@@ -100,7 +97,7 @@ where
                 }
                 timeout
             }
-            // It only says that it was told to stop.
+            // The tool only reports that it was cancelled.
             Some(Err(ToolError::Cancelled { .. })) => timeout,
             Some(Err(error)) => timeout.with_late(error),
         };
@@ -119,78 +116,94 @@ where
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let struck = match self.timer.struck() {
-            Some(struck) => struck,
-            None => {
-                // The call before its limit: an answer that is ready when the limit strikes counts.
-                if let Poll::Ready(answer) = self.as_mut().project().inner.poll(cx) {
-                    return Poll::Ready(answer);
-                }
-                let struck = ready!(self.as_mut().poll_limit(cx));
-                let mut this = self.as_mut().project();
-                let Some((part, watch)) = this.inner.as_mut().watch() else {
-                    return Poll::Pending;
-                };
-                let Some(end) = watch.limits.grace(struck) else {
-                    let timeout = struck.error(part.context());
-                    return Poll::Ready(Err(this.inner.fail(timeout)));
-                };
-                this.timer.strike(struck, end);
-                struck
-            }
+        let mut this = self.as_mut().project();
+        let watched = this.inner.as_mut().watch();
+        if let Some(expired) = watched.and_then(|(_, watch)| watch.limits.in_grace()) {
+            return self.poll_grace(expired, cx).map(Err);
+        }
+        // The call is polled before its limit: a response that is ready at the limit counts.
+        if let Poll::Ready(result) = this.inner.poll(cx) {
+            return Poll::Ready(result);
+        }
+        let expired = ready!(self.as_mut().poll_limit(cx));
+
+        let mut this = self.as_mut().project();
+        let Some((part, watch)) = this.inner.as_mut().watch() else {
+            return Poll::Pending;
         };
-        self.poll_grace(struck, cx).map(Err)
+        let Some(end) = watch.limits.start_grace(expired) else {
+            let timeout = expired.error(part.context());
+            // Drops the inner future.
+            return Poll::Ready(Err(this.inner.fail(timeout)));
+        };
+        this.sleep.set(end.map(|end| sleep_until(end.instant())));
+        self.poll_grace(expired, cx).map(Err)
     }
 }
 
 impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("struck", &self.timer.struck())
+            .field("inner", &self.inner)
             .finish_non_exhaustive()
+    }
+}
+
+fn poll_timer(sleep: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    match sleep.as_pin_mut() {
+        // Outside of the cooperative budget: a tool that never waits is pending only because it
+        // has used up that budget, and its limit must expire all the same.
+        Some(sleep) => pin!(unconstrained(sleep)).poll(cx),
+        None => Poll::Pending,
     }
 }
 
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    pub(super) const fn new(limits: Limited) -> Self {
+    pub(super) const fn new(limits: CallLimits) -> Self {
         Self { limits }
     }
 
-    /// The limit strikes, if it has come: what is further in is told.
-    fn strike(&mut self, part: &Part) -> Option<Bound> {
-        let bound = self.limits.struck(Moment::now)?;
+    /// Cancels the call's context if a limit has expired, and returns the limit.
+    fn expire(&mut self, part: &Part) -> Option<Bound> {
+        let expired = self.limits.expired(Moment::now)?;
         let context = part.context();
-        let (limit, waited) = (bound.limit(), context.elapsed());
-        tracing::debug!(tool = context.tool(), call_id = %context.id(), scope = %bound.scope(), ?limit, ?waited, "timed out");
+        tracing::debug!(
+            tool = context.tool(),
+            call_id = %context.id(),
+            scope = %expired.scope(),
+            limit = ?expired.limit(),
+            waited = ?context.elapsed(),
+            "timed out"
+        );
         part.cancel(CancelReason::Timeout);
-        Some(bound)
+        Some(expired)
     }
 
-    /// The error of a streamed answer, if the limit has come. It strikes once.
-    fn cut(&mut self, part: &Part) -> Option<ToolError> {
-        let bound = self.strike(part)?;
-        self.limits = Limited::default();
-        Some(bound.error(part.context()))
+    /// Returns the error of a streaming response whose limit has expired; once.
+    fn expire_stream(&mut self, part: &Part) -> Option<ToolError> {
+        let expired = self.expire(part)?;
+        self.limits = CallLimits::default();
+        Some(expired.error(part.context()))
     }
 }
 
 impl LayerWatch for ResponseWatch {
     fn poll_interrupt(&mut self, part: &Part, _: &mut Context<'_>) -> Poll<ToolError> {
-        match self.cut(part) {
+        match self.expire_stream(part) {
             Some(timeout) => Poll::Ready(timeout),
             None => Poll::Pending,
         }
     }
 
     fn expires_at(&self, _: &Part) -> Option<Instant> {
-        self.limits.look_at(Moment::now).map(Moment::instant)
+        self.limits.next_check(Moment::now).map(Moment::instant)
     }
 
     fn on_item(&mut self, part: &Part, _: Item<'_>) -> ControlFlow<ToolError> {
-        self.limits.item(Moment::now);
-        match self.cut(part) {
+        self.limits.record_item(Moment::now);
+        match self.expire_stream(part) {
             Some(timeout) => ControlFlow::Break(timeout),
             None => ControlFlow::Continue(()),
         }

@@ -4,31 +4,37 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::Timeout;
-use super::limits::{Limits, More};
+use super::limits::Settings;
+use crate::Name;
 use crate::middleware::{ConfigError, PerTool};
 
-/// Cuts a call that takes too long. See the [module](super).
+/// Limits how long a call may take. See the [module](super).
+///
+/// The `with_*` methods configure this value alone: a clone made before keeps its settings. The
+/// `set_*` methods change a live limit, for all clones and for the services made from them.
 #[derive(Debug, Clone)]
 pub struct TimeoutLayer {
-    limits: Arc<Limits>,
+    settings: Arc<Settings>,
 }
 
 // === impl TimeoutLayer ===
 
 impl TimeoutLayer {
-    /// The time that a call may take in all, waits and streamed answer included: one for all tools,
-    /// or by tool; `None` or [`Duration::MAX`] is no limit. [`Duration::ZERO`] lets pass only an answer that is ready at the first poll.
+    /// Limits the whole call: waits, the tool, and a streaming response to its last byte.
+    ///
+    /// One limit for all tools, or limits by tool. `None` or [`Duration::MAX`] is no limit.
+    /// [`Duration::ZERO`] lets pass only a response that is ready at the first poll.
     #[must_use]
     pub fn new(limits: impl Into<PerTool<Duration>>) -> Self {
         Self {
-            limits: Arc::new(Limits::new(limits.into())),
+            settings: Arc::new(Settings::new(limits.into())),
         }
     }
 
-    /// As [`new`](Self::new), for limits that come from a configuration.
+    /// As [`new`](Self::new), for limits from a configuration.
     ///
     /// # Errors
-    /// [`ConfigError::EndlessTimeout`] for [`Duration::MAX`], which is more likely a slip than a wish.
+    /// [`ConfigError::EndlessTimeout`] for [`Duration::MAX`], which is likely a mistake.
     pub fn try_new(limits: impl Into<PerTool<Duration>>) -> Result<Self, ConfigError> {
         let limits = limits.into();
         if limits.values().any(|limit| *limit == Duration::MAX) {
@@ -37,45 +43,79 @@ impl TimeoutLayer {
         Ok(Self::new(limits))
     }
 
-    /// No limit of its own on the whole call: a call's own [`with_timeout`](crate::ToolCall::with_timeout) and
+    /// Creates a layer without a limit of its own on the whole call.
+    ///
+    /// A call's own [`with_timeout`](crate::ToolCall::with_timeout) and
     /// [`with_deadline`](crate::ToolCall::with_deadline) are still enforced.
     #[must_use]
     pub fn unlimited() -> Self {
         Self::new(PerTool::none())
     }
 
-    /// The time that a call may go without a sign of life: a [heartbeat](crate::CallContext::heartbeat), a report of
-    /// [progress](crate::CallContext::progress), something [emitted](crate::CallContext::emit), a
-    /// [snapshot](crate::CallContext::snapshot), a streamed piece on its way to the consumer. One for all tools, or
-    /// by tool; `None` or [`Duration::MAX`], as at first, is no limit.
+    /// Limits the time that a call may go without activity.
+    ///
+    /// Activity is a [heartbeat](crate::CallContext::heartbeat), a report of
+    /// [progress](crate::CallContext::progress), an [emitted](crate::CallContext::emit) item, a
+    /// [snapshot](crate::CallContext::snapshot), and an item of a streaming response. One limit
+    /// for all tools, or limits by tool; `None`, the default, or [`Duration::MAX`] is no limit.
     #[must_use]
     pub fn with_idle(self, limits: impl Into<PerTool<Duration>>) -> Self {
         let limits = limits.into();
-        self.with(|more| more.idle = limits)
+        self.with(|settings| settings.idle = limits)
     }
 
-    /// The time until the first item of the result: until something is emitted, published as a snapshot, or
-    /// streamed, or the whole answer is there. Until then the idle limit does not hold. One for all tools, or by
-    /// tool; `None` or [`Duration::MAX`], as at first, is no limit.
+    /// Limits the time until the first item of the result.
+    ///
+    /// The first item is an emitted item, a snapshot, an item of a streaming response, or the
+    /// whole response. Until then the idle limit does not apply. One limit for all tools, or
+    /// limits by tool; `None`, the default, or [`Duration::MAX`] is no limit.
     #[must_use]
     pub fn with_first_item(self, limits: impl Into<PerTool<Duration>>) -> Self {
         let limits = limits.into();
-        self.with(|more| more.first_item = limits)
+        self.with(|settings| settings.first_item = limits)
     }
 
-    /// The time behind a limit in which the tool, whose call is cancelled by then, may finish by itself; zero at
-    /// first. The call has timed out all the same: what the tool answers, whole, is the partial result of that
-    /// error; what it fails with is its source. A streamed answer is cut at the limit.
+    /// Sets the grace period: the time after a limit in which the tool may finish by itself. Zero
+    /// by default.
     ///
-    /// It never goes beyond the caller's deadline or a limit on the whole call further out. While it runs, permits
-    /// taken further in are held.
+    /// When the limit expires, the call's context is cancelled, and the call has timed out. A
+    /// buffered response that the tool returns in the grace period is the partial result of that
+    /// error; an error of the tool is its source. A streaming response ends at the limit.
+    ///
+    /// The period never exceeds the caller's deadline or an outer limit on the whole call. During
+    /// the period, permits acquired inside are still in use.
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
-        self.with(|more| more.grace = grace)
+        self.with(|settings| settings.grace = grace)
     }
 
-    fn with(mut self, set: impl FnOnce(&mut More)) -> Self {
-        set(Arc::make_mut(&mut self.limits).more());
+    /// Changes the limit on the whole call, for all tools without a limit of their own. `None` is
+    /// no limit.
+    ///
+    /// It applies to calls that start from now on, of all clones of this value. Calls that run
+    /// keep their limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use toolbooth::{PerTool, TimeoutLayer};
+    ///
+    /// let limits = PerTool::new(Duration::from_secs(5)).with("file", Duration::from_secs(30));
+    /// let timeout = TimeoutLayer::new(limits);
+    /// timeout.set_limit(Duration::from_secs(2));
+    /// timeout.set_limit_for("file", None);
+    /// ```
+    pub fn set_limit(&self, limit: impl Into<Option<Duration>>) {
+        self.settings.set_limit(limit.into());
+    }
+
+    /// Changes the limit on whole calls of one tool, as [`set_limit`](Self::set_limit) does for
+    /// the other tools.
+    pub fn set_limit_for(&self, tool: impl Into<Name>, limit: impl Into<Option<Duration>>) {
+        self.settings.set_limit_for(tool.into(), limit.into());
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(Arc::make_mut(&mut self.settings));
         self
     }
 }
@@ -84,6 +124,6 @@ impl<S> Layer<S> for TimeoutLayer {
     type Service = Timeout<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Timeout::new(inner, Arc::clone(&self.limits))
+        Timeout::new(inner, Arc::clone(&self.settings))
     }
 }

@@ -1,214 +1,248 @@
-//! Which limits hold for a call, and which of them strikes next. The clock is given, and nobody waits here.
+//! The limits of a layer and of a call: pure, with the time as an argument.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use toolbooth_core::{Bound, Moment, Part, Pulse, TimeoutScope};
+use toolbooth_core::{Bound, Moment, Name, Part, Pulse, TimeoutScope};
 
 use crate::middleware::PerTool;
 
 /// The settings of a layer.
-#[derive(Debug, Clone)]
-pub(super) struct Limits {
-    pub(super) total: PerTool<Duration>,
-    /// What few layers have, and the others do not carry about.
-    more: Option<Box<More>>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct More {
+#[derive(Debug)]
+pub(super) struct Settings {
+    configured: PerTool<Duration>,
+    /// Replaces `configured` from the first `set_limit` on. Until then a call takes no lock.
+    changed: OnceLock<RwLock<PerTool<Duration>>>,
     pub(super) idle: PerTool<Duration>,
     pub(super) first_item: PerTool<Duration>,
     pub(super) grace: Duration,
 }
 
-/// The limits that a layer enforces on a call.
+/// The limits that one layer enforces on one call.
 #[derive(Debug, Default)]
-pub(super) struct Limited {
-    /// On the whole call.
-    bound: Option<Bound>,
-    moving: Option<Box<Moving>>,
+pub(super) struct CallLimits {
+    /// The limit on the whole call.
+    total: Option<Bound>,
+    progress: Option<Box<Progress>>,
 }
 
-/// Limits that move with each sign of life, and the time that the call has behind a limit.
+/// The limits that progress extends, and the grace period.
 #[derive(Debug)]
-struct Moving {
-    /// Where there is an idle limit or one on the first item.
+struct Progress {
+    /// The last activity; `None` without an idle and a first-item limit.
     pulse: Option<Arc<Pulse>>,
     idle: Option<Duration>,
     first_item: Option<Bound>,
     grace: Duration,
-    /// When a limit further out or the caller's deadline cuts the call.
-    around: Option<Moment>,
+    /// When the call expires because of an outer layer or the caller's deadline.
+    outer: Option<Moment>,
+    /// The limit that expired, during the grace period.
+    expired: Option<Bound>,
 }
 
-// === impl Limits ===
+// === impl Settings ===
 
-impl Limits {
-    pub(super) const fn new(total: PerTool<Duration>) -> Self {
-        Self { total, more: None }
-    }
-
-    pub(super) fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_with(|| {
-            Box::new(More {
-                idle: PerTool::none(),
-                first_item: PerTool::none(),
-                grace: Duration::ZERO,
-            })
-        })
-    }
-
-    /// The limits of a call that begins `now`; what is further in is told of the one on the whole.
-    pub(super) fn of(&self, part: &Part) -> Limited {
-        let now = part.now();
-        let outermost = part.enter_timeout();
-        let around = part.bound();
-        let bound = self.bound(part, now, outermost, around);
-        if let Some(bound) = bound {
-            part.set_bound(bound);
-        }
-        Limited {
-            bound,
-            moving: self.moving(part, now, outermost, around.map(|around| around.at())),
+impl Settings {
+    pub(super) fn new(limits: PerTool<Duration>) -> Self {
+        Self {
+            configured: limits,
+            changed: OnceLock::new(),
+            idle: PerTool::none(),
+            first_item: PerTool::none(),
+            grace: Duration::ZERO,
         }
     }
 
-    /// The limit on the whole call: this layer's own where that comes first. What comes first otherwise is enforced
-    /// by the layer that set it; the caller's deadline by the outermost timeout.
-    fn bound(
-        &self,
-        part: &Part,
-        now: Moment,
-        outermost: bool,
-        around: Option<Bound>,
-    ) -> Option<Bound> {
-        let own = match part.timeout() {
-            Some(limit) if outermost => Bound::after(now, TimeoutScope::Total, limit),
-            _ => self.own(part, now),
-        };
-        match (own, around) {
-            (Some(own), Some(around)) if own.at() < around.at() => Some(own),
-            (_, Some(around)) => outermost.then_some(around),
-            (own, None) => own,
-        }
+    pub(super) fn set_limit(&self, limit: Option<Duration>) {
+        self.change(|limits| limits.set_default(limit));
     }
 
-    /// This layer's limit on the whole call.
-    #[inline(always)]
-    fn own(&self, part: &Part, now: Moment) -> Option<Bound> {
-        let limit = *self.total.get(part.context().tool())?;
-        Bound::after(now, TimeoutScope::Total, limit)
+    pub(super) fn set_limit_for(&self, tool: Name, limit: Option<Duration>) {
+        self.change(|limits| limits.set(tool, limit));
     }
 
-    fn moving(
-        &self,
-        part: &Part,
-        now: Moment,
-        outermost: bool,
-        around: Option<Moment>,
-    ) -> Option<Box<Moving>> {
-        let (own_idle, own_first_item) = match outermost {
-            true => (part.idle_timeout(), part.first_item_timeout()),
-            false => (None, None),
-        };
-        if self.more.is_none() && own_idle.is_none() && own_first_item.is_none() {
-            return None;
-        }
-        let more = self.more.as_deref();
-        let of_tool = |limits: &PerTool<Duration>| limits.get(part.context().tool()).copied();
-        let idle = own_idle.or_else(|| of_tool(&more?.idle));
-        // One that the clock cannot say is none.
-        let idle = idle.filter(|idle| now.after(*idle).is_some());
-        let first_item = own_first_item.or_else(|| of_tool(&more?.first_item));
-        let first_item =
-            first_item.and_then(|limit| Bound::after(now, TimeoutScope::FirstItem, limit));
-        let grace = more.map_or(Duration::ZERO, |more| more.grace);
-        let moves = idle.is_some() || first_item.is_some();
-        (moves || !grace.is_zero()).then(|| {
-            Box::new(Moving {
-                pulse: moves.then(|| part.pulse(now)),
-                idle,
-                first_item,
-                grace,
-                around,
-            })
-        })
-    }
-}
-
-// === impl Limited ===
-
-impl Limited {
-    /// The limit that strikes next if nothing stirs.
-    pub(super) fn next(&self) -> Option<Bound> {
-        let Some(moving) = &self.moving else {
-            return self.bound;
-        };
-        let cap = self.cap(moving);
-        let next = moving.next();
-        // Of equals the one on the whole call strikes, which may be another layer's.
-        let next = next.filter(|next| cap.is_none_or(|cap| next.at() < cap));
-        next.or(self.bound)
+    fn change(&self, change: impl FnOnce(&mut PerTool<Duration>)) {
+        let limits = self
+            .changed
+            .get_or_init(|| RwLock::new(self.configured.clone()));
+        change(&mut limits.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// When to look again: nothing strikes before.
-    pub(super) fn look_at(&self, now: impl FnOnce() -> Moment) -> Option<Moment> {
-        let next = self.next().map(|next| next.at());
-        let moving = self.moving.as_ref();
-        let sooner = moving.and_then(|moving| moving.sooner(now));
-        next.into_iter().chain(sooner).min()
-    }
-
-    /// The limit that strikes `now`.
-    pub(super) fn struck(&self, now: impl FnOnce() -> Moment) -> Option<Bound> {
-        let next = self.next()?;
-        (next.at() <= now()).then_some(next)
-    }
-
-    /// A piece of a streamed answer passes.
-    pub(super) fn item(&self, now: impl FnOnce() -> Moment) {
-        if let Some(pulse) = self
-            .moving
-            .as_ref()
-            .and_then(|moving| moving.pulse.as_ref())
-        {
-            pulse.item(now());
-        }
-    }
-
-    /// The time behind a limit that the call has to finish by itself, if it has any: until when, where that has an end.
-    pub(super) fn grace(&self, struck: Bound) -> Option<Option<Moment>> {
-        let moving = self.moving.as_ref()?;
-        let end = struck.at().after(moving.grace);
-        let end = end.into_iter().chain(moving.around).min();
-        end.is_none_or(|end| end > struck.at()).then_some(end)
-    }
-
-    fn cap(&self, moving: &Moving) -> Option<Moment> {
-        let own = self.bound.map(|bound| bound.at());
-        own.into_iter().chain(moving.around).min()
-    }
-}
-
-// === impl Moving ===
-
-impl Moving {
-    /// Until the first item its limit holds, where there is one, and from then on the idle limit.
-    fn next(&self) -> Option<Bound> {
-        let pulse = self.pulse.as_ref()?;
-        match self.first_item {
-            Some(first_item) if !pulse.has_item() => Some(first_item),
-            _ => {
-                let limit = self.idle?;
-                Bound::after(pulse.last(), TimeoutScope::Idle, limit)
+    /// Returns this layer's limit on a whole call of `tool`.
+    #[inline]
+    fn limit(&self, tool: &str) -> Option<Duration> {
+        match self.changed.get() {
+            None => self.configured.get(tool).copied(),
+            Some(limits) => {
+                let limits = limits.read().unwrap_or_else(PoisonError::into_inner);
+                limits.get(tool).copied()
             }
         }
     }
 
-    /// While the first item is awaited, the idle limit may strike as early as this if the item comes right now; but
-    /// timers tick in milliseconds.
-    fn sooner(&self, now: impl FnOnce() -> Moment) -> Option<Moment> {
+    /// Returns the limits of a call that starts now. The limit on the whole call is set as a
+    /// bound of the layers inside.
+    pub(super) fn enter(&self, part: &Part) -> CallLimits {
+        let now = part.now();
+        let outermost = part.enter_timeout();
+        let outer = part.bound();
+        let total = self.total(part, now, outermost, outer);
+        if let Some(total) = total {
+            part.set_bound(total);
+        }
+        let outer = outer.map(|outer| outer.at());
+        CallLimits {
+            total,
+            progress: self.progress(part, now, outermost, outer),
+        }
+    }
+
+    /// Returns the limit on the whole call, if this layer enforces it: its own limit if that comes
+    /// first. An earlier limit is enforced by the layer that set it, the caller's deadline by the
+    /// outermost timeout.
+    fn total(
+        &self,
+        part: &Part,
+        now: Moment,
+        outermost: bool,
+        outer: Option<Bound>,
+    ) -> Option<Bound> {
+        let limit = match part.timeout() {
+            Some(limit) if outermost => Some(limit),
+            _ => self.limit(part.context().tool()),
+        };
+        let own = limit.and_then(|limit| Bound::after(now, TimeoutScope::Total, limit));
+        match (own, outer) {
+            (Some(own), Some(outer)) if own.at() < outer.at() => Some(own),
+            (_, Some(outer)) => outermost.then_some(outer),
+            (own, None) => own,
+        }
+    }
+
+    fn progress(
+        &self,
+        part: &Part,
+        now: Moment,
+        outermost: bool,
+        outer: Option<Moment>,
+    ) -> Option<Box<Progress>> {
+        let (own_idle, own_first_item) = match outermost {
+            true => (part.idle_timeout(), part.first_item_timeout()),
+            false => (None, None),
+        };
+        let tool = part.context().tool();
+        let idle = own_idle.or_else(|| self.idle.get(tool).copied());
+        // A limit that overflows the clock is none.
+        let idle = idle.filter(|idle| now.after(*idle).is_some());
+        let first_item = own_first_item.or_else(|| self.first_item.get(tool).copied());
+        let first_item =
+            first_item.and_then(|limit| Bound::after(now, TimeoutScope::FirstItem, limit));
+        let has_pulse = idle.is_some() || first_item.is_some();
+        (has_pulse || !self.grace.is_zero()).then(|| {
+            Box::new(Progress {
+                pulse: has_pulse.then(|| part.pulse(now)),
+                idle,
+                first_item,
+                grace: self.grace,
+                outer,
+                expired: None,
+            })
+        })
+    }
+}
+
+/// A copy with the limits as they are now, whose limits change independently.
+impl Clone for Settings {
+    fn clone(&self) -> Self {
+        let configured = match self.changed.get() {
+            None => self.configured.clone(),
+            Some(limits) => limits
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        };
+        Self {
+            configured,
+            changed: OnceLock::new(),
+            idle: self.idle.clone(),
+            first_item: self.first_item.clone(),
+            grace: self.grace,
+        }
+    }
+}
+
+// === impl CallLimits ===
+
+impl CallLimits {
+    /// Returns the limit that expires next without further progress.
+    fn next(&self) -> Option<Bound> {
+        let Some(progress) = &self.progress else {
+            return self.total;
+        };
+        let total = self.total.map(|total| total.at());
+        let cap = total.into_iter().chain(progress.outer).min();
+        let next = progress.next();
+        // In a tie the limit on the whole call expires, which may be an outer layer's.
+        let next = next.filter(|next| cap.is_none_or(|cap| next.at() < cap));
+        next.or(self.total)
+    }
+
+    /// Returns when to call [`expired`](Self::expired) again: no limit expires before.
+    pub(super) fn next_check(&self, now: impl FnOnce() -> Moment) -> Option<Moment> {
+        let next = self.next().map(|next| next.at());
+        let sooner = self.progress.as_ref();
+        let sooner = sooner.and_then(|progress| progress.earliest_idle(now));
+        next.into_iter().chain(sooner).min()
+    }
+
+    /// Returns the limit that has expired.
+    pub(super) fn expired(&self, now: impl FnOnce() -> Moment) -> Option<Bound> {
+        let next = self.next()?;
+        (next.at() <= now()).then_some(next)
+    }
+
+    /// Records an item of a streaming response.
+    pub(super) fn record_item(&self, now: impl FnOnce() -> Moment) {
+        let progress = self.progress.as_ref();
+        if let Some(pulse) = progress.and_then(|progress| progress.pulse.as_ref()) {
+            pulse.item(now());
+        }
+    }
+
+    /// Starts the grace period after `expired`, if there is one. Returns its end; the inner `None`
+    /// is a period without an end.
+    pub(super) fn start_grace(&mut self, expired: Bound) -> Option<Option<Moment>> {
+        let progress = self.progress.as_mut()?;
+        let end = expired.at().after(progress.grace);
+        let end = end.into_iter().chain(progress.outer).min();
+        if end.is_some_and(|end| end <= expired.at()) {
+            return None;
+        }
+        progress.expired = Some(expired);
+        Some(end)
+    }
+
+    /// Returns the limit that expired, during the grace period.
+    pub(super) fn in_grace(&self) -> Option<Bound> {
+        self.progress.as_ref()?.expired
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// Returns the first-item limit until the first item, and then the idle limit.
+    fn next(&self) -> Option<Bound> {
+        let pulse = self.pulse.as_ref()?;
+        match self.first_item {
+            Some(first_item) if !pulse.has_item() => Some(first_item),
+            _ => Bound::after(pulse.last(), TimeoutScope::Idle, self.idle?),
+        }
+    }
+
+    /// Before the first item: returns the earliest moment at which the idle limit can expire, if
+    /// the item arrives now. At least 1 ms from now, the resolution of timers.
+    fn earliest_idle(&self, now: impl FnOnce() -> Moment) -> Option<Moment> {
         let pulse = self.pulse.as_ref()?;
         match self.first_item {
             Some(_) if !pulse.has_item() => now().after(self.idle?.max(Duration::from_millis(1))),

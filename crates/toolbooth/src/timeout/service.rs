@@ -5,14 +5,15 @@ use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
-use super::limits::{Limited, Limits};
+use super::limits::{CallLimits, Settings};
 use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 
-/// A tool whose calls are cut when they take too long. Made by [`TimeoutLayer`](super::TimeoutLayer).
+/// Limits how long calls to the inner service may take. Made by
+/// [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Debug, Clone)]
 pub struct Timeout<S> {
     inner: S,
-    limits: Arc<Limits>,
+    settings: Arc<Settings>,
 }
 
 // === impl Timeout ===
@@ -20,8 +21,8 @@ pub struct Timeout<S> {
 inner_accessors!(Timeout);
 
 impl<S> Timeout<S> {
-    pub(super) const fn new(inner: S, limits: Arc<Limits>) -> Self {
-        Self { inner, limits }
+    pub(super) const fn new(inner: S, settings: Arc<Settings>) -> Self {
+        Self { inner, settings }
     }
 }
 
@@ -42,16 +43,16 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
-        let Self { inner, limits } = self;
-        let inner = LayerFuture::new(inner, request, |part| decide(limits, part));
+        let Self { inner, settings } = self;
+        let inner = LayerFuture::new(inner, request, |part| decide(settings, part));
         ResponseFuture::new(inner)
     }
 }
 
-fn decide(limits: &Limits, part: &Part) -> Decision<ResponseWatch> {
-    let limits = limits.of(part);
+fn decide(settings: &Settings, part: &Part) -> Decision<ResponseWatch> {
+    let limits = settings.enter(part);
     match not_to_start(part) {
         None => Decision::Start(ResponseWatch::new(limits)),
-        Some(error) => Decision::Reject(ResponseWatch::new(Limited::default()), error),
+        Some(error) => Decision::Reject(ResponseWatch::new(CallLimits::default()), error),
     }
 }

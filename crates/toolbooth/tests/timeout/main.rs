@@ -6,6 +6,7 @@ mod support;
 mod expiry;
 mod idle;
 mod limits;
+mod live;
 mod streams;
 
 use std::time::Duration;

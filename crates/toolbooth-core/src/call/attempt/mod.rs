@@ -1,223 +1,252 @@
-//! The state behind a context: one attempt of a call, and what all attempts share.
+//! The state behind a context: one attempt of a call, and what all attempts of the call share.
 //!
-//! Layers that an attempt enters are counted. Invariants:
-//! 1. `cancelled` holds the outermost depth from which inwards the attempt is cut, `ended` and
-//!    `closed` those from which it is over; they only move outwards.
-//! 2. A fork is cut and closed with its parent where that happens at a depth that the parent had
-//!    entered when it was forked, and is untouched by what happens further in.
-//! 3. Layers enter and end one after the other, so `depth`, `closed` and the settings of layers
-//!    have one writer at a time and need no read-modify-write. The outermost end may race with another
-//!    thread that registers a hook or waits: both sides change `ended`, and the second sees the first. A waiter that comes in
-//!    the very moment of an end further in may notice it only with the outermost one.
-//! 4. A hook is pushed under the lock under which the end takes the hooks, after looking whether
-//!    the attempt is over: so it is either taken by the end or runs at once.
+//! An attempt counts the layers that it enters. "Outside of depth d" means the layers 1 to d - 1.
+//!
+//! Invariants:
+//! 1. `ended` is the outermost depth whose part has ended, `State::cancelled` the outermost depth
+//!    whose part has cancelled everything inside. Both only move outwards.
+//! 2. A fork is cancelled and over with its parent where that happens at a depth that the parent
+//!    had entered when the fork was made. What happens further inside does not touch it.
+//! 3. Layers enter and end one after the other, so each atomic of [`Layers`] has one writer at a
+//!    time and a store is enough. A layer that runs its inner service on a task is the exception:
+//!    from then on `ended` is updated by `fetch_min`.
+//! 4. The outermost part ends under the lock of `state`, unless its handle is the only one left.
+//!    What registers under that lock therefore sees the end, or is seen by it: a hook is taken by
+//!    the end or runs at once, a task is aborted, a token is cancelled.
+//! 5. A part that is not the outermost ends without the lock while `has_state` is false. What
+//!    registers in that moment may be missed by it, and then belongs to the next part outside.
+//! 6. No foreign code runs under the lock: wakers, hooks, tokens and permits are moved out first.
 
-mod beats;
-mod ends;
-mod held;
-mod hooks;
-mod keep;
-mod lines;
-mod owner;
+mod cancel;
+mod end;
+mod permits;
+mod publish;
 mod serial;
-mod spare;
 mod work;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
-use tokio::sync::Notify;
-
-pub(crate) use self::owner::Cut;
-
-use self::ends::{OPEN, RARE};
-use self::held::Held;
-use self::keep::Keep;
-use self::lines::Lines;
-use self::owner::Owner;
+use self::cancel::{Cancelled, Scope, Wait};
+use self::end::Mark;
+use self::permits::{HeldBack, Permit, PermitSlot};
+use self::publish::AtomicKeep;
 use self::serial::serial;
-use super::Name;
-use super::blocking::Blocking;
+use super::blocking::BlockingWork;
+use super::bound::{AtomicBound, Bound};
 use super::canceller::Signal;
 use super::cleanup::{Hooks, RunHooks};
 use super::clock::{AtomicMoment, Moment};
-use super::pulse::Pulses;
-use super::settings::{Bound, Settings, Term};
+use super::name::Name;
+use super::pulse::Listener;
+use super::settings::Settings;
 use crate::error::TimeoutScope;
 use crate::response::Partials;
+use crate::sync::lock;
 
 /// One attempt of a call.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) settings: Settings,
-    /// What all attempts of the call share, in the first one.
-    call: Call,
-    /// Where this is not the first one.
-    origin: Option<Origin>,
-    /// The depth up to which it is inside of its parent's layers, where it has one.
-    inside: u32,
-    number: AtomicU32,
-    depth: AtomicU32,
-    /// Whether a timeout layer stands around what the attempt enters next.
-    timed: AtomicBool,
-    held: Held,
-    /// Outcome of the outermost part, once it has ended; and whether there is a `rare`.
-    ended: AtomicU32,
-    /// Depth and outcome of the outermost other part that has ended.
-    closed: AtomicU32,
-    /// Depth and reason of the outermost cut.
-    cancelled: AtomicU32,
-    /// The reading of the clock that is carried in this synchronous stretch.
-    reading: AtomicMoment,
-    bound_at: AtomicMoment,
-    bound_term: AtomicU64,
-    keep: Keep,
-    /// The depth of the layer that set it; 0 where that was one of another attempt.
-    keeper: AtomicU32,
-    /// Two lines; the others are in `rare`.
-    lines: Lines,
-    rare: OnceLock<Box<Rare>>,
+    lineage: Lineage,
+    layers: Layers,
+    /// Where something can cancel the attempt from outside, waits for that, or made a child call.
+    signal: OnceLock<Arc<Signal>>,
+    /// Whether `state` was ever changed: until then neither an end nor a look takes the lock. The
+    /// Release store under the lock pairs with the Acquire load in `has_state`.
+    has_state: AtomicBool,
+    state: Mutex<State>,
 }
 
-/// Where an attempt comes from that is not the first of its call.
+/// Where an attempt comes from.
 #[derive(Debug)]
-struct Origin {
-    first: Arc<Attempt>,
-    parent: Option<Arc<Attempt>>,
+enum Lineage {
+    First(Call),
+    Later {
+        first: Arc<Attempt>,
+        parent: Option<Link>,
+    },
 }
 
+/// What all attempts of a call share.
 #[derive(Debug)]
 struct Call {
-    serial: AtomicU64,
+    serial: u64,
     started: AtomicMoment,
+    /// How many attempts have a number.
     attempts: AtomicU32,
+    /// Whether there is, or was, another attempt.
     forked: AtomicBool,
-    shared: OnceLock<Box<Shared>>,
+    /// Partial results, progress and checkpoint, from the first that is published.
+    partials: OnceLock<Box<Mutex<Partials>>>,
 }
 
-/// What few calls have, allocated when the first attempt needs it.
-#[derive(Debug, Default)]
-struct Shared {
-    partials: Mutex<Partials>,
-    /// Where somebody has the means to cancel the call.
-    signal: OnceLock<Arc<Signal>>,
-}
-
-/// From a fork to what it was forked from: it is inside the layers up to `depth`.
-#[derive(Debug, Clone, Copy)]
-struct Link<'a> {
-    attempt: &'a Arc<Attempt>,
+/// The parent of a fork, and how many of its layers the fork is inside of.
+#[derive(Debug)]
+struct Link {
+    attempt: Arc<Attempt>,
     depth: u32,
 }
 
-/// What few attempts need, allocated by the first that does.
+/// What layers write on the fast path.
+#[derive(Debug)]
+struct Layers {
+    /// How many layers have been entered.
+    depth: AtomicU32,
+    /// The number of the attempt, from 1; 0 until it has one.
+    number: AtomicU32,
+    /// The outermost part that has ended, and its outcome.
+    ended: Mark,
+    /// Whether the attempt started the call, and so its clock.
+    starts_call: AtomicBool,
+    /// Whether a timeout layer is outside of what the attempt enters next.
+    timed: AtomicBool,
+    /// Whether what is inside runs on a task, so that parts may end at the same time.
+    on_task: AtomicBool,
+    /// The reading of the clock that is carried through a synchronous section.
+    reading: AtomicMoment,
+    /// The nearest limit of the timeout layers.
+    bound: AtomicBound,
+    /// The first permits held; others are in [`RareState::permits`].
+    permits: [PermitSlot; 2],
+    /// How the outermost partial-result layer keeps what is published.
+    keep: AtomicKeep,
+}
+
+/// What changes off the fast path, several fields together.
+#[derive(Debug)]
+struct State {
+    /// The outermost cancellation.
+    cancelled: Option<Cancelled>,
+    /// Whether a layer holds the attempt back.
+    held_back: HeldBack,
+    /// Boxed, since few attempts have any of it.
+    rare: Option<Box<RareState>>,
+}
+
 #[derive(Debug, Default)]
-struct Rare {
-    /// Told whenever the attempt is cut or closed.
-    gone: Notify,
-    hooks: Mutex<Hooks>,
-    /// By the innermost cleanup layer on a task, and its depth: who runs the hooks if the task outlives the call.
-    runner: Mutex<Option<(u32, Arc<dyn RunHooks>)>>,
-    /// Forks in which somebody waits for the cut.
-    forks: Mutex<Vec<Weak<Attempt>>>,
-    owner: OnceLock<Owner>,
-    /// What cancels the calls that it made.
-    children: Mutex<Vec<Weak<Signal>>>,
-    blocking: Blocking,
-    /// Lines of which it holds a permit, and at which depth.
-    lines: Mutex<Vec<(usize, u32)>>,
-    /// Of the timeout layers around that have an idle limit.
-    pulses: Pulses,
+struct RareState {
+    /// Cleanup hooks and tasks, until the end takes them.
+    hooks: Hooks,
+    /// Runs the hooks if a task outlives the call: the innermost cleanup layer on the task, and
+    /// its depth.
+    runner: Option<(u32, Arc<dyn RunHooks>)>,
+    /// Blocking work of this attempt and of everything inside of it.
+    blocking: Vec<Weak<BlockingWork>>,
+    /// Tokens that are cancelled when everything inside of a depth is cancelled or over.
+    scopes: Vec<Scope>,
+    /// The outermost layer's wait for cancellation.
+    wait: Option<Wait>,
+    /// Permits that found no slot in [`Layers::permits`].
+    permits: Vec<Permit>,
+    /// Pulses of the timeout layers outside that have an idle or first-item limit.
+    listeners: Vec<Listener>,
 }
 
 // === impl Attempt ===
 
 impl Attempt {
-    pub(in crate::call) fn first(settings: Settings) -> Self {
-        Self::new(settings, serial(), None)
-    }
-
-    /// Another attempt of the same call, inside the layers that this one has entered.
-    pub(in crate::call) fn fork(self: &Arc<Self>) -> Self {
-        let first = self.origin.as_ref().map_or(self, |origin| &origin.first);
-        first.call.forked.store(true, Ordering::Release);
-        let parent = match self.depth.load(Ordering::Acquire) {
-            // Forked before it entered any layer: inside the same layers as this one, not inside this one.
-            0 => self.parent(),
-            depth => Some(Link {
-                attempt: self,
-                depth,
-            }),
+    /// Creates the first attempt of a call.
+    ///
+    /// Inlined up to `Arc::new`, so that it is written in place: to move what was just written in
+    /// smaller pieces is a failed store forwarding (`make_full` of the benchmark).
+    #[inline(always)]
+    pub(in crate::call) fn first(settings: Settings, signal: OnceLock<Arc<Signal>>) -> Self {
+        let call = Call {
+            serial: serial(),
+            started: AtomicMoment::none(),
+            attempts: AtomicU32::new(0),
+            forked: AtomicBool::new(false),
+            partials: OnceLock::new(),
         };
-        let origin = Origin {
-            first: Arc::clone(first),
-            parent: parent.map(|link| Arc::clone(link.attempt)),
-        };
-        let mut fork = Self::new(self.settings.clone(), self.serial(), Some(origin));
-        fork.inside = parent.map_or(0, |link| link.depth);
-        fork.timed = AtomicBool::new(self.is_timed());
-        fork.bound_at.set(self.bound_at.get());
-        fork.bound_term = AtomicU64::new(self.bound_term.load(Ordering::Acquire));
-        fork.keep = self.keep.copy();
-        fork.listen_as(self);
-        fork
+        Self::new(settings, Lineage::First(call), Layers::new(), signal)
     }
 
     #[inline(always)]
-    const fn new(settings: Settings, serial: u64, origin: Option<Origin>) -> Self {
+    const fn new(
+        settings: Settings,
+        lineage: Lineage,
+        layers: Layers,
+        signal: OnceLock<Arc<Signal>>,
+    ) -> Self {
         Self {
             settings,
-            call: Call {
-                serial: AtomicU64::new(serial),
-                started: AtomicMoment::none(),
-                attempts: AtomicU32::new(0),
-                forked: AtomicBool::new(false),
-                shared: OnceLock::new(),
-            },
-            origin,
-            inside: 0,
-            number: AtomicU32::new(0),
-            depth: AtomicU32::new(0),
-            timed: AtomicBool::new(false),
-            held: Held::free(),
-            ended: AtomicU32::new(0),
-            closed: AtomicU32::new(OPEN),
-            cancelled: AtomicU32::new(OPEN),
-            reading: AtomicMoment::none(),
-            bound_at: AtomicMoment::none(),
-            bound_term: AtomicU64::new(0),
-            keep: Keep::none(),
-            keeper: AtomicU32::new(0),
-            lines: Lines::free(),
-            rare: OnceLock::new(),
+            lineage,
+            layers,
+            signal,
+            has_state: AtomicBool::new(false),
+            state: Mutex::new(State::new()),
         }
+    }
+
+    /// Creates another attempt of the same call, inside the layers that this one has entered.
+    pub(in crate::call) fn fork(self: &Arc<Self>) -> Self {
+        let first = match &self.lineage {
+            Lineage::First(_) => self,
+            Lineage::Later { first, .. } => first,
+        };
+        self.call().forked.store(true, Ordering::Release);
+        let depth = self.layers.depth.load(Ordering::Acquire);
+        let parent = match depth {
+            // Before its first layer it is inside the same layers as this one.
+            0 => self.link().map(|link| (&link.attempt, link.depth)),
+            depth => Some((self, depth)),
+        };
+        let lineage = Lineage::Later {
+            first: Arc::clone(first),
+            parent: parent.map(|(attempt, depth)| Link {
+                attempt: Arc::clone(attempt),
+                depth,
+            }),
+        };
+        let layers = Layers::new();
+        layers.inherit(&self.layers);
+        let fork = Self::new(
+            self.settings.clone(),
+            lineage,
+            layers,
+            self.fork_signal(depth),
+        );
+        fork.inherit_listeners(self, true);
+        fork
     }
 
     fn call(&self) -> &Call {
-        match &self.origin {
-            None => &self.call,
-            Some(origin) => &origin.first.call,
+        match &self.lineage {
+            Lineage::First(call) => call,
+            Lineage::Later { first, .. } => first.call(),
         }
     }
 
-    /// What this attempt is inside of, where that is another one.
-    fn parent(&self) -> Option<Link<'_>> {
-        let attempt = self.origin.as_ref()?.parent.as_ref()?;
-        let depth = self.inside;
-        Some(Link { attempt, depth })
-    }
-
-    fn rare(&self) -> &Rare {
-        let rare = self.rare.get_or_init(Box::default);
-        self.ended.fetch_or(RARE, Ordering::AcqRel);
-        // With the fence in `tell`: either this side sees a cut, or that side sees the waiter; and so with the one in `signal`.
-        fence(Ordering::SeqCst);
-        rare
-    }
-
+    /// Returns the attempt that this one is inside of.
     #[inline]
-    pub(crate) fn has_rare(&self) -> bool {
-        self.rare.get().is_some()
+    fn link(&self) -> Option<&Link> {
+        match &self.lineage {
+            Lineage::First(_) => None,
+            Lineage::Later { parent, .. } => parent.as_ref(),
+        }
+    }
+
+    /// Returns false if `state` is as it was made: nothing to look at, nothing to notify.
+    #[inline]
+    fn has_state(&self) -> bool {
+        self.has_state.load(Ordering::Acquire)
+    }
+
+    /// Locks the state to change it.
+    fn change(&self) -> MutexGuard<'_, State> {
+        let state = lock(&self.state);
+        self.has_state.store(true, Ordering::Release);
+        state
+    }
+
+    /// Reads or takes from the rare state, if there is any.
+    #[inline]
+    fn with_rare<T>(&self, read: impl FnOnce(&mut RareState) -> T) -> Option<T> {
+        match self.has_state() {
+            true => lock(&self.state).rare.as_deref_mut().map(read),
+            false => None,
+        }
     }
 
     pub(in crate::call) fn id(&self) -> Name {
@@ -228,17 +257,17 @@ impl Attempt {
     }
 
     pub(in crate::call) fn serial(&self) -> u64 {
-        self.call.serial.load(Ordering::Relaxed)
+        self.call().serial
     }
 
+    /// Returns the number of this attempt, and gives it the next one if it has none.
     pub(in crate::call) fn number(&self) -> u32 {
-        match self.number.load(Ordering::Acquire) {
+        let number = &self.layers.number;
+        match number.load(Ordering::Acquire) {
             0 => {
                 let next = self.call().attempts.fetch_add(1, Ordering::Relaxed) + 1;
-                let raced =
-                    self.number
-                        .compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire);
-                raced.err().unwrap_or(next)
+                let set = number.compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire);
+                set.err().unwrap_or(next)
             }
             number => number,
         }
@@ -250,86 +279,78 @@ impl Attempt {
         self.call().started.get()
     }
 
-    pub(in crate::call) fn now(&self) -> Moment {
-        self.reading.get().unwrap_or_else(Moment::now)
+    #[inline]
+    pub(crate) fn now(&self) -> Moment {
+        self.layers.reading.get().unwrap_or_else(Moment::now)
     }
 
-    /// Carries a reading, or none any more.
-    pub(in crate::call) fn carry_reading(&self, reading: Option<Moment>) {
-        self.reading.set(reading);
+    /// Sets or removes the reading of the clock that is carried.
+    #[inline]
+    pub(crate) fn carry_reading(&self, reading: Option<Moment>) {
+        self.layers.reading.set(reading);
     }
 
     // --- layers
 
-    /// Counts one more layer; gives its depth, and whether it is the first of the call and started its clock.
-    #[inline]
-    pub(crate) fn enter(self: &Arc<Self>) -> (u32, bool) {
-        let depth = self.depth.load(Ordering::Relaxed) + 1;
-        self.depth.store(depth, Ordering::Release);
-        (depth, depth == 1 && self.start())
-    }
-
-    /// The outermost layer numbers the attempt. True where it starts the call, too.
-    #[inline]
-    fn start(self: &Arc<Self>) -> bool {
-        let call = &self.call;
-        if self.is_plain() && call.shared.get().is_none() && !call.forked.load(Ordering::Acquire) {
-            // Nobody has cloned the call, and its owner is here: there is no other attempt to tell this one from.
-            call.attempts.store(1, Ordering::Release);
-            self.number.store(1, Ordering::Release);
-            call.started.set(Some(Moment::now()));
-            return true;
+    /// Enters one more layer. Returns its depth.
+    #[inline(always)]
+    pub(crate) fn enter(&self) -> u32 {
+        let depth = self.layers.depth.load(Ordering::Relaxed) + 1;
+        self.layers.depth.store(depth, Ordering::Release);
+        if depth == 1 {
+            self.start();
         }
-        self.start_among_others()
+        depth
     }
 
-    #[cold]
-    fn start_among_others(self: &Arc<Self>) -> bool {
+    /// Numbers the attempt. The first attempt that is called starts the call and its clock.
+    fn start(&self) {
         let call = self.call();
         if call.forked.load(Ordering::Acquire) {
             self.number();
             self.try_again();
         } else {
-            call.attempts.store(1, Ordering::Release);
-            self.number.store(1, Ordering::Release);
+            // No other attempt can ask for a number.
+            call.attempts.store(1, Ordering::Relaxed);
+            self.layers.number.store(1, Ordering::Release);
         }
-        self.join();
-        let started = &call.started;
-        if started.get().is_some() {
-            return false;
+        if call.started.get().is_none() {
+            call.started.set(Some(Moment::now()));
+            self.layers.starts_call.store(true, Ordering::Release);
         }
-        started.set(Some(Moment::now()));
-        true
     }
 
-    /// Whether the caller said nothing but the tool's name and the call's id, the attempt is the call's first, and it has nothing rare: so there
-    /// is no deadline, nobody above and nobody who can cut it.
+    /// Returns the reading of the clock that the layer at `depth` took, if it started the call.
     #[inline]
-    pub(in crate::call) fn is_plain(&self) -> bool {
-        self.settings.more().is_none() && self.origin.is_none() && self.rare.get().is_none()
+    pub(crate) fn own_reading(&self, depth: u32) -> Option<Moment> {
+        match depth == 1 && self.layers.starts_call.load(Ordering::Acquire) {
+            true => self.started(),
+            false => None,
+        }
     }
 
-    /// Whether no timeout layer had been entered yet.
+    /// Registers a timeout layer. Returns whether it is the outermost.
+    #[inline]
     pub(crate) fn enter_timeout(&self) -> bool {
         let outermost = !self.is_timed();
-        self.timed.store(true, Ordering::Release);
+        self.layers.timed.store(true, Ordering::Release);
         outermost
     }
 
+    #[inline]
     pub(crate) fn is_timed(&self) -> bool {
-        self.timed.load(Ordering::Acquire)
+        self.layers.timed.load(Ordering::Acquire)
     }
 
     #[inline]
-    pub(crate) fn narrow(&self, bound: Bound) {
-        self.bound_term.store(bound.term().0, Ordering::Release);
-        self.bound_at.set(Some(bound.at()));
+    pub(crate) fn set_bound(&self, bound: Bound) {
+        self.layers.bound.set(bound);
     }
 
-    /// The nearest limit around the attempt, the caller's deadline among them.
-    pub(in crate::call) fn bound(&self) -> Option<Bound> {
-        let around = self.bound_at.get().map(|at| self.bound_of_layer(at));
-        let Some(deadline) = self.deadline() else {
+    /// Returns the nearest limit: that of a timeout layer or the caller's deadline.
+    pub(crate) fn bound(&self) -> Option<Bound> {
+        let around = self.layers.bound.get();
+        let Some(deadline) = self.settings.deadline else {
             return around;
         };
         if around.is_some_and(|around| around.at() <= deadline) {
@@ -338,32 +359,52 @@ impl Attempt {
         Some(self.bound_of_caller(deadline))
     }
 
-    /// The caller's own deadline.
-    #[inline]
-    pub(crate) fn deadline(&self) -> Option<Moment> {
-        self.settings.more()?.deadline()
-    }
-
     pub(crate) fn bound_of_caller(&self, deadline: Moment) -> Bound {
         let started = self.started().unwrap_or_else(Moment::now);
-        let limit = deadline.since(started);
-        Bound::new(deadline, TimeoutScope::Deadline, limit)
-    }
-
-    fn bound_of_layer(&self, at: Moment) -> Bound {
-        Bound::of(at, Term(self.bound_term.load(Ordering::Acquire)))
+        Bound::new(deadline, TimeoutScope::Deadline, deadline.since(started))
     }
 }
 
-// === impl Call ===
-
-impl Call {
-    fn shared(&self) -> &Shared {
-        self.shared.get_or_init(Box::default)
+impl State {
+    const fn new() -> Self {
+        Self {
+            cancelled: None,
+            held_back: HeldBack::No,
+            rare: None,
+        }
     }
 
-    /// What cancels the call, where somebody asked for that.
-    fn signal(&self) -> Option<&Arc<Signal>> {
-        self.shared.get()?.signal.get()
+    fn rare(&mut self) -> &mut RareState {
+        self.rare.get_or_insert_default()
+    }
+}
+
+impl Layers {
+    #[inline(always)]
+    const fn new() -> Self {
+        Self {
+            depth: AtomicU32::new(0),
+            number: AtomicU32::new(0),
+            ended: Mark::none(),
+            starts_call: AtomicBool::new(false),
+            timed: AtomicBool::new(false),
+            on_task: AtomicBool::new(false),
+            reading: AtomicMoment::none(),
+            bound: AtomicBound::none(),
+            permits: [const { PermitSlot::free() }; 2],
+            keep: AtomicKeep::none(),
+        }
+    }
+
+    /// Takes over what the layers around a fork have set.
+    fn inherit(&self, outer: &Self) {
+        let is_timed = outer.timed.load(Ordering::Acquire);
+        self.timed.store(is_timed, Ordering::Relaxed);
+        if let Some(bound) = outer.bound.get() {
+            self.bound.set(bound);
+        }
+        if let Some(keep) = outer.keep.get() {
+            self.keep.set(keep.inherited());
+        }
     }
 }

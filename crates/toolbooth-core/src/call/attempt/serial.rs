@@ -1,8 +1,8 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that no other call of this process has. Each thread takes them by the thousand, since a
-/// counter that all threads touch would cost more than the rest of a call.
+/// Returns a number unique in this process. Each thread takes blocks of 1,000: a counter shared by
+/// all threads is a contended cache line, which costs more than the rest of a call.
 pub(super) fn serial() -> u64 {
     const BLOCK: u64 = 1_000;
     static BLOCKS: AtomicU64 = AtomicU64::new(0);

@@ -1,105 +1,100 @@
-//! The work of an attempt: where it is registered, so that it ends with the attempt.
+//! The tasks and the blocking work of an attempt.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use tokio::task::JoinHandle;
 
 use super::Attempt;
-use crate::call::blocking::Held;
+use crate::call::blocking::{self, BlockingWork};
 use crate::call::spawned::{MAX_SPAWNED, TooManySpawned};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
-use crate::sync::lock;
 
 impl Attempt {
-    /// Whether a task may be started.
+    /// Returns whether a task may be started.
     pub(in crate::call) fn may_spawn(&self) -> Result<(), ToolError> {
         let (attempt, depth) = self.registers_at();
-        let room = lock(&attempt.rare().hooks).tasks().has_room(1);
-        match attempt.closed_outside(depth) {
-            Some(_) => Err(self.refused(ToolError::cancelled(CancelReason::Parent))),
-            None if room => Ok(()),
-            None => Err(self.refused(too_many())),
+        let has_room = attempt.change().rare().hooks.tasks().has_room(1);
+        match attempt.ended_outside(depth) {
+            Some(_) => Err(self.rejected(ToolError::cancelled(CancelReason::Parent))),
+            None if has_room => Ok(()),
+            None => Err(self.rejected(too_many())),
         }
     }
 
-    /// Has a task ended with the attempt; at once if that ended, or was filled up, since it was asked.
+    /// Aborts a task when the attempt ends. At once if that has ended, or is full, by now.
     pub(in crate::call) fn end_with(&self, task: JoinHandle<()>) {
         let (attempt, depth) = self.registers_at();
-        let mut hooks = lock(&attempt.rare().hooks);
-        if attempt.closed_outside(depth).is_none() && hooks.tasks().has_room(1) {
-            let entered = attempt.depth.load(Ordering::Acquire);
-            hooks.push_task(entered.min(depth - 1), task);
+        let mut state = attempt.change();
+        let hooks = &mut state.rare().hooks;
+        if attempt.ended_outside(depth).is_none() && hooks.tasks().has_room(1) {
+            hooks.push_task(attempt.depth().min(depth - 1), task);
         } else {
+            drop(state);
             task.abort();
         }
     }
 
-    /// A part has ended: what was started inside of it is told to stop.
-    pub(super) fn stop_tasks(&self, depth: u32) {
-        if let Some(rare) = self.rare.get() {
-            lock(&rare.hooks).tasks().abort(depth);
-        }
-    }
-
-    /// A piece of blocking work is to begin, if it may.
-    pub(in crate::call) fn begin_blocking(&self) -> Result<Arc<Held>, ToolError> {
-        let held = Arc::new(Held::default());
-        let running = self.rare().blocking.add(&held);
-        // Looked at when the work is in the list: an end that this does not see finds the work there.
-        if self.is_closed() {
-            return Err(self.refused(ToolError::cancelled(CancelReason::Parent)));
+    /// Registers a piece of blocking work that is about to start.
+    pub(in crate::call) fn begin_blocking(&self) -> Result<Arc<BlockingWork>, ToolError> {
+        let work = Arc::<BlockingWork>::default();
+        let running = self.list_blocking(&work);
+        // Read after the work is listed: an end that this misses finds the work.
+        if self.is_over() {
+            return Err(self.rejected(ToolError::cancelled(CancelReason::Parent)));
         }
         if running > MAX_SPAWNED {
-            return Err(self.refused(too_many()));
+            return Err(self.rejected(too_many()));
         }
-        self.blocks_above(&held);
-        Ok(held)
+        Ok(work)
     }
 
-    /// Whoever this attempt is inside of has blocking work as well.
-    fn blocks_above(&self, held: &Arc<Held>) {
-        let caller = self
-            .settings
-            .parent()
-            .and_then(|parent| parent.attempt.upgrade());
-        let forked = self.parent().map(|link| Arc::clone(link.attempt));
-        for above in [forked, caller].into_iter().flatten() {
-            above.rare().blocking.add(held);
-            above.blocks_above(held);
+    /// Lists the work here and with everything that this attempt is inside of. Returns how many
+    /// pieces run here.
+    fn list_blocking(&self, work: &Arc<BlockingWork>) -> usize {
+        let mut state = self.change();
+        let running = blocking::add(&mut state.rare().blocking, Arc::downgrade(work));
+        drop(state);
+        let caller = self.settings.parent();
+        let caller = caller.and_then(|parent| parent.attempt.upgrade());
+        let around = self.link().map(|link| Arc::clone(&link.attempt));
+        for outer in [around, caller].into_iter().flatten() {
+            outer.list_blocking(work);
         }
+        running
     }
 
-    /// Has the blocking work that has not ended keep `permit` until it has; drops it where there is none.
+    #[inline]
+    fn blocking_work(&self) -> Vec<Arc<BlockingWork>> {
+        let running =
+            self.with_rare(|rare| rare.blocking.iter().filter_map(Weak::upgrade).collect());
+        running.unwrap_or_default()
+    }
+
+    /// Keeps `permit` until the running blocking work has ended. Drops it if there is none.
     #[inline]
     pub(crate) fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
-        if let Some(rare) = self.rare.get() {
+        let running = self.blocking_work();
+        if !running.is_empty() {
             let permit = Arc::new(permit);
-            for held in rare.blocking.running() {
-                held.keep_permit(Arc::clone(&permit));
+            for work in running {
+                work.keep_permit(Arc::clone(&permit));
             }
         }
     }
 
-    /// Has each piece of the blocking work that has not ended keep what `each` gives.
+    /// Keeps what `each` returns until a piece of blocking work has ended, for every piece.
     #[inline]
     pub(crate) fn count_blocking<T: Send + 'static>(&self, mut each: impl FnMut() -> T) {
-        if let Some(rare) = self.rare.get() {
-            for held in rare.blocking.running() {
-                held.keep_count(each());
-            }
+        for work in self.blocking_work() {
+            work.keep_count(each());
         }
     }
 
-    /// Whether it is cut or over.
-    pub(in crate::call) fn is_gone(&self) -> bool {
-        self.cancelled_outside(u32::MAX).is_some() || self.is_closed()
-    }
-
-    fn refused(&self, refusal: ToolError) -> ToolError {
-        tracing::warn!(tool = %self.settings.tool, call_id = %self.id(), %refusal, "work was not started");
-        refusal
+    fn rejected(&self, rejection: ToolError) -> ToolError {
+        let (tool, call_id) = (&self.settings.tool, self.id());
+        tracing::warn!(%tool, %call_id, %rejection, "work was not started");
+        rejection
     }
 }
 

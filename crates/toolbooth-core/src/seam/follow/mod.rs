@@ -1,14 +1,15 @@
-//! Following a streamed answer, for every kind of stream: the one place where a streamed answer ends.
+//! Follows a streaming response of any kind. The only place where one ends.
 //!
-//! 1. The watch is told the end exactly once, after the source is gone and before the consumer sees the end.
-//! 2. A piece that the source has ready is delivered before an interrupt is looked at.
-//! 3. Where a watch names an instant, a task cuts the answer then, whether or not the consumer
-//!    polls. It never waits for the consumer's lock: if the consumer is polling just then, the
-//!    consumer finds `struck` when it lets go of the lock, cuts itself, and lets the task look again.
-//! 4. The instant may move while the task sleeps: then the task sleeps on, and nothing else happens. A piece
-//!    that is ready at the instant is a sign of life if the consumer waits for it, and else only the last piece.
+//! 1. `Watch::on_end` is called exactly once, after the source is dropped and before the consumer
+//!    sees the end.
+//! 2. An item that the source has ready is delivered before a limit or a cancellation is looked at.
+//! 3. Where the watch has a limit or the call a canceller, a task ends the response then, whether
+//!    or not the consumer polls. It never blocks on the consumer's lock: it waits until the
+//!    consumer releases that.
+//! 4. The limit may move while the task sleeps: then the task sleeps on. An item that is ready at
+//!    the limit is a sign of life if the consumer waits for it, otherwise only the last item.
 
-mod cut;
+mod shared;
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,12 +19,12 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 
-use self::cut::Cuttable;
-use super::{End, Item, Watch};
+use self::shared::Shared;
+use super::{End, Item, Part, Watch};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
 
-/// A source of pieces: a stream, a body.
+/// A source of items: a stream, a body.
 pub(in crate::seam) trait Items {
     type Item: Send;
 
@@ -32,22 +33,23 @@ pub(in crate::seam) trait Items {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Self::Item, ToolError>>>;
 
-    /// What the watch is told of a piece.
-    fn told(piece: &Self::Item) -> Item<'_>;
+    /// Returns what the watch sees of an item.
+    fn seen(item: &Self::Item) -> Item<'_>;
 
-    /// Whether the answer is complete although the source has not said `None` yet; it stays to give what follows the answer.
+    /// Returns whether the response is complete although the source has not returned `None` yet.
+    /// The source is kept to return what follows the response.
     fn is_complete(&self) -> bool {
         false
     }
 }
 
 pin_project! {
-    /// A source with a watch on it.
+    /// A source with a watch.
     #[project = FollowedProj]
     pub(in crate::seam) enum Followed<P: Items, W: Watch> {
         Alone { #[pin] pair: Pair<P, W> },
-        /// With a task beside it that cuts it.
-        Shared { shared: Cuttable<P, W> },
+        /// With a task beside it that ends it.
+        Shared { shared: Shared<P, W> },
     }
 }
 
@@ -56,7 +58,7 @@ pin_project! {
         #[pin]
         source: Option<P>,
         watch: Option<W>,
-        // What the consumer gets when the source is gone.
+        // What the consumer gets once the source is gone.
         last: Option<ToolError>,
     }
 
@@ -74,20 +76,18 @@ where
     P: Send + 'static,
 {
     pub(in crate::seam) fn new(source: P, watch: W) -> Self {
-        let at = watch.expires_at().zip(Handle::try_current().ok());
-        let owned = watch
-            .part()
-            .is_some_and(|part| part.context().attempt_state().is_owned_by_now());
+        let token = watch.part().and_then(Part::token).cloned();
+        let ends_in_time = token.is_some() || watch.expires_at().is_some();
         let pair = Pair {
             source: Some(source),
             watch: Some(watch),
             last: None,
         };
-        match at.is_some() || owned {
-            true => Self::Shared {
-                shared: Cuttable::new(pair, at),
+        match Handle::try_current() {
+            Ok(runtime) if ends_in_time => Self::Shared {
+                shared: Shared::new(pair, &runtime, token),
             },
-            false => Self::Alone { pair },
+            _ => Self::Alone { pair },
         }
     }
 
@@ -103,10 +103,10 @@ where
 }
 
 impl<P: Items, W: Watch> Followed<P, W> {
-    /// Looks at the source, which is `None` once the answer has ended.
+    /// Looks at the source, which is `None` once the response has ended.
     #[cfg_attr(
         not(feature = "http"),
-        expect(dead_code, reason = "only bodies are asked for more than pieces")
+        expect(dead_code, reason = "only bodies have more to look at than items")
     )]
     pub(in crate::seam) fn peek<T>(&self, look: impl FnOnce(Option<&P>) -> T) -> T {
         match self {
@@ -115,7 +115,7 @@ impl<P: Items, W: Watch> Followed<P, W> {
         }
     }
 
-    /// Ends an answer that is complete before its first piece.
+    /// Ends a response that is complete before its first item.
     #[cfg_attr(
         not(feature = "http"),
         expect(dead_code, reason = "only bodies are complete from the start")
@@ -140,11 +140,11 @@ impl<P: Items, W: Watch> Pair<P, W> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P::Item, ToolError>>> {
         let polled = if self.catches() {
-            // Nothing half-made is met again: a source that panicked is dropped unpolled.
+            // A source that panicked is dropped without being polled again.
             catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_source(cx)))
                 .unwrap_or_else(|panic| Poll::Ready(Some(Err(ToolError::from_panic(&*panic)))))
         } else {
-            Armed(Some(self.as_mut())).poll_source(cx)
+            EndOnPanic(Some(self.as_mut())).poll_source(cx)
         };
         self.polled(polled, cx)
     }
@@ -159,61 +159,51 @@ impl<P: Items, W: Watch> Pair<P, W> {
         }
     }
 
-    /// What follows from what the source said.
+    /// Turns what the source returned into what the consumer gets.
     fn polled(
         mut self: Pin<&mut Self>,
         polled: Poll<Option<Result<P::Item, ToolError>>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P::Item, ToolError>>> {
         match polled {
-            Poll::Ready(Some(Ok(piece))) => {
-                self.as_mut().delivering(&piece);
-                Poll::Ready(Some(Ok(piece)))
+            Poll::Ready(Some(Ok(item))) => {
+                self.as_mut().deliver(&item, cx);
+                return Poll::Ready(Some(Ok(item)));
             }
-            Poll::Ready(Some(Err(error))) => {
-                self.as_mut().fail(error);
-                Poll::Ready(self.project().last.take().map(Err))
-            }
-            Poll::Ready(None) => {
-                self.as_mut().end(End::Complete);
-                Poll::Ready(self.project().last.take().map(Err))
-            }
-            Poll::Pending => {
-                let watch = self.as_mut().project().watch;
-                match watch.as_mut().map(|watch| watch.poll_interrupt(cx)) {
-                    Some(Poll::Ready(error)) => {
-                        self.as_mut().fail(error);
-                        Poll::Ready(self.project().last.take().map(Err))
-                    }
-                    _ => Poll::Pending,
-                }
-            }
+            Poll::Ready(Some(Err(error))) => self.as_mut().fail(error),
+            Poll::Ready(None) => self.as_mut().end(End::Complete),
+            Poll::Pending => match interrupt(self.as_mut(), cx) {
+                Some(error) => self.as_mut().fail(error),
+                None => return Poll::Pending,
+            },
         }
+        Poll::Ready(self.project().last.take().map(Err))
     }
 
-    /// Tells the watch of a piece; its answer, or the source, may be at its end behind it.
-    fn delivering(mut self: Pin<&mut Self>, piece: &P::Item) {
+    /// Passes an item to the watch. The response may end after it.
+    fn deliver(mut self: Pin<&mut Self>, item: &P::Item, cx: &mut Context<'_>) {
         let this = self.as_mut().project();
         let Some(watch) = this.watch else { return };
-        let complete = this
-            .source
-            .as_ref()
-            .get_ref()
-            .as_ref()
-            .is_some_and(P::is_complete);
-        match (complete, watch.on_item(P::told(piece))) {
-            // What is ready when a limit strikes counts, and here it is all there is.
-            (true, _) => {
+        let source = this.source.as_ref().get_ref();
+        let complete = source.as_ref().is_some_and(P::is_complete);
+        match watch.on_item(P::seen(item)) {
+            // An item that is ready at the limit counts, and here it is the last one.
+            _ if complete => {
                 if let Some(watch) = this.watch.take() {
                     watch.on_end(End::Complete);
                 }
             }
-            (false, ControlFlow::Break(error)) => self.fail(error),
-            (false, ControlFlow::Continue(())) => {}
+            ControlFlow::Break(error) => self.fail(error),
+            ControlFlow::Continue(()) => {
+                if let Some(error) = cancelled(watch, cx) {
+                    self.fail(error);
+                }
+            }
         }
     }
 
-    /// Where a panic, such as one of the source's drop, has no caller to go to: it becomes the error.
+    /// Turns a panic into the error, such as one of the source's drop: it has no caller to
+    /// propagate to.
     fn caught(
         mut self: Pin<&mut Self>,
         run: impl FnOnce(Pin<&mut Self>) -> Poll<Option<Result<P::Item, ToolError>>>,
@@ -233,33 +223,36 @@ impl<P: Items, W: Watch> Pair<P, W> {
         *self.project().last = Some(error);
     }
 
-    /// Drops the source, then tells the watch; later calls do nothing.
+    /// Drops the source, then ends the watch. Later calls do nothing.
     fn end(self: Pin<&mut Self>, end: End<'_>) {
         let catches = self.catches();
         let mut this = self.project();
-        // Should the source's drop panic, the end is told all the same.
-        let mut untold = Untold(this.watch.take());
+        // Ends the watch also if the source's drop panics.
+        let mut unended = Unended(this.watch.take());
         if !catches {
             this.source.set(None);
         } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| this.source.set(None))) {
-            return Self::end_in_panic(untold, end, ToolError::from_panic(&*panic), this.last);
+            return Self::end_in_panic(unended, end, ToolError::from_panic(&*panic), this.last);
         }
-        if let Some(watch) = untold.0.take() {
+        if let Some(watch) = unended.0.take() {
             watch.on_end(end);
         }
     }
 
-    /// The source's drop panicked, and the panic goes no further: where there is a consumer it gets the error.
+    /// Ends the watch after the source's drop panicked. The consumer, if there is one, gets the
+    /// panic as the error.
     fn end_in_panic(
-        mut untold: Untold<W>,
+        mut unended: Unended<W>,
         end: End<'_>,
         mut panic: ToolError,
         last: &mut Option<ToolError>,
     ) {
-        let Some(watch) = untold.0.take() else { return };
+        let Some(watch) = unended.0.take() else {
+            return;
+        };
         match end {
             End::Dropped(_) => {
-                tracing::warn!(%panic, "a streamed answer panicked when it was dropped");
+                tracing::warn!(%panic, "a streaming response panicked when it was dropped");
                 watch.on_end(end);
             }
             End::Failed(error) => {
@@ -274,10 +267,29 @@ impl<P: Items, W: Watch> Pair<P, W> {
     }
 }
 
-/// A watch on its way to being told the end; or told of a panic, where there was one.
-struct Untold<W: Watch>(Option<W>);
+/// Returns the error that ends the response now, if its call is cancelled or its limit expired.
+fn interrupt<P: Items, W: Watch>(
+    pair: Pin<&mut Pair<P, W>>,
+    cx: &mut Context<'_>,
+) -> Option<ToolError> {
+    let watch = pair.project().watch.as_mut()?;
+    cancelled(watch, cx).or_else(|| match watch.poll_interrupt(cx) {
+        Poll::Ready(error) => Some(error),
+        Poll::Pending => None,
+    })
+}
 
-impl<W: Watch> Drop for Untold<W> {
+fn cancelled<W: Watch>(watch: &W, cx: &mut Context<'_>) -> Option<ToolError> {
+    match watch.part()?.poll_cancelled(cx) {
+        Poll::Ready(reason) => Some(ToolError::cancelled(reason)),
+        Poll::Pending => None,
+    }
+}
+
+/// A watch that has not ended yet. Dropped in a panic, it ends as one.
+struct Unended<W: Watch>(Option<W>);
+
+impl<W: Watch> Drop for Unended<W> {
     fn drop(&mut self) {
         if let Some(watch) = self.0.take() {
             watch.on_end(End::Panicked);
@@ -285,10 +297,10 @@ impl<W: Watch> Drop for Untold<W> {
     }
 }
 
-/// Around a poll of the source: a panic ends the answer as one.
-struct Armed<'a, P: Items, W: Watch>(Option<Pin<&'a mut Pair<P, W>>>);
+/// Guards a poll of the source: a panic ends the response.
+struct EndOnPanic<'a, P: Items, W: Watch>(Option<Pin<&'a mut Pair<P, W>>>);
 
-impl<P: Items, W: Watch> Armed<'_, P, W> {
+impl<P: Items, W: Watch> EndOnPanic<'_, P, W> {
     fn poll_source(mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P::Item, ToolError>>> {
         let polled = match &mut self.0 {
             Some(pair) => pair.as_mut().poll_source(cx),
@@ -299,7 +311,7 @@ impl<P: Items, W: Watch> Armed<'_, P, W> {
     }
 }
 
-impl<P: Items, W: Watch> Drop for Armed<'_, P, W> {
+impl<P: Items, W: Watch> Drop for EndOnPanic<'_, P, W> {
     fn drop(&mut self) {
         if let Some(mut pair) = self.0.take() {
             pair.as_mut().end(End::Panicked);

@@ -2,24 +2,24 @@ use http::{Extensions, Method, Request};
 use tokio::time::Instant;
 
 use super::no_body::NoBody;
-use crate::call::{CallContext, Name, ToolCall};
+use crate::call::{CallContext, Canceller, Name, ToolCall};
 use crate::seam::ToolRequest;
 
-/// In the extensions of an `http::Request`: the name of the tool that the request calls.
+/// An extension of an `http::Request`: the name of the tool that the request calls.
 ///
-/// It counts where it is put in before the call's context is made: before the outermost of our layers,
-/// and before [`ToolRequest::context`].
+/// The request's context takes it when it is made: before the outermost of our layers, and before
+/// [`ToolRequest::context`]. So it does with a [`CallDeadline`] and a [`Canceller`].
 ///
-/// Without it the name is the method and `*`, since the path is chosen by the client, and every
-/// name is a key and a label.
+/// The default is the method and `*`: the client chooses the path, and every name is a key and a
+/// label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ToolName(Name);
 
-/// In the extensions of an `http::Request`: the instant from which on its sender does not want the answer, as
-/// [`ToolCall::with_deadline`] says it of a call. For the likes of gRPC's header `grpc-timeout`.
+/// An extension of an `http::Request`: the instant after which its sender does not want the
+/// response, like [`ToolCall::with_deadline`]. For headers such as gRPC's `grpc-timeout`.
 ///
-/// It counts where it is put in before the call's context is made: before the outermost of our layers,
-/// and before [`ToolRequest::context`].
+/// The request's context takes it when it is made: before the outermost of our layers, and before
+/// [`ToolRequest::context`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,7 +41,7 @@ struct Slot(CallContext);
 // === impl ToolName ===
 
 impl ToolName {
-    /// A tool of this name.
+    /// Creates the name.
     #[must_use]
     pub fn new(name: impl Into<Name>) -> Self {
         Self(name.into())
@@ -51,7 +51,7 @@ impl ToolName {
 // === impl CallDeadline ===
 
 impl CallDeadline {
-    /// An answer after this instant is not wanted.
+    /// Creates the deadline.
     #[must_use]
     pub const fn new(deadline: Instant) -> Self {
         Self(deadline)
@@ -81,7 +81,10 @@ impl<B> ToolRequest for Request<B> {
             let context = new_context(self.extensions(), self.method());
             self.extensions_mut().insert(Slot(context));
         }
-        let Slot(context) = self.extensions().get().expect("it was put there above");
+        let Slot(context) = self
+            .extensions()
+            .get()
+            .expect("inserted above if it was missing");
         context
     }
 }
@@ -91,16 +94,14 @@ fn new_context(extensions: &Extensions, method: &Method) -> CallContext {
         Some(ToolName(name)) => name.clone(),
         None => Name::from_static(name_of_method(method)),
     };
-    let deadline = extensions.get::<CallDeadline>();
-    let no_body = NoBody::of(method);
-    if deadline.is_none() && no_body.is_none() {
-        return CallContext::new(name);
-    }
-    let mut call = ToolCall::new(name, ());
-    if let Some(CallDeadline(deadline)) = deadline {
+    let mut call = match extensions.get::<Canceller>() {
+        Some(canceller) => ToolCall::with_canceller(name, canceller.clone(), ()),
+        None => ToolCall::new(name, ()),
+    };
+    if let Some(CallDeadline(deadline)) = extensions.get() {
         call = call.with_deadline(*deadline);
     }
-    if let Some(no_body) = no_body {
+    if let Some(no_body) = NoBody::of(method) {
         call = call.with_extension(no_body);
     }
     call.into_parts().0
@@ -124,7 +125,7 @@ fn name_of_method(method: &Method) -> &'static str {
         "PATCH" => "PATCH *",
         "CONNECT" => "CONNECT *",
         "TRACE" => "TRACE *",
-        // Methods of their own are chosen by the client, too.
+        // The client chooses extension methods, too.
         _ => "* *",
     }
 }

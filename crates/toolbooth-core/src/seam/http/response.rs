@@ -107,8 +107,8 @@ where
         Poll::Ready(frame.map(|frame| frame.map_err(ToolError::from_error)))
     }
 
-    fn told(piece: &Self::Item) -> Item<'_> {
-        Item::Frame(length(piece))
+    fn seen(item: &Self::Item) -> Item<'_> {
+        Item::Frame(length(item))
     }
 
     fn is_complete(&self) -> bool {

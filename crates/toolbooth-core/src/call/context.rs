@@ -1,26 +1,24 @@
-mod layers;
-
 use std::fmt;
-use std::sync::Arc;
+use std::future::Future;
 use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::layers::Reading;
 use super::Name;
 use super::attempt::Attempt;
-use super::canceller::Canceller;
+use super::canceller::{Canceller, Signal};
 use super::cleanup::{CleanupEnd, Registered};
 use super::clock::Moment;
-use super::settings::{More, Settings};
+use super::settings::Settings;
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Checkpointed, Content, Partial};
 
-/// What travels with a call: the tool's view of it, and what layers tell each other.
+/// The context that travels with a call: what a tool reads, publishes and registers.
 ///
 /// A clone is another handle to the same attempt. It may outlive the call: then what it publishes
-/// goes nowhere, and a hook that it registers runs at once.
+/// is ignored, and a hook that it registers runs at once.
 ///
 /// ```
 /// use toolbooth_core::{Content, Outcome, ToolCall};
@@ -30,7 +28,7 @@ use crate::response::{Checkpointed, Content, Partial};
 /// let context = call.context().clone();
 /// assert_eq!(context.tool(), "search");
 /// assert_eq!(context.remaining(), None);
-/// context.emit(Content::from("src/lib.rs:3")); // kept where a partial-result layer stands around
+/// context.emit(Content::from("src/lib.rs:3")); // kept if there is a partial-result layer
 /// context.on_cleanup(|outcome| async move { assert_eq!(outcome, Outcome::Cancelled) });
 /// # }
 /// ```
@@ -42,99 +40,110 @@ pub struct CallContext {
 // === impl CallContext ===
 
 impl CallContext {
-    /// The context of a new call.
+    /// Creates the context of a new call.
     #[inline(always)]
     pub(crate) fn new(tool: Name) -> Self {
+        Self::with_settings(Settings::new(tool), OnceLock::new())
+    }
+
+    #[inline(always)]
+    pub(super) fn with_settings(settings: Settings, signal: OnceLock<Arc<Signal>>) -> Self {
         Self {
-            attempt: Attempt::begin(tool),
+            attempt: Arc::new(Attempt::first(settings, signal)),
         }
     }
 
-    pub(super) fn of(settings: Settings) -> Self {
-        Self {
-            attempt: Arc::new(Attempt::first(settings)),
-        }
-    }
-
-    /// The id of the call: the caller's, or else `call-` and a number that no other call of this
-    /// process has. All attempts of a call have the same.
+    /// Returns the id of the call: the caller's, or `call-` and a number unique in this process.
+    /// All attempts of a call have the same id.
     #[must_use]
     pub fn id(&self) -> Name {
         self.attempt.id()
     }
 
-    /// Which attempt of the call this is, from 1, in the order in which they are called. One that
-    /// has not been called yet gets its number by being asked for it.
+    /// Returns the number of this attempt of the call, from 1, in the order in which attempts are
+    /// called. An attempt that has not been called yet gets its number here.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt.number()
     }
 
-    /// The name of the tool.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn tool(&self) -> &str {
-        &self.attempt.settings.tool
+        &self.settings().tool
     }
 
-    /// On whose behalf the call is made.
+    /// Returns the tenant on whose behalf the call is made, if set.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {
-        self.more()?.tenant.as_deref()
+        self.settings().tenant.as_deref()
     }
 
-    /// The priority that the caller gave: higher goes first, 0 where none was given.
+    /// Returns the priority set by the caller: higher goes first, 0 by default.
     #[must_use]
     pub fn priority(&self) -> i32 {
-        self.more().map_or(0, |more| more.priority)
+        self.settings().priority
     }
 
-    /// Whether the caller said that running the call twice does no more than running it once.
+    /// Returns the caller's idempotency hint, if set.
+    #[must_use]
+    pub fn idempotent(&self) -> Option<bool> {
+        self.settings().idempotent
+    }
+
+    /// Returns true if the caller set that running the call twice does no more than running it
+    /// once.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         self.idempotent() == Some(true)
     }
 
-    /// A value that the caller sent along.
+    /// Returns the value of this type that the caller attached, if any.
     #[must_use]
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.more()?.get()
+        self.settings().extension()
     }
 
-    /// When the call is cut at the latest: the caller's deadline or the limit of a layer around, whichever comes first.
+    /// Returns when the call expires at the latest: at the caller's deadline or at the limit of an
+    /// outer layer, whichever comes first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.bound().map(|bound| bound.at().instant())
+        self.attempt.bound().map(|bound| bound.at().instant())
     }
 
-    /// The time until the [`deadline`](Self::deadline), zero when it is past.
+    /// Returns the time until the [`deadline`](Self::deadline), zero once it has passed.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        self.bound().map(|bound| bound.at().since(self.now()))
+        let bound = self.attempt.bound()?;
+        Some(bound.at().since(self.attempt.now()))
     }
 
-    /// The time since the outermost layer was called; zero before.
+    /// Returns the time since the outermost layer was called, zero before.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         match self.started() {
-            Some(started) => self.now().since(started),
+            Some(started) => self.attempt.now().since(started),
             None => Duration::ZERO,
         }
     }
 
-    /// A copy of what is kept so far of this attempt, or else of the call; `None` if nothing.
+    /// Returns a copy of what is kept so far of this attempt, otherwise of the call. `None` if
+    /// nothing is kept.
     #[must_use]
     pub fn partial(&self) -> Option<Partial> {
         self.attempt
             .partials(|partials, attempt| partials.copy(attempt))
     }
 
-    /// Leaves word for the next attempt of this call, which [reads](Self::last_checkpoint) it and goes on from there: the last one wins; a
-    /// [`heartbeat`](Self::heartbeat), too. Never waits.
+    /// Stores a checkpoint, from which the next attempt of this call
+    /// [resumes](Self::last_checkpoint). The last one wins. It is also a
+    /// [`heartbeat`](Self::heartbeat). Never waits.
     ///
-    /// It needs no layer. It may have [`MAX_CHECKPOINT`](crate::MAX_CHECKPOINT) bytes, 1 MiB; one that is larger is not kept, and the one before stays.
-    /// From an attempt that is over it goes nowhere.
+    /// It needs no layer. A checkpoint larger than [`MAX_CHECKPOINT`](crate::MAX_CHECKPOINT),
+    /// 1 MiB, is not stored, and the one before stays. From an attempt that is over it is ignored.
     ///
-    /// Any handle of the call's context gives it back, also after the call; so a caller can keep it, and give it to another call before making it:
+    /// Any handle to the call's context returns it, also after the call. So a caller can save it,
+    /// and store it in another call before making that:
     ///
     /// ```
     /// use serde_json::json;
@@ -157,25 +166,25 @@ impl CallContext {
         self.attempt.checkpoint(content.into())
     }
 
-    /// A copy of the last [checkpoint](Self::checkpoint) of this call, whichever attempt made it.
+    /// Returns a copy of the last [checkpoint](Self::checkpoint) of this call, from any attempt.
     #[must_use]
     pub fn last_checkpoint(&self) -> Option<Content> {
         self.attempt.partials(|partials, _| partials.checkpoint())
     }
 
-    /// Whether the call was cut short from outside of the tool.
+    /// Returns true if the call was cancelled from outside of the tool.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancel_reason().is_some()
     }
 
-    /// Why the call was cut short from outside of the tool.
+    /// Returns why the call was cancelled from outside of the tool, if it was.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<CancelReason> {
         self.attempt.cancelled_outside(u32::MAX)
     }
 
-    /// Waits until the call is cut short, or is over: until nobody waits for its work any more.
+    /// Waits until the call is cancelled or over: its result is not used any more.
     ///
     /// # Cancel safety
     /// Safe: dropping the future loses nothing.
@@ -183,22 +192,16 @@ impl CallContext {
         self.attempt.gone().await;
     }
 
-    /// The means by which the call's owner cancels it: see [`Canceller`].
+    /// Registers a hook that runs exactly once when this attempt ends, however it ends.
     ///
-    /// Taken before the call is made it cuts the call at once, from any thread. The first one of a call that is taken while the call is being made or
-    /// waits is noticed when the call is next polled.
-    #[must_use]
-    pub fn canceller(&self) -> Canceller {
-        Canceller::new(self.attempt.signal())
-    }
-
-    /// Registers work to be done when this attempt ends, however it ends: exactly once, the last
-    /// registered first, without making the caller wait, and for 5 s at most unless the cleanup layer says otherwise.
+    /// Hooks run last in first out, do not delay the caller, and each runs for 5 s at most unless
+    /// the cleanup layer sets another limit.
     ///
-    /// The innermost cleanup layer that sees the end runs it. Where there is none, the outermost of
-    /// our layers does, and nobody waits for it; where there is no layer at all, the last handle of
-    /// this context does, with [`Outcome::Cancelled`], since nobody saw how it ended: then a hook
-    /// that captured its context keeps itself alive; [`on_cleanup_with`](Self::on_cleanup_with) avoids that.
+    /// The innermost cleanup layer that sees the end runs the hook. Without one, the outermost of
+    /// our layers runs it on a task that nothing waits for. Without any layer, the last handle to
+    /// this context runs it when dropped, with [`Outcome::Cancelled`], since the outcome is not
+    /// known. A hook that captures its context then keeps itself alive:
+    /// [`on_cleanup_with`](Self::on_cleanup_with) avoids that.
     pub fn on_cleanup<F, Fut>(&self, hook: F) -> Registered
     where
         F: FnOnce(Outcome) -> Fut + Send + 'static,
@@ -207,7 +210,7 @@ impl CallContext {
         self.on_cleanup_with(|end| hook(end.outcome()))
     }
 
-    /// As [`on_cleanup`](Self::on_cleanup), for a hook that wants the partial result as well.
+    /// Registers a hook like [`on_cleanup`](Self::on_cleanup), which also gets the partial result.
     pub fn on_cleanup_with<F, Fut>(&self, hook: F) -> Registered
     where
         F: FnOnce(CleanupEnd) -> Fut + Send + 'static,
@@ -216,7 +219,16 @@ impl CallContext {
         self.attempt.register(Box::new(|end| Box::pin(hook(end))))
     }
 
-    /// Another attempt of the same call.
+    /// Makes cleanup wait for `ended` before the first hook runs, within the limit of one hook.
+    ///
+    /// For tools and layers that end something after the call. It takes none of the
+    /// [`MAX_HOOKS`](crate::MAX_HOOKS) entries, so call it once for each attempt.
+    pub fn cleanup_waits_for(&self, ended: impl Future<Output = ()> + Send + 'static) {
+        self.attempt
+            .register_internal(Box::new(|_| Box::pin(ended)));
+    }
+
+    /// Creates another attempt of the same call.
     #[must_use]
     pub(crate) fn fork(&self) -> Self {
         Self {
@@ -224,7 +236,7 @@ impl CallContext {
         }
     }
 
-    /// Changes what the caller says of the call; on a context that is in use elsewhere, of another attempt.
+    /// Changes the settings of the call. On a context with other handles, those of a fork.
     pub(super) fn configure(&mut self, change: impl FnOnce(&mut Settings)) {
         if let Some(attempt) = Arc::get_mut(&mut self.attempt) {
             return change(&mut attempt.settings);
@@ -234,39 +246,42 @@ impl CallContext {
         self.attempt = Arc::new(fork);
     }
 
-    /// When the outermost layer was called.
+    pub(super) fn canceller(&self) -> Canceller {
+        Canceller::of(self.attempt.armed_signal())
+    }
+
+    /// Returns when the outermost layer was called.
     pub(crate) fn started(&self) -> Option<Moment> {
         self.attempt.started()
     }
 
-    fn more(&self) -> Option<&More> {
-        self.attempt.settings.more()
+    pub(crate) fn kept(&self) -> Option<Arc<Partial>> {
+        self.attempt.partials(|partials, _| partials.attach())
     }
 
     pub(crate) fn serial(&self) -> u64 {
         self.attempt.serial()
     }
 
-    pub(crate) fn tool_name(&self) -> &Name {
-        &self.attempt.settings.tool
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.attempt.settings
     }
 
-    /// Whether this is the only handle. It stays so, as no other thread has one to clone.
+    pub(crate) fn tool_name(&self) -> &Name {
+        &self.settings().tool
+    }
+
+    /// Returns whether this is the only handle. It stays the only one: other threads have none to
+    /// clone.
+    #[inline]
     pub(crate) fn is_alone(&self) -> bool {
         let alone = Arc::strong_count(&self.attempt) == 1 && Arc::weak_count(&self.attempt) == 0;
-        // What the last other handle wrote before it was dropped is seen from here on.
+        // Pairs with the Release decrement of the last other handle: its writes are visible.
         fence(Ordering::Acquire);
         alone
     }
 
-    /// The call is over, and this is its handle: where it is the last one, its memory is used again.
     #[inline]
-    pub(crate) fn retire(self) {
-        if self.is_alone() {
-            Attempt::retire(self.attempt);
-        }
-    }
-
     pub(crate) const fn attempt_state(&self) -> &Arc<Attempt> {
         &self.attempt
     }

@@ -14,14 +14,17 @@ use crate::TimeoutLayer;
 #[cfg(feature = "rate")]
 use crate::{Quota, RateLimitLayer};
 
-/// The layers as methods of [`tower::ServiceBuilder`]; as with all of its methods, the first one is the outermost.
+/// Adds the layers as methods of [`tower::ServiceBuilder`]. The first method adds the outermost
+/// layer.
 ///
-/// The names begin with `tool_`, so that none can be mistaken for tower's own `timeout`, `concurrency_limit` and
-/// `rate_limit`, which mean something else: they know no tools, the limits wait in `poll_ready`, where a timeout does not
-/// count it, and all are done when the head of a streamed answer is there. Both kinds go into one builder.
+/// The prefix `tool_` distinguishes the names from tower's own `timeout`, `concurrency_limit` and
+/// `rate_limit`. Those do not distinguish tools, wait in `poll_ready`, where no timeout counts the
+/// wait, and end with the head of a streaming response. Both kinds may be used in one builder.
 ///
-/// Each method has an off value, with which the stack keeps its type: a limit of `None`, [`CircuitBreakerLayer::off`], [`CleanupLayer::off`],
-/// [`PartialResultLayer::off`], [`CatchPanicLayer::off`], [`SpawnLayer::off`]. (tower's `option_layer` would make another type of the answer, too.)
+/// Each method has a value that disables its layer without changing the type of the stack: a limit
+/// of `None`, [`CircuitBreakerLayer::off`], [`CleanupLayer::off`], [`PartialResultLayer::off`],
+/// [`CatchPanicLayer::off`], [`SpawnLayer::off`]. tower's `option_layer` changes the type of the
+/// response.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -48,69 +51,72 @@ use crate::{Quota, RateLimitLayer};
 ///     }));
 ///
 /// let error = tool.oneshot(ToolCall::new("search", json!(null))).await;
-/// let error = error.err().ok_or("it never answers")?;
+/// let error = error.err().ok_or("it never returns")?;
 /// assert_eq!(error.kind(), ErrorKind::Timeout);
 /// # Ok(()) }
 /// ```
 ///
-/// A limit that is made here belongs to this builder and its clones: nothing else can share it or read it. For one that is
-/// shared, or that is asked how full it is, and for settings beyond these, make the layer first and stack it with
-/// [`layer`](ServiceBuilder::layer).
+/// A limit that is made here belongs to this builder and its clones; it cannot be shared or read.
+/// To share a limit, to read its state, or for further settings, make the layer first and add it
+/// with [`layer`](ServiceBuilder::layer).
 ///
-/// Where a crate with an extension trait of the same name is in use, too, such as tower-http:
+/// If an extension trait of the same name is in scope, such as tower-http's, import this one with
 /// `use toolbooth::ServiceBuilderExt as _`.
 pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
-    /// Cuts a call that takes longer, waits and streamed answer included: a [`TimeoutLayer`]. `None` is no limit.
+    /// Adds a [`TimeoutLayer`]: limits a call, including its waits and its streaming response.
+    /// `None` is no limit.
     fn tool_timeout(
         self,
         limits: impl Into<PerTool<Duration>>,
     ) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
 
-    /// Lets so many calls run at once, each until its last byte is delivered; the others wait in line: a
-    /// [`ConcurrencyLimitLayer`]. `None` is no limit, 0 is closed.
+    /// Adds a [`ConcurrencyLimitLayer`]: limits how many calls run at once, each until its last
+    /// byte is delivered. The others wait in a queue. `None` is no limit, 0 rejects every call.
     fn tool_concurrency_limit(
         self,
         limit: impl Into<Option<usize>>,
     ) -> ServiceBuilder<Stack<ConcurrencyLimitLayer, L>>;
 
-    /// Lets calls start by `quota`; the others wait for a token in line: a [`RateLimitLayer`]. `None` is no limit.
+    /// Adds a [`RateLimitLayer`]: calls start at the rate of `quota`, the others wait in a queue.
+    /// `None` is no limit.
     #[cfg(feature = "rate")]
     fn tool_rate_limit(
         self,
         quota: impl Into<Option<Quota>>,
     ) -> ServiceBuilder<Stack<RateLimitLayer, L>>;
 
-    /// Leaves a tool alone while it fails. It takes the layer, since whoever stacks one may ask it for its state;
-    /// [`CircuitBreakerLayer::off`] is none.
+    /// Adds a [`CircuitBreakerLayer`]: rejects calls while their tool fails.
+    ///
+    /// Takes the layer, which is also the handle to read its state.
     fn tool_circuit_breaker(
         self,
         breaker: CircuitBreakerLayer,
     ) -> ServiceBuilder<Stack<CircuitBreakerLayer, L>>;
 
-    /// Runs what calls registered to be cleaned up. It takes the layer, since whoever stacks one needs it again, to
-    /// [`drain`](CleanupLayer::drain) it at the end. [`CleanupLayer::off`] runs nothing.
+    /// Adds a [`CleanupLayer`]: runs cleanup hooks.
+    ///
+    /// Takes the layer, which is also the handle to [`drain`](CleanupLayer::drain) it.
     fn tool_cleanup(self, cleanup: CleanupLayer) -> ServiceBuilder<Stack<CleanupLayer, L>>;
 
-    /// Keeps what a call produces and attaches it to the error that cuts the call short. It takes the layer with its bounds;
-    /// [`PartialResultLayer::off`] keeps nothing.
+    /// Adds a [`PartialResultLayer`]: attaches partial results to the error that ends a call early.
     fn tool_partial_results(
         self,
         partial: PartialResultLayer,
     ) -> ServiceBuilder<Stack<PartialResultLayer, L>>;
 
-    /// Makes a panic of what is inside the error of its call. [`CatchPanicLayer::off`] lets it pass.
+    /// Adds a [`CatchPanicLayer`]: turns panics into errors.
     fn tool_catch_panic(
         self,
         catch_panic: CatchPanicLayer,
     ) -> ServiceBuilder<Stack<CatchPanicLayer, L>>;
 
-    /// Runs each call on a task of its own. [`SpawnLayer::off`] leaves it on its caller's.
+    /// Adds a [`SpawnLayer`]: runs each call on a task of its own.
     fn tool_spawn(self, spawn: SpawnLayer) -> ServiceBuilder<Stack<SpawnLayer, L>>;
 }
 
 mod sealed {
-    /// For tower's builder alone: so a method for each layer to come breaks nobody.
-    #[expect(unnameable_types, reason = "who cannot name it cannot implement it")]
+    /// Implemented for tower's builder alone, so that adding a method is not a breaking change.
+    #[expect(unnameable_types, reason = "a sealed trait cannot be named outside")]
     pub trait Sealed<L> {}
 }
 
