@@ -1,14 +1,14 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Name;
 use super::attempt::Attempt;
-use super::canceller::{Canceller, Signal};
+use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Registered};
 use super::clock::Moment;
 use super::settings::Settings;
@@ -42,14 +42,9 @@ pub struct CallContext {
 impl CallContext {
     /// Creates the context of a new call.
     #[inline(always)]
-    pub(crate) fn new(tool: Name) -> Self {
-        Self::with_settings(Settings::new(tool), OnceLock::new())
-    }
-
-    #[inline(always)]
-    pub(super) fn with_settings(settings: Settings, signal: OnceLock<Arc<Signal>>) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
-            attempt: Arc::new(Attempt::first(settings, signal)),
+            attempt: Arc::new(Attempt::first(settings)),
         }
     }
 

@@ -132,6 +132,11 @@ impl Attempt {
         })
     }
 
+    /// Sets the signal of a new attempt.
+    pub(in crate::call) fn set_signal(&self, signal: Arc<Signal>) {
+        let _ = self.signal.set(signal);
+    }
+
     /// Returns the signal for a handle, which cancels what the attempt enters from here on.
     pub(in crate::call) fn armed_signal(&self) -> Arc<Signal> {
         let signal = self.signal();

@@ -151,7 +151,7 @@ impl Attempt {
     /// Inlined up to `Arc::new`, so that it is written in place: to move what was just written in
     /// smaller pieces is a failed store forwarding (`make_full` of the benchmark).
     #[inline(always)]
-    pub(in crate::call) fn first(settings: Settings, signal: OnceLock<Arc<Signal>>) -> Self {
+    pub(in crate::call) fn first(settings: Settings) -> Self {
         let call = Call {
             serial: serial(),
             started: AtomicMoment::none(),
@@ -159,21 +159,16 @@ impl Attempt {
             forked: AtomicBool::new(false),
             partials: OnceLock::new(),
         };
-        Self::new(settings, Lineage::First(call), Layers::new(), signal)
+        Self::new(settings, Lineage::First(call))
     }
 
     #[inline(always)]
-    const fn new(
-        settings: Settings,
-        lineage: Lineage,
-        layers: Layers,
-        signal: OnceLock<Arc<Signal>>,
-    ) -> Self {
+    const fn new(settings: Settings, lineage: Lineage) -> Self {
         Self {
             settings,
             lineage,
-            layers,
-            signal,
+            layers: Layers::new(),
+            signal: OnceLock::new(),
             has_state: AtomicBool::new(false),
             state: Mutex::new(State::new()),
         }
@@ -199,14 +194,9 @@ impl Attempt {
                 depth,
             }),
         };
-        let layers = Layers::new();
-        layers.inherit(&self.layers);
-        let fork = Self::new(
-            self.settings.clone(),
-            lineage,
-            layers,
-            self.fork_signal(depth),
-        );
+        let mut fork = Self::new(self.settings.clone(), lineage);
+        fork.signal = self.fork_signal(depth);
+        fork.layers.inherit(&self.layers);
         fork.inherit_listeners(self, true);
         fork
     }
