@@ -2,10 +2,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::sync::lock;
 
-/// The arguments of a call: its own until somebody looks at them or clones the call, shared from then on.
+/// The arguments of a call: owned until they are first borrowed or the call is cloned, then shared.
 ///
-/// So a call that is only handed through costs no allocation for its arguments, a clone copies
-/// nothing, and a tool that takes its call apart gets the very value that was put in.
+/// So a call that is passed through layers allocates nothing for its arguments. A clone copies
+/// nothing, and needs no `A: Clone`. `into_inner` returns the value itself, not a copy.
 pub(super) struct Args<A> {
     own: Mutex<Option<A>>,
     shared: OnceLock<Arc<A>>,
@@ -28,7 +28,7 @@ impl<A> Args<A> {
     fn shared(&self) -> &Arc<A> {
         self.shared.get_or_init(|| {
             let own = lock(&self.own).take();
-            Arc::new(own.expect("arguments leave `own` only here, once, or with the whole value"))
+            Arc::new(own.expect("`own` is taken only here, once, and by value in `into_inner`"))
         })
     }
 
@@ -38,8 +38,9 @@ impl<A> Args<A> {
     {
         match self.shared.into_inner() {
             Some(shared) => Arc::unwrap_or_clone(shared),
-            None => crate::sync::into_inner(self.own)
-                .expect("arguments that are not shared are still their call's own"),
+            None => {
+                crate::sync::into_inner(self.own).expect("arguments that are not shared are owned")
+            }
         }
     }
 }

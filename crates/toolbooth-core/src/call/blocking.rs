@@ -1,4 +1,4 @@
-//! Work on threads that a call starts and that cannot be stopped.
+//! Blocking tasks that a call starts, which cannot be stopped.
 
 use std::any::Any;
 use std::fmt;
@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 
-/// Tells [blocking work](super::CallContext::spawn_blocking) whether its call is cancelled or over.
+/// Shows a [blocking task](super::CallContext::spawn_blocking) whether its call is cancelled or
+/// over.
 #[derive(Clone)]
 pub struct CancelFlag(CancellationToken);
 
-/// One piece of blocking work. It lives until the work has ended, and owns what waits for that.
+/// A blocking task. It lives until the task has ended, and owns what waits for that.
 #[derive(Default)]
 pub(super) struct BlockingWork(Mutex<Owned>);
 
@@ -65,7 +66,7 @@ impl fmt::Debug for BlockingWork {
     }
 }
 
-/// Adds a piece of work unless it is listed, and forgets those that have ended. Returns their count.
+/// Adds a task unless it is listed, and removes those that have ended. Returns their count.
 pub(super) fn add(list: &mut Vec<Weak<BlockingWork>>, work: Weak<BlockingWork>) -> usize {
     list.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&work));
     list.push(work);

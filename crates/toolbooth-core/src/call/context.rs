@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{Ordering, fence};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -167,13 +167,13 @@ impl CallContext {
         self.attempt.partials(|partials, _| partials.checkpoint())
     }
 
-    /// Returns true if the call was cancelled from outside of the tool.
+    /// Returns true if something other than the tool cancelled the call.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancel_reason().is_some()
     }
 
-    /// Returns why the call was cancelled from outside of the tool, if it was.
+    /// Returns why the call was cancelled, if it was.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<CancelReason> {
         self.attempt.cancelled_outside(u32::MAX)

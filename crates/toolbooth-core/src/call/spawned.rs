@@ -1,4 +1,4 @@
-//! Work that a call starts and that ends with it: on tasks.
+//! Tasks and blocking work that a call starts.
 
 use std::fmt;
 use std::future::Future;
@@ -16,41 +16,44 @@ use super::{CallContext, CancelFlag};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
 
-/// How many tasks, and how many pieces of blocking work, of one attempt of a call may run at the same time.
+/// How many tasks, and how many blocking tasks, one attempt of a call may run at once.
 pub const MAX_SPAWNED: usize = 1_024;
 
-/// Work that a call started with [`spawn`](CallContext::spawn) or [`spawn_blocking`](CallContext::spawn_blocking). Awaiting it
-/// gives what the work gives; dropping it does not stop the work, whose end comes with the call's end at the latest.
+/// A handle to work started with [`spawn`](CallContext::spawn) or
+/// [`spawn_blocking`](CallContext::spawn_blocking). Awaiting it returns the work's output.
+/// Dropping it does not stop the work, which ends with the call at the latest.
 ///
-/// The error is [`Panicked`](ToolError::Panicked) where the work panicked; [`Cancelled`](ToolError::Cancelled), with [`CancelReason::Parent`], where the call was over
-/// before the work was; and [`Tool`](ToolError::Tool) with [`TooManySpawned`] as its source where there was no room for it.
+/// The error is [`Panicked`](ToolError::Panicked) if the work panicked. It is
+/// [`Cancelled`](ToolError::Cancelled) with [`CancelReason::Parent`] if the call was over before
+/// the work was. It is [`Tool`](ToolError::Tool) with [`TooManySpawned`] as its source if there
+/// was no room.
 ///
 /// # Cancel safety
-/// Safe: what the work gave is there at the next poll.
+/// Safe: the output is there at the next poll.
 ///
 /// # Panics
-/// When it is polled after it was done, as tokio's `JoinHandle` does.
+/// When it is polled after completion, as tokio's `JoinHandle` does.
 pub struct Spawned<T> {
     result: oneshot::Receiver<Result<T, ToolError>>,
     task: Option<AbortHandle>,
     aborted: bool,
 }
 
-/// So much work of a call is running already that no more is started.
+/// The call runs as many tasks as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the call has {limit} pieces of work running, and may start no more")]
+#[error("the call has {limit} tasks running, and may start no more")]
 #[non_exhaustive]
 pub struct TooManySpawned {
-    /// How many may run.
+    /// How many may run at once.
     pub limit: usize,
 }
 
-/// The tasks of an attempt that have not ended, as far as anybody looked.
+/// The tasks of an attempt. Those that have finished are removed when the list is full.
 #[derive(Default)]
 pub(super) struct Tasks(Vec<Task>);
 
 struct Task {
-    /// How many layers had been entered when it was started: it ends with each of their parts.
+    /// How many layers had been entered when it was started. It ends with any of their parts.
     depth: u32,
     handle: JoinHandle<()>,
 }
@@ -58,14 +61,18 @@ struct Task {
 // === impl CallContext ===
 
 impl CallContext {
-    /// Starts a future on a task of its own that ends with this attempt: at the attempt's end, a success as well, the task is
-    /// aborted, before the caller sees the outcome; and what the future owns is dropped before the cleanup hooks run. The task has the current span.
+    /// Spawns a future on a task that ends with this attempt.
     ///
-    /// Who ends it is who runs the [hooks](Self::on_cleanup). A task that does not return to the runtime is waited for as long as a hook may run;
-    /// then the hooks run all the same.
+    /// At the attempt's end, also on success, the task is aborted before the caller sees the
+    /// outcome. What the future owns is dropped before the cleanup hooks run. The task has the
+    /// current span.
     ///
-    /// At most [`MAX_SPAWNED`] tasks of one attempt run at the same time; nothing is started beyond them, or when the call is over:
-    /// then what comes back gives the error. A panic is traced, and is in what comes back.
+    /// The layer that runs the [hooks](Self::on_cleanup) ends the task. For a task that does not
+    /// yield to the runtime it waits as long as a hook may run. Then the hooks run.
+    ///
+    /// At most [`MAX_SPAWNED`] tasks of one attempt run at once. Beyond them, or when the call is
+    /// over, nothing is started and the handle returns the error. A panic is traced and returned
+    /// by the handle.
     ///
     /// ```
     /// use toolbooth_core::ToolCall;
@@ -84,9 +91,9 @@ impl CallContext {
         F: Future<Output: Send> + Send + 'static,
     {
         let attempt = self.attempt_state();
-        let (told, mut spawned) = Spawned::new();
-        if let Err(refusal) = attempt.may_spawn() {
-            let _ = told.send(Err(refusal));
+        let (sender, mut spawned) = Spawned::new();
+        if let Err(rejection) = attempt.may_spawn() {
+            let _ = sender.send(Err(rejection));
             return spawned;
         }
         let (tool, id) = (attempt.settings.tool.clone(), attempt.id());
@@ -96,8 +103,7 @@ impl CallContext {
                 tracing::warn!(%tool, call_id = %id, %error, "a task of a call failed");
                 error
             });
-            // Nobody need wait for it.
-            let _ = told.send(result);
+            let _ = sender.send(result);
         };
         let task = tokio::spawn(run.in_current_span());
         spawned.task = Some(task.abort_handle());
@@ -105,14 +111,15 @@ impl CallContext {
         spawned
     }
 
-    /// Starts work that blocks, on a thread for such work: a computation, a file, a library that knows no async.
+    /// Runs blocking work on a thread for it: a computation, a file, a library without async.
     ///
-    /// A thread cannot be stopped from outside. The work gets a flag that says when the call is cut short or over, and should look at it
-    /// often. Work that has not begun by then does not begin. Work that goes on is *orphaned*: nobody waits for
-    /// it, neither the caller nor the hooks, but the permits of the concurrency limits around the call stay taken until it ends, and each cleanup layer around the call
-    /// counts it and waits for it in its `drain`.
+    /// A thread cannot be stopped. The work gets a flag that is set when the call is cancelled
+    /// or over, and should check it often. Work that has not started by then does not start. Work
+    /// that goes on is *orphaned*: neither the caller nor the hooks wait for it. The permits of
+    /// the concurrency limits around the call stay acquired until it ends. Each cleanup layer
+    /// around the call counts it, and waits for it in its `drain`.
     ///
-    /// Bound and errors are those of [`spawn`](Self::spawn); so is the span.
+    /// Bound, errors and span are those of [`spawn`](Self::spawn).
     ///
     /// ```
     /// use toolbooth_core::ToolCall;
@@ -141,11 +148,11 @@ impl CallContext {
         T: Send + 'static,
     {
         let attempt = self.attempt_state();
-        let (told, mut spawned) = Spawned::new();
-        let held = match attempt.begin_blocking() {
-            Ok(held) => held,
-            Err(refusal) => {
-                let _ = told.send(Err(refusal));
+        let (sender, mut spawned) = Spawned::new();
+        let running = match attempt.begin_blocking() {
+            Ok(running) => running,
+            Err(rejection) => {
+                let _ = sender.send(Err(rejection));
                 return spawned;
             }
         };
@@ -153,7 +160,7 @@ impl CallContext {
         let flag = CancelFlag::new(attempt.scope(u32::MAX));
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
-            let held = held;
+            let running = running;
             if flag.is_cancelled() {
                 return;
             }
@@ -164,9 +171,9 @@ impl CallContext {
                 tracing::warn!(%tool, call_id = %id, %error, "blocking work of a call failed");
                 error
             });
-            // What it held is back before anybody sees the result.
-            drop(held);
-            let _ = told.send(result);
+            // The permits are released before the result is seen.
+            drop(running);
+            let _ = sender.send(result);
         });
         spawned.task = Some(task.abort_handle());
         spawned
@@ -177,16 +184,17 @@ impl CallContext {
 
 impl<T> Spawned<T> {
     fn new() -> (oneshot::Sender<Result<T, ToolError>>, Self) {
-        let (told, result) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         let spawned = Self {
             result,
             task: None,
             aborted: false,
         };
-        (told, spawned)
+        (sender, spawned)
     }
 
-    /// Stops the task now; awaiting it then gives `Cancelled`, unless it is done already. Blocking work that has begun is not stopped.
+    /// Aborts the task. Awaiting the handle then returns `Cancelled`, unless the task is done.
+    /// Blocking work that has started is not stopped.
     pub fn abort(&mut self) {
         if let Some(task) = &self.task {
             self.aborted = true;
@@ -194,7 +202,7 @@ impl<T> Spawned<T> {
         }
     }
 
-    /// Why there is no result.
+    /// Returns why there is no result.
     const fn reason(&self) -> CancelReason {
         match self.aborted {
             true => CancelReason::Explicit,
@@ -227,7 +235,7 @@ impl Tasks {
         self.0.iter().all(Task::is_finished)
     }
 
-    /// Whether so many more may run. Tasks that are done are forgotten whenever they might be in the way.
+    /// Returns whether `more` tasks may be added. Removes finished tasks if they are in the way.
     pub(super) fn has_room(&mut self, more: usize) -> bool {
         if self.0.len() + more > self.0.capacity().min(MAX_SPAWNED) {
             self.0.retain(|task| !task.is_finished());
@@ -247,13 +255,14 @@ impl Tasks {
         self.0.append(&mut tasks.0);
     }
 
-    /// Has those stop that were started inside of so many layers. Nothing of them is dropped here.
+    /// Aborts the tasks that were started inside of the layer at `depth`. Their futures are dropped
+    /// by the runtime, not here.
     pub(super) fn abort(&self, depth: u32) {
         let inside = self.0.iter().filter(|task| task.depth >= depth);
         inside.for_each(|task| task.handle.abort());
     }
 
-    /// Waits until what they own is dropped, for `limit` at most; true if it is.
+    /// Waits until the futures are dropped, for `limit` at most. Returns whether they are.
     pub(super) async fn stopped(&mut self, limit: Duration) -> bool {
         if self.is_empty() {
             return true;
@@ -261,10 +270,10 @@ impl Tasks {
         tokio::time::timeout(limit, self.join()).await.is_ok()
     }
 
-    /// Waits without an end.
+    /// Waits until the futures are dropped.
     pub(super) async fn join(&mut self) {
         while let Some(task) = self.0.last_mut() {
-            // That it was aborted is no news, and a panic has been told.
+            // It was aborted, or its panic is returned by the handle.
             let _ = (&mut task.handle).await;
             self.0.pop();
         }

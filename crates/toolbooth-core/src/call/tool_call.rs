@@ -10,9 +10,9 @@ use super::{CallContext, Canceller, Moment, Name};
 
 /// A call of a tool: its name, its arguments, and the context that travels with it.
 ///
-/// A new call needs nothing but a name and arguments, and making it cannot fail. A clone is
-/// another attempt of the same call (a retry makes one): it shares the arguments and the call's
-/// identity, and has its own hooks, partial results and outcome.
+/// A new call needs a name and arguments. A clone is another attempt of the same call, as a retry
+/// makes it: it shares the arguments and the call's identity, and has its own hooks, partial
+/// results and outcome.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,10 +27,9 @@ use super::{CallContext, Canceller, Moment, Name};
 /// assert_eq!(call.clone().context().id(), "call_8fj2");
 /// ```
 ///
-/// The context is one allocation at most, together with a name and an id of at most 24 bytes: a thread keeps that of the last
-/// call that ended on it for the next one, where nobody has a handle of it any more, nothing but a short name and a short id was said
-/// of the call, and nothing is left of what it published. The arguments are moved to a second one when they are first [looked at](Self::args) or the call is
-/// first cloned; from then on they are shared.
+/// The context is one allocation, which includes the deadline, the priority, and a name, an id and
+/// a tenant of at most 24 bytes each. The arguments move to a second allocation when they are
+/// first [borrowed](Self::args) or the call is first cloned. From then on they are shared.
 pub struct ToolCall<A = Value> {
     context: CallContext,
     args: Args<A>,
@@ -39,7 +38,7 @@ pub struct ToolCall<A = Value> {
 // === impl ToolCall ===
 
 impl<A> ToolCall<A> {
-    /// A call of the tool `name` with these arguments.
+    /// Creates a call of the tool `name` with these arguments.
     #[must_use]
     pub fn new(name: impl Into<Name>, args: A) -> Self {
         // First: written in small pieces, and moved below.
@@ -64,10 +63,10 @@ impl<A> ToolCall<A> {
         }
     }
 
-    /// The id by which the caller knows the call, such as the one a model gave it.
+    /// Sets the caller's id of the call, such as the one a model gave it.
     ///
-    /// This and the other settings are meant for before the context is handed out: on a call
-    /// whose context is held elsewhere, they make another attempt of it.
+    /// Set this and the other settings before cloning the context. On a call whose context has
+    /// other handles, they create another attempt.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Name>) -> Self {
         let id = id.into();
@@ -75,7 +74,7 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// How long the call may take, instead of the limit of the outermost timeout layer around it.
+    /// Sets how long the call may take, instead of the limit of the outermost timeout layer.
     /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -84,10 +83,13 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// How long the call may go without a sign of life, instead of the idle limit of the outermost timeout layer
-    /// around it: a [`heartbeat`](CallContext::heartbeat), a report of [`progress`](CallContext::progress),
-    /// something [emitted](CallContext::emit), a [`snapshot`](CallContext::snapshot), a streamed piece.
-    /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
+    /// Sets how long the call may go without activity, instead of the idle limit of the
+    /// outermost timeout layer. [`Duration::MAX`] is no limit. Without a timeout layer it has no
+    /// effect.
+    ///
+    /// Activity is a [`heartbeat`](CallContext::heartbeat), a report of
+    /// [`progress`](CallContext::progress), an [emitted](CallContext::emit) item, a
+    /// [`snapshot`](CallContext::snapshot) and an item of a streaming response.
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
         self.context
@@ -95,8 +97,9 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// How long the call may take until the first item of its result, instead of that limit of the outermost
-    /// timeout layer around it. [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
+    /// Sets how long the call may take until the first item of its result, instead of that limit
+    /// of the outermost timeout layer. [`Duration::MAX`] is no limit. Without a timeout layer it
+    /// has no effect.
     #[must_use]
     pub fn with_first_item_timeout(mut self, timeout: Duration) -> Self {
         self.context
@@ -104,9 +107,9 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// The instant from which on nobody wants the answer: a cap on every other limit.
+    /// Sets the instant after which the response is not wanted: a cap on every other limit.
     ///
-    /// A timeout layer cuts the running tool there. Without one, only waiting lines obey it.
+    /// At the deadline a timeout layer ends the running tool. Without one, only queues respect it.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.context
@@ -114,7 +117,7 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// The priority: higher goes first; 0 where none is given.
+    /// Sets the priority: higher goes first, 0 by default.
     #[must_use]
     pub fn with_priority(mut self, priority: i32) -> Self {
         self.context
@@ -122,7 +125,7 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// On whose behalf the call is made.
+    /// Sets the tenant on whose behalf the call is made.
     #[must_use]
     pub fn with_tenant(mut self, tenant: impl Into<Name>) -> Self {
         let tenant = tenant.into();
@@ -131,8 +134,11 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Whether running the call twice does no more than running it once. Who says neither leaves it to what an error
-    /// [tells](crate::ToolError::is_retryable) whether the call is made again; with `false` it is only where it did not run.
+    /// Sets whether running the call twice does no more than running it once.
+    ///
+    /// Unset, a retry depends on whether the error
+    /// [is retryable](crate::ToolError::is_retryable). With `false`, only a call that did not run
+    /// is retried.
     #[must_use]
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context
@@ -140,8 +146,8 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// How deep the calls may be nested that this one makes with [`CallContext::child`]: 5 where nothing is said, 0 for none.
-    /// Those calls inherit it.
+    /// Sets how deep the calls may be nested that this one makes with [`CallContext::child`]: 5 by
+    /// default, 0 for none. Those calls inherit it.
     #[must_use]
     pub fn with_max_depth(mut self, calls: u32) -> Self {
         self.context
@@ -149,7 +155,8 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// A value for layers and tools to find with [`CallContext::extension`]; one of each type.
+    /// Attaches a value for layers and tools to read with [`CallContext::extension`], one of each
+    /// type.
     #[must_use]
     pub fn with_extension<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.context
@@ -157,31 +164,33 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// The name of the tool.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn name(&self) -> &str {
         self.context.tool()
     }
 
-    /// The arguments.
+    /// Returns the arguments.
     #[must_use]
     pub fn args(&self) -> &A {
         self.args.get()
     }
 
-    /// The context that travels with the call.
+    /// Returns the context that travels with the call.
     #[must_use]
     pub const fn context(&self) -> &CallContext {
         &self.context
     }
 
-    /// The means to cancel the call from elsewhere, taken before the call is made: see [`Canceller`].
+    /// Returns a handle that cancels the call from elsewhere. Take it before the call is made: see
+    /// [`Canceller`].
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.context.canceller()
     }
 
-    /// Takes the call apart. The arguments are moved out, or cloned if a clone of the call shares them.
+    /// Takes the call apart. The arguments are moved out, or cloned if a clone of the call shares
+    /// them.
     #[must_use]
     pub fn into_parts(self) -> (CallContext, A)
     where
@@ -190,7 +199,7 @@ impl<A> ToolCall<A> {
         (self.context, self.args.into_inner())
     }
 
-    /// The same call with other arguments, such as typed ones.
+    /// Replaces the arguments, for example by typed ones.
     #[must_use]
     pub fn map_args<B>(self, map: impl FnOnce(A) -> B) -> ToolCall<B>
     where
@@ -212,7 +221,7 @@ impl<A> Clone for ToolCall<A> {
     }
 }
 
-/// Arguments are not shown: they may be secret, and long.
+/// Arguments are not shown: they may be secret or long.
 impl<A> fmt::Debug for ToolCall<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ToolCall")

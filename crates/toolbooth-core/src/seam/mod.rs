@@ -1,4 +1,5 @@
-//! The seams: what a layer asks of a request and of an answer, and how it follows a call to its end.
+//! The seams: what a layer needs of a request and of a response, and how it follows a call to its
+//! end.
 
 mod checked;
 mod follow;

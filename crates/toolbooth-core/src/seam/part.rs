@@ -183,7 +183,7 @@ impl Part {
         self.context.settings().rare()
     }
 
-    /// Returns the signs of life of everything inside, from `start` on.
+    /// Returns the pulse of everything inside, which starts at `start`.
     #[must_use]
     pub fn pulse(&self, start: Moment) -> Arc<Pulse> {
         let pulse = Arc::new(Pulse::new(start));
@@ -264,8 +264,8 @@ impl Part {
         self.context.attempt_state().set_held_back(true);
     }
 
-    /// Records that the call no longer queues here.
-    pub fn let_through(&self) {
+    /// Records that the call was admitted after it had queued here.
+    pub fn admit(&self) {
         self.context.attempt_state().set_held_back(false);
     }
 
@@ -277,15 +277,15 @@ impl Part {
         self.context.attempt_state().is_held_back()
     }
 
-    /// Keeps `permit` until the [blocking work](CallContext::spawn_blocking) that outlives the
-    /// call has ended. Drops it at once if there is none. Call it at the [end](Self::end).
+    /// Keeps `permit` until the [blocking tasks](CallContext::spawn_blocking) that outlive the call
+    /// have ended. Drops it at once if there is none. Call it at the [end](Self::end).
     #[inline]
     pub fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
         self.context.attempt_state().keep_for_blocking(permit);
     }
 
-    /// Calls `each` for every piece of blocking work that outlives the call, and keeps what it
-    /// returns until the piece has ended and its permits are released.
+    /// Calls `each` for every blocking task that outlives the call, and keeps what it returns until
+    /// the task has ended and its permits are released.
     #[inline]
     pub fn count_blocking<T: Send + 'static>(&self, each: impl FnMut() -> T) {
         self.context.attempt_state().count_blocking(each);

@@ -1,4 +1,4 @@
-//! The tasks and the blocking work of an attempt.
+//! The tasks and the blocking tasks of an attempt.
 
 use std::sync::{Arc, Weak};
 
@@ -35,7 +35,7 @@ impl Attempt {
         }
     }
 
-    /// Registers a piece of blocking work that is about to start.
+    /// Registers a blocking task that is about to start.
     pub(in crate::call) fn begin_blocking(&self) -> Result<Arc<BlockingWork>, ToolError> {
         let work = Arc::<BlockingWork>::default();
         let running = self.list_blocking(&work);
@@ -49,8 +49,8 @@ impl Attempt {
         Ok(work)
     }
 
-    /// Lists the work here and with everything that this attempt is inside of. Returns how many
-    /// pieces run here.
+    /// Lists the task here and with everything that this attempt is inside of. Returns how many
+    /// run here.
     fn list_blocking(&self, work: &Arc<BlockingWork>) -> usize {
         let mut state = self.change();
         let running = blocking::add(&mut state.rare().blocking, Arc::downgrade(work));
@@ -71,7 +71,7 @@ impl Attempt {
         running.unwrap_or_default()
     }
 
-    /// Keeps `permit` until the running blocking work has ended. Drops it if there is none.
+    /// Keeps `permit` until the running blocking tasks have ended. Drops it if there is none.
     #[inline]
     pub(crate) fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
         let running = self.blocking_work();
@@ -83,7 +83,7 @@ impl Attempt {
         }
     }
 
-    /// Keeps what `each` returns until a piece of blocking work has ended, for every piece.
+    /// Keeps what `each` returns until a blocking task has ended, for each of them.
     #[inline]
     pub(crate) fn count_blocking<T: Send + 'static>(&self, mut each: impl FnMut() -> T) {
         for work in self.blocking_work() {

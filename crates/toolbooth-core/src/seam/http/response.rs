@@ -13,22 +13,25 @@ use crate::seam::follow::{Followed, Items};
 use crate::seam::{Item, ResponseHead, ToolResponse, Watch};
 
 pin_project! {
-    /// The body of an answer that layers follow to its end. **A total limit runs until that end**: it cuts
-    /// a download that takes longer, and every stream of server-sent events. Give such routes a limit that
-    /// suits them, or [`Duration::MAX`](std::time::Duration::MAX), by their [`ToolName`].
+    /// The body of a response that layers follow to its end.
     ///
-    /// The body ends where its source says so, at its declared length, with its trailers, or with `None`,
-    /// whichever comes first; what follows then, such as trailers behind a declared length, still passes. An answer that is cut ends in one
-    /// error behind the chunks it had: over HTTP/1.1 the connection closes in the middle of the answer, over
-    /// HTTP/2 its stream is reset, so that no client takes the part for the whole.
+    /// **A total limit runs until that end**: it also ends a download that takes longer, and every
+    /// stream of server-sent events. Give such routes a limit that suits them, or
+    /// [`Duration::MAX`](std::time::Duration::MAX), by their [`ToolName`](crate::ToolName).
+    ///
+    /// The body ends when its source is at its end, at its declared length, with its trailers, or
+    /// with `None`, whichever comes first. What follows, such as trailers after a declared length,
+    /// still passes. A response that expires or is cancelled ends in one error after the chunks it
+    /// had. Over HTTP/1.1 the connection closes, over HTTP/2 the stream is reset, so that no
+    /// client takes it for complete.
     ///
     /// A client that stops reading does not stop the limit: the body is dropped in time, and the
-    /// client finds the end of the connection once it reads again. A client that goes away drops the body,
-    /// which is a cancelled call.
+    /// client finds the connection closed when it reads again. A client that disconnects drops the
+    /// body, which cancels the call.
     ///
-    /// An answer without a body (to HEAD; 204, 304, 1xx) ends its call with its head. So does an
-    /// upgrade, such as a websocket's 101, or the success of CONNECT: what is limited and followed is the
-    /// handshake, not the connection that it leads to.
+    /// A response without a body (to HEAD; 204, 304, 1xx) ends its call with its head. So does an
+    /// upgrade, such as a websocket's 101, and a successful CONNECT: the layers limit and follow
+    /// the handshake, not the connection after it.
     pub struct WatchedBody<B: Body, W: Watch>
     where
         B::Data: Send,
