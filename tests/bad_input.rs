@@ -1,21 +1,19 @@
 //! Invalid and extreme settings and calls end in a typed error or a documented bound.
 
 use std::num::NonZeroU32;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use governor::Quota;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use serde_json::json;
+use tokio::time::sleep;
 use toolbooth::breaker::{BreakerState, Over};
 use toolbooth::{
     BreakerPolicy, CallContext, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
-    ConfigError, ErrorKind, MAX_HOOKS, Outcome, OverloadReason, PartialResultLayer, PerTool,
-    RateLimitLayer, Registered, TimeoutLayer, TimeoutScope, ToolCall, ToolError, tool_fn,
+    ConfigError, ErrorKind, Outcome, PartialResultLayer, PerTool, RateLimitLayer, TimeoutLayer,
+    ToolCall, tool_fn,
 };
-use toolbooth_test::{BoxTool, boxed, timeout_of};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use toolbooth_test::{BoxTool, boxed};
+use tower::{Layer, ServiceBuilder, ServiceExt};
 
 fn hour() -> Quota {
     Quota::per_hour(NonZeroU32::MIN)
@@ -40,30 +38,6 @@ fn five(timeout: TimeoutLayer, limit: ConcurrencyLimitLayer, rate: RateLimitLaye
 
 fn call(millis: u64) -> ToolCall {
     ToolCall::new("sleeps", json!(millis))
-}
-
-#[tokio::test(start_paused = true)]
-async fn limit_of_zero_permits_is_closed() {
-    let stack = five(
-        TimeoutLayer::unlimited(),
-        ConcurrencyLimitLayer::new(0),
-        RateLimitLayer::new(None),
-    );
-    let rejected = stack.oneshot(call(0)).await.unwrap_err();
-    assert!(matches!(
-        rejected,
-        ToolError::Overloaded {
-            reason: OverloadReason::Closed,
-            ..
-        }
-    ));
-    assert_eq!(
-        rejected.to_string(),
-        "overloaded: the limit is 0, no call can run"
-    );
-    let error = ConcurrencyLimitLayer::try_new(0).unwrap_err();
-    assert_eq!(error, ConfigError::ZeroLimit);
-    assert!(ConcurrencyLimitLayer::try_new(1).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,160 +69,6 @@ async fn maximal_limits_are_no_limits() {
         ErrorKind::RateLimited
     );
     assert_eq!(rate.remaining(), 0);
-}
-
-#[test]
-fn burst_of_zero_cannot_be_expressed() {
-    assert_eq!(NonZeroU32::new(0), None);
-    assert_eq!(Quota::with_period(Duration::ZERO), None);
-    let largest = RateLimitLayer::new(hour().allow_burst(NonZeroU32::MAX));
-    assert_eq!(largest.remaining(), u32::MAX);
-}
-
-#[tokio::test(start_paused = true)]
-async fn call_with_a_deadline_in_the_past_does_not_start() {
-    let rate = RateLimitLayer::new(hour());
-    let stack = five(
-        TimeoutLayer::unlimited(),
-        ConcurrencyLimitLayer::new(1),
-        rate.clone(),
-    );
-    sleep(Duration::from_secs(10)).await;
-    let past = Instant::now() - Duration::from_secs(5);
-    let timeout = stack
-        .oneshot(call(0).with_deadline(past))
-        .await
-        .unwrap_err();
-    let expected = (TimeoutScope::Deadline, Duration::ZERO, Duration::ZERO);
-    assert_eq!(timeout_of(&timeout), Some(expected));
-    assert_eq!(rate.remaining(), 1);
-}
-
-/// A service whose readiness fails every other time.
-#[derive(Debug, Clone, Default)]
-struct Unready(bool);
-
-impl Service<ToolCall> for Unready {
-    type Response = ();
-    type Error = std::io::Error;
-    type Future = std::future::Ready<Result<(), std::io::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0 = !self.0;
-        Poll::Ready(if self.0 {
-            Err(std::io::Error::other("not ready"))
-        } else {
-            Ok(())
-        })
-    }
-
-    fn call(&mut self, _: ToolCall) -> Self::Future {
-        std::future::ready(Ok(()))
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn failed_readiness_of_the_inner_service_fails_one_call() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let mut stack = ServiceBuilder::new()
-        .layer(TimeoutLayer::new(Duration::from_secs(1)))
-        .layer(limit.clone())
-        .service(Unready::default());
-    let error = stack.call(call(0)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Tool);
-    assert_eq!(
-        std::error::Error::source(&error).unwrap().to_string(),
-        "not ready"
-    );
-    stack.call(call(0)).await.unwrap();
-    assert_eq!(limit.available(), 1);
-}
-
-#[derive(Debug, Deserialize)]
-struct Text {
-    text: String,
-}
-
-#[tokio::test(start_paused = true)]
-async fn error_of_invalid_arguments_names_the_field() {
-    let length = tool_fn("length", async |Text { text }| {
-        Ok::<_, std::io::Error>(text.len())
-    });
-    let stack = TimeoutLayer::new(Duration::from_secs(1)).layer(length);
-    let wrong = |args: Value| stack.clone().oneshot(ToolCall::new("length", args));
-    let error = wrong(json!("{\"text\": oops}")).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.tool()),
-        (ErrorKind::InvalidArguments, Some("length"))
-    );
-    assert_eq!(
-        error.to_string(),
-        "invalid arguments at `text`: expected value at line 1 column 10"
-    );
-    let error = wrong(json!({ "text": 7 })).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "invalid arguments at `text`: invalid type: integer `7`, expected a string"
-    );
-    assert_eq!(error.outcome(), Outcome::Failed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn arguments_of_ten_megabytes_are_accepted() {
-    let length = tool_fn("length", async |Text { text }| {
-        Ok::<_, std::io::Error>(text.len())
-    });
-    let stack = TimeoutLayer::new(Duration::from_secs(60)).layer(length);
-    let text = "x".repeat(10_000_000);
-    let value = stack
-        .clone()
-        .oneshot(ToolCall::new("length", json!({ "text": text })))
-        .await
-        .unwrap();
-    assert_eq!(
-        value.collect().await.unwrap().contents(),
-        [json!(10_000_000).into()]
-    );
-    let json = json!({ "text": text }).to_string();
-    let value = stack
-        .oneshot(ToolCall::new("length", json!(json)))
-        .await
-        .unwrap();
-    assert_eq!(
-        value.collect().await.unwrap().contents(),
-        [json!(10_000_000).into()]
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn hundred_thousand_chunks_are_bounded() {
-    let floods = tool_fn("floods", async |call: CallContext, _: ()| {
-        for chunk in 0..100_000 {
-            call.emit(chunk.to_string());
-        }
-        Err::<(), _>(std::io::Error::other("flooded"))
-    });
-    let stack = PartialResultLayer::new().layer(floods);
-    let error = stack
-        .oneshot(ToolCall::new("floods", json!(null)))
-        .await
-        .unwrap_err();
-    let partial = error.partial().unwrap();
-    assert_eq!(
-        (partial.contents().len(), partial.dropped()),
-        (1_024, 98_976)
-    );
-    assert_eq!(partial.contents()[1_023].as_text(), Some("1023"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn hooks_are_bounded() {
-    let call = call(0);
-    let context = call.context();
-    let registered =
-        (0..MAX_HOOKS + 10).filter(|_| context.on_cleanup(|_| async {}) == Registered::Held);
-    assert_eq!(registered.count(), MAX_HOOKS);
-    assert_eq!(context.on_cleanup(|_| async {}), Registered::Rejected);
 }
 
 #[tokio::test(start_paused = true)]

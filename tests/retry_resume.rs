@@ -7,9 +7,9 @@ use governor::Quota;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
-    BoxError, CallContext, CancelReason, Checkpointed, CleanupLayer, ConcurrencyLimitLayer,
-    Content, ErrorKind, MAX_CHECKPOINT, Outcome, PartialResultLayer, RateLimitLayer, RetryPolicy,
-    TimeoutLayer, ToolCall, ToolError,
+    BoxError, CallContext, Checkpointed, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind,
+    MAX_CHECKPOINT, Outcome, PartialResultLayer, RateLimitLayer, RetryPolicy, TimeoutLayer,
+    ToolCall, ToolError,
 };
 use toolbooth_test::{BoxTool, Recorder, boxed, call_all, ms};
 use toolbooth_tests::{Kind, Layers, MINUTE, texts, tool};
@@ -263,28 +263,6 @@ async fn budget_bounds_the_retries_of_a_thousand_failing_calls() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn no_attempt_starts_after_the_deadline_of_the_call_or_of_a_layer() {
-    let policy = at_once(100).without_budget();
-    for (limit, expected) in [(1_999, 4), (2_000, 4), (2_001, 5)] {
-        let attempts = Recorder::new();
-        let retried = RetryLayer::new(policy.clone()).layer(rejecting(&attempts, ms(500)));
-        let limited = TimeoutLayer::new(ms(limit)).layer(retried.clone());
-        for (stack, of_the_call) in [(boxed(retried), true), (boxed(limited), false)] {
-            let start = Instant::now();
-            let call = match of_the_call {
-                true => call().with_deadline(start + ms(limit)),
-                false => call(),
-            };
-            let error = stack.oneshot(call).await.unwrap_err();
-            // The last rejection is returned at once: no limit has expired.
-            assert_eq!(error.retry_after(), Some(ms(500)));
-            assert_eq!(attempts.take().len(), expected, "{limit}");
-            assert_eq!(start.elapsed().as_millis(), 500 * (expected as u128 - 1));
-        }
-    }
-}
-
 // === the retry and one other layer ===
 
 #[tokio::test(start_paused = true)]
@@ -393,21 +371,4 @@ async fn attempt_that_is_rejected_for_shutdown_is_the_last_one() {
     let error = running.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert_eq!(attempts.take().len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn attempt_that_reports_a_cancellation_is_not_repeated() {
-    let attempts = Recorder::new();
-    let log = attempts.clone();
-    let cancelled = tool(move |context: CallContext| {
-        log.record(context.attempt());
-        std::future::ready(Err(ToolError::cancelled(CancelReason::CallerGone)))
-    });
-    let stack = RetryLayer::new(at_once(5)).layer(cancelled);
-    let error = stack
-        .oneshot(call().with_idempotent(true))
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert_eq!(attempts.take(), [1]);
 }

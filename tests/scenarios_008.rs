@@ -86,7 +86,7 @@ async fn rate_limiting_50() {
         assert_eq!(rejected.retry_after(), Some(ms(100)));
         assert!(rejected.is_retryable());
     }
-    assert_eq!((backend.taken(), backend.refusals()), (10, 0));
+    assert_eq!((backend.accepted(), backend.rejections()), (10, 0));
 }
 
 /// Makes 20 calls one after the other and returns their outcomes.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::json;
-use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
@@ -17,18 +16,11 @@ use toolbooth::{
 use toolbooth_test::{
     BoxTool, GeneratorTool, HeartbeatTool, Probe, StreamingTool, boxed, call, ms,
 };
-use toolbooth_tests::{hanging, hourly, quota};
+use toolbooth_tests::{hanging, hourly, quota, runtime};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 /// Serializes tests that measure time and tests that use all cores.
 static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// Builds a runtime with this many threads.
-fn runtime(threads: usize) -> Runtime {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let builder = builder.worker_threads(threads).enable_time();
-    builder.build().expect("a runtime")
-}
 
 fn assert_within_100_ms_of(millis: u64, elapsed: Duration) {
     let due = ms(millis);

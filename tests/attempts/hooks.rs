@@ -59,7 +59,10 @@ async fn cleanup_with_wait_delays_the_next_attempt_until_the_hooks_end() {
         let stack = Retry::new(retries(2), cleanup.layer(failing));
         stack.oneshot(call()).await.unwrap_err();
         let starts = starts.times();
-        let gaps: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let gaps: Vec<_> = starts
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]))
+            .collect();
         assert_eq!(gaps, [ms(between); 2], "{wait:?}");
         assert_eq!(cleanup.drain(MINUTE).await.ran, 3);
     }

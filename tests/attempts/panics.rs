@@ -7,7 +7,7 @@ use std::pin::pin;
 use futures_util::{FutureExt, StreamExt};
 use toolbooth::{BoxError, Content, ToolOutput, stream_tool_fn};
 use toolbooth_test::BoxTool;
-use tower::{Layer, Service, service_fn};
+use tower::{Service, service_fn};
 
 use super::*;
 
@@ -114,30 +114,6 @@ async fn tool_that_panics_in_call_ends_its_call_as_panicked() {
         layers.cleanup.drain(MINUTE).await;
         assert_eq!(hooks.values(), [Outcome::Panicked], "{case}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn tool_that_panics_after_the_wait_for_a_permit_ends_its_call_as_panicked() {
-    let (layers, hooks) = (layers(), Recorder::new());
-    let busy = layers.limit.layer(tool(|_| async {
-        sleep(ms(10)).await;
-        Ok::<_, BoxError>("busy")
-    }));
-    let busy = [(); 2].map(|()| tokio::spawn(busy.clone().oneshot(call())));
-    tokio::task::yield_now().await;
-    assert_eq!(layers.limit.available(), 0);
-    let stack = layers.stack(&Kind::ALL, panicking_at_call());
-    let call = call();
-    call.context().on_cleanup(hooks.hook());
-    let start = Instant::now();
-    assert!(panicked(stack.oneshot(call)).await);
-    assert_eq!(start.elapsed(), ms(10));
-    for busy in busy {
-        busy.await.unwrap().unwrap();
-    }
-    layers.assert_released("after the wait");
-    layers.cleanup.drain(MINUTE).await;
-    assert_eq!(hooks.values(), [Outcome::Panicked]);
 }
 
 #[tokio::test(start_paused = true)]

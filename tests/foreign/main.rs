@@ -4,8 +4,6 @@
 //! lost. Some tests restate compositions in which other crates go wrong, with the id of the case.
 //! Those show the fault of the layers of tower first, as a control, if they have it.
 
-#![expect(clippy::panic, reason = "a failed test panics with its case")]
-
 mod permits;
 mod positions;
 mod readiness;

@@ -55,7 +55,7 @@ async fn load_shed_around_our_limit_leaks_no_permit() {
     }
 }
 
-/// TW3b.
+/// `TW3b`.
 #[tokio::test(start_paused = true)]
 async fn ready_clone_of_each_layer_holds_no_inner_permit() {
     let permits = Arc::new(Semaphore::new(1));

@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use futures_util::future::join_all;
 use serde_json::json;
 use toolbooth::{
-    CallContext, CleanupLayer, ConcurrencyLimitLayer, Outcome, OverloadReason, PartialResultLayer,
-    RateLimitLayer, TimeoutScope, tool_fn,
+    CallContext, CleanupLayer, ConcurrencyLimitLayer, Outcome, PartialResultLayer, RateLimitLayer,
+    TimeoutScope, tool_fn,
 };
-use toolbooth_test::{Recorder, overload_reason, timeout_of};
+use toolbooth_test::{Recorder, timeout_of};
 use tower::buffer::BufferLayer;
 use tower::load_shed::LoadShedLayer;
 use tower::retry::RetryLayer;
@@ -174,16 +174,4 @@ async fn tower_timeout_in_any_position_is_a_timeout_with_foreign_scope() {
         };
         assert_eq!(hooks.values(), [outcome], "{case}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn call_shed_by_tower_load_shed_is_overloaded() {
-    let limited = TowerConcurrencyLimitLayer::new(1).layer(slow(MINUTE));
-    let tool = erased(TimeoutLayer::new(MINUTE * 2).layer(LoadShed::new(limited)));
-    let running = started(tool.clone()).await;
-    let error = respond(tool, call()).await.unwrap_err();
-    assert_eq!(error.outcome(), Outcome::Rejected);
-    assert!(error.is_retryable());
-    assert_eq!(overload_reason(&error), Some(OverloadReason::Foreign));
-    assert_eq!(running.await.unwrap().unwrap(), "done");
 }

@@ -67,7 +67,7 @@ async fn calls_that_wait_for_our_permit_hold_no_inner_permit() {
     assert_eq!((limit.available(), permits.available_permits()), (1, 3));
 }
 
-/// RL2c.
+/// `RL2c`.
 #[tokio::test(start_paused = true)]
 async fn no_waiter_for_a_token_is_overtaken() {
     const BATCHES: u64 = 800;

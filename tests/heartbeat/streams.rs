@@ -147,33 +147,6 @@ async fn item_at_the_idle_limit_counts_for_a_waiting_consumer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_item_follows_the_limit_of_a_stream_that_is_always_ready() {
-    for (limits, scope) in [
-        (TimeoutLayer::new(ms(100)), TOTAL),
-        (TimeoutLayer::new(ms(100)).with_idle(ms(10)), TOTAL),
-        (TimeoutLayer::unlimited().with_idle(ms(0)), IDLE),
-    ] {
-        let (tool, made) = numbers();
-        let mut stream = streamed(kept(&limits, tool)).await;
-        let mut items = 0;
-        let error = loop {
-            match stream.next().await.unwrap() {
-                Ok(_) => items += 1,
-                Err(error) => break error,
-            }
-            if items % 10 == 0 {
-                tokio::time::advance(ms(1)).await;
-            }
-        };
-        assert_eq!(scope_of(&error).0, scope);
-        assert_eq!(items, made.load(Ordering::SeqCst));
-        assert_eq!(error.partial().unwrap().delivered(), items as u64);
-        assert!(stream.next().await.is_none());
-        assert!(stream.next().await.is_none());
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn beats_reset_the_idle_limit_of_a_stream_without_items() {
     let tool = tool(|call| async move {
         let beats = futures_util::stream::unfold(call, |call| async move {

@@ -109,169 +109,144 @@ impl Run {
     }
 }
 
-/// With a permit for each call, so that all start at once.
-async fn every_order(
-    ending: &str,
-    caller: Caller,
-    outcome: Outcome,
-    check: impl Fn(&Ended, &[&'static str]),
-) {
+/// What one call returned.
+#[derive(Debug, PartialEq)]
+enum Returned {
+    Response(Vec<Content>),
+    /// Its kind, the contents that it carries, and how many were delivered.
+    Error(ErrorKind, Vec<Content>, u64),
+    Panic,
+    Nothing,
+}
+
+// === impl Ended ===
+
+impl Ended {
+    fn returned(&self) -> Returned {
+        match &self.result {
+            Ok(Ok(contents)) => Returned::Response(contents.clone()),
+            Ok(Err(error)) => {
+                let partial = error.partial();
+                assert_eq!(partial.map_or(0, toolbooth::Partial::dropped), 0);
+                let delivered = partial.map_or(0, toolbooth::Partial::delivered);
+                let contents = partial.map_or(&[][..], |partial| partial.contents());
+                Returned::Error(error.kind(), contents.to_vec(), delivered)
+            }
+            Err(error) if error.is_panic() => Returned::Panic,
+            Err(_) => Returned::Nothing,
+        }
+    }
+}
+
+/// With a permit for each call, so that all start at once and return the same.
+async fn every_order(ending: &str, caller: Caller, outcome: Outcome, at: u128, expected: Returned) {
     let orders = orders();
     assert_eq!(orders.len(), 120);
     for order in orders {
         let run = run(order, CALLS, ending, caller).await;
         let available = run.layers.concurrency.available();
         assert_eq!(available, CALLS, "{:?}", run.order.layers);
-        run.each(&check);
+        run.each(|ended, order| {
+            let returned = (ended.returned(), ended.at);
+            assert_eq!((&returned.0, returned.1), (&expected, at), "{order:?}");
+        });
         run.assert_ended(CALLS, outcome, 30).await;
-    }
-}
-
-fn error(ended: &Ended) -> &ToolError {
-    match &ended.result {
-        Ok(Err(error)) => error,
-        other => panic!("not an error: {other:?}"),
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn call_completes() {
+    let expected = Returned::Response(vec![Content::from("done")]);
     every_order(
         "completes",
         Caller::Waits,
         Outcome::Completed,
-        |ended, order| {
-            let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
-            assert_eq!(
-                (ended.at, contents),
-                (100, &vec![Content::from("done")]),
-                "{order:?}"
-            );
-        },
+        100,
+        expected,
     )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn call_times_out() {
+    let expected = Returned::Error(ErrorKind::Timeout, chunks(10), 0);
     every_order(
         "emits for ever",
         Caller::Waits,
         Outcome::TimedOut,
-        |ended, order| {
-            let error = error(ended);
-            assert_eq!(
-                (ended.at, error.kind()),
-                (1_999, ErrorKind::Timeout),
-                "{order:?}"
-            );
-            let partial = error.partial().unwrap();
-            assert_eq!(partial.contents(), chunks(10), "{order:?}");
-            assert_eq!(
-                (partial.dropped(), partial.delivered()),
-                (0, 0),
-                "{order:?}"
-            );
-        },
+        1_999,
+        expected,
     )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn call_fails() {
+    let expected = Returned::Error(ErrorKind::Tool, chunks(3), 0);
     every_order(
         "fails after 3",
         Caller::Waits,
         Outcome::Failed,
-        |ended, order| {
-            let error = error(ended);
-            assert_eq!(
-                (ended.at, error.kind()),
-                (600, ErrorKind::Tool),
-                "{order:?}"
-            );
-            assert_eq!(error.partial().unwrap().contents(), chunks(3), "{order:?}");
-        },
+        600,
+        expected,
     )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn call_panics() {
-    every_order(
-        "panics",
-        Caller::Waits,
-        Outcome::Panicked,
-        |ended, order| {
-            let error = ended.result.as_ref().unwrap_err();
-            assert!(error.is_panic(), "{order:?}");
-        },
-    )
-    .await;
+    let expected = Returned::Panic;
+    every_order("panics", Caller::Waits, Outcome::Panicked, 400, expected).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn call_is_dropped() {
+    let expected = Returned::Nothing;
     every_order(
         "emits for ever",
         Caller::DropsAt(499),
         Outcome::Cancelled,
-        |ended, order| {
-            let error = ended.result.as_ref().unwrap_err();
-            assert!(error.is_cancelled(), "{order:?}");
-        },
+        499,
+        expected,
     )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn stream_completes() {
+    let expected = Returned::Response(chunks(5));
     every_order(
         "streams 5",
         Caller::Waits,
         Outcome::Completed,
-        |ended, order| {
-            let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
-            assert_eq!((ended.at, contents), (800, &chunks(5)), "{order:?}");
-        },
+        800,
+        expected,
     )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn stream_times_out() {
+    let expected = Returned::Error(ErrorKind::Timeout, chunks(10), 10);
     every_order(
         "streams for ever",
         Caller::Waits,
         Outcome::TimedOut,
-        |ended, order| {
-            let error = error(ended);
-            assert_eq!(
-                (ended.at, error.kind()),
-                (1_999, ErrorKind::Timeout),
-                "{order:?}"
-            );
-            let partial = error.partial().unwrap();
-            assert_eq!(
-                (partial.contents(), partial.delivered()),
-                (&chunks(10)[..], 10),
-                "{order:?}"
-            );
-        },
+        1_999,
+        expected,
     )
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn stream_is_dropped() {
+    let expected = Returned::Response(chunks(3));
     every_order(
         "streams for ever",
         Caller::DropsStreamAfter(3),
         Outcome::Cancelled,
-        |ended, order| {
-            let contents = ended.result.as_ref().unwrap().as_ref().unwrap();
-            assert_eq!((ended.at, contents), (400, &chunks(3)), "{order:?}");
-        },
+        400,
+        expected,
     )
     .await;
 }
@@ -283,15 +258,12 @@ async fn timeout_with_ten_permits_follows_the_order() {
         let waits_count = order.outside("timeout", "concurrency");
         let token_first = order.outside("rate", "concurrency");
         let run = run(order, 10, "emits for ever", Caller::Waits).await;
-        let mut ends: Vec<(u128, usize)> = Vec::new();
-        run.each(|ended, _| assert_eq!(error(ended).kind(), ErrorKind::Timeout));
-        for ended in &run.ended {
-            let partial = error(ended).partial();
-            ends.push((
-                ended.at,
-                partial.map_or(0, |partial| partial.contents().len()),
-            ));
-        }
+        let ends = run.ended.iter().map(|ended| match ended.returned() {
+            Returned::Error(ErrorKind::Timeout, contents, 0) => (ended.at, contents.len()),
+            other => panic!("not a timeout: {other:?}"),
+        });
+        let mut ends: Vec<(u128, usize)> = ends.collect();
+        assert_eq!(ends.len(), CALLS);
         ends.sort_unstable();
         let batch = |at, chunks| std::iter::repeat_n((at, chunks), 10);
         let (expected, started, tokens): (Vec<_>, _, _) = if waits_count {
@@ -318,12 +290,7 @@ async fn drop_with_ten_permits_follows_the_order() {
         let token_first = order.outside("rate", "concurrency");
         let layers = order.layers;
         let run = run(order, 10, "emits for ever", Caller::DropsAt(499)).await;
-        run.each(|ended, order| {
-            assert!(
-                ended.result.as_ref().unwrap_err().is_cancelled(),
-                "{order:?}"
-            );
-        });
+        run.each(|ended, order| assert_eq!(ended.returned(), Returned::Nothing, "{order:?}"));
         run.assert_ended(10, Outcome::Cancelled, if token_first { 30 } else { 10 })
             .await;
         let hooks = run.hooks.values().into_iter();

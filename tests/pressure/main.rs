@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::Quota;
-use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use toolbooth::{ConcurrencyLimitLayer, Order, RateLimitLayer, tool_fn};
 use toolbooth_test::{BoxTool, boxed, call, ms};
@@ -51,12 +50,6 @@ impl Drop for Burners {
             assert!(thread.join().is_ok());
         }
     }
-}
-
-fn runtime() -> Runtime {
-    let mut runtime = Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).enable_time().build();
-    runtime.expect("a runtime can be built")
 }
 
 /// Makes calls on 200 tasks under load; returns how many completed and how many tasks still wait
@@ -113,7 +106,7 @@ fn no_waiter_is_lost_under_load() {
         .map(|limit| boxed(limit.layer(yields.clone())));
     let tools: Vec<_> = rated.chain(limited).collect();
 
-    let ended = runtime().block_on(async {
+    let ended = toolbooth_tests::runtime(2).block_on(async {
         let each = tools
             .into_iter()
             .map(|tool| tokio::spawn(pending_after_load(tool)));

@@ -2,8 +2,7 @@
 
 use std::future::ready;
 
-use futures_util::stream;
-use toolbooth::{PartialResultLayer, stream_tool_fn};
+use toolbooth::PartialResultLayer;
 use tower::retry::Retry;
 
 use super::*;
@@ -92,42 +91,6 @@ async fn collected_response_counts_no_item_twice() {
     assert_eq!(partial(&finished).map(Partial::delivered), Some(0));
 }
 
-/// P2.
-#[tokio::test(start_paused = true)]
-async fn emitted_and_streamed_contents_share_one_order_and_only_the_streamed_are_delivered() {
-    let tool = stream_tool_fn("both", |call: CallContext, (): ()| {
-        stream::iter(0..).then(move |n| {
-            let call = call.clone();
-            async move {
-                call.emit(format!("emitted {n}"));
-                sleep(ms(100)).await;
-                Ok::<_, Infallible>(Content::from(format!("streamed {n}")))
-            }
-        })
-    });
-    let tool = booth(ms(250)).wrap(tool);
-    let items = tool.oneshot(call("both")).await.unwrap().into_stream();
-    let mut items: Vec<_> = items.collect().await;
-    let error = items.pop().unwrap().unwrap_err();
-    assert_eq!(
-        items.into_iter().map(Result::unwrap).collect::<Vec<_>>(),
-        ["streamed 0", "streamed 1"].map(Content::from)
-    );
-    let partial = error.partial().unwrap();
-    assert_eq!(
-        partial.contents(),
-        [
-            "emitted 0",
-            "streamed 0",
-            "emitted 1",
-            "streamed 1",
-            "emitted 2"
-        ]
-        .map(Content::from)
-    );
-    assert_eq!(partial.delivered(), 2);
-}
-
 /// P3.
 #[tokio::test(start_paused = true)]
 async fn partial_is_bounded_and_counts_what_it_dropped() {
@@ -166,27 +129,6 @@ async fn partial_is_bounded_and_counts_what_it_dropped() {
         assert_timed_out(&finished, ms(1_999));
         assert_eq!(contents(&finished), kept);
         assert_eq!(partial(&finished).map(Partial::dropped), Some(dropped));
-    }
-}
-
-/// P3.
-#[tokio::test(start_paused = true)]
-async fn default_bounds_are_1024_items_and_one_mebibyte() {
-    let many = tool_fn(
-        "many",
-        async |call: CallContext, (size, count): (usize, usize)| {
-            for _ in 0..count {
-                call.emit("x".repeat(size));
-            }
-            Err::<(), _>("failed at the end")
-        },
-    );
-    let tool = booth(ms(1_000)).wrap(many);
-    for (size, count, kept) in [(1, 1_034, 1_024), (256 << 10, 14, 4)] {
-        let call = ToolCall::new("many", json!([size, count]));
-        let finished = finish(tool.clone(), call).await;
-        assert_eq!(contents(&finished).len(), kept);
-        assert_eq!(partial(&finished).map(Partial::dropped), Some(10));
     }
 }
 

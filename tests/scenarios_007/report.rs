@@ -116,7 +116,7 @@ async fn resource_cleanup_of_thirty_tools() {
     let running = tools
         .iter()
         .enumerate()
-        .map(|(n, tool)| finish(booth.wrap(tool.clone()), call(&format!("tool_{n}"))));
+        .map(|(n, tool)| finish(booth.wrap(tool.clone()), call(format!("tool_{n}"))));
     let finished = join_all(running).await;
     for (finished, tool) in finished.iter().zip(&tools) {
         assert_timed_out(finished, ms(2_000));

@@ -54,25 +54,6 @@ async fn deadline_caps_every_limit() {
     }
 }
 
-/// T1.
-#[tokio::test(start_paused = true)]
-async fn outer_limit_is_a_cap_and_the_call_replaces_only_the_outermost() {
-    let nested = |outer, inner| {
-        boxed(
-            ServiceBuilder::new()
-                .layer(TimeoutLayer::new(ms(outer)))
-                .layer(TimeoutLayer::new(ms(inner)))
-                .service(SlowTool::new(ms(60_000))),
-        )
-    };
-    assert_timed_out(&finish(nested(300, 500), call("db")).await, ms(300));
-    assert_timed_out(&finish(nested(500, 300), call("db")).await, ms(300));
-    let longer = call("db").with_timeout(ms(2_000));
-    assert_timed_out(&finish(nested(1_000, 400), longer).await, ms(400));
-    let longer = call("db").with_timeout(ms(2_000));
-    assert_timed_out(&finish(nested(1_000, 5_000), longer).await, ms(2_000));
-}
-
 /// T2.
 #[tokio::test(start_paused = true)]
 async fn limits_of_5_s_for_db_10_s_for_api_and_30_s_for_file() {

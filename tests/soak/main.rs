@@ -102,11 +102,7 @@ fn runs_of_one_seed_are_equal() {
 fn calls_on_two_threads_leak_nothing() {
     let seed = from_env("SOAK_SEED", SEED);
     let seconds = Duration::from_secs(from_env("SOAK_SECONDS", 5));
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
+    let runtime = toolbooth_tests::runtime(2);
     let toolbox = runtime.block_on(async { Toolbox::new_faster(1_000) });
 
     let pace = (10, Duration::from_millis(1));

@@ -14,18 +14,18 @@ use tower::retry::Retry;
 use super::*;
 
 /// Work that signals its start and ends when the gate opens.
-struct Gate {
+pub(super) struct Gate {
     go: Sender<()>,
-    work: Arc<Work>,
+    pub(super) work: Arc<Work>,
 }
 
-struct Work {
+pub(super) struct Work {
     begun: Semaphore,
     go: Mutex<Receiver<()>>,
 }
 
 impl Gate {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (go, goes) = channel();
         let work = Work {
             begun: Semaphore::new(0),
@@ -35,27 +35,29 @@ impl Gate {
         Self { go, work }
     }
 
-    fn open(&self) {
+    pub(super) fn open(&self) {
         self.go.send(()).expect("the work waits");
     }
 }
 
 impl Work {
+    /// Signals the start and blocks the thread until the gate opens.
+    pub(super) fn block(&self) {
+        self.begun.add_permits(1);
+        let go = self.go.lock().expect("no panic");
+        go.recv().expect("the test opens the gate");
+    }
+
     fn start(self: &Arc<Self>, context: &CallContext) -> Spawned<bool> {
         let work = Arc::clone(self);
         context.spawn_blocking(move |flag| {
-            work.begun.add_permits(1);
-            work.go
-                .lock()
-                .expect("no panic")
-                .recv()
-                .expect("the test sends it");
+            work.block();
             flag.is_cancelled()
         })
     }
 
     /// Waits for the start. Work that has not started when its call ends never does.
-    async fn has_begun(&self) {
+    pub(super) async fn has_begun(&self) {
         self.begun.acquire().await.expect("it stays open").forget();
     }
 
@@ -395,41 +397,36 @@ async fn work_of_an_attempt_of_a_nested_call_counts_once() {
     assert_eq!(cleanup.drain(MINUTE).await.orphaned, 0);
 }
 
+/// A tool that never returns and whose task blocks its thread; the probe counts the task.
+fn blocking_task(gate: &Gate, inside: &Probe) -> BoxTool {
+    let (work, probe) = (Arc::clone(&gate.work), inside.clone());
+    tool(move |context| {
+        let (work, inside) = (Arc::clone(&work), probe.enter());
+        drop(context.spawn(async move {
+            let _inside = inside;
+            work.block();
+        }));
+        async { std::future::pending().await }
+    })
+}
+
 /// Such a task cannot be aborted. The hooks wait for it up to their limit, and a drain counts it.
 #[test]
 fn task_that_blocks_its_thread_delays_hooks_up_to_their_limit() {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    let (begun, mut has_begun) = unbounded_channel();
-    let (go, goes) = channel();
-    let goes = Arc::new(Mutex::new(goes));
+    let (gate, hooks) = (Gate::new(), Recorder::new());
     let cleanup = CleanupLayer::new().with_hook_limit(ms(5));
-    let stack = cleanup.layer(tool(move |context| {
-        let (begun, goes) = (begun.clone(), Arc::clone(&goes));
-        drop(context.spawn(async move {
-            begun.send(()).expect("the test reads it");
-            goes.lock()
-                .expect("no panic")
-                .recv()
-                .expect("the test sends it");
-        }));
-        async { std::future::pending().await }
-    }));
-    runtime.block_on(async {
-        let hooks = Recorder::new();
+    let stack = cleanup.layer(blocking_task(&gate, &Probe::new()));
+    runtime(2).block_on(async {
         let call = call();
         call.context().on_cleanup(hooks.hook());
         let running = tokio::spawn(stack.oneshot(call));
-        has_begun.recv().await.unwrap();
+        gate.work.has_begun().await;
         running.abort();
         let _ = running.await;
         eventually(|| hooks.len() == 1).await;
         assert_eq!(hooks.values(), [Outcome::Cancelled]);
         assert_eq!(cleanup.drain(ms(1)).await.orphaned, 1);
-        go.send(()).unwrap();
+        gate.open();
         assert_eq!(cleanup.drain(MINUTE).await.orphaned, 0);
         assert_eq!(cleanup.report().ran, 1);
     });
@@ -437,43 +434,22 @@ fn task_that_blocks_its_thread_delays_hooks_up_to_their_limit() {
 
 #[test]
 fn hooks_wait_for_the_end_of_tasks() {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    let (begun, mut has_begun) = unbounded_channel();
-    let (go, goes) = channel();
-    let goes = Arc::new(Mutex::new(goes));
-    let inside = Probe::new();
-    let probe = inside.clone();
+    let (gate, inside, seen) = (Gate::new(), Probe::new(), Recorder::new());
     let cleanup = CleanupLayer::new().with_hook_limit(MINUTE);
-    let stack = cleanup.layer(tool(move |context| {
-        let (begun, goes, inside) = (begun.clone(), Arc::clone(&goes), probe.enter());
-        drop(context.spawn(async move {
-            let _inside = inside;
-            begun.send(()).expect("the test reads it");
-            goes.lock()
-                .expect("no panic")
-                .recv()
-                .expect("the test sends it");
-        }));
-        async { std::future::pending().await }
-    }));
-    runtime.block_on(async {
-        let seen = Recorder::new();
-        let log = seen.clone();
+    let stack = cleanup.layer(blocking_task(&gate, &inside));
+    let log = seen.clone();
+    runtime(2).block_on(async {
         let call = call();
-        call.context()
-            .on_cleanup(move |_| async move { log.record(inside.running()) });
+        let hook = move |_| async move { log.record(inside.running()) };
+        call.context().on_cleanup(hook);
         let running = tokio::spawn(stack.oneshot(call));
-        has_begun.recv().await.unwrap();
+        gate.work.has_begun().await;
         running.abort();
         let _ = running.await;
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }
-        go.send(()).unwrap();
+        gate.open();
         assert_eq!(cleanup.drain(MINUTE).await.ran, 1);
         assert_eq!(seen.values(), [0]);
     });

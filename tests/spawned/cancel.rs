@@ -10,11 +10,7 @@ use super::*;
 
 /// Asserts that the call was cancelled by its caller.
 fn assert_explicit(error: &ToolError, case: &str) {
-    assert_eq!(
-        cancel_reason(&error),
-        Some(CancelReason::Explicit),
-        "{case}"
-    );
+    assert_eq!(cancel_reason(error), Some(CancelReason::Explicit), "{case}");
     assert_eq!(error.outcome(), Outcome::Cancelled, "{case}");
     assert!(!error.is_retryable(), "{case}");
 }

@@ -15,7 +15,7 @@ use toolbooth::{
     TimeoutLayer, ToolCall, ToolError,
 };
 use toolbooth_test::{BoxTool, Probe, Recorder, boxed, cancel_reason, ms};
-use toolbooth_tests::{Kind, Layers, MINUTE, Retries, hanging, hourly};
+use toolbooth_tests::{Kind, Layers, MINUTE, Retries, hanging, hourly, runtime};
 use tower::{Layer, ServiceExt};
 
 fn call() -> ToolCall {

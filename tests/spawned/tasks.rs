@@ -11,6 +11,7 @@ use toolbooth::{
 };
 use tower::retry::Retry;
 
+use super::blocking::Gate;
 use super::*;
 
 /// How a call or its stream ends, 10 ms after its tool has started.
@@ -368,44 +369,31 @@ async fn no_task_is_left_after_close_and_drain() {
 /// The waits of the layers themselves do not count as hooks.
 #[test]
 fn full_registry_of_hooks_waits_for_a_task_that_outlives_its_call() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
-    let (go, goes) = std::sync::mpsc::channel();
-    let goes = Arc::new(std::sync::Mutex::new(goes));
-    let (cleanup, inside) = (CleanupLayer::new(), Probe::new());
-    let probe = inside.clone();
+    let (gate, cleanup, inside) = (Gate::new(), CleanupLayer::new(), Probe::new());
+    let (work, probe) = (Arc::clone(&gate.work), inside.clone());
     let blocks = tool(move |_| {
-        let (begun, goes, inside) = (begun.clone(), goes.clone(), probe.enter());
+        let (work, inside) = (Arc::clone(&work), probe.enter());
         async move {
             let _inside = inside;
-            begun.send(()).expect("the test reads it");
-            goes.lock()
-                .expect("no panic")
-                .recv()
-                .expect("the test sends it");
+            work.block();
             std::future::pending().await
         }
     });
     let stack = cleanup.layer(toolbooth::SpawnLayer::new().layer(blocks));
-    runtime.block_on(async {
+    runtime(2).block_on(async {
         let (call, hooks) = (call(), Recorder::new());
         for _ in 0..toolbooth::MAX_HOOKS {
             let (hooks, inside) = (hooks.clone(), inside.clone());
-            call.context().on_cleanup(move |_| async move {
-                hooks.record(inside.running());
-            });
+            let hook = move |_| async move { hooks.record(inside.running()) };
+            call.context().on_cleanup(hook);
         }
         let running = tokio::spawn(stack.oneshot(call));
-        has_begun.recv().await.unwrap();
+        gate.work.has_begun().await;
         running.abort();
         let _ = running.await;
         sleep(ms(20)).await;
         assert_eq!((hooks.len(), inside.running()), (0, 1));
-        go.send(()).unwrap();
+        gate.open();
         cleanup.drain(MINUTE).await;
         assert_eq!(hooks.values(), [0; toolbooth::MAX_HOOKS]);
     });

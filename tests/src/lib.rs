@@ -6,6 +6,7 @@
 //! | [`Retries`] | a retry policy of tower's that repeats every error |
 //! | [`tool`], [`hanging`], [`calls`] | tools and calls without arguments |
 //! | [`quota`], [`hourly`] | quotas of a rate limit |
+//! | [`runtime`] | a runtime with threads |
 //! | [`texts`] | the texts of a partial result |
 
 mod layers;
@@ -15,6 +16,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::Quota;
+use tokio::runtime::{Builder, Runtime};
 use toolbooth::{BoxError, CallContext, Content, Partial, ToolCall, tool_fn};
 use toolbooth_test::{BoxTool, Probe, boxed, call};
 
@@ -23,6 +25,17 @@ pub use retries::Retries;
 
 /// One minute: longer than any test runs.
 pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// Builds a runtime with this many threads on the real clock.
+///
+/// # Panics
+/// If the system starts no thread.
+#[must_use]
+pub fn runtime(threads: usize) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    let builder = builder.worker_threads(threads).enable_time();
+    builder.build().expect("a runtime")
+}
 
 // === calls and tools ===
 

@@ -55,7 +55,7 @@
 //! | complete after a time | [`SlowTool`], [`FastTool`] |
 //! | stream items, emit chunks | [`GeneratorTool`], [`StreamingTool`] |
 //! | publish a snapshot, report progress | [`PartialResultTool`], [`HeartbeatTool`] |
-//! | fail after n calls, or as the arguments ask | [`FailingTool`], [`ErrorInjectionTool`] |
+//! | fail after n calls, or with the error that the arguments name | [`FailingTool`], [`ErrorInjectionTool`] |
 //! | acquire a resource and register a hook | [`ResourceCleanupTool`] |
 //! | allocate memory | [`ResourceIntensiveTool`] |
 //! | put a limit in front of a backend with a limit of its own | [`RateLimitedTool`] |

@@ -1,6 +1,6 @@
 /// Returns every order of `items`: `N!` arrays, the items of each from first to last.
 ///
-/// A test uses it to build a stack in every order of its layers. Items are told apart by their
+/// A test uses it to build a stack in every order of its layers. Items are identified by their
 /// position, so that equal items yield equal orders more than once.
 ///
 /// ```

@@ -4,7 +4,7 @@ use toolbooth_core::{CallContext, Outcome};
 
 /// Receives what one cleanup hook of a call is called with.
 ///
-/// It tells a hook that ran once from one that ran twice, never, or that is still registered. To
+/// It distinguishes hooks that ran once, twice or never, or that are still registered. To
 /// record the hooks of many calls in one place, use [`Recorder`](crate::Recorder).
 ///
 /// ```

@@ -123,13 +123,13 @@ impl ScriptedTool {
     /// Creates a tool whose `call` panics with `in call`.
     #[must_use]
     pub fn panics_in_call() -> Self {
-        Self::new(|_| -> Pending<_> { panic_any("in call") })
+        Self::new(|_| -> Pending<_> { scripted_panic("in call") })
     }
 
     /// Creates a tool whose futures panic with `in the future` at the first poll.
     #[must_use]
     pub fn panics_in_future() -> Self {
-        Self::new(async |_| panic_any("in the future"))
+        Self::new(async |_| scripted_panic("in the future"))
     }
 
     /// Sets what `poll_ready` returns.
@@ -173,6 +173,11 @@ impl ScriptedTool {
     }
 }
 
+#[expect(clippy::panic, reason = "the script contains the panic")]
+fn scripted_panic(text: &'static str) -> ! {
+    panic_any(text)
+}
+
 impl Clone for ScriptedTool {
     fn clone(&self) -> Self {
         let mut state = lock(&self.shared.state);
@@ -208,7 +213,7 @@ impl Service<ToolCall> for ScriptedTool {
             Readiness::Ready => Poll::Ready(Ok(())),
             Readiness::Pending => Poll::Pending,
             Readiness::Fails => Poll::Ready(Err("not ready".into())),
-            Readiness::Panics => panic_any("in poll_ready"),
+            Readiness::Panics => scripted_panic("in poll_ready"),
         }
     }
 

@@ -14,9 +14,10 @@ use crate::TimeoutLayer;
 #[cfg(feature = "rate")]
 use crate::{Quota, RateLimitLayer};
 
-/// Adds the layers as methods of [`tower::ServiceBuilder`]. The first method is the outermost layer.
+/// Adds the layers as methods of [`tower::ServiceBuilder`]. The first method adds the outermost
+/// layer.
 ///
-/// The names start with `tool_`, to tell them from tower's own `timeout`, `concurrency_limit` and
+/// The prefix `tool_` distinguishes the names from tower's own `timeout`, `concurrency_limit` and
 /// `rate_limit`. Those do not distinguish tools, wait in `poll_ready`, where no timeout counts the
 /// wait, and end with the head of a streaming response. Both kinds may be used in one builder.
 ///
@@ -69,8 +70,8 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
         limits: impl Into<PerTool<Duration>>,
     ) -> ServiceBuilder<Stack<TimeoutLayer, L>>;
 
-    /// Adds a [`ConcurrencyLimitLayer`]: limits how many calls run at once, each until its last byte
-    /// is delivered. The others wait in a queue. `None` is no limit, 0 rejects every call.
+    /// Adds a [`ConcurrencyLimitLayer`]: limits how many calls run at once, each until its last
+    /// byte is delivered. The others wait in a queue. `None` is no limit, 0 rejects every call.
     fn tool_concurrency_limit(
         self,
         limit: impl Into<Option<usize>>,

@@ -1,4 +1,6 @@
-//! User code inside the library: conversions, drops, hooks and closures. It may call back and panic.
+//! User code inside the library: conversions, drops, hooks and closures.
+//!
+//! It may call back into the library, and may panic.
 
 mod support;
 
@@ -72,7 +74,7 @@ async fn kept(layer: PartialResultLayer, publish: fn(CallContext)) -> Vec<String
 #[tokio::test(start_paused = true)]
 async fn content_may_emit_while_it_is_converted_and_dropped() {
     let emitted = kept(PartialResultLayer::new(), |call| {
-        call.emit(Emits(call.clone()))
+        call.emit(Emits(call.clone()));
     });
     assert_eq!(emitted.await, ["converting", "bytes"]);
     let newest = PartialResultLayer::new()
@@ -202,7 +204,7 @@ fn call_of_b() -> toolbooth::ToolCall {
 
 fn panics_for(context: &CallContext, text: &'static str) {
     if context.tenant() == Some("panics") {
-        std::panic::panic_any(text);
+        std::panic::resume_unwind(Box::new(text));
     }
 }
 
@@ -242,10 +244,10 @@ async fn panic_in_an_order_propagates() {
     assert_panic_propagates!(limit, "in the order");
 }
 
-/// Asks its layer when it is dropped.
-struct AsksOnDrop(ConcurrencyLimitLayer);
+/// Calls its layer when it is dropped.
+struct ReadsOnDrop(ConcurrencyLimitLayer);
 
-impl Drop for AsksOnDrop {
+impl Drop for ReadsOnDrop {
     fn drop(&mut self) {
         assert_eq!(self.0.available_for("tool"), 1);
     }
@@ -262,12 +264,12 @@ fn assert_ends(f: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn drop_of_an_order_may_ask_its_limit() {
+fn drop_of_an_order_may_call_its_limit() {
     assert_ends(|| {
         let limit = ConcurrencyLimitLayer::per_tool(1);
-        let asks = AsksOnDrop(limit.clone());
+        let reads = ReadsOnDrop(limit.clone());
         let order = Order::fair_by(move |call| {
-            let _asks = &asks;
+            let _reads = &reads;
             call.tool().into()
         });
         limit.set_order(order);
@@ -276,12 +278,12 @@ fn drop_of_an_order_may_ask_its_limit() {
 }
 
 #[test]
-fn members_of_a_group_may_ask_its_limit() {
+fn members_of_a_group_may_call_its_limit() {
     assert_ends(|| {
         let rate = RateLimitLayer::per_tool(Quota::per_hour(NonZeroU32::MIN));
-        let asked = rate.clone();
+        let read = rate.clone();
         let members = ["a", "b"].into_iter();
-        let members = members.filter(|tool| asked.remaining_for(tool) > 0);
+        let members = members.filter(|tool| read.remaining_for(tool) > 0);
         let quota = Quota::per_second(NonZeroU32::MIN);
         assert_eq!(rate.with_group(quota, members).remaining_for("b"), 1);
     });

@@ -8,7 +8,7 @@ use toolbooth_core::{ToolCall, ToolError, ToolOutput};
 use super::service;
 use crate::probe::Probe;
 
-/// Completes after a delay, with the error that its arguments ask for or without one.
+/// Completes after a delay, with the error that its arguments select or without one.
 ///
 /// The arguments are `{"error_type": "none", "delay_ms": 0}`. The type is `none`, `timeout`,
 /// `connection` or `value`.
@@ -44,7 +44,7 @@ pub enum InjectedError {
 // === impl ErrorInjectionTool ===
 
 impl ErrorInjectionTool {
-    /// Creates a tool that does what its arguments ask for.
+    /// Creates a tool that behaves as its arguments select.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

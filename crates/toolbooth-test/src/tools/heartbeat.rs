@@ -14,8 +14,8 @@ use crate::recorder::Recorder;
 /// 500 ms, so it reports before the items 0, 3, 6 and 9: every 600 ms.
 ///
 /// ```
-/// use toolbooth::{TimeoutLayer, TimeoutScope, ToolError};
-/// use toolbooth_test::{HeartbeatTool, call, call_all, ms};
+/// use toolbooth::{TimeoutLayer, TimeoutScope};
+/// use toolbooth_test::{HeartbeatTool, call, call_all, ms, timeout_of};
 /// use tower::Layer;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
@@ -28,8 +28,8 @@ use crate::recorder::Recorder;
 ///
 /// let impatient = TimeoutLayer::unlimited().with_idle(ms(500)).layer(tool);
 /// let finished = call_all(impatient, [call("heartbeat")]).await;
-/// let scope = TimeoutScope::Idle;
-/// assert!(matches!(&finished[0].result, Err(ToolError::Timeout { scope: idle, .. }) if *idle == scope));
+/// let expired = finished[0].result.as_ref().err();
+/// assert_eq!(expired.and_then(timeout_of), Some((TimeoutScope::Idle, ms(500), ms(500))));
 /// assert_eq!(finished[0].at, ms(500));
 /// # }
 /// ```

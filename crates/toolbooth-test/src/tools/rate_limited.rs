@@ -24,7 +24,7 @@ const LATENCY: Duration = ms(50);
 /// let backend = RateLimitedTool::new();
 /// let calls = (0..50).map(|_| call("api"));
 /// call_all(backend.clone(), calls).await;
-/// assert_eq!((backend.taken(), backend.refusals()), (20, 30));
+/// assert_eq!((backend.accepted(), backend.rejections()), (20, 30));
 /// # }
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -33,8 +33,8 @@ pub struct RateLimitedTool(Arc<Mutex<Backend>>);
 #[derive(Debug, Default)]
 struct Backend {
     last_second: VecDeque<Instant>,
-    taken: usize,
-    refusals: usize,
+    accepted: usize,
+    rejections: usize,
 }
 
 // === impl RateLimitedTool ===
@@ -48,14 +48,14 @@ impl RateLimitedTool {
 
     /// Returns the number of calls that it accepted.
     #[must_use]
-    pub fn taken(&self) -> usize {
-        lock(&self.0).taken
+    pub fn accepted(&self) -> usize {
+        lock(&self.0).accepted
     }
 
     /// Returns the number of calls that it rejected.
     #[must_use]
-    pub fn refusals(&self) -> usize {
-        lock(&self.0).refusals
+    pub fn rejections(&self) -> usize {
+        lock(&self.0).rejections
     }
 
     async fn run(self, _: ToolCall) -> Result<ToolOutput, ToolError> {
@@ -71,13 +71,13 @@ impl RateLimitedTool {
         let mut backend = lock(&self.0);
         backend
             .last_second
-            .retain(|taken| now.duration_since(*taken) < ms(1_000));
+            .retain(|at| now.duration_since(*at) < ms(1_000));
         if backend.last_second.len() >= PER_SECOND {
-            backend.refusals += 1;
+            backend.rejections += 1;
             return false;
         }
         backend.last_second.push_back(now);
-        backend.taken += 1;
+        backend.accepted += 1;
         true
     }
 }

@@ -8,8 +8,8 @@ use crate::probe::Probe;
 
 /// Emits `chunk_0`, `chunk_1`, ... through its context, then returns all of them as its response.
 ///
-/// It sleeps after each chunk: chunk `i` is emitted at `i` times the delay. For a streaming response
-/// use [`GeneratorTool`](crate::GeneratorTool).
+/// It sleeps after each chunk: chunk `i` is emitted at `i` times the delay. For a streaming
+/// response use [`GeneratorTool`](crate::GeneratorTool).
 ///
 /// ```
 /// use toolbooth::{ErrorKind, PartialResultLayer};

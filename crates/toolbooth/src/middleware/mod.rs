@@ -1,4 +1,4 @@
-//! What every layer stands on: one future, one way to start what is inside, settings by tool.
+//! The parts that all layers share: the future, the start of the inner service, settings by tool.
 
 mod accessors;
 mod config;

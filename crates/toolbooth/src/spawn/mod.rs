@@ -50,7 +50,7 @@
 //! If another thread polls the inner future at that moment, the caller does not wait for it. The
 //! inner future is then dropped when the tool next yields, and what it owns, such as a permit, is
 //! released then. Cleanup starts with waiting for that: it counts as one more hook of the call, and
-//! a [`drain`](crate::CleanupLayer::drain) waits for it, wherever the cleanup layer is in the stack.
+//! a [`drain`](crate::CleanupLayer::drain) waits for it, for any position of the cleanup layer.
 //! A limit that expires at that moment wins over the response.
 //!
 //! What ends with a call, and what cannot be ended, is in the

@@ -52,9 +52,9 @@ impl TimeoutLayer {
         Self::new(PerTool::none())
     }
 
-    /// Limits the time that a call may go without a sign of life.
+    /// Limits the time that a call may go without activity.
     ///
-    /// Signs of life are a [heartbeat](crate::CallContext::heartbeat), a report of
+    /// Activity is a [heartbeat](crate::CallContext::heartbeat), a report of
     /// [progress](crate::CallContext::progress), an [emitted](crate::CallContext::emit) item, a
     /// [snapshot](crate::CallContext::snapshot), and an item of a streaming response. One limit
     /// for all tools, or limits by tool; `None`, the default, or [`Duration::MAX`] is no limit.

@@ -29,7 +29,7 @@ pub(super) struct CallLimits {
 /// The limits that progress extends, and the grace period.
 #[derive(Debug)]
 struct Progress {
-    /// The last sign of life; `None` without an idle and a first-item limit.
+    /// The last activity; `None` without an idle and a first-item limit.
     pulse: Option<Arc<Pulse>>,
     idle: Option<Duration>,
     first_item: Option<Bound>,

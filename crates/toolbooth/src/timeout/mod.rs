@@ -33,7 +33,7 @@
 //!
 //! # Limits on progress
 //!
-//! A long call needs a limit on the time without a sign of life rather than one on the whole:
+//! A long call needs a limit on the time without activity rather than on the whole call:
 //!
 //! ```
 //! use std::time::Duration;
@@ -54,7 +54,7 @@
 //!     Ok::<_, std::io::Error>(files)
 //! });
 //! let limits = TimeoutLayer::new(Duration::from_secs(3_600)) // the whole call
-//!     .with_idle(Duration::from_secs(5))                     // without a sign of life
+//!     .with_idle(Duration::from_secs(5))                     // without activity
 //!     .with_first_item(None)                                 // until the first item
 //!     .with_grace(Duration::from_millis(500));               // to finish after a limit
 //! let index = ServiceBuilder::new()
@@ -72,20 +72,20 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Signs of life are:
+//! Activity is:
 //! - a [`heartbeat`](crate::CallContext::heartbeat),
 //! - a report of [`progress`](crate::CallContext::progress),
 //! - an [emitted](crate::CallContext::emit) item or a [`snapshot`](crate::CallContext::snapshot),
 //! - an item or frame of a streaming response, on its way to the consumer.
 //!
-//! Those of the last two lines are items of the result. None of these are signs of life: the head
-//! of a streaming response, a wait in a queue inside, the pause before a retry, and a consumer that
-//! does not poll. In the last case the idle limit ends the stream and releases what it owns.
+//! The last two are items of the result. These are no activity: the head of a streaming response, a
+//! wait in an inner queue, the pause before a retry, and a consumer that does not poll. In the last
+//! case the idle limit ends the stream and releases what it owns.
 //!
-//! Signs of an attempt count for the limits around that attempt: for a timeout outside of a retry
-//! those of all attempts, for one inside those of its own attempt. After the end of an attempt its
-//! signs count for none. Signs of a [child call](crate::CallContext::child) count for its parent,
-//! but items of the child's result are no items of the parent's.
+//! The activity of an attempt counts for the outer limits of that attempt: for a timeout outside of
+//! a retry that of all attempts, for one inside that of its own attempt. After the end of an
+//! attempt its activity is ignored. Activity of a [child call](crate::CallContext::child) counts
+//! for its parent, but items of the child's result are no items of the parent's.
 //!
 //! A limit on the first item applies until that item, and the idle limit from then on. Without a
 //! limit on the first item, the idle limit applies from the start.
@@ -139,10 +139,10 @@
 //! one, inside of its future. An idle limit or one on the first item costs a call four allocations,
 //! a grace period one. After the first `set_*`, each call reads the limits under a read lock.
 //!
-//! A sign of life reads the clock and stores it once for each idle limit around: no lock, no timer.
+//! Activity reads the clock and stores the time once for each outer idle limit: no lock, no timer.
 //! Without an idle limit it is one load. ([`progress`](crate::CallContext::progress) takes a lock
 //! all the same, to store the report.) The timer is reset at most twice in an idle period, however
-//! many signs there are.
+//! much activity there is.
 //!
 //! # Panics
 //! A pending call with a limit panics without a tokio runtime with time enabled, as tokio's timers

@@ -15,14 +15,14 @@ use super::support::{next_text, stream_of, streaming, streams, takes, ticking};
 use super::*;
 
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Failure,
     Ignored,
     Success,
 }
 
 /// What one call counts as, which `make` makes through the given breaker.
-async fn verdict_of<F: Future<Output = ()>>(
+pub(super) async fn verdict_of<F: Future<Output = ()>>(
     policy: BreakerPolicy,
     make: impl FnOnce(CircuitBreakerLayer) -> F,
 ) -> Verdict {

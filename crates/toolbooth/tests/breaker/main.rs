@@ -5,6 +5,8 @@ mod support;
 
 mod counts;
 mod handles;
+#[cfg(feature = "http")]
+mod http;
 mod keys;
 mod probes;
 

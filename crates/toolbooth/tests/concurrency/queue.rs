@@ -225,6 +225,7 @@ async fn queue_holds_1024_calls_by_default_and_rejects_the_next() {
     assert_eq!(counts(&limit), (1, 0, 0));
 }
 
+/// Guarantee L3.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn queue_of_0_rejects_at_the_first_poll_without_a_permit() {
     let limit = ConcurrencyLimitLayer::new(1).with_queue_capacity(0);

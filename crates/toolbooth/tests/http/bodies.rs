@@ -103,7 +103,7 @@ async fn body_of_a_declared_length_ends_the_call_with_its_last_byte() {
         let steps = [Step::Data("abc"), Step::Data("de"), Step::Pending];
         let mut body = Scripted::new(steps);
         let response = if by_header {
-            declared(5, body)
+            declared(&5, body)
         } else {
             body.hint = SizeHint::with_exact(5);
             Response::new(body)
@@ -123,7 +123,7 @@ async fn body_of_a_declared_length_ends_the_call_with_its_last_byte() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn declared_length_that_is_no_number_is_ignored() {
     for length in ["five", "-5", "5, 5", "18446744073709551616"] {
-        let response = declared(length, Scripted::new([Step::Data("abcde")]));
+        let response = declared(&length, Scripted::new([Step::Data("abcde")]));
         let (mut body, call) = body_of(response).await;
         assert_eq!(text(&mut body).await, "abcde");
         assert!(call.is_running());
@@ -136,7 +136,7 @@ async fn declared_length_that_is_no_number_is_ignored() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn body_longer_than_declared_passes_through() {
     let body = Scripted::new([Step::Data("abcdefg"), Step::Data("h")]);
-    let (mut body, call) = body_of(declared(5, body)).await;
+    let (mut body, call) = body_of(declared(&5, body)).await;
     assert_eq!(text(&mut body).await, "abcdefg");
     assert!(!call.is_running());
     assert_eq!(text(&mut body).await, "h");
@@ -161,7 +161,7 @@ async fn trailers_pass_through_and_end_the_call() {
 async fn trailers_after_the_declared_length_pass_through_even_after_the_limit() {
     for sleep in [ms(0), ms(900)] {
         let steps = [Step::Data("a"), Step::Sleep(sleep), Step::Trailers("x-sum")];
-        let (mut body, call) = body_of(declared(1, Scripted::new(steps))).await;
+        let (mut body, call) = body_of(declared(&1, Scripted::new(steps))).await;
         assert_eq!(text(&mut body).await, "a");
         assert!(!call.is_running());
         assert_eq!(text(&mut body).await, "trailer x-sum");

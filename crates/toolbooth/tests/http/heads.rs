@@ -18,7 +18,7 @@ async fn status_without_a_body_ends_the_call_at_once() {
         assert_eq!(call.outcomes.all().await, [Outcome::Completed]);
     }
     // A response to HEAD declares a length, and its body is empty.
-    let (_body, call) = body_of(declared(500, Empty::<Bytes>::new())).await;
+    let (_body, call) = body_of(declared(&500, Empty::<Bytes>::new())).await;
     assert!(!call.is_running());
     assert_eq!(call.outcomes.all().await, [Outcome::Completed]);
 }

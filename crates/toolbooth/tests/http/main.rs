@@ -106,7 +106,7 @@ fn get() -> Request<()> {
 }
 
 /// A response that declares a length.
-fn declared<B>(length: impl ToString, body: B) -> Response<B> {
+fn declared<B>(length: &impl ToString, body: B) -> Response<B> {
     let response = Response::builder().header(http::header::CONTENT_LENGTH, length.to_string());
     response.body(body).expect("a response")
 }

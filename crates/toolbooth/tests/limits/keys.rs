@@ -255,27 +255,6 @@ async fn key_in_use_is_not_evicted() {
     assert_eq!(tool.probe().max(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn key_function_that_panics_ends_only_its_call() {
-    let limit = ConcurrencyLimitLayer::by(1, |call| match call.tenant() {
-        Some("bad") => std::panic::resume_unwind(Box::new("no key")),
-        tenant => tenant.unwrap_or_default().into(),
-    });
-    let hooks = Recorder::new();
-    let stack = limit.layer(FastTool::new());
-    let bad = of("bad");
-    bad.context().on_cleanup(hooks.hook());
-    let mut service = stack.clone();
-    let panic = AssertUnwindSafe(async { service.call(bad).await })
-        .catch_unwind()
-        .await;
-    assert!(panic.is_err());
-    yield_now().await;
-    assert_eq!(hooks.values(), [Outcome::Panicked]);
-    stack.oneshot(of("good")).await.unwrap();
-    assert_eq!((limit.in_flight(), limit.queued()), (0, 0));
-}
-
 // === costs ===
 
 #[derive(Debug, Clone, Copy)]

@@ -26,8 +26,8 @@ async fn collect_error<S>(service: S) -> ToolError
 where
     S: tower::Service<ToolCall, Response = ToolOutput, Error = ToolError>,
 {
-    let output = service.oneshot(call()).await.unwrap();
-    output.collect().await.unwrap_err()
+    let output = service.oneshot(call()).await.expect("a response");
+    output.collect().await.expect_err("an error")
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -4,10 +4,12 @@
     dead_code,
     unused_imports,
     unused_macros,
+    clippy::unused_async,
     reason = "each test target uses a part of this module"
 )]
 
 pub(crate) mod laws;
+pub(crate) mod limits;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! A streaming response expires at the limit, whether or not its consumer polls it.
 
+use std::panic::resume_unwind;
+
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use toolbooth::ContentStream;
 
@@ -28,7 +30,7 @@ fn pending(probe: &Probe) -> ToolOutput {
 
 /// A panic instead of an item.
 fn panics(probe: &Probe) -> ToolOutput {
-    let panics = stream::poll_fn(|_| panic!("in the last poll"));
+    let panics = stream::poll_fn(|_| resume_unwind(Box::new("in the last poll")));
     streaming::<_, BoxError>(probe, panics)
 }
 

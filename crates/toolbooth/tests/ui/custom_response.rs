@@ -1,4 +1,4 @@
-//! A tool that answers with a type that no layer can follow.
+//! A tool whose response has a type that no layer can follow.
 
 use toolbooth::{ToolCall, checked};
 use tower::service_fn;

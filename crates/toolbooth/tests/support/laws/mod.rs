@@ -1,4 +1,4 @@
-//! What every layer does, whatever else it does.
+//! What every layer does.
 //!
 //! `every_layer!(layer)` tests a layer against all laws, in a module named `every_layer`.
 //! `every_layer!(layer, catches panics)` is for a layer that turns panics into errors.

@@ -1,6 +1,21 @@
-//! The concurrency limit (guarantees L1, L3, L4, L6).
+//! Whole calls through a limit (guarantees L1, L3, L4, L6).
 
-use super::*;
+use std::convert::Infallible;
+use std::future::pending;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use tokio::time::sleep;
+use toolbooth::{
+    CallContext, ConcurrencyLimitLayer, Outcome, OverloadReason, TimeoutLayer, tool_fn,
+};
+use toolbooth_test::{
+    BoxTool, FastTool, Probe, Recorder, SlowTool, Stopwatch, boxed, call, call_all, count_ok,
+    last_ok, ms, outcome,
+};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use super::support::limits::{begin, calls, overload, recording};
 
 /// L1.
 #[tokio::test(start_paused = true)]
@@ -25,7 +40,7 @@ async fn limit_is_never_exceeded_on_four_threads() {
         async move {
             let _inside = inside.enter();
             for _ in 0..3 {
-                yield_now().await;
+                tokio::task::yield_now().await;
             }
             Ok::<_, Infallible>("done")
         }
@@ -36,24 +51,6 @@ async fn limit_is_never_exceeded_on_four_threads() {
     assert!(probe.max() <= 7, "{}", probe.max());
     assert_eq!((probe.started(), probe.finished()), (5_000, 5_000));
     assert_eq!((limit.available(), limit.queued()), (7, 0));
-}
-
-/// L1.
-#[tokio::test(start_paused = true)]
-async fn clones_of_a_layer_share_one_limit_and_a_new_value_is_a_new_limit() {
-    let limit = ConcurrencyLimitLayer::new(5);
-    let tool = FastTool::new();
-    let (one, other) = (limit.layer(tool.clone()), limit.clone().layer(tool.clone()));
-    let (one, other) = tokio::join!(call_all(one, calls(25)), call_all(other, calls(25)));
-    assert_eq!(count_ok(&one) + count_ok(&other), 50);
-    assert_eq!(last_ok(&one).max(last_ok(&other)), Some(ms(100)));
-    assert_eq!(tool.probe().max(), 5);
-
-    let tool = FastTool::new();
-    let [one, other] = [5, 5].map(|limit| ConcurrencyLimitLayer::new(limit).layer(tool.clone()));
-    let (one, other) = tokio::join!(call_all(one, calls(25)), call_all(other, calls(25)));
-    assert_eq!(last_ok(&one).max(last_ok(&other)), Some(ms(50)));
-    assert_eq!(tool.probe().max(), 10);
 }
 
 /// L3.
@@ -82,31 +79,6 @@ async fn full_queue_rejects_calls_that_never_run() {
 
 /// L3.
 #[tokio::test(start_paused = true)]
-async fn rejection_does_not_change_the_limit() {
-    let tool = SlowTool::new(ms(100));
-    let limit = ConcurrencyLimitLayer::new(1).with_queue_capacity(1);
-    let stack = limit.layer(tool.clone());
-    let running = begin(&stack, call("tool")).await;
-    let waiting = begin(&stack, call("tool")).await;
-    let before = (limit.available(), limit.in_flight(), limit.queued());
-    assert_eq!(before, (0, 1, 1));
-    let rejected = stack.clone().oneshot(call("tool")).await.unwrap_err();
-    assert_eq!(
-        (rejected.kind(), rejected.outcome(), rejected.is_retryable()),
-        (ErrorKind::Overloaded, Outcome::Rejected, true)
-    );
-    assert_eq!(
-        (limit.available(), limit.in_flight(), limit.queued()),
-        before
-    );
-    assert_eq!(tool.probe().started(), 1);
-    running.await.unwrap().unwrap();
-    waiting.await.unwrap().unwrap();
-    assert_eq!(tool.probe().started(), 2);
-}
-
-/// L3.
-#[tokio::test(start_paused = true)]
 async fn call_that_waits_too_long_is_rejected_and_never_runs() {
     let tool = SlowTool::new(ms(100));
     let limit = ConcurrencyLimitLayer::new(2).with_max_wait(ms(150));
@@ -122,18 +94,6 @@ async fn call_that_waits_too_long_is_rejected_and_never_runs() {
     }
     assert_eq!(tool.probe().started(), 4);
     assert_eq!((limit.available(), limit.queued()), (2, 0));
-}
-
-/// L3.
-#[tokio::test(start_paused = true)]
-async fn limit_of_zero_rejects_every_call() {
-    let tool = FastTool::new();
-    let limit = ConcurrencyLimitLayer::new(0);
-    let finished = call_all(limit.layer(tool.clone()), calls(3)).await;
-    for rejected in &finished {
-        assert_eq!(overload(rejected), Some(OverloadReason::Closed));
-    }
-    assert_eq!(tool.probe().started(), 0);
 }
 
 /// A tool that takes 100 ms and ends as its name says.
@@ -175,33 +135,6 @@ async fn permit_is_released_before_the_caller_observes_the_end() {
         assert!(tokio::time::timeout(ms(499), running).await.is_err());
         assert_eq!((limit.available(), limit.in_flight()), (1, 0));
     }
-}
-
-/// L4.
-#[tokio::test(start_paused = true)]
-async fn streaming_response_holds_the_permit_until_its_last_item() {
-    let limit = ConcurrencyLimitLayer::new(1);
-    let tool = limit.layer(GeneratorTool::new(ms(500), 3));
-
-    let mut items = tool
-        .clone()
-        .oneshot(call("items"))
-        .await
-        .unwrap()
-        .into_stream();
-    for _ in 0..3 {
-        items.next().await.unwrap().unwrap();
-        assert_eq!((limit.available(), limit.in_flight()), (0, 1));
-    }
-    assert!(items.next().await.is_none());
-    assert_eq!((limit.available(), limit.in_flight()), (1, 0));
-
-    // Or until it is dropped.
-    let mut items = tool.oneshot(call("items")).await.unwrap().into_stream();
-    items.next().await.unwrap().unwrap();
-    assert_eq!(limit.available(), 0);
-    drop(items);
-    assert_eq!(limit.available(), 1);
 }
 
 /// L6.
@@ -249,42 +182,4 @@ async fn hundred_waiters_start_in_the_order_of_their_arrival() {
         .map(|n| (ms(100 * (n / 3)), n.to_string()))
         .collect();
     assert_eq!(starts.entries(), expected);
-}
-
-/// BH1.
-#[tokio::test(start_paused = true)]
-async fn rejection_is_an_overload_and_an_aborted_call_releases_everything() {
-    let tool = SlowTool::new(ms(100));
-    let limit = ConcurrencyLimitLayer::new(5).with_queue_capacity(0);
-    let stack = limit.layer(tool.clone());
-    let mut running = Vec::new();
-    for _ in 0..5 {
-        running.push(begin(&stack, call("tool")).await);
-    }
-    let rejected = stack.clone().oneshot(call("tool")).await.unwrap_err();
-    assert_eq!(
-        (rejected.kind(), rejected.outcome()),
-        (ErrorKind::Overloaded, Outcome::Rejected)
-    );
-    for running in running {
-        running.abort();
-        assert!(running.await.is_err());
-    }
-    assert_eq!(
-        (limit.available(), limit.in_flight(), limit.queued()),
-        (5, 0, 0)
-    );
-    assert_eq!((tool.probe().started(), tool.probe().running()), (5, 0));
-
-    let limit = ConcurrencyLimitLayer::new(1);
-    let stack = limit.layer(tool.clone());
-    let _running = begin(&stack, call("tool")).await;
-    let waiting = begin(&stack, call("tool")).await;
-    assert_eq!((limit.in_flight(), limit.queued()), (1, 1));
-    waiting.abort();
-    assert!(waiting.await.is_err());
-    assert_eq!(
-        (limit.in_flight(), limit.queued(), tool.probe().started()),
-        (1, 0, 6)
-    );
 }
