@@ -23,6 +23,8 @@ mod layers;
 mod permits;
 mod publish;
 mod serial;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -47,7 +47,7 @@ pin_project! {
     struct Source<B> {
         #[pin]
         body: B,
-        // Bytes that are still to come, where that is known: the length was declared, or there were trailers.
+        // Bytes left, if known: the length was declared, or there were trailers.
         remaining: Option<u64>,
     }
 }
