@@ -2,10 +2,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::sync::lock;
 
-/// The arguments of a call: owned until they are first borrowed or the call is cloned, then shared.
+/// The arguments of a call: owned until the first `get` or clone, then shared.
 ///
-/// So a call that is passed through layers allocates nothing for its arguments. A clone copies
-/// nothing, and needs no `A: Clone`. `into_inner` returns the value itself, not a copy.
+/// So a call whose arguments are only moved needs no allocation for them, and a clone copies
+/// nothing.
 pub(super) struct Args<A> {
     own: Mutex<Option<A>>,
     shared: OnceLock<Arc<A>>,

@@ -1,4 +1,4 @@
-//! Cleanup hooks: work that a call registered to be done after it, and how it is run.
+//! Cleanup hooks, and how they are run after a call.
 
 use std::any::Any;
 use std::fmt;
@@ -18,14 +18,14 @@ use super::spawned::Tasks;
 use crate::outcome::Outcome;
 use crate::response::Partial;
 
-/// How many hooks one attempt of a call may register.
+/// The maximum number of hooks of one attempt.
 ///
-/// With a retry inside the cleanup layer, the hooks of all attempts count together. A hook beyond
-/// them is rejected if a tool directly inside the retry registers it. Hooks that a layer inside
-/// the retry hands on run when their attempt ends if there is no room for them.
+/// If a retry is inside of the cleanup layer, the hooks of all attempts share this bound. A hook
+/// that a tool registers beyond it is rejected. Hooks of an attempt with a layer inside of the
+/// retry that do not fit run at the end of their attempt.
 pub const MAX_HOOKS: usize = 64;
 
-/// How long each hook may run by default. A cleanup layer may set another limit.
+/// The default limit of a hook. Cleanup layers can set another one.
 pub const DEFAULT_HOOK_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) type Hook = Box<dyn FnOnce(CleanupEnd) -> HookFuture + Send>;
@@ -37,57 +37,57 @@ type HookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub enum Registered {
     /// The hook runs when the call ends.
     Held,
-    /// The call is over: the hook runs at once.
+    /// The call has ended already. The hook runs at once.
     RunsNow,
-    /// The attempt has [`MAX_HOOKS`] hooks: this one was dropped and does not run.
+    /// The attempt already has [`MAX_HOOKS`] hooks. The hook was dropped, and does not run.
     Rejected,
 }
 
-/// What a cleanup hook is passed.
+/// The argument of a cleanup hook: the call, its outcome and its partial result.
 #[derive(Debug, Clone)]
 pub struct CleanupEnd {
-    call: Called,
+    call: CallIdentity,
     outcome: Outcome,
     partial: Option<Arc<Partial>>,
 }
 
-/// Counts how hooks end.
+/// Counts the results of hooks.
 pub trait HookCounter: Send + 'static {
-    /// A hook ran to its end.
+    /// A hook completed.
     fn ran(&self);
-    /// A hook panicked, or was stopped at its limit.
+    /// A hook panicked, or its limit expired.
     fn failed(&self);
-    /// `hooks` hooks did not run to their end, since the runtime shut down or they were stopped.
+    /// A number of hooks did not run or did not complete, because the runtime was shut down.
     fn abandoned(&self, hooks: usize);
 }
 
-/// Runs hooks of calls whose end it does not see: see
+/// Runs the hooks of calls whose end a layer does not observe. See
 /// [`Part::run_hooks_with`](crate::Part::run_hooks_with).
 pub trait RunHooks: fmt::Debug + Send + Sync + 'static {
     /// Runs the hooks.
     fn run_hooks(&self, hooks: Hooks, end: CleanupEnd);
 }
 
-/// The hooks of a call and the tasks that it started, for the layer that runs the hooks.
+/// The hooks of a call, and its tasks, which end before the hooks run.
 #[derive(Default)]
 pub struct Hooks {
     list: Vec<Hook>,
     runtime: Option<Handle>,
-    /// Aborted. They have stopped before the first hook runs.
+    /// Awaited before the first hook runs.
     tasks: Tasks,
 }
 
-/// Hooks that are being run. Those that are dropped before their end count as abandoned.
+/// Hooks that are being run. Hooks that have not completed when it is dropped count as abandoned.
 struct Batch<T: HookCounter> {
     list: Vec<Hook>,
     running: bool,
-    call: Called,
+    call: CallIdentity,
     counter: T,
 }
 
-/// Identifies the call in traces.
+/// The identity of the call, for traces.
 #[derive(Debug, Clone)]
-struct Called {
+struct CallIdentity {
     tool: Name,
     id: Name,
 }
@@ -104,7 +104,7 @@ impl CleanupEnd {
         outcome: Outcome,
         partial: Option<Arc<Partial>>,
     ) -> Self {
-        let call = Called { tool, id };
+        let call = CallIdentity { tool, id };
         Self {
             call,
             outcome,
@@ -124,13 +124,13 @@ impl CleanupEnd {
         &self.call.id
     }
 
-    /// Returns the outcome of the call, as seen by the layer that runs the hook.
+    /// Returns the outcome of the call, as the layer that runs the hook received it.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Returns the partial result, if the call did not complete and something was kept.
+    /// Returns the partial result of the call, if it failed and a layer kept one.
     #[must_use]
     pub fn partial(&self) -> Option<&Partial> {
         self.partial.as_deref()
@@ -140,7 +140,8 @@ impl CleanupEnd {
 // === impl Hooks ===
 
 impl Hooks {
-    /// Returns true if there are neither hooks nor running tasks.
+    /// Returns whether there is nothing to run.
+    #[must_use]
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty() && self.tasks.is_empty()
     }
@@ -151,14 +152,14 @@ impl Hooks {
         self.runtime.clone().or_else(|| Handle::try_current().ok())
     }
 
-    /// Runs the hooks one after the other, last in first out, each for `limit` at most.
+    /// Runs the hooks one after the other, last in first out.
     ///
-    /// Waits first until the tasks of the call have stopped, for `limit` at most. A hook that
-    /// panics or exceeds its limit is traced, and stops no other.
+    /// It first waits until the tasks of the call have ended, up to `limit`. Each hook may take up
+    /// to `limit`. A hook that panics or expires is traced, and the others run.
     ///
-    /// Once `stop` completes, or the future is dropped, the remaining hooks are abandoned, and
-    /// `counter` counts them. The future completes when the tasks have stopped, too, even if one
-    /// blocks its thread.
+    /// If `stop` completes, or the future is dropped, the remaining hooks are abandoned, and
+    /// `counter` counts them. The future completes after all tasks have ended, including tasks that
+    /// block their thread.
     pub fn run<T: HookCounter>(
         mut self,
         end: CleanupEnd,
@@ -176,7 +177,7 @@ impl Hooks {
         async move {
             let hooks = async {
                 if !tasks.stopped(limit).await {
-                    let Called { tool, id } = &batch.call;
+                    let CallIdentity { tool, id } = &batch.call;
                     tracing::warn!(%tool, call_id = %id, ?limit, "tasks of a call do not stop");
                 }
                 batch.run(&end, limit).await;
@@ -196,7 +197,7 @@ impl Hooks {
         None
     }
 
-    /// Adds a hook of a layer, which is never rejected.
+    /// Adds a hook of a layer, without a bound: there are few of them.
     pub(super) fn push_internal(&mut self, hook: Hook) {
         self.remember_runtime();
         self.list.push(hook);
@@ -218,8 +219,7 @@ impl Hooks {
         self.tasks.push(depth, task);
     }
 
-    /// Takes over the hooks and tasks of an attempt. Returns false, without a change, if there is
-    /// no room for all.
+    /// Moves the hooks and tasks of an attempt here if all of them fit; returns whether they do.
     pub(super) fn append(&mut self, hooks: &mut Self) -> bool {
         let room = self.list.len() + hooks.list.len() <= MAX_HOOKS
             && self.tasks.has_room(hooks.tasks.len());
@@ -231,7 +231,7 @@ impl Hooks {
         room
     }
 
-    /// Runs the hooks without a cleanup layer: on a task that nothing waits for.
+    /// Runs the hooks on a detached task, for a call without a cleanup layer.
     pub(super) fn run_untracked(self, end: CleanupEnd) {
         let runtime = self.runtime();
         let run = self.run(end, DEFAULT_HOOK_LIMIT, Untracked, pending());
@@ -280,10 +280,10 @@ impl<T: HookCounter> Batch<T> {
             let end = end.clone();
             let mut hook = Box::pin(async move { hook(end).await });
             let done = tokio::time::timeout(limit, caught(hook.as_mut())).await;
-            // A hook that panics when it is dropped stops no other.
+            // A panic in the destructor of a hook does not stop the others.
             let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
             self.running = false;
-            let Called { tool, id } = &self.call;
+            let CallIdentity { tool, id } = &self.call;
             let failure = match (done, dropped) {
                 (Ok(Ok(())), Ok(())) => {
                     self.counter.ran();
@@ -302,7 +302,7 @@ impl<T: HookCounter> Drop for Batch<T> {
     fn drop(&mut self) {
         let hooks = self.list.len() + usize::from(self.running);
         if hooks > 0 {
-            let Called { tool, id } = &self.call;
+            let CallIdentity { tool, id } = &self.call;
             tracing::warn!(%tool, call_id = %id, hooks, "cleanup hooks were abandoned");
             self.counter.abandoned(hooks);
         }
@@ -315,14 +315,14 @@ impl HookCounter for Untracked {
     fn abandoned(&self, _: usize) {}
 }
 
-/// Rejects a hook. Called without a lock, since dropping the hook may run anything.
+/// Rejects a hook. Called without a lock: the destructor of the hook may run any code.
 pub(super) fn reject(hook: Hook) -> Registered {
     drop(hook);
     tracing::warn!(limit = MAX_HOOKS, "a cleanup hook was rejected: too many");
     Registered::Rejected
 }
 
-/// Runs `work` until it or `stop` completes.
+/// Runs `work` to completion, or drops it when `stop` completes.
 async fn until(stop: impl Future<Output = ()>, work: impl Future<Output = ()>) {
     let (mut stop, mut work) = (pin!(stop), pin!(work));
     poll_fn(|cx| match stop.as_mut().poll(cx) {
@@ -332,7 +332,7 @@ async fn until(stop: impl Future<Output = ()>, work: impl Future<Output = ()>) {
     .await;
 }
 
-/// Returns the future's output, or the panic that ended it.
+/// Returns the output of the future, or the payload of its panic.
 pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
     poll_fn(

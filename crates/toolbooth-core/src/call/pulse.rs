@@ -1,11 +1,11 @@
-//! The activity of a call, as the timeout layers around it see it.
+//! The activity of a call, for its outer timeout layers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clock::{AtomicMoment, Moment};
 
-/// The time of the last activity inside of a timeout layer, and whether a first item has come.
+/// The time of the last activity inside of a timeout layer, and whether a first item was returned.
 ///
 /// Activity stores the time. The layer reads it when its own timer fires.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Pulse {
         self.item.load(Ordering::Acquire)
     }
 
-    /// Records an item of the response, which is activity, too.
+    /// Records an item of the response, which is activity as well.
     pub fn item(&self, now: Moment) {
         self.last.set(Some(now));
         // Pairs with the Acquire load in `has_item`: what sees the item sees its time.

@@ -16,44 +16,47 @@ use super::{CallContext, CancelFlag};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
 
-/// How many tasks, and how many blocking tasks, one attempt of a call may run at once.
+/// The maximum number of concurrent tasks of one attempt, and of its concurrent blocking jobs.
 pub const MAX_SPAWNED: usize = 1_024;
 
-/// A handle to work started with [`spawn`](CallContext::spawn) or
-/// [`spawn_blocking`](CallContext::spawn_blocking). Awaiting it returns the work's output.
-/// Dropping it does not stop the work, which ends with the call at the latest.
+/// The handle of work that a call started with [`spawn`](CallContext::spawn) or
+/// [`spawn_blocking`](CallContext::spawn_blocking).
 ///
-/// The error is [`Panicked`](ToolError::Panicked) if the work panicked. It is
-/// [`Cancelled`](ToolError::Cancelled) with [`CancelReason::Parent`] if the call was over before
-/// the work was. It is [`Tool`](ToolError::Tool) with [`TooManySpawned`] as its source if there
-/// was no room.
+/// Awaiting it returns the output of the work. Dropping it does not stop the work, which ends with
+/// the call at the latest.
+///
+/// # Errors
+/// - [`Panicked`](ToolError::Panicked) if the work panicked.
+/// - [`Cancelled`](ToolError::Cancelled) with [`CancelReason::Parent`] if the call ended before the
+///   work.
+/// - [`Tool`](ToolError::Tool) with [`TooManySpawned`] as its source if too much work was running.
 ///
 /// # Cancel safety
-/// Safe: the output is there at the next poll.
+/// Cancel safe: the output is returned by a later poll.
 ///
 /// # Panics
-/// When it is polled after completion, as tokio's `JoinHandle` does.
+/// If it is polled after completion, as tokio's `JoinHandle`.
 pub struct Spawned<T> {
     result: oneshot::Receiver<Result<T, ToolError>>,
     task: Option<AbortHandle>,
     aborted: bool,
 }
 
-/// The call runs as many tasks as it may.
+/// The error of work that was not started, because too much work of the call is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the call has {limit} tasks running, and may start no more")]
+#[error("the call already runs {limit} tasks or blocking jobs, the maximum")]
 #[non_exhaustive]
 pub struct TooManySpawned {
-    /// How many may run at once.
+    /// The maximum number.
     pub limit: usize,
 }
 
-/// The tasks of an attempt. Those that have finished are removed when the list is full.
+/// The tasks of an attempt. Ended tasks are removed lazily.
 #[derive(Default)]
 pub(super) struct Tasks(Vec<Task>);
 
 struct Task {
-    /// How many layers had been entered when it was started. It ends with any of their parts.
+    /// The number of layers entered when it was started. It ends with the part of any of them.
     depth: u32,
     handle: JoinHandle<()>,
 }
@@ -61,18 +64,18 @@ struct Task {
 // === impl CallContext ===
 
 impl CallContext {
-    /// Spawns a future on a task that ends with this attempt.
+    /// Spawns a task that ends with this attempt.
     ///
-    /// At the attempt's end, also on success, the task is aborted before the caller sees the
-    /// outcome. What the future owns is dropped before the cleanup hooks run. The task has the
-    /// current span.
+    /// At the end of the attempt, a success as well, the task is aborted before the caller receives
+    /// the outcome. Its future is dropped before the cleanup hooks run. The task has the current
+    /// span.
     ///
-    /// The layer that runs the [hooks](Self::on_cleanup) ends the task. For a task that does not
-    /// yield to the runtime it waits as long as a hook may run. Then the hooks run.
+    /// The layer that runs the [hooks](Self::on_cleanup) waits for the task first. It waits for a
+    /// task that does not yield up to the limit of a hook, and then runs the hooks.
     ///
-    /// At most [`MAX_SPAWNED`] tasks of one attempt run at once. Beyond them, or when the call is
-    /// over, nothing is started and the handle returns the error. A panic is traced and returned
-    /// by the handle.
+    /// At most [`MAX_SPAWNED`] tasks of one attempt run concurrently. A further task, or one after
+    /// the end of the call, is not started, and the handle returns the error. A panic is traced,
+    /// and returned by the handle.
     ///
     /// ```
     /// use toolbooth_core::ToolCall;
@@ -92,8 +95,8 @@ impl CallContext {
     {
         let attempt = self.attempt_state();
         let (sender, mut spawned) = Spawned::new();
-        if let Err(rejection) = attempt.may_spawn() {
-            let _ = sender.send(Err(rejection));
+        if let Err(error) = attempt.may_spawn() {
+            let _ = sender.send(Err(error));
             return spawned;
         }
         let (tool, id) = (attempt.settings.tool.clone(), attempt.id());
@@ -103,6 +106,7 @@ impl CallContext {
                 tracing::warn!(%tool, call_id = %id, %error, "a task of a call failed");
                 error
             });
+            // Fails if the handle was dropped.
             let _ = sender.send(result);
         };
         let task = tokio::spawn(run.in_current_span());
@@ -111,15 +115,17 @@ impl CallContext {
         spawned
     }
 
-    /// Runs blocking work on a thread for it: a computation, a file, a library without async.
+    /// Runs blocking work on a thread for such work: a computation, file access, a synchronous
+    /// library.
     ///
-    /// A thread cannot be stopped. The work gets a flag that is set when the call is cancelled
-    /// or over, and should check it often. Work that has not started by then does not start. Work
-    /// that goes on is *orphaned*: neither the caller nor the hooks wait for it. The permits of
-    /// the concurrency limits around the call stay acquired until it ends. Each cleanup layer
-    /// around the call counts it, and waits for it in its `drain`.
+    /// A thread cannot be stopped. The work receives a flag that is set when the call is cancelled
+    /// or ends, and should check it often. Work that has not started by then is not started.
     ///
-    /// Bound, errors and span are those of [`spawn`](Self::spawn).
+    /// Work that continues is *orphaned*: neither the caller nor the hooks wait for it. It holds
+    /// the permits of the call's concurrency limits until it ends. Each outer cleanup layer counts
+    /// it, and waits for it in `drain`.
+    ///
+    /// Bounds, errors and span are those of [`spawn`](Self::spawn).
     ///
     /// ```
     /// use toolbooth_core::ToolCall;
@@ -149,10 +155,10 @@ impl CallContext {
     {
         let attempt = self.attempt_state();
         let (sender, mut spawned) = Spawned::new();
-        let running = match attempt.begin_blocking() {
-            Ok(running) => running,
-            Err(rejection) => {
-                let _ = sender.send(Err(rejection));
+        let held = match attempt.begin_blocking() {
+            Ok(held) => held,
+            Err(error) => {
+                let _ = sender.send(Err(error));
                 return spawned;
             }
         };
@@ -171,8 +177,8 @@ impl CallContext {
                 tracing::warn!(%tool, call_id = %id, %error, "blocking work of a call failed");
                 error
             });
-            // The permits are released before the result is seen.
-            drop(running);
+            // Releases the permits before the handle returns the result.
+            drop(held);
             let _ = sender.send(result);
         });
         spawned.task = Some(task.abort_handle());
@@ -193,7 +199,9 @@ impl<T> Spawned<T> {
         (sender, spawned)
     }
 
-    /// Aborts the task. Awaiting the handle then returns `Cancelled`, unless the task is done.
+    /// Aborts the task. Awaiting the handle then returns `Cancelled`, unless the task has
+    /// completed.
+    ///
     /// Blocking work that has started is not stopped.
     pub fn abort(&mut self) {
         if let Some(task) = &self.task {
@@ -235,7 +243,7 @@ impl Tasks {
         self.0.iter().all(Task::is_finished)
     }
 
-    /// Returns whether `more` tasks may be added. Removes finished tasks if they are in the way.
+    /// Returns whether `more` tasks may start. Removes ended tasks when the list is full.
     pub(super) fn has_room(&mut self, more: usize) -> bool {
         if self.0.len() + more > self.0.capacity().min(MAX_SPAWNED) {
             self.0.retain(|task| !task.is_finished());
@@ -255,14 +263,13 @@ impl Tasks {
         self.0.append(&mut tasks.0);
     }
 
-    /// Aborts the tasks that were started inside of the layer at `depth`. Their futures are dropped
-    /// by the runtime, not here.
+    /// Aborts the tasks started at `depth` or deeper. Their futures are not dropped here.
     pub(super) fn abort(&self, depth: u32) {
         let inside = self.0.iter().filter(|task| task.depth >= depth);
         inside.for_each(|task| task.handle.abort());
     }
 
-    /// Waits until the futures are dropped, for `limit` at most. Returns whether they are.
+    /// Waits until the futures of all tasks are dropped, up to `limit`; returns whether they are.
     pub(super) async fn stopped(&mut self, limit: Duration) -> bool {
         if self.is_empty() {
             return true;
@@ -270,10 +277,10 @@ impl Tasks {
         tokio::time::timeout(limit, self.join()).await.is_ok()
     }
 
-    /// Waits until the futures are dropped.
+    /// Waits until all tasks have ended, without a limit.
     pub(super) async fn join(&mut self) {
         while let Some(task) = self.0.last_mut() {
-            // It was aborted, or its panic is returned by the handle.
+            // The result is ignored: a panic was traced already.
             let _ = (&mut task.handle).await;
             self.0.pop();
         }

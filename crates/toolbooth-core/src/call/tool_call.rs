@@ -10,9 +10,9 @@ use super::{CallContext, Canceller, Moment, Name};
 
 /// A call of a tool: its name, its arguments, and the context that travels with it.
 ///
-/// A new call needs a name and arguments. A clone is another attempt of the same call, as a retry
-/// makes it: it shares the arguments and the call's identity, and has its own hooks, partial
-/// results and outcome.
+/// A new call needs only a name and arguments, and making it cannot fail. A clone is another
+/// attempt of the same call, as a retry makes it. It shares the arguments and the identity of the
+/// call, and has its own hooks, partial result and outcome.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,9 +27,9 @@ use super::{CallContext, Canceller, Moment, Name};
 /// assert_eq!(call.clone().context().id(), "call_8fj2");
 /// ```
 ///
-/// The context is one allocation, which includes the deadline, the priority, and a name, an id and
-/// a tenant of at most 24 bytes each. The arguments move to a second allocation when they are
-/// first [borrowed](Self::args) or the call is first cloned. From then on they are shared.
+/// The context is one allocation, together with a name and an id of at most 24 bytes each. The
+/// first [`args`](Self::args) or clone moves the arguments to a second allocation, which clones
+/// share.
 pub struct ToolCall<A = Value> {
     context: CallContext,
     args: Args<A>,
@@ -63,10 +63,10 @@ impl<A> ToolCall<A> {
         }
     }
 
-    /// Sets the caller's id of the call, such as the one a model gave it.
+    /// Sets the id of the call, such as the one that a model assigned.
     ///
-    /// Set this and the other settings before cloning the context. On a call whose context has
-    /// other handles, they create another attempt.
+    /// Use this and the other settings before the context is shared. If the context is shared, a
+    /// setting makes another attempt of the call.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Name>) -> Self {
         let id = id.into();
@@ -74,7 +74,8 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Sets how long the call may take, instead of the limit of the outermost timeout layer.
+    /// Sets the timeout of the call, instead of the limit of its outermost timeout layer.
+    ///
     /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -83,13 +84,12 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Sets how long the call may go without activity, instead of the idle limit of the
-    /// outermost timeout layer. [`Duration::MAX`] is no limit. Without a timeout layer it has no
-    /// effect.
+    /// Sets the idle limit of the call, instead of that of its outermost timeout layer.
     ///
-    /// Activity is a [`heartbeat`](CallContext::heartbeat), a report of
+    /// It limits the time without activity: a [`heartbeat`](CallContext::heartbeat), a report of
     /// [`progress`](CallContext::progress), an [emitted](CallContext::emit) item, a
-    /// [`snapshot`](CallContext::snapshot) and an item of a streaming response.
+    /// [`snapshot`](CallContext::snapshot), or an item of a streaming response.
+    /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
         self.context
@@ -97,9 +97,10 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Sets how long the call may take until the first item of its result, instead of that limit
-    /// of the outermost timeout layer. [`Duration::MAX`] is no limit. Without a timeout layer it
-    /// has no effect.
+    /// Sets the limit on the time until the first item of the result, instead of that of the
+    /// outermost timeout layer.
+    ///
+    /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
     #[must_use]
     pub fn with_first_item_timeout(mut self, timeout: Duration) -> Self {
         self.context
@@ -107,9 +108,9 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Sets the instant after which the response is not wanted: a cap on every other limit.
+    /// Sets the instant after which the response is useless. It caps all other limits.
     ///
-    /// At the deadline a timeout layer ends the running tool. Without one, only queues respect it.
+    /// A timeout layer ends the call at the deadline. Without one, only queues obey it.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.context
@@ -117,7 +118,7 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Sets the priority: higher goes first, 0 by default.
+    /// Sets the priority, by default 0. Calls of a higher priority leave a queue first.
     #[must_use]
     pub fn with_priority(mut self, priority: i32) -> Self {
         self.context
@@ -134,11 +135,11 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Sets whether running the call twice does no more than running it once.
+    /// Sets whether running the call twice has the same effect as running it once.
     ///
-    /// Unset, a retry depends on whether the error
-    /// [is retryable](crate::ToolError::is_retryable). With `false`, only a call that did not run
-    /// is retried.
+    /// By default a retry depends on whether the error [is
+    /// retryable](crate::ToolError::is_retryable). With `true` any failure of the tool may be
+    /// retried; with `false` only a call that did not run.
     #[must_use]
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context
@@ -146,8 +147,9 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Sets how deep the calls may be nested that this one makes with [`CallContext::child`]: 5 by
-    /// default, 0 for none. Those calls inherit it.
+    /// Sets the maximum depth of calls nested below this one with [`CallContext::child`].
+    ///
+    /// By default 5; 0 allows none. Child calls inherit it.
     #[must_use]
     pub fn with_max_depth(mut self, calls: u32) -> Self {
         self.context
@@ -155,8 +157,7 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Attaches a value for layers and tools to read with [`CallContext::extension`], one of each
-    /// type.
+    /// Adds a value, one of each type, which layers and tools read with [`CallContext::extension`].
     #[must_use]
     pub fn with_extension<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.context
@@ -176,21 +177,21 @@ impl<A> ToolCall<A> {
         self.args.get()
     }
 
-    /// Returns the context that travels with the call.
+    /// Returns the context, which travels with the call.
     #[must_use]
     pub const fn context(&self) -> &CallContext {
         &self.context
     }
 
-    /// Returns a handle that cancels the call from elsewhere. Take it before the call is made: see
-    /// [`Canceller`].
+    /// Returns the handle that cancels the call from elsewhere. Take it before the call is made:
+    /// see [`Canceller`].
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.context.canceller()
     }
 
-    /// Takes the call apart. The arguments are moved out, or cloned if a clone of the call shares
-    /// them.
+    /// Splits the call into context and arguments. The arguments are cloned only if a clone of the
+    /// call shares them.
     #[must_use]
     pub fn into_parts(self) -> (CallContext, A)
     where
@@ -199,7 +200,7 @@ impl<A> ToolCall<A> {
         (self.context, self.args.into_inner())
     }
 
-    /// Replaces the arguments, for example by typed ones.
+    /// Converts the arguments, for example into a type.
     #[must_use]
     pub fn map_args<B>(self, map: impl FnOnce(A) -> B) -> ToolCall<B>
     where
@@ -221,7 +222,7 @@ impl<A> Clone for ToolCall<A> {
     }
 }
 
-/// Arguments are not shown: they may be secret or long.
+/// Does not print the arguments: they may be secret, and long.
 impl<A> fmt::Debug for ToolCall<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ToolCall")

@@ -1,5 +1,5 @@
-//! The seams: what a layer needs of a request and of a response, and how it follows a call to its
-//! end.
+//! The seams: the requirements of a layer on requests and responses, and the observation of a call
+//! until its end.
 
 mod checked;
 mod follow;

@@ -6,32 +6,32 @@ use super::{End, Item, ResponseHead, Watch};
 use crate::error::ToolError;
 use crate::response::{Body, Content, ContentStream, ToolOutput};
 
-/// A response that a layer can follow to its end.
+/// A response that a layer can observe until its end.
 ///
 /// A buffered response ends when it is returned. The macro
-/// [`whole_response!`](crate::whole_response) implements this trait for your own types.
+/// [`whole_response!`](crate::whole_response) implements this trait for buffered types.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a response that a layer can follow to its end",
+    message = "`{Self}` is not a response that a layer can observe until its end",
     label = "`ToolResponse` is not implemented for this response",
-    note = "return a `toolbooth::ToolOutput`, or an `http::Response` and the feature `http`",
-    note = "for your own type of buffered response, \
-        write `toolbooth::whole_response!({Self});` beside its definition"
+    note = "return a `toolbooth::ToolOutput`, or an `http::Response` with the feature `http`",
+    note = "for a buffered response type of your own, write \
+        `toolbooth::whole_response!({Self});` next to its definition"
 )]
 pub trait ToolResponse: Sized {
-    /// The response with a watch in it, which is a response again.
+    /// The response with a watch, which can be watched again.
     type Watched<W: Watch>: ToolResponse;
 
-    /// Puts a watch into the response.
+    /// Attaches a watch to the response.
     fn watch<W: Watch>(self, watch: W) -> Self::Watched<W>;
 
-    /// Returns what to keep of a response that comes after its limit: the contents of a buffered
-    /// [`ToolOutput`].
+    /// Returns the contents of a buffered response of a tool, for the partial result of a call
+    /// whose limit has expired.
     fn into_contents(self) -> Vec<Content> {
         Vec::new()
     }
 }
 
-/// Implements [`ToolResponse`](crate::ToolResponse) for your own types of buffered responses.
+/// Implements [`ToolResponse`](crate::ToolResponse) for types of buffered responses.
 ///
 /// ```
 /// #[derive(Debug)]
@@ -86,7 +86,7 @@ impl ToolResponse for ToolOutput {
             }
             Body::One(_) | Body::Many(_) if self.is_error() => {
                 watch.on_end(End::Failed(&mut ToolError::failed(
-                    "the tool returned an error",
+                    "the response reports an error",
                 )));
             }
             Body::One(_) | Body::Many(_) => watch.on_end(End::Complete),

@@ -59,7 +59,7 @@ impl Attempt {
             .unwrap_or_default()
     }
 
-    /// Records activity, or an item of the response. Does nothing without an idle limit around, or
+    /// Records activity, or an item of the response. Does nothing without an outer idle limit, or
     /// after the end.
     pub(in crate::call) fn beat(&self, item: bool) {
         self.with_rare(|rare| {
