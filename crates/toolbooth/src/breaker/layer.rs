@@ -109,6 +109,9 @@ impl CircuitBreakerLayer {
     /// key is rejected as `Overloaded` if all keys are in use, and as `InvalidArguments` if the key
     /// has more than 1,024 bytes. With more than 16 keys, a key may be overlooked that came out of
     /// use less than a microsecond a key ago: 10 ms for 10,000 keys.
+    ///
+    /// Call it before the value is cloned or applied to a service. Called later, it returns a value
+    /// with breakers of its own, and the others stay as they are.
     #[must_use]
     pub fn with_key_bounds(mut self, keys: usize, idle: Duration) -> Self {
         if let Breakers::Keyed(keyed) = &self.breakers {

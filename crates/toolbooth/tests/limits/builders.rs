@@ -110,6 +110,9 @@ async fn key_bounds_and_groups_change_no_earlier_clone() {
         count_ok(&call_all(limit.layer(SlowTool::new(ms(100))), calls).await)
     };
     assert_eq!((tenants(&bounded).await, tenants(&limit).await), (1, 2));
+    // The other settings keep the bounds.
+    let bounded = bounded.with_max_wait(ms(500)).with_order(Order::priority());
+    assert_eq!(tenants(&bounded).await, 1);
 
     let rate = RateLimitLayer::per_tool(quota(1, 5));
     let grouped = rate.clone().with_group(quota(1, 1), ["a", "b"]);

@@ -29,7 +29,7 @@ async fn default_keeps_1024_items_and_counts_the_others() {
         let expected: Vec<_> = (first..first + 1_024)
             .map(|item| Content::from(item.to_string()))
             .collect();
-        assert_eq!(partial.contents(), expected);
+        assert!(partial.contents() == expected, "not the items from {first}");
         assert_eq!(partial.dropped(), 98_976);
     }
 }
