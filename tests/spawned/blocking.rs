@@ -310,7 +310,7 @@ fn blocking_work_of_a_call_is_bounded() {
             .map(|n| call.context().spawn_blocking(move |_| n))
             .collect();
         let error = call.context().spawn_blocking(|_| ()).await.unwrap_err();
-        let text = "the call has 1024 pieces of work running, and may start no more";
+        let text = "the call already runs 1024 tasks or blocking jobs, the maximum";
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), text);
         gate.open();
         assert!(!first.await.unwrap());

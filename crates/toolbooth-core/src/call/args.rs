@@ -2,10 +2,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::sync::lock;
 
-/// The arguments of a call: its own until somebody looks at them or clones the call, shared from then on.
+/// The arguments of a call: owned until the first `get` or clone, then shared.
 ///
-/// So a call that is only handed through costs no allocation for its arguments, a clone copies
-/// nothing, and a tool that takes its call apart gets the very value that was put in.
+/// So a call whose arguments are only moved needs no allocation for them, and a clone copies
+/// nothing.
 pub(super) struct Args<A> {
     own: Mutex<Option<A>>,
     shared: OnceLock<Arc<A>>,

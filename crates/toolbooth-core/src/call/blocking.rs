@@ -12,7 +12,7 @@ use crate::sync::lock;
 #[derive(Clone)]
 pub struct CancelFlag(CancellationToken);
 
-/// One piece of blocking work. It lives until the work has ended, and owns what waits for that.
+/// A blocking job. It lives until the job has ended, and owns the values to drop then.
 #[derive(Default)]
 pub(super) struct BlockingWork(Mutex<Owned>);
 
@@ -65,7 +65,7 @@ impl fmt::Debug for BlockingWork {
     }
 }
 
-/// Adds a piece of work unless it is listed, and forgets those that have ended. Returns their count.
+/// Adds a job unless it is listed, and removes those that have ended. Returns their count.
 pub(super) fn add(list: &mut Vec<Weak<BlockingWork>>, work: Weak<BlockingWork>) -> usize {
     list.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&work));
     list.push(work);

@@ -1,4 +1,4 @@
-//! Cleanup hooks: what a call left behind to be done after it, and how it is done.
+//! Cleanup hooks, and how they are run after a call.
 
 use std::any::Any;
 use std::fmt;
@@ -18,78 +18,81 @@ use super::spawned::Tasks;
 use crate::outcome::Outcome;
 use crate::response::Partial;
 
-/// How many hooks one attempt of a call may register. Where a retry stands inside the cleanup layer, those of all
-/// attempts wait together: a hook that a tool directly inside the retry registers beyond them is refused, and those that a layer
-/// inside the retry leaves over run when their attempt ends.
+/// The maximum number of hooks of one attempt.
+///
+/// If a retry is inside of the cleanup layer, the hooks of all attempts share this bound. A hook
+/// that a tool registers beyond it is rejected. Hooks of an attempt with a layer inside of the
+/// retry that do not fit run at the end of their attempt.
 pub const MAX_HOOKS: usize = 64;
 
-/// How long each hook may run, where no cleanup layer says otherwise.
+/// The default limit of a hook. Cleanup layers can set another one.
 pub const DEFAULT_HOOK_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) type Hook = Box<dyn FnOnce(CleanupEnd) -> HookFuture + Send>;
 type HookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What became of a hook that was registered.
+/// The result of registering a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Registered {
-    /// It runs when the call ends.
+    /// The hook runs when the call ends.
     Held,
-    /// The call is over already: it runs at once.
+    /// The call has ended already. The hook runs at once.
     RunsNow,
-    /// The attempt has [`MAX_HOOKS`] hooks already: it was dropped, and will not run.
+    /// The attempt already has [`MAX_HOOKS`] hooks. The hook was dropped, and does not run.
     Rejected,
 }
 
-/// What a cleanup hook is told.
+/// The argument of a cleanup hook: the call, its outcome and its partial result.
 #[derive(Debug, Clone)]
 pub struct CleanupEnd {
-    call: Called,
+    call: CallIdentity,
     outcome: Outcome,
     partial: Option<Arc<Partial>>,
 }
 
-/// Who counts what becomes of hooks.
+/// Counts the results of hooks.
 pub trait HookCounter: Send + 'static {
-    /// A hook ran to its end.
+    /// A hook completed.
     fn ran(&self);
-    /// A hook panicked, or was stopped at its limit.
+    /// A hook panicked, or its limit expired.
     fn failed(&self);
-    /// So many hooks did not run, or not to their end: there was no runtime left to run them.
+    /// A number of hooks did not run or did not complete, because the runtime was shut down.
     fn abandoned(&self, hooks: usize);
 }
 
-/// Who runs hooks of calls that it does not see end: see [`CallContext::run_hooks_with`](crate::CallContext::run_hooks_with).
+/// Runs the hooks of calls whose end a layer does not observe. See
+/// [`Part::run_hooks_with`](crate::Part::run_hooks_with).
 pub trait RunHooks: fmt::Debug + Send + Sync + 'static {
-    /// Runs them.
+    /// Runs the hooks.
     fn run_hooks(&self, hooks: Hooks, end: CleanupEnd);
 }
 
-/// The hooks of a call, and the tasks that it started, for whoever runs and ends them.
+/// The hooks of a call, and its tasks, which end before the hooks run.
 #[derive(Default)]
 pub struct Hooks {
     list: Vec<Hook>,
     runtime: Option<Handle>,
-    /// Waited for before the first hook runs.
+    /// Awaited before the first hook runs.
     tasks: Tasks,
 }
 
-/// Hooks on their way to being run: what is dropped unrun counts as abandoned.
+/// Hooks that are being run. Hooks that have not completed when it is dropped count as abandoned.
 struct Batch<T: HookCounter> {
     list: Vec<Hook>,
     running: bool,
-    call: Called,
-    tally: T,
+    call: CallIdentity,
+    counter: T,
 }
 
-/// Which call it was, for whoever reads the traces.
+/// The identity of the call, for traces.
 #[derive(Debug, Clone)]
-struct Called {
+struct CallIdentity {
     tool: Name,
     id: Name,
 }
 
-/// Counts nothing: abandoned hooks are traced all the same.
+/// Counts nothing. Abandoned hooks are traced nevertheless.
 struct Untracked;
 
 // === impl CleanupEnd ===
@@ -101,7 +104,7 @@ impl CleanupEnd {
         outcome: Outcome,
         partial: Option<Arc<Partial>>,
     ) -> Self {
-        let call = Called { tool, id };
+        let call = CallIdentity { tool, id };
         Self {
             call,
             outcome,
@@ -109,25 +112,25 @@ impl CleanupEnd {
         }
     }
 
-    /// The name of the tool.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn tool(&self) -> &str {
         &self.call.tool
     }
 
-    /// The id of the call.
+    /// Returns the id of the call.
     #[must_use]
     pub fn call_id(&self) -> &str {
         &self.call.id
     }
 
-    /// How the call ended, as the layer that runs the hook saw it.
+    /// Returns the outcome of the call, as the layer that runs the hook received it.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// What the call had produced, if it was cut short and anything was kept.
+    /// Returns the partial result of the call, if it failed and a layer kept one.
     #[must_use]
     pub fn partial(&self) -> Option<&Partial> {
         self.partial.as_deref()
@@ -137,41 +140,44 @@ impl CleanupEnd {
 // === impl Hooks ===
 
 impl Hooks {
-    /// Whether there is nothing to run.
+    /// Returns whether there is nothing to run.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty() && self.tasks.is_empty()
     }
 
-    /// The runtime on which the first hook was registered, or else the current one.
+    /// Returns the runtime on which the first hook was registered, otherwise the current one.
     #[must_use]
     pub fn runtime(&self) -> Option<Handle> {
         self.runtime.clone().or_else(|| Handle::try_current().ok())
     }
 
-    /// Waits until the tasks of the call have stopped, for `limit` at most. Then runs the hooks one after the other, last in
-    /// first out, each for `limit` at most. A hook that panics or overruns is reported, and stops no other.
+    /// Runs the hooks one after the other, last in first out.
     ///
-    /// When `stop` comes, or the future is dropped, the hooks that have not run to their end are abandoned, and `tally` is told so.
-    /// The future is done when the tasks have stopped, too: one that blocks its thread is waited for.
+    /// It first waits until the tasks of the call have ended, up to `limit`. Each hook may take up
+    /// to `limit`. A hook that panics or expires is traced, and the others run.
+    ///
+    /// If `stop` completes, or the future is dropped, the remaining hooks are abandoned, and
+    /// `counter` counts them. The future completes after all tasks have ended, including tasks that
+    /// block their thread.
     pub fn run<T: HookCounter>(
         mut self,
         end: CleanupEnd,
         limit: Duration,
-        tally: T,
+        counter: T,
         stop: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = ()> + Send {
         let batch = Batch {
             list: std::mem::take(&mut self.list),
             running: false,
             call: end.call.clone(),
-            tally,
+            counter,
         };
         let mut tasks = std::mem::take(&mut self.tasks);
         async move {
             let hooks = async {
                 if !tasks.stopped(limit).await {
-                    let Called { tool, id } = &batch.call;
+                    let CallIdentity { tool, id } = &batch.call;
                     tracing::warn!(%tool, call_id = %id, ?limit, "tasks of a call do not stop");
                 }
                 batch.run(&end, limit).await;
@@ -182,7 +188,7 @@ impl Hooks {
         .in_current_span()
     }
 
-    /// Adds a hook, or gives it back where there are too many.
+    /// Adds a hook, or returns it if there are too many.
     pub(super) fn push(&mut self, hook: Hook) -> Option<Hook> {
         if self.list.len() >= MAX_HOOKS {
             return Some(hook);
@@ -191,7 +197,7 @@ impl Hooks {
         None
     }
 
-    /// Adds one that a layer has: few, and not to be refused.
+    /// Adds a hook of a layer, without a bound: there are few of them.
     pub(super) fn push_internal(&mut self, hook: Hook) {
         self.remember_runtime();
         self.list.push(hook);
@@ -203,7 +209,7 @@ impl Hooks {
         }
     }
 
-    /// The tasks, to add one or to stop them.
+    /// Returns the tasks.
     pub(super) const fn tasks(&mut self) -> &mut Tasks {
         &mut self.tasks
     }
@@ -213,7 +219,7 @@ impl Hooks {
         self.tasks.push(depth, task);
     }
 
-    /// Takes over the hooks of an attempt, if there is room for all; else leaves them where they are.
+    /// Moves the hooks and tasks of an attempt here if all of them fit; returns whether they do.
     pub(super) fn append(&mut self, hooks: &mut Self) -> bool {
         let room = self.list.len() + hooks.list.len() <= MAX_HOOKS
             && self.tasks.has_room(hooks.tasks.len());
@@ -225,7 +231,7 @@ impl Hooks {
         room
     }
 
-    /// Runs the hooks where no cleanup layer does: on a task that nobody waits for.
+    /// Runs the hooks on a detached task, for a call without a cleanup layer.
     pub(super) fn run_untracked(self, end: CleanupEnd) {
         let runtime = self.runtime();
         let run = self.run(end, DEFAULT_HOOK_LIMIT, Untracked, pending());
@@ -274,20 +280,20 @@ impl<T: HookCounter> Batch<T> {
             let end = end.clone();
             let mut hook = Box::pin(async move { hook(end).await });
             let done = tokio::time::timeout(limit, caught(hook.as_mut())).await;
-            // A hook that panics even when it is dropped stops no other.
+            // A panic in the destructor of a hook does not stop the others.
             let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
             self.running = false;
-            let Called { tool, id } = &self.call;
+            let CallIdentity { tool, id } = &self.call;
             let failure = match (done, dropped) {
                 (Ok(Ok(())), Ok(())) => {
-                    self.tally.ran();
+                    self.counter.ran();
                     continue;
                 }
                 (Err(_), _) => "stopped at its limit",
                 _ => "panicked",
             };
             tracing::warn!(%tool, call_id = %id, ?limit, failure, "a cleanup hook failed");
-            self.tally.failed();
+            self.counter.failed();
         }
     }
 }
@@ -296,9 +302,9 @@ impl<T: HookCounter> Drop for Batch<T> {
     fn drop(&mut self) {
         let hooks = self.list.len() + usize::from(self.running);
         if hooks > 0 {
-            let Called { tool, id } = &self.call;
+            let CallIdentity { tool, id } = &self.call;
             tracing::warn!(%tool, call_id = %id, hooks, "cleanup hooks were abandoned");
-            self.tally.abandoned(hooks);
+            self.counter.abandoned(hooks);
         }
     }
 }
@@ -309,14 +315,14 @@ impl HookCounter for Untracked {
     fn abandoned(&self, _: usize) {}
 }
 
-/// One hook too many. Called without a lock, since dropping it may run anything.
+/// Rejects a hook. Called without a lock: the destructor of the hook may run any code.
 pub(super) fn reject(hook: Hook) -> Registered {
     drop(hook);
-    tracing::warn!(limit = MAX_HOOKS, "a cleanup hook was refused: too many");
+    tracing::warn!(limit = MAX_HOOKS, "a cleanup hook was rejected: too many");
     Registered::Rejected
 }
 
-/// Runs `work` to its end, or until `stop` comes; then it is dropped.
+/// Runs `work` to completion, or drops it when `stop` completes.
 async fn until(stop: impl Future<Output = ()>, work: impl Future<Output = ()>) {
     let (mut stop, mut work) = (pin!(stop), pin!(work));
     poll_fn(|cx| match stop.as_mut().poll(cx) {
@@ -326,7 +332,7 @@ async fn until(stop: impl Future<Output = ()>, work: impl Future<Output = ()>) {
     .await;
 }
 
-/// The future's output, or the panic that ended it.
+/// Returns the output of the future, or the payload of its panic.
 pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
     poll_fn(

@@ -1,13 +1,13 @@
-//! The signs of life of a call, as the timeout layers around it see them.
+//! The activity of a call, for its outer timeout layers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clock::{AtomicMoment, Moment};
 
-/// The last sign of life from inside of a timeout layer, and whether a first item has come.
+/// The time of the last activity inside of a timeout layer, and whether a first item was returned.
 ///
-/// A sign of life stores the time. The layer reads it when its own timer fires.
+/// Activity stores the time. The layer reads it when its own timer fires.
 #[derive(Debug)]
 pub struct Pulse {
     last: AtomicMoment,
@@ -33,7 +33,7 @@ impl Pulse {
         }
     }
 
-    /// Returns the time of the last sign of life, or the start if there was none.
+    /// Returns the time of the last activity, or the start if there was none.
     #[must_use]
     pub fn last(&self) -> Moment {
         self.last.get().unwrap_or_else(Moment::now)
@@ -46,7 +46,7 @@ impl Pulse {
         self.item.load(Ordering::Acquire)
     }
 
-    /// Records an item of the response, which is a sign of life, too.
+    /// Records an item of the response, which is activity as well.
     pub fn item(&self, now: Moment) {
         self.last.set(Some(now));
         // Pairs with the Acquire load in `has_item`: what sees the item sees its time.

@@ -1,4 +1,4 @@
-//! Work that a call starts and that ends with it: on tasks.
+//! Tasks and blocking work that a call starts.
 
 use std::fmt;
 use std::future::Future;
@@ -16,41 +16,47 @@ use super::{CallContext, CancelFlag};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
 
-/// How many tasks, and how many pieces of blocking work, of one attempt of a call may run at the same time.
+/// The maximum number of concurrent tasks of one attempt, and of its concurrent blocking jobs.
 pub const MAX_SPAWNED: usize = 1_024;
 
-/// Work that a call started with [`spawn`](CallContext::spawn) or [`spawn_blocking`](CallContext::spawn_blocking). Awaiting it
-/// gives what the work gives; dropping it does not stop the work, whose end comes with the call's end at the latest.
+/// The handle of work that a call started with [`spawn`](CallContext::spawn) or
+/// [`spawn_blocking`](CallContext::spawn_blocking).
 ///
-/// The error is [`Panicked`](ToolError::Panicked) where the work panicked; [`Cancelled`](ToolError::Cancelled), with [`CancelReason::Parent`], where the call was over
-/// before the work was; and [`Tool`](ToolError::Tool) with [`TooManySpawned`] as its source where there was no room for it.
+/// Awaiting it returns the output of the work. Dropping it does not stop the work, which ends with
+/// the call at the latest.
+///
+/// # Errors
+/// - [`Panicked`](ToolError::Panicked) if the work panicked.
+/// - [`Cancelled`](ToolError::Cancelled) with [`CancelReason::Parent`] if the call ended before the
+///   work.
+/// - [`Tool`](ToolError::Tool) with [`TooManySpawned`] as its source if too much work was running.
 ///
 /// # Cancel safety
-/// Safe: what the work gave is there at the next poll.
+/// Cancel safe: the output is returned by a later poll.
 ///
 /// # Panics
-/// When it is polled after it was done, as tokio's `JoinHandle` does.
+/// If it is polled after completion, as tokio's `JoinHandle`.
 pub struct Spawned<T> {
     result: oneshot::Receiver<Result<T, ToolError>>,
     task: Option<AbortHandle>,
     aborted: bool,
 }
 
-/// So much work of a call is running already that no more is started.
+/// The error of work that was not started, because too much work of the call is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the call has {limit} pieces of work running, and may start no more")]
+#[error("the call already runs {limit} tasks or blocking jobs, the maximum")]
 #[non_exhaustive]
 pub struct TooManySpawned {
-    /// How many may run.
+    /// The maximum number.
     pub limit: usize,
 }
 
-/// The tasks of an attempt that have not ended, as far as anybody looked.
+/// The tasks of an attempt. Ended tasks are removed lazily.
 #[derive(Default)]
 pub(super) struct Tasks(Vec<Task>);
 
 struct Task {
-    /// How many layers had been entered when it was started: it ends with each of their parts.
+    /// The number of layers entered when it was started. It ends with the part of any of them.
     depth: u32,
     handle: JoinHandle<()>,
 }
@@ -58,14 +64,18 @@ struct Task {
 // === impl CallContext ===
 
 impl CallContext {
-    /// Starts a future on a task of its own that ends with this attempt: at the attempt's end, a success as well, the task is
-    /// aborted, before the caller sees the outcome; and what the future owns is dropped before the cleanup hooks run. The task has the current span.
+    /// Spawns a task that ends with this attempt.
     ///
-    /// Who ends it is who runs the [hooks](Self::on_cleanup). A task that does not return to the runtime is waited for as long as a hook may run;
-    /// then the hooks run all the same.
+    /// At the end of the attempt, a success as well, the task is aborted before the caller receives
+    /// the outcome. Its future is dropped before the cleanup hooks run. The task has the current
+    /// span.
     ///
-    /// At most [`MAX_SPAWNED`] tasks of one attempt run at the same time; nothing is started beyond them, or when the call is over:
-    /// then what comes back gives the error. A panic is traced, and is in what comes back.
+    /// The layer that runs the [hooks](Self::on_cleanup) waits for the task first. It waits for a
+    /// task that does not yield up to the limit of a hook, and then runs the hooks.
+    ///
+    /// At most [`MAX_SPAWNED`] tasks of one attempt run concurrently. A further task, or one after
+    /// the end of the call, is not started, and the handle returns the error. A panic is traced,
+    /// and returned by the handle.
     ///
     /// ```
     /// use toolbooth_core::ToolCall;
@@ -84,9 +94,9 @@ impl CallContext {
         F: Future<Output: Send> + Send + 'static,
     {
         let attempt = self.attempt_state();
-        let (told, mut spawned) = Spawned::new();
-        if let Err(refusal) = attempt.may_spawn() {
-            let _ = told.send(Err(refusal));
+        let (sender, mut spawned) = Spawned::new();
+        if let Err(error) = attempt.may_spawn() {
+            let _ = sender.send(Err(error));
             return spawned;
         }
         let (tool, id) = (attempt.settings.tool.clone(), attempt.id());
@@ -96,8 +106,8 @@ impl CallContext {
                 tracing::warn!(%tool, call_id = %id, %error, "a task of a call failed");
                 error
             });
-            // Nobody need wait for it.
-            let _ = told.send(result);
+            // Fails if the handle was dropped.
+            let _ = sender.send(result);
         };
         let task = tokio::spawn(run.in_current_span());
         spawned.task = Some(task.abort_handle());
@@ -105,14 +115,17 @@ impl CallContext {
         spawned
     }
 
-    /// Starts work that blocks, on a thread for such work: a computation, a file, a library that knows no async.
+    /// Runs blocking work on a thread for such work: a computation, file access, a synchronous
+    /// library.
     ///
-    /// A thread cannot be stopped from outside. The work gets a flag that says when the call is cut short or over, and should look at it
-    /// often. Work that has not begun by then does not begin. Work that goes on is *orphaned*: nobody waits for
-    /// it, neither the caller nor the hooks, but the permits of the concurrency limits around the call stay taken until it ends, and each cleanup layer around the call
-    /// counts it and waits for it in its `drain`.
+    /// A thread cannot be stopped. The work receives a flag that is set when the call is cancelled
+    /// or ends, and should check it often. Work that has not started by then is not started.
     ///
-    /// Bound and errors are those of [`spawn`](Self::spawn); so is the span.
+    /// Work that continues is *orphaned*: neither the caller nor the hooks wait for it. It holds
+    /// the permits of the call's concurrency limits until it ends. Each outer cleanup layer counts
+    /// it, and waits for it in `drain`.
+    ///
+    /// Bounds, errors and span are those of [`spawn`](Self::spawn).
     ///
     /// ```
     /// use toolbooth_core::ToolCall;
@@ -141,11 +154,11 @@ impl CallContext {
         T: Send + 'static,
     {
         let attempt = self.attempt_state();
-        let (told, mut spawned) = Spawned::new();
+        let (sender, mut spawned) = Spawned::new();
         let held = match attempt.begin_blocking() {
             Ok(held) => held,
-            Err(refusal) => {
-                let _ = told.send(Err(refusal));
+            Err(error) => {
+                let _ = sender.send(Err(error));
                 return spawned;
             }
         };
@@ -164,9 +177,9 @@ impl CallContext {
                 tracing::warn!(%tool, call_id = %id, %error, "blocking work of a call failed");
                 error
             });
-            // What it held is back before anybody sees the result.
+            // Releases the permits before the handle returns the result.
             drop(held);
-            let _ = told.send(result);
+            let _ = sender.send(result);
         });
         spawned.task = Some(task.abort_handle());
         spawned
@@ -177,16 +190,19 @@ impl CallContext {
 
 impl<T> Spawned<T> {
     fn new() -> (oneshot::Sender<Result<T, ToolError>>, Self) {
-        let (told, result) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         let spawned = Self {
             result,
             task: None,
             aborted: false,
         };
-        (told, spawned)
+        (sender, spawned)
     }
 
-    /// Stops the task now; awaiting it then gives `Cancelled`, unless it is done already. Blocking work that has begun is not stopped.
+    /// Aborts the task. Awaiting the handle then returns `Cancelled`, unless the task has
+    /// completed.
+    ///
+    /// Blocking work that has started is not stopped.
     pub fn abort(&mut self) {
         if let Some(task) = &self.task {
             self.aborted = true;
@@ -194,7 +210,7 @@ impl<T> Spawned<T> {
         }
     }
 
-    /// Why there is no result.
+    /// Returns why there is no result.
     const fn reason(&self) -> CancelReason {
         match self.aborted {
             true => CancelReason::Explicit,
@@ -227,7 +243,7 @@ impl Tasks {
         self.0.iter().all(Task::is_finished)
     }
 
-    /// Whether so many more may run. Tasks that are done are forgotten whenever they might be in the way.
+    /// Returns whether `more` tasks may start. Removes ended tasks when the list is full.
     pub(super) fn has_room(&mut self, more: usize) -> bool {
         if self.0.len() + more > self.0.capacity().min(MAX_SPAWNED) {
             self.0.retain(|task| !task.is_finished());
@@ -247,13 +263,13 @@ impl Tasks {
         self.0.append(&mut tasks.0);
     }
 
-    /// Has those stop that were started inside of so many layers. Nothing of them is dropped here.
+    /// Aborts the tasks started at `depth` or deeper. Their futures are not dropped here.
     pub(super) fn abort(&self, depth: u32) {
         let inside = self.0.iter().filter(|task| task.depth >= depth);
         inside.for_each(|task| task.handle.abort());
     }
 
-    /// Waits until what they own is dropped, for `limit` at most; true if it is.
+    /// Waits until the futures of all tasks are dropped, up to `limit`; returns whether they are.
     pub(super) async fn stopped(&mut self, limit: Duration) -> bool {
         if self.is_empty() {
             return true;
@@ -261,10 +277,10 @@ impl Tasks {
         tokio::time::timeout(limit, self.join()).await.is_ok()
     }
 
-    /// Waits without an end.
+    /// Waits until all tasks have ended, without a limit.
     pub(super) async fn join(&mut self) {
         while let Some(task) = self.0.last_mut() {
-            // That it was aborted is no news, and a panic has been told.
+            // The result is ignored: a panic was traced already.
             let _ = (&mut task.handle).await;
             self.0.pop();
         }

@@ -11,9 +11,9 @@ use super::{CallContext, Canceller, Moment, Name};
 
 /// A call of a tool: its name, its arguments, and the context that travels with it.
 ///
-/// A new call needs nothing but a name and arguments, and making it cannot fail. A clone is
-/// another attempt of the same call (a retry makes one): it shares the arguments and the call's
-/// identity, and has its own hooks, partial results and outcome.
+/// A new call needs only a name and arguments, and making it cannot fail. A clone is another
+/// attempt of the same call, as a retry makes it. It shares the arguments and the identity of the
+/// call, and has its own hooks, partial result and outcome.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,10 +28,9 @@ use super::{CallContext, Canceller, Moment, Name};
 /// assert_eq!(call.clone().context().id(), "call_8fj2");
 /// ```
 ///
-/// The context is one allocation at most, together with a name and an id of at most 24 bytes: a thread keeps that of the last
-/// call that ended on it for the next one, where nobody has a handle of it any more, nothing but a short name and a short id was said
-/// of the call, and nothing is left of what it published. The arguments are moved to a second one when they are first [looked at](Self::args) or the call is
-/// first cloned; from then on they are shared.
+/// The context is one allocation, together with a name and an id of at most 24 bytes each. The
+/// first [`args`](Self::args) or clone moves the arguments to a second allocation, which clones
+/// share.
 pub struct ToolCall<A = Value> {
     context: CallContext,
     args: Args<A>,
@@ -66,10 +65,10 @@ impl<A> ToolCall<A> {
         }
     }
 
-    /// The id by which the caller knows the call, such as the one a model gave it.
+    /// Sets the id of the call, such as the one that a model assigned.
     ///
-    /// This and the other settings are meant for before the context is handed out: on a call
-    /// whose context is held elsewhere, they make another attempt of it.
+    /// Use this and the other settings before the context is shared. If the context is shared, a
+    /// setting makes another attempt of the call.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Name>) -> Self {
         let id = id.into();
@@ -77,7 +76,8 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// How long the call may take, instead of the limit of the outermost timeout layer around it.
+    /// Sets the timeout of the call, instead of the limit of its outermost timeout layer.
+    ///
     /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -86,9 +86,11 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// How long the call may go without a sign of life, instead of the idle limit of the outermost timeout layer
-    /// around it: a [`heartbeat`](CallContext::heartbeat), a report of [`progress`](CallContext::progress),
-    /// something [emitted](CallContext::emit), a [`snapshot`](CallContext::snapshot), a streamed piece.
+    /// Sets the idle limit of the call, instead of that of its outermost timeout layer.
+    ///
+    /// It limits the time without activity: a [`heartbeat`](CallContext::heartbeat), a report of
+    /// [`progress`](CallContext::progress), an [emitted](CallContext::emit) item, a
+    /// [`snapshot`](CallContext::snapshot), or an item of a streaming response.
     /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
@@ -97,8 +99,10 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// How long the call may take until the first item of its result, instead of that limit of the outermost
-    /// timeout layer around it. [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
+    /// Sets the limit on the time until the first item of the result, instead of that of the
+    /// outermost timeout layer.
+    ///
+    /// [`Duration::MAX`] is no limit. Without a timeout layer it has no effect.
     #[must_use]
     pub fn with_first_item_timeout(mut self, timeout: Duration) -> Self {
         self.context
@@ -106,9 +110,9 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// The instant from which on nobody wants the answer: a cap on every other limit.
+    /// Sets the instant after which the response is useless. It caps all other limits.
     ///
-    /// A timeout layer cuts the running tool there. Without one, only waiting lines obey it.
+    /// A timeout layer ends the call at the deadline. Without one, only queues obey it.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.context
@@ -116,7 +120,7 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// The priority: higher goes first; 0 where none is given.
+    /// Sets the priority, by default 0. Calls of a higher priority leave a queue first.
     #[must_use]
     pub fn with_priority(mut self, priority: i32) -> Self {
         self.context
@@ -124,7 +128,7 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// On whose behalf the call is made.
+    /// Sets the tenant on whose behalf the call is made.
     #[must_use]
     pub fn with_tenant(mut self, tenant: impl Into<Name>) -> Self {
         let tenant = tenant.into();
@@ -133,8 +137,11 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// Whether running the call twice does no more than running it once. Who says neither leaves it to what an error
-    /// [tells](crate::ToolError::is_retryable) whether the call is made again; with `false` it is only where it did not run.
+    /// Sets whether running the call twice has the same effect as running it once.
+    ///
+    /// By default a retry depends on whether the error [is
+    /// retryable](crate::ToolError::is_retryable). With `true` any failure of the tool may be
+    /// retried; with `false` only a call that did not run.
     #[must_use]
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context
@@ -142,8 +149,9 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// How deep the calls may be nested that this one makes with [`CallContext::child`]: 5 where nothing is said, 0 for none.
-    /// Those calls inherit it.
+    /// Sets the maximum depth of calls nested below this one with [`CallContext::child`].
+    ///
+    /// By default 5; 0 allows none. Child calls inherit it.
     #[must_use]
     pub fn with_max_depth(mut self, calls: u32) -> Self {
         self.context
@@ -151,7 +159,7 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// A value for layers and tools to find with [`CallContext::extension`]; one of each type.
+    /// Adds a value, one of each type, which layers and tools read with [`CallContext::extension`].
     #[must_use]
     pub fn with_extension<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.context
@@ -159,31 +167,33 @@ impl<A> ToolCall<A> {
         self
     }
 
-    /// The name of the tool.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn name(&self) -> &str {
         self.context.tool()
     }
 
-    /// The arguments.
+    /// Returns the arguments.
     #[must_use]
     pub fn args(&self) -> &A {
         self.args.get()
     }
 
-    /// The context that travels with the call.
+    /// Returns the context, which travels with the call.
     #[must_use]
     pub const fn context(&self) -> &CallContext {
         &self.context
     }
 
-    /// The means to cancel the call from elsewhere, taken before the call is made: see [`Canceller`].
+    /// Returns the handle that cancels the call from elsewhere. Take it before the call is made:
+    /// see [`Canceller`].
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.context.canceller()
     }
 
-    /// Takes the call apart. The arguments are moved out, or cloned if a clone of the call shares them.
+    /// Splits the call into context and arguments. The arguments are cloned only if a clone of the
+    /// call shares them.
     #[must_use]
     pub fn into_parts(self) -> (CallContext, A)
     where
@@ -192,7 +202,7 @@ impl<A> ToolCall<A> {
         (self.context, self.args.into_inner())
     }
 
-    /// The same call with other arguments, such as typed ones.
+    /// Converts the arguments, for example into a type.
     #[must_use]
     pub fn map_args<B>(self, map: impl FnOnce(A) -> B) -> ToolCall<B>
     where
@@ -214,7 +224,7 @@ impl<A> Clone for ToolCall<A> {
     }
 }
 
-/// Arguments are not shown: they may be secret, and long.
+/// Does not print the arguments: they may be secret, and long.
 impl<A> fmt::Debug for ToolCall<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ToolCall")

@@ -1,4 +1,5 @@
-//! The seams: what a layer asks of a request and of an answer, and how it follows a call to its end.
+//! The seams: the requirements of a layer on requests and responses, and the observation of a call
+//! until its end.
 
 mod checked;
 mod follow;

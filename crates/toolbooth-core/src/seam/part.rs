@@ -183,7 +183,7 @@ impl Part {
         self.context.settings().rare()
     }
 
-    /// Returns the signs of life of everything inside, from `start` on.
+    /// Returns the activity of all inner layers and of the tool, from `start` on.
     #[must_use]
     pub fn pulse(&self, start: Moment) -> Arc<Pulse> {
         let pulse = Arc::new(Pulse::new(start));
@@ -265,7 +265,7 @@ impl Part {
     }
 
     /// Records that the call no longer queues here.
-    pub fn let_through(&self) {
+    pub fn mark_admitted(&self) {
         self.context.attempt_state().set_held_back(false);
     }
 
@@ -284,8 +284,8 @@ impl Part {
         self.context.attempt_state().keep_for_blocking(permit);
     }
 
-    /// Calls `each` for every piece of blocking work that outlives the call, and keeps what it
-    /// returns until the piece has ended and its permits are released.
+    /// Calls `each` for every blocking job that outlives the call, and keeps its result until the
+    /// job has ended and its permits are released.
     #[inline]
     pub fn count_blocking<T: Send + 'static>(&self, each: impl FnMut() -> T) {
         self.context.attempt_state().count_blocking(each);

@@ -6,30 +6,32 @@ use super::{End, Item, ResponseHead, Watch};
 use crate::error::ToolError;
 use crate::response::{Body, Content, ContentStream, ToolOutput};
 
-/// An answer that a layer can follow to its end.
+/// A response that a layer can observe until its end.
 ///
-/// For an answer that is there as a whole, the end is the moment at which it is returned; the
-/// macro [`whole_response!`](crate::whole_response) says so of a type of your own.
+/// A buffered response ends when it is returned. The macro
+/// [`whole_response!`](crate::whole_response) implements this trait for buffered types.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a tool's answer that a layer can follow to its end",
-    label = "`ToolResponse` is not implemented for this answer",
-    note = "answer with a `toolbooth::ToolOutput`, or with an `http::Response` and the feature `http`",
-    note = "for an answer of your own that is returned as a whole, say `toolbooth::whole_response!({Self});` beside its definition"
+    message = "`{Self}` is not a response that a layer can observe until its end",
+    label = "`ToolResponse` is not implemented for this response",
+    note = "return a `toolbooth::ToolOutput`, or an `http::Response` with the feature `http`",
+    note = "for a buffered response type of your own, write \
+        `toolbooth::whole_response!({Self});` next to its definition"
 )]
 pub trait ToolResponse: Sized {
-    /// The same answer, watched: again an answer that can be watched.
+    /// The response with a watch, which can be watched again.
     type Watched<W: Watch>: ToolResponse;
 
-    /// Puts a watch into the answer.
+    /// Attaches a watch to the response.
     fn watch<W: Watch>(self, watch: W) -> Self::Watched<W>;
 
-    /// What there is to keep of an answer that comes too late: its contents, where it is a tool's and there as a whole.
+    /// Returns the contents of a buffered response of a tool, for the partial result of a call
+    /// whose limit has expired.
     fn into_contents(self) -> Vec<Content> {
         Vec::new()
     }
 }
 
-/// Makes types of your own answers that are returned as a whole.
+/// Implements [`ToolResponse`](crate::ToolResponse) for types of buffered responses.
 ///
 /// ```
 /// #[derive(Debug)]
@@ -37,15 +39,15 @@ pub trait ToolResponse: Sized {
 ///
 /// toolbooth_core::whole_response!(Weather);
 ///
-/// fn is_answer<T: toolbooth_core::ToolResponse>(_: &T) {}
+/// fn is_response<T: toolbooth_core::ToolResponse>(_: &T) {}
 /// let weather = Weather { celsius: 21.5 };
-/// is_answer(&weather);
+/// is_response(&weather);
 /// assert_eq!(weather.celsius, 21.5);
 /// ```
 #[macro_export]
 macro_rules! whole_response {
-    ($($answer:ty),+ $(,)?) => {$(
-        impl $crate::ToolResponse for $answer {
+    ($($response:ty),+ $(,)?) => {$(
+        impl $crate::ToolResponse for $response {
             type Watched<W: $crate::Watch> = Self;
 
             fn watch<W: $crate::Watch>(self, watch: W) -> Self {
@@ -84,7 +86,7 @@ impl ToolResponse for ToolOutput {
             }
             Body::One(_) | Body::Many(_) if self.is_error() => {
                 watch.on_end(End::Failed(&mut ToolError::failed(
-                    "the tool answered with an error",
+                    "the response reports an error",
                 )));
             }
             Body::One(_) | Body::Many(_) => watch.on_end(End::Complete),

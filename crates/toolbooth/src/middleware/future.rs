@@ -238,7 +238,7 @@ where
         let call = waiting.as_mut().expect("taken when the state changes");
         if let Some(acquire) = &mut call.acquire {
             ready!(acquire.poll_acquire(part, watch, cx))?;
-            part.let_through();
+            part.mark_admitted();
             call.acquire = None;
         }
         ready!(call.service.poll_ready(cx)).map_err(ToolError::from_error)?;

@@ -64,8 +64,8 @@ impl Attempt {
         cancel_all(&scopes);
     }
 
-    /// Takes note that what is inside runs on a task: parts inside and outside of it may end at
-    /// the same time. Returns the depth.
+    /// Records that the inner service runs on a task, so that parts inside and outside of it may
+    /// end concurrently. Returns the depth.
     pub(crate) fn enter_task(&self) -> u32 {
         self.layers.on_task.store(true, Ordering::Release);
         self.depth()

@@ -101,7 +101,7 @@ impl Attempt {
         self.has_state() && lock(&self.state).held_back == HeldBack::Yes
     }
 
-    /// Tells the attempts around that a later attempt enters its first layer.
+    /// Notifies the enclosing attempts that a later attempt enters its first layer.
     pub(super) fn try_again(&self) {
         let mut attempt = self;
         while let Some(link) = attempt.made_inside() {

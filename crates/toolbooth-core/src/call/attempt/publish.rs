@@ -1,4 +1,4 @@
-//! What an attempt publishes: signs of life, progress, partial results, a checkpoint.
+//! What an attempt publishes: activity, progress, partial results, a checkpoint.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ pub(super) struct AtomicKeep {
 // === impl Attempt ===
 
 impl Attempt {
-    // --- signs of life
+    // --- activity
 
     /// Registers a pulse for everything inside.
     pub(crate) fn listen(&self, pulse: Arc<Pulse>) {
@@ -59,8 +59,8 @@ impl Attempt {
             .unwrap_or_default()
     }
 
-    /// Records a sign of life, or an item of the response. Does nothing without an idle limit
-    /// around, or after the end.
+    /// Records activity, or an item of the response. Does nothing without an outer idle limit, or
+    /// after the end.
     pub(in crate::call) fn beat(&self, item: bool) {
         self.with_rare(|rare| {
             if !rare.listeners.is_empty() && !self.is_over() {
@@ -74,7 +74,7 @@ impl Attempt {
 
     // --- partial results
 
-    /// Sets how published contents are kept, unless a layer further outside did.
+    /// Sets how published contents are kept, unless an outer layer did.
     #[inline]
     pub(crate) fn keep(&self, policy: KeepPolicy, depth: u32) {
         if !self.keeps() {

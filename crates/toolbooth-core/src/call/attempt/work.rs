@@ -35,7 +35,7 @@ impl Attempt {
         }
     }
 
-    /// Registers a piece of blocking work that is about to start.
+    /// Registers a blocking job that is about to start.
     pub(in crate::call) fn begin_blocking(&self) -> Result<Arc<BlockingWork>, ToolError> {
         let work = Arc::<BlockingWork>::default();
         let running = self.list_blocking(&work);
@@ -49,8 +49,7 @@ impl Attempt {
         Ok(work)
     }
 
-    /// Lists the work here and with everything that this attempt is inside of. Returns how many
-    /// pieces run here.
+    /// Lists the job here and in all enclosing attempts. Returns how many jobs run here.
     fn list_blocking(&self, work: &Arc<BlockingWork>) -> usize {
         let mut state = self.change();
         let running = blocking::add(&mut state.rare().blocking, Arc::downgrade(work));
@@ -83,7 +82,7 @@ impl Attempt {
         }
     }
 
-    /// Keeps what `each` returns until a piece of blocking work has ended, for every piece.
+    /// Calls `each` for every blocking job, and keeps its result until the job has ended.
     #[inline]
     pub(crate) fn count_blocking<T: Send + 'static>(&self, mut each: impl FnMut() -> T) {
         for work in self.blocking_work() {

@@ -7,7 +7,7 @@
 //!    or not the consumer polls. It never blocks on the consumer's lock: it waits until the
 //!    consumer releases that.
 //! 4. The limit may move while the task sleeps: then the task sleeps on. An item that is ready at
-//!    the limit is a sign of life if the consumer waits for it, otherwise only the last item.
+//!    the limit is activity if the consumer waits for it, otherwise only the last item.
 
 mod shared;
 

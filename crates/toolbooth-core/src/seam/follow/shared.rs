@@ -205,7 +205,7 @@ impl<P: Items, W: Watch> State<P, W> {
         }
         let complete = pair.source.as_ref().is_some_and(P::is_complete);
         let unasked = !waiting && !complete && matches!(polled, Poll::Ready(Some(Ok(_))));
-        // Before the watch sees the item: the consumer did not wait, so it is no sign of life.
+        // Before the watch sees the item: the consumer did not wait, so it is no activity.
         let error = match unasked {
             true => interrupt(pair.as_mut(), &mut cx),
             false => None,

@@ -13,22 +13,25 @@ use crate::seam::follow::{Followed, Items};
 use crate::seam::{Item, ResponseHead, ToolResponse, Watch};
 
 pin_project! {
-    /// The body of an answer that layers follow to its end. **A total limit runs until that end**: it cuts
-    /// a download that takes longer, and every stream of server-sent events. Give such routes a limit that
-    /// suits them, or [`Duration::MAX`](std::time::Duration::MAX), by their [`ToolName`].
+    /// The body of a response that layers observe until its end.
     ///
-    /// The body ends where its source says so, at its declared length, with its trailers, or with `None`,
-    /// whichever comes first; what follows then, such as trailers behind a declared length, still passes. An answer that is cut ends in one
-    /// error behind the chunks it had: over HTTP/1.1 the connection closes in the middle of the answer, over
-    /// HTTP/2 its stream is reset, so that no client takes the part for the whole.
+    /// **A total limit applies until that end.** It ends longer downloads and all streams of
+    /// server-sent events. Set another limit for such routes, or
+    /// [`Duration::MAX`](std::time::Duration::MAX), by their [`ToolName`].
     ///
-    /// A client that stops reading does not stop the limit: the body is dropped in time, and the
-    /// client finds the end of the connection once it reads again. A client that goes away drops the body,
-    /// which is a cancelled call.
+    /// The body ends at the first of these: `is_end_stream`, its declared length, its trailers, or
+    /// `None`. Frames after that, such as trailers after a declared length, are still passed. A
+    /// response that expires ends with one error after its chunks. Over HTTP/1.1 the connection is
+    /// closed within the response, over HTTP/2 the stream is reset. So no client takes a part for
+    /// the whole.
     ///
-    /// An answer without a body (to HEAD; 204, 304, 1xx) ends its call with its head. So does an
-    /// upgrade, such as a websocket's 101, or the success of CONNECT: what is limited and followed is the
-    /// handshake, not the connection that it leads to.
+    /// A client that stops reading does not stop the limit. The body is dropped in time, and the
+    /// client reads the end of the connection later. A client that disconnects drops the body,
+    /// which cancels the call.
+    ///
+    /// A response without a body (to HEAD; 204, 304, 1xx) ends its call with its head. So does an
+    /// upgrade, such as the 101 of a websocket, or the success of a CONNECT: layers limit and
+    /// observe the handshake, not the connection after it.
     pub struct WatchedBody<B: Body, W: Watch>
     where
         B::Data: Send,
@@ -44,7 +47,7 @@ pin_project! {
     struct Source<B> {
         #[pin]
         body: B,
-        // Bytes that are still to come, where that is known: the length was declared, or there were trailers.
+        // The remaining bytes, if known: from a declared length, or 0 after trailers.
         remaining: Option<u64>,
     }
 }
