@@ -73,10 +73,8 @@
 //! breaker counts calls; inside, attempts.
 //!
 //! # Cost
-//! A call through a closed breaker allocates nothing. Its result takes a lock only if it may change
-//! the state. A success needs no lock if the call before did not fail, slow calls are not counted,
-//! and a rate over calls has a full window without failures. A window of calls stores a bit for
-//! each call; a window of time stores ten counts.
+//! No allocation. A call locks its breaker twice, when it is admitted and when it ends. A window of
+//! calls stores a bit for each call; a window of time stores ten counts.
 
 mod counting;
 mod future;

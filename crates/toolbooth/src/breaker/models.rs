@@ -179,22 +179,6 @@ fn listeners_are_notified_of_all_changes_in_order() {
     });
 }
 
-#[test]
-fn the_gate_is_what_the_rule_says() {
-    check(|| {
-        let breaker = breaker(1);
-        let shared = Arc::clone(&breaker);
-        all(3, move |thread| match thread {
-            0 => shared.act(Act::Trip, at(0)),
-            1 => shared.act(Act::Reset, at(0)),
-            _ => shared.act(Act::Disable, at(0)),
-        });
-        // Read first: each use of the rule writes the gate.
-        let passes = breaker.admit(|| at(0)).is_ok();
-        assert_eq!(passes, breaker.state(at(0)) != BreakerState::Open);
-    });
-}
-
 /// Two threads act on all breakers while one is created: in the end the last act counts for all of
 /// them, also for those created later.
 #[test]

@@ -52,10 +52,6 @@ pub(super) struct Rejected {
     pub(super) retry_after: Option<Duration>,
 }
 
-/// The part of the state that is read without a lock: the generation and the kind of the phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gate(u64);
-
 #[derive(Debug)]
 pub(super) struct Rule {
     policy: BreakerPolicy,
@@ -110,7 +106,11 @@ impl Rule {
     }
 
     /// Admits a call and returns its generation, or rejects it.
-    pub(super) fn admit(&mut self, now: Moment) -> Result<u64, Rejected> {
+    pub(super) fn admit(&mut self, now: impl FnOnce() -> Moment) -> Result<u64, Rejected> {
+        if let Phase::Closed | Phase::Disabled = self.phase {
+            return Ok(self.generation);
+        }
+        let now = now();
         self.catch_up(now);
         match &mut self.phase {
             Phase::Closed | Phase::Disabled => Ok(self.generation),
@@ -228,22 +228,6 @@ impl Rule {
         !self.changes.is_empty()
     }
 
-    pub(super) fn gate(&self) -> Gate {
-        let failures = self.failures.as_ref();
-        let is_clean = self.streak == 0
-            && self.slow.is_none()
-            && failures.is_none_or(|(_, window)| window.is_clean());
-        Gate(
-            self.generation << 2
-                | match self.phase {
-                    Phase::Closed if is_clean => Gate::CLEAN,
-                    Phase::Closed => Gate::CLOSED,
-                    Phase::Open { .. } | Phase::HalfOpen { .. } => Gate::GUARDED,
-                    Phase::Disabled => Gate::DISABLED,
-                },
-        )
-    }
-
     /// Counts one call; returns whether the breaker must open.
     fn count(&mut self, failed: bool, slow: bool, now: &mut impl FnMut() -> Moment) -> bool {
         let minimum = self.policy.minimum;
@@ -319,42 +303,5 @@ impl Rule {
             Phase::HalfOpen { .. } => BreakerState::HalfOpen,
             Phase::Disabled => BreakerState::Disabled,
         }
-    }
-}
-
-// === impl Gate ===
-
-impl Gate {
-    /// Closed, and a success does not change the state.
-    const CLEAN: u64 = 0;
-    const CLOSED: u64 = 1;
-    const GUARDED: u64 = 2;
-    const DISABLED: u64 = 3;
-
-    pub(super) const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    pub(super) const fn bits(self) -> u64 {
-        self.0
-    }
-
-    /// Returns the generation if all calls are admitted.
-    pub(super) const fn admits_all(self) -> Option<u64> {
-        match self.0 & 3 {
-            Self::GUARDED => None,
-            _ => Some(self.0 >> 2),
-        }
-    }
-
-    /// Returns whether the result of a call of `generation` does not change the state.
-    pub(super) fn ignores(self, generation: u64, verdict: Verdict) -> bool {
-        self.0 >> 2 != generation
-            || match self.0 & 3 {
-                Self::CLEAN => verdict != Verdict::Failure,
-                Self::CLOSED => verdict == Verdict::None,
-                Self::GUARDED => false,
-                _ => true,
-            }
     }
 }

@@ -1,11 +1,8 @@
 //! A circuit breaker shared between threads.
 //!
 //! Invariants:
-//! 1. The rule is used under the lock. `gate` is stored under the lock, and has the value of the
-//!    rule at the last unlock.
-//! 2. A call that is admitted by `gate` alone has the generation in `gate`. If the breaker opens
-//!    meanwhile, the result of that call is ignored.
-//! 3. Listeners are called without the lock, by one thread at a time, in the order of the changes.
+//! 1. The rule is used under the lock.
+//! 2. Listeners are called without the lock, by one thread at a time, in the order of the changes.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,16 +12,13 @@ use toolbooth_core::{Moment, Name};
 
 use super::counting::Counting;
 use super::policy::BreakerPolicy;
-use super::rule::{BreakerState, Change, Gate, Rejected, Rule, Verdict};
-use crate::middleware::sync::atomic::{AtomicU64, Ordering};
+use super::rule::{BreakerState, Change, Rejected, Rule, Verdict};
 use crate::middleware::sync::{Arc, Mutex, lock};
 
-/// A circuit breaker. `gate`, which each call reads, is next to the reference count of the `Arc`.
+/// A circuit breaker.
 #[derive(Debug)]
-#[repr(C)]
 pub(super) struct Breaker {
-    gate: AtomicU64,
-    locked: Mutex<Locked>,
+    state: Mutex<State>,
     /// The key, if there is a breaker for each key.
     key: Option<Name>,
     listeners: Arc<Listeners>,
@@ -33,7 +27,7 @@ pub(super) struct Breaker {
 }
 
 #[derive(Debug)]
-struct Locked {
+struct State {
     rule: Rule,
     /// Whether a thread is calling the listeners.
     notifying: bool,
@@ -95,8 +89,7 @@ impl Breaker {
             rule.next_change();
         }
         Self {
-            gate: AtomicU64::new(rule.gate().bits()),
-            locked: Mutex::new(Locked {
+            state: Mutex::new(State {
                 rule,
                 notifying: false,
                 last_act: acts.count,
@@ -123,18 +116,9 @@ impl Breaker {
         &self.listeners
     }
 
-    /// Returns the generation if all calls are admitted.
-    #[inline]
-    pub(super) fn passes(&self) -> Option<u64> {
-        self.gate().admits_all()
-    }
-
     /// Admits a call and returns its generation, or rejects it.
     pub(super) fn admit(&self, now: impl FnOnce() -> Moment) -> Result<u64, Rejected> {
-        match self.passes() {
-            Some(generation) => Ok(generation),
-            None => self.locked(|rule| rule.admit(now())),
-        }
+        self.locked(|rule| rule.admit(now))
     }
 
     /// Records the result of a call that was admitted in `generation`. Called once for each call.
@@ -145,17 +129,12 @@ impl Breaker {
         took: Duration,
         now: impl FnMut() -> Moment,
     ) {
-        if !self.gate().ignores(generation, verdict) {
-            self.locked(|rule| rule.record(generation, verdict, took, now));
-        }
+        self.locked(|rule| rule.record(generation, verdict, took, now));
     }
 
     /// Returns the moment from which an unused breaker may be evicted.
     pub(super) fn forgettable_from(&self) -> Moment {
-        match self.passes() {
-            Some(_) => Moment::from_nanos(0),
-            None => self.locked(|rule| rule.shut_until()),
-        }
+        self.locked(|rule| rule.shut_until())
     }
 
     pub(super) fn state(&self, now: Moment) -> BreakerState {
@@ -170,31 +149,25 @@ impl Breaker {
     ///
     /// Without this order, concurrent actions could leave the breakers in different states.
     pub(super) fn act_in_turn(&self, turn: u64, act: Act, now: Moment) {
-        self.with_lock(|locked| {
-            if turn > locked.last_act {
-                locked.last_act = turn;
-                act.on(&mut locked.rule, now);
+        self.with_lock(|state| {
+            if turn > state.last_act {
+                state.last_act = turn;
+                act.on(&mut state.rule, now);
             }
         });
     }
 
-    fn gate(&self) -> Gate {
-        Gate::from_bits(self.gate.load(Ordering::Acquire))
-    }
-
     fn locked<T>(&self, apply: impl FnOnce(&mut Rule) -> T) -> T {
-        self.with_lock(|locked| apply(&mut locked.rule))
+        self.with_lock(|state| apply(&mut state.rule))
     }
 
-    fn with_lock<T>(&self, apply: impl FnOnce(&mut Locked) -> T) -> T {
-        let mut locked = lock(&self.locked);
-        let result = apply(&mut locked);
-        self.gate
-            .store(locked.rule.gate().bits(), Ordering::Release);
+    fn with_lock<T>(&self, apply: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = lock(&self.state);
+        let result = apply(&mut state);
         // The notifying thread continues until no change is left.
-        let notifies = locked.rule.has_changes() && !locked.notifying;
-        locked.notifying |= notifies;
-        drop(locked);
+        let notifies = state.rule.has_changes() && !state.notifying;
+        state.notifying |= notifies;
+        drop(state);
         if notifies {
             self.notify();
         }
@@ -221,9 +194,9 @@ impl Breaker {
     }
 
     fn next_change(&self) -> Option<Change> {
-        let mut locked = lock(&self.locked);
-        let next = locked.rule.next_change();
-        locked.notifying = next.is_some();
+        let mut state = lock(&self.state);
+        let next = state.rule.next_change();
+        state.notifying = next.is_some();
         next
     }
 }

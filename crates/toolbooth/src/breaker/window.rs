@@ -61,15 +61,6 @@ impl Window {
         }
     }
 
-    /// Returns whether one more call without a hit changes nothing: it replaces an equal one.
-    pub(super) fn is_clean(&self) -> bool {
-        match self {
-            Self::Calls(ring) => ring.is_clean(),
-            // The call counts in its own bucket.
-            Self::Time(_) => false,
-        }
-    }
-
     pub(super) fn clear(&mut self) {
         match self {
             Self::Calls(ring) => ring.clear(),
@@ -99,10 +90,6 @@ impl Ring {
         *word = if hit { *word | bit } else { *word & !bit };
         self.next = (self.next + 1) % self.size;
         self.counts
-    }
-
-    fn is_clean(&self) -> bool {
-        self.counts.hits == 0 && self.counts.calls == u64::from(self.size)
     }
 
     fn clear(&mut self) {
