@@ -30,7 +30,7 @@
 //! | observe a call to its end | [`LayerWatch`], [`PartWatch`] |
 //! | read the call, and share what other layers must know | [`Part`] |
 //! | read and compare instants, and limits on a call | [`Moment`], [`Bound`], [`Reading`] |
-//! | observe signs of life | [`Pulse`] |
+//! | observe activity | [`Pulse`] |
 //! | run cleanup hooks | [`Hooks`], [`RunHooks`], [`HookCounter`], [`DEFAULT_HOOK_LIMIT`] |
 //! | keep partial results | [`KeepPolicy`] |
 //! | run the inner service on a task | [`TaskScope`] |
