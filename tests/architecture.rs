@@ -54,7 +54,7 @@ fn workspace() -> PathBuf {
 }
 
 fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    fs::read_to_string(path).expect("a readable file of the workspace")
 }
 
 /// Returns the code spans of a document, each with the text between it and the one before.

@@ -1,7 +1,8 @@
 //! A layer of your own: an audit layer that limits audited calls and records how each one ended.
 //!
 //! The layer is the example of the guide `toolbooth::middleware::guide`. Here it wraps a timeout
-//! and a tool. Two of four audited calls run at once; one is dropped half read, one expires.
+//! and a tool. Two of four audited calls run at once; one of them is dropped half read, one
+//! expires.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

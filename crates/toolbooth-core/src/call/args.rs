@@ -28,7 +28,7 @@ impl<A> Args<A> {
     fn shared(&self) -> &Arc<A> {
         self.shared.get_or_init(|| {
             let own = lock(&self.own).take();
-            Arc::new(own.expect("arguments leave `own` only here, once, or with the whole value"))
+            Arc::new(own.expect("`own` is taken only here, once, and by value in `into_inner`"))
         })
     }
 
@@ -38,8 +38,9 @@ impl<A> Args<A> {
     {
         match self.shared.into_inner() {
             Some(shared) => Arc::unwrap_or_clone(shared),
-            None => crate::sync::into_inner(self.own)
-                .expect("arguments that are not shared are still their call's own"),
+            None => {
+                crate::sync::into_inner(self.own).expect("arguments that are not shared are owned")
+            }
         }
     }
 }

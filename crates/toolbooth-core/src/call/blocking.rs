@@ -1,4 +1,4 @@
-//! Work on threads that a call starts and that cannot be stopped.
+//! Blocking tasks that a call starts, which cannot be stopped.
 
 use std::any::Any;
 use std::fmt;
@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 
-/// Tells [blocking work](super::CallContext::spawn_blocking) whether its call is cancelled or over.
+/// Shows a [blocking task](super::CallContext::spawn_blocking) whether its call is cancelled or
+/// over.
 #[derive(Clone)]
 pub struct CancelFlag(CancellationToken);
 

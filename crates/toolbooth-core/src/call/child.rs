@@ -1,6 +1,6 @@
 //! Calls that a call makes.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use super::attempt::Attempt;
 use super::canceller::Signal;
@@ -99,12 +99,13 @@ impl CallContext {
         let max_depth = max_depth.unwrap_or(DEFAULT_MAX_DEPTH);
         if level > max_depth {
             let mut error = ToolError::too_deep(max_depth);
-            error.adopt(&Self::with_settings(settings, OnceLock::new()));
+            error.adopt(&Self::new(settings));
             return Err(error);
         }
         let signal = Signal::new(attempt.scope(u32::MAX).child_token(), true);
         signal.arm(0);
-        let child = Self::with_settings(settings, OnceLock::from(Arc::new(signal)));
+        let child = Self::new(settings);
+        child.attempt_state().set_signal(Arc::new(signal));
         child.attempt_state().inherit_listeners(attempt, false);
         Ok(ToolCall::of(child, args))
     }

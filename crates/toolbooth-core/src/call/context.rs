@@ -1,14 +1,14 @@
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Name;
 use super::attempt::Attempt;
-use super::canceller::{Canceller, Signal};
+use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Registered};
 use super::clock::Moment;
 use super::settings::Settings;
@@ -42,14 +42,9 @@ pub struct CallContext {
 impl CallContext {
     /// Creates the context of a new call.
     #[inline(always)]
-    pub(crate) fn new(tool: Name) -> Self {
-        Self::with_settings(Settings::new(tool), OnceLock::new())
-    }
-
-    #[inline(always)]
-    pub(super) fn with_settings(settings: Settings, signal: OnceLock<Arc<Signal>>) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
-            attempt: Arc::new(Attempt::first(settings, signal)),
+            attempt: Arc::new(Attempt::first(settings)),
         }
     }
 
@@ -172,13 +167,13 @@ impl CallContext {
         self.attempt.partials(|partials, _| partials.checkpoint())
     }
 
-    /// Returns true if the call was cancelled from outside of the tool.
+    /// Returns true if something other than the tool cancelled the call.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancel_reason().is_some()
     }
 
-    /// Returns why the call was cancelled from outside of the tool, if it was.
+    /// Returns why the call was cancelled, if it was.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<CancelReason> {
         self.attempt.cancelled_outside(u32::MAX)

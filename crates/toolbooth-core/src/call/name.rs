@@ -4,23 +4,23 @@ use std::ops::Deref;
 
 use compact_str::CompactString;
 
-/// A short text that names something of a call: its tool, its id, its tenant.
+/// A short text that names a tool, a call or a tenant.
 ///
-/// Up to 24 bytes are held in place, so that making a call with a usual name allocates nothing;
-/// a longer one is on the heap, but for [`from_static`](Self::from_static).
+/// Up to 24 bytes are stored inline, without an allocation. A longer name is on the heap, except
+/// one made by [`from_static`](Self::from_static).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(CompactString);
 
 // === impl Name ===
 
 impl Name {
-    /// A name that is part of the program: never allocates, however long.
+    /// Creates a name from a static string. Never allocates.
     #[must_use]
     pub const fn from_static(name: &'static str) -> Self {
         Self(CompactString::const_new(name))
     }
 
-    /// The name as text.
+    /// Returns the name as a string slice.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

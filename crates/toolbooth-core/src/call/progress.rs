@@ -22,8 +22,8 @@ pub struct Message(Option<Arc<str>>);
 impl CallContext {
     /// Signals activity, which restarts the idle limits of outer layers.
     ///
-    /// It stores the time and takes no lock. Without an idle limit, and after the end of the call,
-    /// it does nothing.
+    /// It stores the time, under a lock that is held for a moment. Without an idle limit, and
+    /// after the end of the call, it does nothing.
     pub fn heartbeat(&self) {
         self.attempt_state().beat(false);
     }

@@ -155,8 +155,8 @@ impl CallContext {
     {
         let attempt = self.attempt_state();
         let (sender, mut spawned) = Spawned::new();
-        let held = match attempt.begin_blocking() {
-            Ok(held) => held,
+        let running = match attempt.begin_blocking() {
+            Ok(running) => running,
             Err(error) => {
                 let _ = sender.send(Err(error));
                 return spawned;
@@ -166,7 +166,7 @@ impl CallContext {
         let flag = CancelFlag::new(attempt.scope(u32::MAX));
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
-            let held = held;
+            let running = running;
             if flag.is_cancelled() {
                 return;
             }
@@ -178,7 +178,7 @@ impl CallContext {
                 error
             });
             // Releases the permits before the handle returns the result.
-            drop(held);
+            drop(running);
             let _ = sender.send(result);
         });
         spawned.task = Some(task.abort_handle());

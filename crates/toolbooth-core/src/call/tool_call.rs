@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -39,23 +38,22 @@ pub struct ToolCall<A = Value> {
 // === impl ToolCall ===
 
 impl<A> ToolCall<A> {
-    /// A call of the tool `name` with these arguments.
+    /// Creates a call of the tool `name` with these arguments.
     #[must_use]
     pub fn new(name: impl Into<Name>, args: A) -> Self {
-        // First: by the time it is moved it has been written.
+        // First: written in small pieces, and moved below.
         let args = Args::new(args);
-        let context = CallContext::new(name.into());
+        let context = CallContext::new(Settings::new(name.into()));
         Self { context, args }
     }
 
     /// Creates a call that `canceller` cancels.
     #[cfg(feature = "http")]
     pub(crate) fn with_canceller(name: Name, canceller: Canceller, args: A) -> Self {
-        let signal = OnceLock::from(canceller.into_signal());
-        Self::of(
-            CallContext::with_settings(Settings::new(name), signal),
-            args,
-        )
+        let call = Self::new(name, args);
+        let attempt = call.context.attempt_state();
+        attempt.set_signal(canceller.into_signal());
+        call
     }
 
     pub(super) const fn of(context: CallContext, args: A) -> Self {

@@ -277,8 +277,8 @@ impl Part {
         self.context.attempt_state().is_held_back()
     }
 
-    /// Keeps `permit` until the [blocking work](CallContext::spawn_blocking) that outlives the
-    /// call has ended. Drops it at once if there is none. Call it at the [end](Self::end).
+    /// Keeps `permit` until the [blocking tasks](CallContext::spawn_blocking) that outlive the call
+    /// have ended. Drops it at once if there is none. Call it at the [end](Self::end).
     #[inline]
     pub fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
         self.context.attempt_state().keep_for_blocking(permit);

@@ -102,11 +102,8 @@ impl Model {
     }
 
     fn remove(&mut self, ticket: Ticket, granted: bool) {
-        let place = self
-            .waiting
-            .iter()
-            .position(|(one, _)| *one == ticket)
-            .unwrap();
+        let mut tickets = self.waiting.iter().map(|(ticket, _)| *ticket);
+        let place = tickets.position(|one| one == ticket).unwrap();
         let (_, claim) = self.waiting[place].clone();
         let flow = Self::flow(&claim);
         if granted {
@@ -123,13 +120,18 @@ impl Model {
         {
             self.bases.remove(&flow);
         }
-        if !self
-            .waiting
-            .iter()
-            .any(|(_, other)| other.priority == claim.priority)
-        {
+        let mut priorities = self.waiting.iter().map(|(_, claim)| claim.priority);
+        if priorities.all(|priority| priority != claim.priority) {
             self.clocks.remove(&claim.priority);
         }
+    }
+}
+
+const fn rules_of(priority: bool, fair: bool) -> Rules {
+    Rules {
+        priority,
+        fair,
+        aging: None,
     }
 }
 
@@ -286,7 +288,7 @@ proptest! {
     fn shares_are_kept_to_within_one_call(
         costs in prop::collection::vec((1_u64..5, 1_u64..5, 1_u64..5), 100..200),
     ) {
-        let rules = Rules { priority: false, fair: true, aging: None };
+        let rules = rules_of(false, true);
         let mut waiters = rules.waiters();
         for (a, b, c) in &costs {
             for (key, cost) in [a, b, c].into_iter().enumerate() {
@@ -313,11 +315,7 @@ proptest! {
 
 #[test]
 fn behind_a_hundred_of_one_key_the_first_of_another_is_second() {
-    let rules = Rules {
-        priority: false,
-        fair: true,
-        aging: None,
-    };
+    let rules = rules_of(false, true);
     for granted in [0, 1, 50] {
         let mut waiters = rules.waiters();
         for place in 0..100 {
@@ -341,11 +339,7 @@ fn behind_a_hundred_of_one_key_the_first_of_another_is_second() {
 /// starve no other key.
 #[test]
 fn new_keys_take_turns_with_a_waiting_one() {
-    let rules = Rules {
-        priority: false,
-        fair: true,
-        aging: None,
-    };
+    let rules = rules_of(false, true);
     let mut waiters = rules.waiters();
     let now = Moment::from_nanos(1);
     for place in 0..10 {
@@ -367,11 +361,7 @@ fn new_keys_take_turns_with_a_waiting_one() {
 
 #[test]
 fn a_waiter_enqueued_before_priorities_has_priority_0() {
-    let rules = Rules {
-        priority: true,
-        fair: false,
-        aging: None,
-    };
+    let rules = rules_of(true, false);
     let mut waiters = Waiters::new();
     let now = Moment::from_nanos(1);
     waiters.push(Claim::new(now, 1), 1);
@@ -387,16 +377,11 @@ fn a_waiter_enqueued_before_priorities_has_priority_0() {
 
 #[test]
 fn ahead_is_the_cost_of_those_that_certainly_precede() {
-    let of = |priority, fair| Rules {
-        priority,
-        fair,
-        aging: None,
-    };
     for (rules, expected) in [
-        (of(false, false), 6),
-        (of(true, false), 5),
-        (of(false, true), 4),
-        (of(true, true), 3),
+        (rules_of(false, false), 6),
+        (rules_of(true, false), 5),
+        (rules_of(false, true), 4),
+        (rules_of(true, true), 3),
     ] {
         let mut waiters = rules.waiters();
         waiters.push(rules.claim(1, 1, -1, 0), 0);

@@ -1,8 +1,8 @@
 //! Cancels an attempt, and notifies what waits for its cancellation or end.
 //!
-//! There are two sources. A layer cancels what is inside of it: recorded in `State::cancelled`. A
-//! [`Canceller`](crate::Canceller) cancels from outside: its [`Signal`] is read until the attempt
-//! ends, and recorded where it was read.
+//! There are two sources. A layer cancels its inner service: recorded in `State::cancelled`. A
+//! [`Canceller`](crate::Canceller) cancels the whole call: its [`Signal`] is read until the
+//! attempt ends, and recorded when it was read.
 //!
 //! There is one way to be notified: a token of a [`Scope`]. It is a child of the signal's token,
 //! whose parent is a scope of the attempt or the call around. A layer that cancels or ends cancels
@@ -132,6 +132,11 @@ impl Attempt {
         })
     }
 
+    /// Sets the signal of a new attempt.
+    pub(in crate::call) fn set_signal(&self, signal: Arc<Signal>) {
+        let _ = self.signal.set(signal);
+    }
+
     /// Returns the signal for a handle, which cancels what the attempt enters from here on.
     pub(in crate::call) fn armed_signal(&self) -> Arc<Signal> {
         let signal = self.signal();
@@ -166,7 +171,7 @@ impl Attempt {
         }
     }
 
-    /// Returns why the attempt was cancelled from outside, if the layer at `depth` is the one that
+    /// Returns why the attempt was cancelled by its signal, if the layer at `depth` is the one that
     /// ends it then. Otherwise the task is woken on cancellation.
     #[inline]
     pub(crate) fn poll_cancelled(&self, depth: u32, cx: &mut Context<'_>) -> Poll<CancelReason> {
@@ -217,7 +222,7 @@ pub(super) fn cancel_all(scopes: &[Scope]) {
 // === impl State ===
 
 impl State {
-    /// Records a cancellation unless there is one further outside.
+    /// Records a cancellation unless a layer outside of it is cancelled.
     fn cancel(&mut self, depth: u32, reason: CancelReason) {
         if self
             .cancelled

@@ -6,7 +6,7 @@
 //! 1. `ended` is the outermost depth whose part has ended, `State::cancelled` the outermost depth
 //!    whose part has cancelled everything inside. Both only move outwards.
 //! 2. A fork is cancelled and over with its parent where that happens at a depth that the parent
-//!    had entered when the fork was made. What happens further inside does not touch it.
+//!    had entered when the fork was made. Deeper layers of the parent do not touch it.
 //! 3. Layers enter and end one after the other, so each atomic of [`Layers`] has one writer at a
 //!    time and a store is enough. A layer that runs its inner service on a task is the exception:
 //!    from then on `ended` is updated by `fetch_min`.
@@ -19,9 +19,12 @@
 
 mod cancel;
 mod end;
+mod layers;
 mod permits;
 mod publish;
 mod serial;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -33,14 +36,13 @@ use self::permits::{HeldBack, Permit, PermitSlot};
 use self::publish::AtomicKeep;
 use self::serial::serial;
 use super::blocking::BlockingWork;
-use super::bound::{AtomicBound, Bound};
+use super::bound::AtomicBound;
 use super::canceller::Signal;
 use super::cleanup::{Hooks, RunHooks};
-use super::clock::{AtomicMoment, Moment};
+use super::clock::AtomicMoment;
 use super::name::Name;
 use super::pulse::Listener;
 use super::settings::Settings;
-use crate::error::TimeoutScope;
 use crate::response::Partials;
 use crate::sync::lock;
 
@@ -101,7 +103,7 @@ struct Layers {
     starts_call: AtomicBool,
     /// Whether a timeout layer is outside of what the attempt enters next.
     timed: AtomicBool,
-    /// Whether what is inside runs on a task, so that parts may end at the same time.
+    /// Whether an inner service runs on a task, so that parts may end at the same time.
     on_task: AtomicBool,
     /// The reading of the clock that is carried through a synchronous section.
     reading: AtomicMoment,
@@ -148,10 +150,8 @@ struct RareState {
 impl Attempt {
     /// Creates the first attempt of a call.
     ///
-    /// Inlined up to `Arc::new`, so that it is written in place: to move what was just written in
-    /// smaller pieces is a failed store forwarding (`make_full` of the benchmark).
     #[inline(always)]
-    pub(in crate::call) fn first(settings: Settings, signal: OnceLock<Arc<Signal>>) -> Self {
+    pub(in crate::call) fn first(settings: Settings) -> Self {
         let call = Call {
             serial: serial(),
             started: AtomicMoment::none(),
@@ -159,21 +159,16 @@ impl Attempt {
             forked: AtomicBool::new(false),
             partials: OnceLock::new(),
         };
-        Self::new(settings, Lineage::First(call), Layers::new(), signal)
+        Self::new(settings, Lineage::First(call))
     }
 
     #[inline(always)]
-    const fn new(
-        settings: Settings,
-        lineage: Lineage,
-        layers: Layers,
-        signal: OnceLock<Arc<Signal>>,
-    ) -> Self {
+    const fn new(settings: Settings, lineage: Lineage) -> Self {
         Self {
             settings,
             lineage,
-            layers,
-            signal,
+            layers: Layers::new(),
+            signal: OnceLock::new(),
             has_state: AtomicBool::new(false),
             state: Mutex::new(State::new()),
         }
@@ -199,14 +194,9 @@ impl Attempt {
                 depth,
             }),
         };
-        let layers = Layers::new();
-        layers.inherit(&self.layers);
-        let fork = Self::new(
-            self.settings.clone(),
-            lineage,
-            layers,
-            self.fork_signal(depth),
-        );
+        let mut fork = Self::new(self.settings.clone(), lineage);
+        fork.signal = self.fork_signal(depth);
+        fork.layers.inherit(&self.layers);
         fork.inherit_listeners(self, true);
         fork
     }
@@ -272,97 +262,6 @@ impl Attempt {
             number => number,
         }
     }
-
-    // --- time
-
-    pub(in crate::call) fn started(&self) -> Option<Moment> {
-        self.call().started.get()
-    }
-
-    #[inline]
-    pub(crate) fn now(&self) -> Moment {
-        self.layers.reading.get().unwrap_or_else(Moment::now)
-    }
-
-    /// Sets or removes the reading of the clock that is carried.
-    #[inline]
-    pub(crate) fn carry_reading(&self, reading: Option<Moment>) {
-        self.layers.reading.set(reading);
-    }
-
-    // --- layers
-
-    /// Enters one more layer. Returns its depth.
-    #[inline(always)]
-    pub(crate) fn enter(&self) -> u32 {
-        let depth = self.layers.depth.load(Ordering::Relaxed) + 1;
-        self.layers.depth.store(depth, Ordering::Release);
-        if depth == 1 {
-            self.start();
-        }
-        depth
-    }
-
-    /// Numbers the attempt. The first attempt that is called starts the call and its clock.
-    fn start(&self) {
-        let call = self.call();
-        if call.forked.load(Ordering::Acquire) {
-            self.number();
-            self.try_again();
-        } else {
-            // No other attempt can ask for a number.
-            call.attempts.store(1, Ordering::Relaxed);
-            self.layers.number.store(1, Ordering::Release);
-        }
-        if call.started.get().is_none() {
-            call.started.set(Some(Moment::now()));
-            self.layers.starts_call.store(true, Ordering::Release);
-        }
-    }
-
-    /// Returns the reading of the clock that the layer at `depth` took, if it started the call.
-    #[inline]
-    pub(crate) fn own_reading(&self, depth: u32) -> Option<Moment> {
-        match depth == 1 && self.layers.starts_call.load(Ordering::Acquire) {
-            true => self.started(),
-            false => None,
-        }
-    }
-
-    /// Registers a timeout layer. Returns whether it is the outermost.
-    #[inline]
-    pub(crate) fn enter_timeout(&self) -> bool {
-        let outermost = !self.is_timed();
-        self.layers.timed.store(true, Ordering::Release);
-        outermost
-    }
-
-    #[inline]
-    pub(crate) fn is_timed(&self) -> bool {
-        self.layers.timed.load(Ordering::Acquire)
-    }
-
-    #[inline]
-    pub(crate) fn set_bound(&self, bound: Bound) {
-        self.layers.bound.set(bound);
-    }
-
-    /// Returns the nearest limit: that of a timeout layer or the caller's deadline.
-    pub(crate) fn bound(&self) -> Option<Bound> {
-        let around = self.layers.bound.get();
-        let Some(deadline) = self.settings.deadline else {
-            return around;
-        };
-        if around.is_some_and(|around| around.at() <= deadline) {
-            return around;
-        }
-        Some(self.bound_of_caller(deadline))
-    }
-
-    pub(crate) fn bound_of_caller(&self, deadline: Moment) -> Bound {
-        let started = self.started().unwrap_or_else(Moment::now);
-        Bound::new(deadline, TimeoutScope::Deadline, deadline.since(started))
-    }
 }
 
 impl State {
@@ -376,35 +275,5 @@ impl State {
 
     fn rare(&mut self) -> &mut RareState {
         self.rare.get_or_insert_default()
-    }
-}
-
-impl Layers {
-    #[inline(always)]
-    const fn new() -> Self {
-        Self {
-            depth: AtomicU32::new(0),
-            number: AtomicU32::new(0),
-            ended: Mark::none(),
-            starts_call: AtomicBool::new(false),
-            timed: AtomicBool::new(false),
-            on_task: AtomicBool::new(false),
-            reading: AtomicMoment::none(),
-            bound: AtomicBound::none(),
-            permits: [const { PermitSlot::free() }; 2],
-            keep: AtomicKeep::none(),
-        }
-    }
-
-    /// Takes over what the layers around a fork have set.
-    fn inherit(&self, outer: &Self) {
-        let is_timed = outer.timed.load(Ordering::Acquire);
-        self.timed.store(is_timed, Ordering::Relaxed);
-        if let Some(bound) = outer.bound.get() {
-            self.bound.set(bound);
-        }
-        if let Some(keep) = outer.keep.get() {
-            self.keep.set(keep.inherited());
-        }
     }
 }

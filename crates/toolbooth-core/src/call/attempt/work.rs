@@ -1,4 +1,4 @@
-//! The tasks and the blocking work of an attempt.
+//! The tasks and the blocking tasks of an attempt.
 
 use std::sync::{Arc, Weak};
 
@@ -70,7 +70,7 @@ impl Attempt {
         running.unwrap_or_default()
     }
 
-    /// Keeps `permit` until the running blocking work has ended. Drops it if there is none.
+    /// Keeps `permit` until the running blocking tasks have ended. Drops it if there is none.
     #[inline]
     pub(crate) fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
         let running = self.blocking_work();
