@@ -100,17 +100,6 @@ impl<F, T> Shared<F, T> {
     fn replace(&self, state: State<F, T>) -> State<F, T> {
         mem::replace(&mut *self.lock(), state)
     }
-
-    /// Sets the state after a poll, unless the handle was dropped during it.
-    fn polled(&self, state: State<F, T>) {
-        let mut current = self.lock();
-        if let State::Polled = *current {
-            *current = state;
-        } else {
-            drop(current);
-            drop(state);
-        }
-    }
 }
 
 // === impl Running ===
@@ -131,12 +120,14 @@ where
         };
         drop(state);
         let Poll::Ready(result) = future.as_mut().poll(cx) else {
-            self.0.polled(State::Idle(future));
+            // If the handle was dropped meanwhile, the runtime drops the aborted task, and with it
+            // this future, when the poll returns.
+            drop(self.0.replace(State::Idle(future)));
             return Poll::Pending;
         };
         drop(future);
-        self.0
-            .polled(State::Done(result.map_err(ToolError::from_error)));
+        let result = result.map_err(ToolError::from_error);
+        drop(self.0.replace(State::Done(result)));
         Poll::Ready(())
     }
 }
