@@ -28,7 +28,9 @@ pub(super) struct Permit {
 pub(super) enum HeldBack {
     No,
     Yes,
-    /// Not held back, and another attempt is made since: this stays.
+    /// No, and an attempt inside has been called.
+    Called,
+    /// An attempt was not held back, and another one was called since: this stays.
     Never,
 }
 
@@ -77,21 +79,22 @@ impl Attempt {
 
     /// Sets whether a layer holds the attempt back.
     pub(crate) fn set_held_back(&self, held_back: bool) {
-        self.update_held_back(held_back);
+        let (own, around) = match held_back {
+            true => (HeldBack::Yes, HeldBack::Yes),
+            false => (HeldBack::No, HeldBack::Called),
+        };
+        self.update_held_back(own);
         let mut attempt = self;
         while let Some(link) = attempt.made_inside() {
             attempt = &link.attempt;
-            attempt.update_held_back(held_back);
+            attempt.update_held_back(around);
         }
     }
 
-    fn update_held_back(&self, held_back: bool) {
+    fn update_held_back(&self, held_back: HeldBack) {
         let mut state = self.change();
         if state.held_back != HeldBack::Never {
-            state.held_back = match held_back {
-                true => HeldBack::Yes,
-                false => HeldBack::No,
-            };
+            state.held_back = held_back;
         }
     }
 
@@ -108,11 +111,11 @@ impl Attempt {
             attempt = &link.attempt;
             let was_called = attempt.depth() > link.depth;
             let mut state = attempt.change();
-            match state.held_back {
-                HeldBack::Yes => state.held_back = HeldBack::No,
-                HeldBack::No if was_called => state.held_back = HeldBack::Never,
-                HeldBack::No | HeldBack::Never => {}
-            }
+            state.held_back = match state.held_back {
+                HeldBack::No if was_called => HeldBack::Never,
+                HeldBack::No | HeldBack::Yes => HeldBack::Called,
+                HeldBack::Called | HeldBack::Never => HeldBack::Never,
+            };
         }
     }
 

@@ -154,6 +154,49 @@ fn last_handle_ends_what_no_layer_ended() {
     assert!(flag.is_cancelled());
 }
 
+/// What registers after the cancellation or the end finds it.
+#[test]
+fn late_child_call_is_cancelled_from_the_start() {
+    for cancels in [true, false] {
+        let call = call();
+        let [outer, inner] = [(); 2].map(|()| Part::enter(call.context()));
+        match cancels {
+            true => outer.cancel(CancelReason::Timeout),
+            false => complete(inner),
+        }
+        let child = call.context().child("inner", ()).expect("not too deep");
+        assert_eq!(child.context().cancel_reason(), Some(CancelReason::Parent));
+        assert!(
+            call.context()
+                .attempt_state()
+                .scope(u32::MAX)
+                .is_cancelled()
+        );
+        complete(outer);
+    }
+}
+
+// === held back ===
+
+#[test]
+fn attempt_that_got_through_is_not_held_back_by_a_later_one() {
+    for first_is_held_back in [true, false] {
+        let call = call();
+        let outer = Part::enter(call.context());
+        let [first, second] = [call.clone(), call.clone()];
+        let mut attempts = Vec::new();
+        for (attempt, is_held_back) in [(&first, first_is_held_back), (&second, true)] {
+            let part = Part::enter(attempt.context());
+            if is_held_back {
+                part.hold_back();
+            }
+            assert_eq!(part.is_held_back(), is_held_back);
+            attempts.push(part);
+        }
+        assert_eq!(outer.is_held_back(), first_is_held_back);
+    }
+}
+
 // === cancellation by a handle ===
 
 #[test]

@@ -10,6 +10,8 @@
 //!    the limit is activity if the consumer waits for it, otherwise only the last item.
 
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};

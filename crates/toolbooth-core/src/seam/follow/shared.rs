@@ -50,15 +50,7 @@ impl<P: Items + Send + 'static, W: Watch> Shared<P, W> {
         runtime: &Handle,
         token: Option<CancellationToken>,
     ) -> Self {
-        let inner = Arc::new(Inner {
-            state: Mutex::new(State {
-                pair: Some(Box::pin(pair)),
-                item: None,
-                consumer: None,
-                waiting: false,
-            }),
-            released: Notify::new(),
-        });
+        let inner = Inner::new(pair);
         let task = runtime.spawn(Arc::clone(&inner).end_in_time(token));
         Self {
             inner,
@@ -99,6 +91,18 @@ impl<P: Items, W: Watch> Drop for Shared<P, W> {
 // === impl Inner ===
 
 impl<P: Items, W: Watch> Inner<P, W> {
+    fn new(pair: Pair<P, W>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                pair: Some(Box::pin(pair)),
+                item: None,
+                consumer: None,
+                waiting: false,
+            }),
+            released: Notify::new(),
+        })
+    }
+
     /// The task. The limit may move while it sleeps: then it sleeps on.
     async fn end_in_time(self: Arc<Self>, token: Option<CancellationToken>) {
         let mut next = self.locked(|state| state.expires_at()).await;
@@ -241,5 +245,79 @@ impl<P: Items, W: Watch> State<P, W> {
         if let Poll::Ready(Some(Err(error))) = failed {
             *pair.as_mut().project().last = Some(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::stream;
+
+    use super::*;
+    use crate::response::ContentStream;
+    use crate::seam::End;
+
+    struct Expires(Instant);
+
+    impl Watch for Expires {
+        fn expires_at(&self) -> Option<Instant> {
+            Some(self.0)
+        }
+
+        fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<ToolError> {
+            match self.0 <= Instant::now() {
+                true => Poll::Ready(ToolError::failed("expired")),
+                false => Poll::Pending,
+            }
+        }
+
+        fn on_end(self, _: End<'_>) {}
+    }
+
+    /// The task finds the lock taken, and goes on when the consumer has released it.
+    #[tokio::test(start_paused = true)]
+    async fn task_goes_on_when_the_consumer_releases_the_lock() {
+        let second = Duration::from_secs(1);
+        let inner = Inner::new(Pair {
+            source: Some(ContentStream::new(stream::pending())),
+            watch: Some(Expires(Instant::now() + second)),
+            last: None,
+        });
+        let shared = Shared {
+            inner: Arc::clone(&inner),
+            task: tokio::spawn(std::future::ready(())).abort_handle(),
+        };
+        let mut task = pin!(Arc::clone(&inner).end_in_time(None));
+        let mut cx = Context::from_waker(Waker::noop());
+        let consumer = lock(&inner.state);
+        assert!(task.as_mut().poll(&mut cx).is_pending());
+        drop(consumer);
+        assert!(task.as_mut().poll(&mut cx).is_pending());
+        // It waits for the consumer, and not yet for its limit: nothing was released.
+        tokio::time::advance(second).await;
+        assert!(task.as_mut().poll(&mut cx).is_pending());
+        shared.peek(|source| assert!(source.is_some()));
+        assert!(task.as_mut().poll(&mut cx).is_ready());
+        let ended = shared.poll_item(&mut cx);
+        assert!(matches!(ended, Poll::Ready(Some(Err(_)))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_use_by_the_consumer_releases_the_lock() {
+        let inner = Inner::new(Pair {
+            source: Some(ContentStream::new(stream::pending())),
+            watch: Some(Expires(Instant::now() + Duration::from_secs(1))),
+            last: None,
+        });
+        let shared = Shared {
+            inner: Arc::clone(&inner),
+            task: tokio::spawn(std::future::ready(())).abort_handle(),
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(shared.poll_item(&mut cx).is_pending());
+        assert!(pin!(inner.released.notified()).poll(&mut cx).is_ready());
+        shared.peek(|_| ());
+        assert!(pin!(inner.released.notified()).poll(&mut cx).is_ready());
     }
 }
