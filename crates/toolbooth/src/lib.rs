@@ -147,6 +147,11 @@
 //! [`ConcurrencyLimitLayer::in_flight`], [`RateLimitLayer::remaining`], [`CleanupLayer::report`]. A
 //! clone of a [`ToolCall`] is another attempt of the same call.
 //!
+//! # Layers of your own
+//!
+//! The module [`middleware`] has what an author of a layer needs, and a [guide](middleware::guide)
+//! whose example is an audit layer.
+//!
 //! # Requirements
 //!
 //! A tokio runtime with time enabled. Without one, a call that must wait panics, as tokio's timers
