@@ -235,6 +235,7 @@ fn handle_reaches_what_was_there_before_it() {
 }
 
 #[test]
+#[expect(clippy::redundant_clone, reason = "a clone is another attempt")]
 fn handle_taken_inside_of_layers_ends_at_the_next_layer() {
     let call = call();
     let outer = Part::enter(call.context());
