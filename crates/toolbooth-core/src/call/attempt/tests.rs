@@ -235,7 +235,6 @@ fn handle_reaches_what_was_there_before_it() {
 }
 
 #[test]
-#[expect(clippy::redundant_clone, reason = "a clone is another attempt")]
 fn handle_taken_inside_of_layers_ends_at_the_next_layer() {
     let call = call();
     let outer = Part::enter(call.context());
@@ -276,6 +275,7 @@ fn handle_does_nothing_after_the_end_and_a_reason_that_was_read_stays() {
 }
 
 #[test]
+#[expect(clippy::redundant_clone, reason = "a clone is another attempt")]
 fn fork_made_before_the_handle_goes_on() {
     let call = call();
     let earlier = call.clone();
