@@ -7,7 +7,6 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 #[expect(
-    clippy::exhaustive_structs,
     unreachable_pub,
     reason = "the code of the guide shows no more than it needs"
 )]

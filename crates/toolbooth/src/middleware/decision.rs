@@ -8,6 +8,7 @@ use toolbooth_core::{Part, ToolError};
 /// Each variant contains the layer's [`LayerWatch`](super::LayerWatch), which is notified of the
 /// end of the call in all three cases.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Decision<W, A = Infallible> {
     /// The inner service is called now, or as soon as it is ready.
     Start(W),

@@ -102,11 +102,8 @@ where
         D: FnOnce(&Part) -> Decision<W, A>,
     {
         // Made before foreign code is called, which may panic.
-        let mut entered = Entered {
-            part: Some(Part::enter(request.context())),
-            watch: None,
-        };
-        let part = entered.part.as_ref().expect("set above");
+        let mut entered = Entered::default();
+        let part = &*entered.part.insert(Part::enter(request.context()));
         let state = match decide(part) {
             Decision::Start(watch) => {
                 let catches = watch.catches_panics();
@@ -140,6 +137,7 @@ where
 
 impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
     /// Returns the layer's part of the call and its watch; `None` after the end.
+    #[must_use]
     pub fn watch(self: Pin<&mut Self>) -> Option<(&Part, &mut W)> {
         let Entered { part, watch } = self.project().entered;
         part.as_ref().zip(watch.as_mut())
@@ -148,6 +146,7 @@ impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
     /// Ends the call with an error: drops the inner future, then notifies the watch.
     ///
     /// Returns the error with the partial results of the call.
+    #[must_use]
     pub fn fail(self: Pin<&mut Self>, mut error: ToolError) -> ToolError {
         self.end(End::Failed(&mut error));
         error

@@ -3,7 +3,6 @@
 //! It composes with the other layers in every order, and releases its permit however a call ends.
 
 #[expect(
-    clippy::exhaustive_structs,
     unreachable_pub,
     reason = "the code of the guide, which shows no more than it needs"
 )]

@@ -96,10 +96,11 @@ async fn readiness_takes_no_token_and_a_dropped_call_keeps_the_one_it_took() {
 #[tokio::test(start_paused = true)]
 async fn clones_and_services_of_one_layer_share_one_bucket() {
     let rate = RateLimitLayer::new(per_second(1, 2)).reject();
-    assert_eq!(rate.clone().wait().queued(), 0);
+    let clone = rate.clone();
+    assert_eq!(clone.clone().wait().queued(), 0);
     limited(&rate);
     let mut second = limited(&rate);
-    assert_eq!(rate.clone().remaining(), 0);
+    assert_eq!(clone.remaining(), 0);
     assert_ready_err!(task::spawn(second.call(call())).poll());
     limited(&RateLimitLayer::new(per_second(1, 2)).reject());
 }

@@ -272,10 +272,11 @@ mod tests {
 
     #[test]
     fn a_mark_moves_outwards_only() {
+        let deepest = u32::try_from(OUTCOMES.len()).expect("a few");
         for set in [Mark::set, Mark::set_concurrently] {
             let mark = Mark::none();
             assert_eq!(mark.outside(u32::MAX), None);
-            for (depth, outcome) in (1..=OUTCOMES.len() as u32).rev().zip(OUTCOMES) {
+            for (depth, outcome) in (1..=deepest).rev().zip(OUTCOMES) {
                 set(&mark, depth, outcome);
                 set(&mark, depth + 1, Outcome::Completed);
                 assert_eq!(mark.outside(depth), None);

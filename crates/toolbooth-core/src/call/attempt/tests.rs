@@ -275,6 +275,7 @@ fn handle_does_nothing_after_the_end_and_a_reason_that_was_read_stays() {
 }
 
 #[test]
+#[expect(clippy::redundant_clone, reason = "a clone is another attempt")]
 fn fork_made_before_the_handle_goes_on() {
     let call = call();
     let earlier = call.clone();

@@ -38,8 +38,13 @@ fn ready_stream_ends_at_the_next_item_after_cancellation_without_a_runtime() {
     assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
     canceller.cancel();
     assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
-    let explicit = CancelReason::Explicit;
-    let is_explicit = |error: &ToolError| matches!(error, ToolError::Cancelled { reason, .. } if *reason == explicit);
-    assert!(matches!(poll(), Poll::Ready(Some(Err(error))) if is_explicit(&error)));
+    let cancelled = poll();
+    assert!(matches!(
+        cancelled,
+        Poll::Ready(Some(Err(ToolError::Cancelled {
+            reason: CancelReason::Explicit,
+            ..
+        })))
+    ));
     assert!(matches!(poll(), Poll::Ready(None)));
 }
