@@ -26,6 +26,8 @@ pub(crate) fn run(report: &mut Report) {
     measure(report, "keys_two_threads", &concurrency.layer(AtOnce));
     let rate = RateLimitLayer::by(quota(), tenant);
     measure(report, "keys_two_threads_rate", &rate.layer(AtOnce));
+    // Shows how far the machine itself scales: the tool without a layer.
+    measure(report, "keys_two_threads_bare", &AtOnce);
 }
 
 /// Divides the calls a second of two threads by the calls a second of one.
