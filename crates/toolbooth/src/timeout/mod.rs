@@ -139,10 +139,10 @@
 //! one, inside of its future. An idle limit or one on the first item costs a call four allocations,
 //! a grace period one. After the first `set_*`, each call reads the limits under a read lock.
 //!
-//! Activity reads the clock and stores the time once for each outer idle limit: no lock, no timer.
-//! Without an idle limit it is one load. ([`progress`](crate::CallContext::progress) takes a lock
-//! all the same, to store the report.) The timer is reset at most twice in an idle period, however
-//! much activity there is.
+//! Activity reads the clock and stores the time once for each outer idle limit, under a lock that
+//! is held for a moment, and touches no timer. Without an idle limit it is one load for most calls.
+//! ([`progress`](crate::CallContext::progress) always takes a lock, to store the report.) The timer
+//! is reset at most twice in an idle period, however much activity there is.
 //!
 //! # Panics
 //! A pending call with a limit panics without a tokio runtime with time enabled, as tokio's timers
