@@ -1,4 +1,5 @@
-//! `GUARANTEES.md` names a test for each guarantee, and each of these tests exists.
+//! `GUARANTEES.md` names a test for each guarantee, `CASES.md` one for each case of real use, and
+//! each of these tests exists.
 
 #![expect(clippy::panic, reason = "a helper of a test fails the test")]
 
@@ -18,7 +19,12 @@ const IDS: [(char, usize); 7] = [
     ('D', 3),
 ];
 
-/// A row of the table: an id and its tests.
+/// Every id of the cases of real use.
+const CASES: &str = "A1 A2 A3 A4 A5 A6 A7 A8 B1 B2 B3 B3b B4 B5 B6 \
+    C1 C2 C3 C4 C4b C5 C6 C7 C8 C9 D1 D2 D3 D4 D5 E1 E1b E2 E3 \
+    F1 F1b F1c F1d F2 F3 F4 F5 G1 G2 G3 G4";
+
+/// A row of a table: an id and its tests.
 struct Row {
     id: String,
     tests: Vec<String>,
@@ -28,26 +34,48 @@ struct Row {
 fn every_guarantee_has_a_row() {
     let ids = IDS.map(|(letter, count)| (1..=count).map(move |n| format!("{letter}{n}")));
     let expected: Vec<_> = ids.into_iter().flatten().collect();
-    let found: Vec<_> = rows().into_iter().map(|row| row.id).collect();
+    let found: Vec<_> = rows("GUARANTEES.md")
+        .into_iter()
+        .map(|row| row.id)
+        .collect();
     assert_eq!(found, expected);
 }
 
 #[test]
-fn every_test_of_the_table_exists_and_names_its_guarantee() {
-    for Row { id, tests } in rows() {
-        for test in tests {
-            let (target, name) = test.rsplit_once("::").expect("a target and a test");
-            let doc = doc_of(&sources(target), name);
-            let doc = doc.unwrap_or_else(|| panic!("{id}: there is no test {test}"));
-            let mut words = doc.split(|char: char| !char.is_alphanumeric());
-            assert!(words.any(|word| word == id), "{test} does not name {id}");
+fn every_case_has_a_row() {
+    let expected: Vec<_> = CASES.split_whitespace().collect();
+    let found: Vec<_> = rows("CASES.md").into_iter().map(|row| row.id).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn every_test_of_the_tables_exists_and_names_its_id() {
+    for (table, before) in [("GUARANTEES.md", ""), ("CASES.md", "Case ")] {
+        for Row { id, tests } in rows(table) {
+            for test in tests {
+                let (target, name) = test.rsplit_once("::").expect("a target and a test");
+                let doc = doc_of(&sources(target), name);
+                let doc = doc.unwrap_or_else(|| panic!("{id}: there is no test {test}"));
+                let (id, doc) = (format!(" {before}{id} "), words(&doc));
+                assert!(
+                    doc.contains(&id),
+                    "the comment of {test} does not have `{id}`"
+                );
+            }
         }
     }
 }
 
-/// Parses the table. Panics for a row that names no test and is not marked as not built.
-fn rows() -> Vec<Row> {
-    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("GUARANTEES.md");
+/// Replaces punctuation by single spaces, also at both ends.
+fn words(text: &str) -> String {
+    let words = text.split(|char: char| !char.is_alphanumeric());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    format!(" {} ", words.join(" "))
+}
+
+/// Parses a table. Panics for a row that names no test and is not marked as not built.
+fn rows(table: &str) -> Vec<Row> {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join(table);
     let table = fs::read_to_string(table).expect("the table");
     let rows = table.lines().filter(|line| line.starts_with("| "));
     let rows = rows.skip(1).map(|line| {
