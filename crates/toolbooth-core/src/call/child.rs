@@ -22,19 +22,14 @@ pub(super) struct Parent {
     pub(super) cap: Option<Moment>,
 }
 
-/// Returns the address that identifies a limit: unique among those that are alive.
-pub(crate) fn address<L>(limit: &Arc<L>) -> usize {
-    Arc::as_ptr(limit).addr()
-}
-
 // === impl Parent ===
 
 impl Parent {
-    /// Returns whether any call above holds a permit of the limit.
-    fn holds(&self, limit: usize) -> bool {
+    /// Returns whether any call above is searched for. Calls that are gone are not.
+    pub(super) fn find(&self, is_searched: impl Fn(&Attempt) -> bool) -> bool {
         let mut above = self.attempt.upgrade();
         while let Some(attempt) = above {
-            if attempt.holds(limit) {
+            if is_searched(&attempt) {
                 return true;
             }
             let parent = attempt.settings.parent();
@@ -108,13 +103,5 @@ impl CallContext {
         child.attempt_state().set_signal(Arc::new(signal));
         child.attempt_state().inherit_listeners(attempt, false);
         Ok(ToolCall::of(child, args))
-    }
-
-    #[inline]
-    pub(crate) fn inherits<L>(&self, limit: &Arc<L>) -> bool {
-        match self.settings().parent() {
-            Some(parent) => parent.holds(address(limit)),
-            None => false,
-        }
     }
 }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{End, Item};
 use crate::call::{
-    Bound, CallContext, CleanupEnd, Hooks, Moment, Pulse, RareSettings, RunHooks, address,
+    Bound, CallContext, CleanupEnd, Hooks, LimitId, Moment, Pulse, RareSettings, RunHooks,
 };
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, Displaced, KeepPolicy};
@@ -234,29 +234,50 @@ impl Part {
         })
     }
 
-    // --- permits
+    // --- limits on calls
 
-    /// Returns whether a call above this one holds a permit of the same limit.
+    /// Returns whether an outer layer [holds](Self::hold) a permit of `limit`, or has
+    /// [counted](Self::count_once) its attempt, so that this call need not acquire one.
+    ///
+    /// Outer are the layers around this one in the same attempt, those around the attempt, such as
+    /// outside of a retry, and those of the calls that made this call.
     #[must_use]
     #[inline]
-    pub fn inherits<L>(&self, limit: &Arc<L>) -> bool {
-        self.context.inherits(limit)
+    pub fn inherits(&self, limit: LimitId) -> bool {
+        let attempt = self.context.attempt_state();
+        attempt.inherits_limit(limit, self.depth)
     }
 
-    /// Records that this layer holds a permit of `limit`, which
-    /// [child calls](CallContext::child) inherit.
+    /// Records that this layer holds a permit of `limit`, which everything inside
+    /// [inherits](Self::inherits): inner layers, attempts, and [child calls](CallContext::child).
     #[inline]
-    pub fn hold<L>(&self, limit: &Arc<L>) {
+    pub fn hold(&self, limit: LimitId) {
         let attempt = self.context.attempt_state();
-        attempt.hold(address(limit), self.depth);
+        attempt.record_limit(limit, self.depth);
     }
 
     /// Records that this layer releases its permit. Call it at the [end](Self::end), before the
     /// permit is released.
     #[inline]
-    pub fn release<L>(&self, limit: &Arc<L>) {
+    pub fn release(&self, limit: LimitId) {
         let attempt = self.context.attempt_state();
-        attempt.release(address(limit), self.depth);
+        attempt.remove_limit(limit, self.depth);
+    }
+
+    /// Counts this attempt for `limit`. Returns false if an outer layer of the same attempt has
+    /// counted it.
+    ///
+    /// For what counts each attempt once, such as the tokens of a rate limit. Other attempts and
+    /// child calls are counted on their own.
+    #[must_use]
+    #[inline]
+    pub fn count_once(&self, limit: LimitId) -> bool {
+        let attempt = self.context.attempt_state();
+        if self.depth > 1 && attempt.has_limit(limit) {
+            return false;
+        }
+        attempt.record_limit(limit, self.depth);
+        true
     }
 
     /// Records that the call queues here or is rejected, before anything inside starts.

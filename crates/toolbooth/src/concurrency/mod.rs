@@ -35,9 +35,12 @@
 //! [`with_order`](ConcurrencyLimitLayer::with_order) sets another order: by priority, with or
 //! without aging, or in turns between keys.
 //!
-//! A call that a tool makes with [`child`](crate::CallContext::child) needs no permit of a limit of
-//! which its parent, or a call above that, holds one: the permit is for all that the call makes. So
-//! a tool that calls itself through its own limit does not wait for itself.
+//! A permit is for everything inside of the call: inner layers of the same value, attempts of an
+//! inner retry, and calls that the tool makes with [`child`](crate::CallContext::child), all of
+//! which may run at once. They need no permit of their own, so no call waits for itself: one layer
+//! value may wrap a toolbox and its tools, or a router and its routes, and a tool may call itself.
+//! The first [cost](ConcurrencyLimitLayer::with_cost) counts. Each [key](ConcurrencyLimitLayer::by)
+//! has permits of its own.
 //!
 //! # Cancellation
 //! Dropping the future leaves the queue, or releases the permit. The permit of a streaming response

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use toolbooth_core::{Moment, Part, ToolError};
+use toolbooth_core::{LimitId, Moment, Part, ToolError};
 
 use super::future::ResponseWatch;
 use crate::middleware::Acquire;
@@ -54,13 +54,13 @@ impl Permit {
 
     #[inline]
     fn acquired(part: &Part, queue: Arc<PermitQueue>, cost: u64) -> Self {
-        part.hold(&queue);
+        part.hold(queue.id());
         Self { queue, cost }
     }
 
-    /// Returns the queue that the permits are of.
-    pub(super) const fn queue(&self) -> &Arc<PermitQueue> {
-        &self.queue
+    /// Returns the limit that the permits are of.
+    pub(super) fn limit(&self) -> LimitId {
+        self.queue.id()
     }
 }
 

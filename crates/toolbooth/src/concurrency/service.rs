@@ -64,7 +64,7 @@ fn decide(limits: &Limits<Permits>, part: &Part) -> Decision<ResponseWatch, Acqu
         Ok(None) => return Decision::Start(without_permit),
         Err(rejection) => return reject(part, rejection),
     };
-    if part.inherits(&queue) {
+    if part.inherits(queue.id()) {
         return Decision::Start(without_permit);
     }
     match Permit::try_acquire(part, queue, cost) {

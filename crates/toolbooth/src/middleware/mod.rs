@@ -30,6 +30,7 @@
 //! | observe a call to its end | [`LayerWatch`], [`PartWatch`] |
 //! | read the call, and share what other layers must know | [`Part`] |
 //! | read and compare instants, and limits on a call | [`Moment`], [`Bound`], [`Reading`] |
+//! | take one permit for a whole call | [`LimitId`] |
 //! | observe activity | [`Pulse`] |
 //! | run cleanup hooks | [`Hooks`], [`RunHooks`], [`HookCounter`], [`DEFAULT_HOOK_LIMIT`] |
 //! | keep partial results | [`KeepPolicy`] |
@@ -64,7 +65,7 @@ pub use future::LayerFuture;
 pub use per_tool::PerTool;
 pub(crate) use rejection::not_to_start;
 pub use toolbooth_core::{
-    Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, Moment, Part, Pulse, Reading,
-    RunHooks, TaskScope,
+    Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, LimitId, Moment, Part, Pulse,
+    Reading, RunHooks, TaskScope,
 };
 pub use watch::{LayerWatch, PartWatch};

@@ -17,7 +17,7 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use toolbooth_core::Moment;
+use toolbooth_core::{LimitId, Moment};
 
 use super::order::Order;
 use super::timer::Timers;
@@ -29,6 +29,7 @@ use crate::middleware::sync::{Arc, Mutex, MutexGuard, lock};
 /// One limit and the calls that wait for it. All clones of a layer share it.
 #[derive(Debug)]
 pub(crate) struct LimitQueue<L> {
+    id: LimitId,
     limiter: L,
     /// Whether a call waits, or is about to. Written under the lock only.
     has_waiters: AtomicBool,
@@ -71,10 +72,15 @@ impl<L: Limiter> LimitQueue<L> {
         limiter.set_service_time(settings.service_time);
         state.apply(settings);
         Self {
+            id: LimitId::unique(),
             limiter,
             has_waiters: AtomicBool::new(false),
             state: Mutex::new(state),
         }
+    }
+
+    pub(crate) const fn id(&self) -> LimitId {
+        self.id
     }
 
     pub(crate) const fn limiter(&self) -> &L {

@@ -38,6 +38,11 @@
 //! polls or [another](RateLimitLayer::with_order), and holds nothing of the inner service. Polling
 //! for readiness spends nothing.
 //!
+//! A token is for one attempt. Inner layers of the same value, and the same key, take no other:
+//! one value may wrap a toolbox and its tools. Later attempts and calls that the tool makes with
+//! [`child`](crate::CallContext::child) take tokens of their own. The first
+//! [cost](RateLimitLayer::with_cost) counts.
+//!
 //! # Cancellation
 //! A call that is dropped while it waits has taken nothing, and all behind it move up. A call that
 //! was granted a token and not polled since refunds it. A started call has spent its token, however

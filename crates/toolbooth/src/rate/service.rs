@@ -76,6 +76,10 @@ fn decide(
         Ok(None) => return Decision::Start(ResponseWatch::new()),
         Err(rejection) => return reject(part, rejection),
     };
+    // A token is one for each attempt.
+    if !part.count_once(queue.id()) {
+        return Decision::Start(ResponseWatch::new());
+    }
     if queue.try_acquire(cost, || part.now()) {
         return Decision::Start(ResponseWatch::new());
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::end::Mark;
-use super::permits::PermitSlot;
+use super::permits::LimitSlot;
 use super::publish::AtomicKeep;
 use super::{Attempt, Layers};
 use crate::call::bound::{AtomicBound, Bound};
@@ -115,7 +115,7 @@ impl Layers {
             on_task: AtomicBool::new(false),
             reading: AtomicMoment::none(),
             bound: AtomicBound::none(),
-            permits: [const { PermitSlot::free() }; 2],
+            limits: [const { LimitSlot::free() }; 4],
             keep: AtomicKeep::none(),
         }
     }

@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use self::cancel::{Cancelled, Scope, Wait};
 use self::end::Mark;
-use self::permits::{HeldBack, Permit, PermitSlot};
+use self::permits::{HeldBack, LimitSlot, PassedLimit};
 use self::publish::AtomicKeep;
 use self::serial::serial;
 use super::blocking::BlockingWork;
@@ -109,8 +109,8 @@ struct Layers {
     reading: AtomicMoment,
     /// The nearest limit of the timeout layers.
     bound: AtomicBound,
-    /// The first permits held; others are in [`RareState::permits`].
-    permits: [PermitSlot; 2],
+    /// The first limits passed; others are in [`RareState::limits`].
+    limits: [LimitSlot; 4],
     /// How the outermost partial-result layer keeps what is published.
     keep: AtomicKeep,
 }
@@ -139,8 +139,8 @@ struct RareState {
     scopes: Vec<Scope>,
     /// The outermost layer's wait for cancellation.
     wait: Option<Wait>,
-    /// Permits that found no slot in [`Layers::permits`].
-    permits: Vec<Permit>,
+    /// Limits that found no slot in [`Layers::limits`].
+    limits: Vec<PassedLimit>,
     /// Pulses of the timeout layers outside that have an idle or first-item limit.
     listeners: Vec<Listener>,
 }

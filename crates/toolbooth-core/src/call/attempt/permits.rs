@@ -1,24 +1,20 @@
-//! The permits that an attempt holds, and whether a layer holds the attempt back.
+//! The limits that an attempt has passed, and whether a layer holds the attempt back.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Attempt, Link};
+use crate::call::LimitId;
 use crate::sync::lock;
 
-/// A permit without a lock, for the usual one or two. The layer at `depth` alone writes it.
+/// A record without a lock, for the usual few. The layer that fills it alone changes it.
 #[derive(Debug)]
-pub(super) struct PermitSlot {
-    /// The address of the limit, which is alive while its permit is held; 0 if the slot is free.
-    limit: AtomicUsize,
-    depth: AtomicU32,
-}
+pub(super) struct LimitSlot(AtomicU64);
 
-/// A permit of the limit at an address, held by the layer at a depth.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Permit {
-    limit: usize,
-    depth: u32,
-}
+/// A limit that the layer at a depth has passed: it holds a permit, or counted the attempt.
+///
+/// One word: the depth above the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PassedLimit(u64);
 
 /// Whether a layer holds the attempt back: while it queues, and after it was rejected.
 ///
@@ -37,42 +33,65 @@ pub(super) enum HeldBack {
 // === impl Attempt ===
 
 impl Attempt {
-    /// Records a permit that the layer at `depth` holds.
+    /// Records that the layer at `depth` holds a permit of the limit, or counted the attempt.
     #[inline]
-    pub(crate) fn hold(&self, limit: usize, depth: u32) {
-        match self.layers.permits.iter().find(|slot| slot.is_free()) {
-            Some(slot) => slot.fill(limit, depth),
-            None => self.change().rare().permits.push(Permit { limit, depth }),
+    pub(crate) fn record_limit(&self, limit: LimitId, depth: u32) {
+        let passed = PassedLimit::new(limit, depth);
+        match self.layers.limits.iter().find(|slot| slot.is_free()) {
+            Some(slot) => slot.fill(passed),
+            None => self.change().rare().limits.push(passed),
         }
     }
 
-    /// Removes the permit that the layer at `depth` held.
+    /// Removes the record of the layer at `depth`.
     #[inline]
-    pub(crate) fn release(&self, limit: usize, depth: u32) {
-        let held = Permit { limit, depth };
-        match self.layers.permits.iter().find(|slot| slot.holds(&held)) {
+    pub(crate) fn remove_limit(&self, limit: LimitId, depth: u32) {
+        let passed = PassedLimit::new(limit, depth);
+        let mut slots = self.layers.limits.iter();
+        match slots.find(|slot| slot.get() == Some(passed)) {
             Some(slot) => slot.free_up(),
             None => {
-                self.with_rare(|rare| rare.permits.retain(|permit| *permit != held));
+                self.with_rare(|rare| rare.limits.retain(|other| *other != passed));
             }
         }
     }
 
-    /// Returns whether the attempt, or a layer around it, holds a permit of the limit.
-    pub(in crate::call) fn holds(&self, limit: usize) -> bool {
-        self.holds_outside(limit, u32::MAX)
+    /// Returns whether a layer around the one at `depth` has recorded the limit: in this attempt,
+    /// in an enclosing one, or in a call above.
+    #[inline]
+    pub(crate) fn inherits_limit(&self, limit: LimitId, depth: u32) -> bool {
+        let has_outer = depth > 1 || self.link().is_some() || self.settings.parent().is_some();
+        has_outer && self.has_limit_above(limit)
     }
 
-    fn holds_outside(&self, limit: usize, depth: u32) -> bool {
-        let is_outside = |permit: &Permit| permit.limit == limit && permit.depth < depth;
-        let mut slots = self.layers.permits.iter().filter_map(PermitSlot::get);
-        slots.any(|permit| is_outside(&permit))
+    fn has_limit_above(&self, limit: LimitId) -> bool {
+        // The layer that looks has recorded nothing yet: all layers in the list are around it.
+        let in_call = |attempt: &Self| attempt.has_limit_outside(limit, u32::MAX);
+        let parent = self.settings.parent();
+        in_call(self) || parent.is_some_and(|parent| parent.find(in_call))
+    }
+
+    /// Returns whether a layer of this attempt has recorded the limit.
+    #[inline]
+    pub(crate) fn has_limit(&self, limit: LimitId) -> bool {
+        self.has_own_limit(|passed| passed.is_of(limit))
+    }
+
+    fn has_limit_outside(&self, limit: LimitId, depth: u32) -> bool {
+        self.has_own_limit(|passed| passed.is_of(limit) && passed.is_outside(depth))
+            || self.link().is_some_and(|Link { attempt, depth }| {
+                let inside = depth.saturating_add(1);
+                attempt.has_limit_outside(limit, inside)
+            })
+    }
+
+    #[inline]
+    fn has_own_limit(&self, is_searched: impl Fn(PassedLimit) -> bool) -> bool {
+        let mut slots = self.layers.limits.iter().filter_map(LimitSlot::get);
+        slots.any(&is_searched)
             || self
-                .with_rare(|rare| rare.permits.iter().any(is_outside))
+                .with_rare(|rare| rare.limits.iter().copied().any(&is_searched))
                 .unwrap_or(false)
-            || self
-                .link()
-                .is_some_and(|Link { attempt, depth }| attempt.holds_outside(limit, depth + 1))
     }
 
     // --- held back
@@ -126,44 +145,57 @@ impl Attempt {
     }
 }
 
-// === impl PermitSlot ===
+// === impl LimitSlot ===
 
-impl PermitSlot {
-    const FREE: usize = 0;
+impl LimitSlot {
+    const FREE: u64 = 0;
 
     pub(super) const fn free() -> Self {
-        Self {
-            limit: AtomicUsize::new(Self::FREE),
-            depth: AtomicU32::new(0),
-        }
+        Self(AtomicU64::new(Self::FREE))
     }
 
     #[inline]
     fn is_free(&self) -> bool {
-        self.limit.load(Ordering::Relaxed) == Self::FREE
+        self.0.load(Ordering::Relaxed) == Self::FREE
     }
 
-    /// The Release store comes last and pairs with the Acquire load in `get`.
     #[inline]
-    fn fill(&self, limit: usize, depth: u32) {
-        self.depth.store(depth, Ordering::Relaxed);
-        self.limit.store(limit, Ordering::Release);
+    fn fill(&self, passed: PassedLimit) {
+        self.0.store(passed.0, Ordering::Release);
     }
 
     #[inline]
     fn free_up(&self) {
-        self.limit.store(Self::FREE, Ordering::Release);
+        self.0.store(Self::FREE, Ordering::Release);
     }
 
     #[inline]
-    fn holds(&self, permit: &Permit) -> bool {
-        self.limit.load(Ordering::Relaxed) == permit.limit
-            && self.depth.load(Ordering::Relaxed) == permit.depth
+    fn get(&self) -> Option<PassedLimit> {
+        let passed = self.0.load(Ordering::Acquire);
+        (passed != Self::FREE).then_some(PassedLimit(passed))
+    }
+}
+
+// === impl PassedLimit ===
+
+impl PassedLimit {
+    const ID: u64 = (1 << LimitId::BITS) - 1;
+    /// No stack has 65,535 layers: their futures are nested.
+    const MAX_DEPTH: u32 = 0xffff;
+
+    #[inline]
+    fn new(limit: LimitId, depth: u32) -> Self {
+        let depth = u64::from(depth.min(Self::MAX_DEPTH));
+        Self(depth << LimitId::BITS | limit.get())
     }
 
-    fn get(&self) -> Option<Permit> {
-        let limit = self.limit.load(Ordering::Acquire);
-        let depth = self.depth.load(Ordering::Relaxed);
-        (limit != Self::FREE).then_some(Permit { limit, depth })
+    #[inline]
+    fn is_of(self, limit: LimitId) -> bool {
+        self.0 & Self::ID == limit.get()
+    }
+
+    #[inline]
+    fn is_outside(self, depth: u32) -> bool {
+        self.0 >> LimitId::BITS < u64::from(depth)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
-use crate::call::{CallContext, Registered, ToolCall};
+use crate::call::{CallContext, LimitId, Registered, ToolCall};
 use crate::error::ToolError;
 use crate::outcome::{CancelReason, Outcome};
 use crate::seam::{End, Part};
@@ -329,13 +329,12 @@ fn context_is_at_most_320_bytes() {
 fn plain_call_makes_no_state() {
     let call = call().with_id("call_8fj2").with_tenant("acme");
     let [outer, inner] = [(); 2].map(|()| Part::enter(call.context()));
-    let limit = Arc::new(());
-    outer.hold(&limit);
-    inner.hold(&limit);
+    let limits = [(); 4].map(|()| LimitId::unique());
+    assert!(limits[..2].iter().all(|limit| outer.count_once(*limit)));
+    limits[2..].iter().for_each(|limit| inner.hold(*limit));
     inner.keep(crate::response::KeepPolicy::new());
     assert_eq!(poll_cancelled(&outer), Poll::Pending);
-    inner.release(&limit);
-    outer.release(&limit);
+    limits[2..].iter().for_each(|limit| inner.release(*limit));
     complete(inner);
     let attempt = call.context().attempt_state();
     assert!(!attempt.has_state() && attempt.signal.get().is_none());
