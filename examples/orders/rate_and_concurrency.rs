@@ -1,5 +1,5 @@
 //! Rate limit and concurrency limit: whether a call that waits for its token holds a permit, or a
-//! call without a permit takes a token.
+//! call that waits for its permit holds a token.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -27,7 +27,7 @@ struct Observed {
 
 pub(crate) async fn run() -> Result<Pair, BoxError> {
     let observed = [waiting(true).await?, waiting(false).await?];
-    let spent = [rejected(true).await, rejected(false).await];
+    let tokens = [queued(true).await, queued(false).await];
     Ok(Pair {
         orders: ["rate outside of limit", "limit outside of rate"],
         scenario: "Rate limit and concurrency limit: 3 searches at once, 10 tokens a second, \
@@ -44,13 +44,13 @@ pub(crate) async fn run() -> Result<Pair, BoxError> {
                 ["10 ms", "70 ms"],
             ),
             Row::new(
-                "1 permit, no queue, 3 calls at once: tokens taken by the 2 rejected calls",
-                spent,
+                "1 permit, 3 calls at once: tokens held by the 2 calls that wait for it",
+                tokens,
                 ["2", "0"],
             ),
         ],
         why: "Rate limit outside: a call that waits for a token holds no permit.\n\
-              In return, a call that then finds no permit has taken a token.\n\
+              In return, a call that waits for its permit holds a token.\n\
               Rate limit inside: only calls that run take tokens.\n\
               In return, permits are idle while their calls wait for tokens.",
     })
@@ -90,17 +90,27 @@ async fn waiting(rate_outside: bool) -> Result<Observed, BoxError> {
     Ok(observed)
 }
 
-/// Returns the number of tokens taken by calls that do not run, out of 5.
-async fn rejected(rate_outside: bool) -> usize {
+/// Returns the number of tokens taken by calls that do not run yet, out of 5.
+async fn queued(rate_outside: bool) -> usize {
     const TOKENS: NonZeroU32 = NonZeroU32::new(5).expect("not 0");
     // No token is replenished during the test.
     let rate = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN).allow_burst(TOKENS));
-    let limit = ConcurrencyLimitLayer::new(1).with_queue_capacity(0);
-    let calls = match rate_outside {
-        true => make_all(&rate.layer(limit.layer(tool())), 3).await,
-        false => make_all(&limit.layer(rate.layer(tool())), 3).await,
+    let limit = ConcurrencyLimitLayer::new(1);
+    let observe = async {
+        sleep(TAKES / 2).await;
+        let taken = TOKENS.get() - rate.remaining();
+        usize::try_from(taken).map_or(usize::MAX, |taken| taken - limit.in_flight())
     };
-    let ran = calls.iter().filter(|call| call.error.is_none()).count();
-    let spent = TOKENS.get() - rate.remaining();
-    usize::try_from(spent).map_or(usize::MAX, |spent| spent - ran)
+    match rate_outside {
+        true => {
+            join(make_all(&rate.layer(limit.layer(tool())), 3), observe)
+                .await
+                .1
+        }
+        false => {
+            join(make_all(&limit.layer(rate.layer(tool())), 3), observe)
+                .await
+                .1
+        }
+    }
 }

@@ -177,18 +177,15 @@ impl Order {
                     false => one(1_999, timed_out(0), Outcome::TimedOut),
                 };
                 End {
-                    tokens: if self.outside(Rate, Concurrency) {
-                        end.tokens
-                    } else {
-                        0
-                    },
+                    // Refunded, whether it was taken or not.
+                    tokens: 0,
                     tool: vec![],
                     ..end
                 }
             }
             // The timeout starts with the permit, so that only the caller ends the wait.
             QueuedForEver | DroppedInQueue => End {
-                tokens: u32::from(self.outside(Rate, Concurrency)),
+                tokens: 0,
                 tool: vec![],
                 ..one(
                     match ending {

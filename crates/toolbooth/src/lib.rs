@@ -101,10 +101,10 @@
 //! | timeout | rate limit | The wait for a token counts. A call whose token would be late is rejected at once. | The limit starts with the token. |
 //! | timeout | concurrency limit | The wait for a permit counts. | The limit starts with the permit. |
 //! | timeout | cleanup | Waiting for hooks ([`with_wait`](CleanupLayer::with_wait)) uses up the limit. A call that expired waits for none. | The limit covers the tool alone. A call that expired waits for its hooks as well. |
-//! | rate limit | concurrency limit | A call that waits for a token holds no permit. A token is spent on a call that then gets no permit in time. | A call holds its permit while it waits for a token. |
+//! | rate limit | concurrency limit | A call that waits for a token holds no permit. A call that then gets no permit in time is refunded its token. | A call holds its permit while it waits for a token. |
 //! | rate limit, concurrency limit | cleanup | A call that is rejected, or ends in the queue, does not reach the cleanup layer: hooks that its caller registered run, but are not counted there. | The cleanup layer runs and counts the hooks of every call. |
 //! | breaker | timeout | A timeout is a failure. The timeout of a call that only waited in an inner queue is not. | The same. |
-//! | breaker | rate limit, concurrency limit | While the breaker is open, no token and no permit is taken. | A call may wait in a queue and then be rejected. Its token is spent. |
+//! | breaker | rate limit, concurrency limit | While the breaker is open, no token and no permit is taken. | A call may wait in a queue and then be rejected. Its token is refunded. |
 //! | partial results | any layer | No difference. | No difference. |
 //! | catch panics | any layer | A panic unwinds through the inner layer. | The outer layer receives an error. |
 //! | spawn | timeout | The limit runs on the tool's task: a tool that blocks its thread expires when it yields. | The call expires on time, whatever the tool does. |
@@ -125,9 +125,10 @@
 //! # Cancel safety
 //!
 //! Dropping the future of a call, or its streaming response, ends the call. Permits and positions
-//! in queues are released at once, hooks run, and the tool's future is dropped. A token that was
-//! taken is spent. So a call can be used in a `select!`, under any timeout, or on a task that is
-//! aborted. A [`Canceller`] ends a call from elsewhere: then the call returns `Cancelled`.
+//! in queues are released at once, hooks run, and the tool's future is dropped. A token is
+//! spent if the call had started, and refunded otherwise. So a call can be used in a `select!`,
+//! under any timeout, or on a task that is aborted. A [`Canceller`] ends a call from elsewhere:
+//! then the call returns `Cancelled`.
 //!
 //! Two things outlive a call, and [`CleanupLayer::drain`] waits for both:
 //!

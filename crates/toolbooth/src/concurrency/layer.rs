@@ -193,7 +193,7 @@ impl ConcurrencyLimitLayer {
     /// [`ConfigError::ZeroLimit`] for 0, and [`ConfigError::NoLimit`] for a layer that was created
     /// without a limit.
     pub fn set_limit(&self, limit: impl Into<Option<usize>>) -> Result<(), ConfigError> {
-        self.limits.set_limit(setting(limit.into())?)
+        self.limits.set_limit(Some(setting(limit.into())?))
     }
 
     /// As [`set_limit`](Self::set_limit), for one tool or key.
@@ -205,8 +205,8 @@ impl ConcurrencyLimitLayer {
         key: impl Into<Name>,
         limit: impl Into<Option<usize>>,
     ) -> Result<(), ConfigError> {
-        self.limits
-            .set_limit_for(&key.into(), setting(limit.into())?)
+        let limit = setting(limit.into())?;
+        self.limits.set_limit_for(&key.into(), Some(limit))
     }
 
     /// Changes how many calls may wait in each queue. Calls that wait already stay.

@@ -122,20 +122,25 @@ impl Limiter for Permits {
 
     const TIMED: bool = false;
 
-    fn new(limit: usize) -> Self {
+    fn new(limit: Option<usize>) -> Self {
         Self {
-            limit: AtomicU64::new(to_u64(limit)),
+            limit: AtomicU64::new(limit.map_or(u64::MAX, to_u64)),
             in_flight: AtomicU64::new(0),
             service_time: AtomicU64::new(0),
         }
     }
 
     fn fresh(&self) -> Self {
-        Self::new(to_usize(self.limit()))
+        Self::new(Some(to_usize(self.limit())))
     }
 
-    fn set(&self, limit: usize) {
-        self.limit.store(to_u64(limit), Ordering::SeqCst);
+    fn fresh_for(&self, _: Option<&str>, limit: Option<usize>) -> Option<Self> {
+        limit.map(|limit| Self::new(Some(limit)))
+    }
+
+    fn set(&self, limit: Option<usize>) {
+        let limit = limit.map_or(u64::MAX, to_u64);
+        self.limit.store(limit, Ordering::SeqCst);
     }
 
     fn set_service_time(&self, about: Option<Duration>) {
@@ -158,17 +163,21 @@ impl Limiter for Permits {
             .is_ok()
     }
 
-    fn try_grant(&self, cost: u64, now: Moment) -> bool {
-        self.try_acquire(cost, || now)
+    fn try_grant(&self, cost: u64, now: Moment) -> Option<Moment> {
+        self.try_acquire(cost, || now).then_some(now)
     }
 
     #[inline]
-    fn release(&self, cost: u64) {
+    fn release(&self, cost: u64, _: Moment, _: impl FnOnce() -> Moment) {
         self.in_flight.fetch_sub(cost, Ordering::SeqCst);
     }
 
     fn capacity(&self) -> u64 {
         self.limit()
+    }
+
+    fn is_exact(&self) -> bool {
+        false
     }
 
     /// All running calls may end at once. From then on each `limit` of the cost ahead takes one

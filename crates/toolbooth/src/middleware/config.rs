@@ -40,6 +40,9 @@ pub enum ConfigError {
     /// A window without calls or time, or with more than 1,000,000 calls.
     #[error("a window must have a length above 0, or 1 to 1,000,000 calls")]
     Window,
+    /// A window of a rate limit without calls or time, or with more than 10,000 calls.
+    #[error("a window of a rate limit must have 1 to 10,000 calls and a period above 0")]
+    RateWindow,
     /// A slow call of 0 s.
     #[error("every call takes 0 s or longer: use a longer time for slow calls")]
     ZeroSlow,

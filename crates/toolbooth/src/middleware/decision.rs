@@ -30,6 +30,12 @@ pub trait Acquire<W>: Unpin {
         watch: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>>;
+
+    /// Called after the wait, when the inner service has been called. The layers inside have
+    /// decided by then: see [`Part::is_held_back`]. The default does nothing.
+    fn on_called(&mut self, part: &Part, watch: &mut W) {
+        let _ = (part, watch);
+    }
 }
 
 /// For layers that never wait.

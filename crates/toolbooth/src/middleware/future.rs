@@ -67,6 +67,7 @@ pin_project! {
 /// A call that has not started: it waits for `acquire`, if any, and then for `service`.
 struct Waiting<S, R, A> {
     acquire: Option<A>,
+    acquired: bool,
     service: S,
     request: R,
 }
@@ -141,6 +142,16 @@ impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
     pub fn watch(self: Pin<&mut Self>) -> Option<(&Part, &mut W)> {
         let Entered { part, watch } = self.project().entered;
         part.as_ref().zip(watch.as_mut())
+    }
+
+    /// As [`watch`](Self::watch), before the future is pinned.
+    #[cfg(feature = "rate")]
+    #[inline]
+    pub(crate) const fn watch_unpinned(&mut self) -> Option<(&Part, &mut W)> {
+        match (&self.entered.part, &mut self.entered.watch) {
+            (Some(part), Some(watch)) => Some((part, watch)),
+            _ => None,
+        }
     }
 
     /// Ends the call with an error: drops the inner future, then notifies the watch.
@@ -235,19 +246,23 @@ where
             return Poll::Ready(Err(ToolError::cancelled(reason)));
         }
         let call = waiting.as_mut().expect("taken when the state changes");
-        if let Some(acquire) = &mut call.acquire {
+        if let Some(acquire) = call.acquire.as_mut().filter(|_| !call.acquired) {
             ready!(acquire.poll_acquire(part, watch, cx))?;
             part.mark_admitted();
-            call.acquire = None;
+            call.acquired = true;
         }
         ready!(call.service.poll_ready(cx)).map_err(ToolError::from_error)?;
         let call = waiting.take().expect("it was there before");
         let (mut service, request) = (call.service, call.request);
+        let acquire = call.acquire;
         // The clock is read once after the wait, for all layers inside.
         let reading = part.carry_now();
         let future = service.call(request);
         drop(reading);
         this.state.set(State::Running { future });
+        if let Some(mut acquire) = acquire {
+            acquire.on_called(part, watch);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -334,6 +349,7 @@ impl<S: Service<R>, R, A> State<S, R, A> {
         Self::Waiting {
             waiting: Some(Box::new(Waiting {
                 acquire,
+                acquired: false,
                 service,
                 request,
             })),

@@ -54,6 +54,12 @@ impl<T> PerTool<T> {
         self.tools.get(tool).unwrap_or(&self.default).as_ref()
     }
 
+    /// Returns the setting of tools that have none of their own.
+    #[cfg(feature = "rate")]
+    pub(crate) const fn default(&self) -> Option<&T> {
+        self.default.as_ref()
+    }
+
     /// Changes the setting of all tools that have none of their own.
     pub(crate) fn set_default(&mut self, value: impl Into<Option<T>>) {
         self.default = value.into();

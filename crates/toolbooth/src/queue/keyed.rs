@@ -22,6 +22,8 @@ pub(super) struct KeyedQueues<L: Limiter> {
     /// Keys that share a queue, which is never evicted.
     groups: HashMap<Name, Arc<LimitQueue<L>>>,
     queues: KeyMap<LimitQueue<L>>,
+    /// What the limiter of each key has besides its limit. Nothing is taken of it.
+    template: L,
     config: RwLock<Config<L::Setting>>,
 }
 
@@ -43,6 +45,7 @@ impl<L: Limiter> KeyedQueues<L> {
             key: None,
             groups: HashMap::new(),
             queues: KeyMap::new(),
+            template: L::new(None),
             config: RwLock::new(Config { limits, settings }),
         }
     }
@@ -59,6 +62,12 @@ impl<L: Limiter> KeyedQueues<L> {
 
     /// Creates limits of the same configuration, without any queue of a key.
     pub(super) fn fresh(&self) -> Self {
+        self.fresh_with(L::fresh)
+    }
+
+    /// As [`fresh`](Self::fresh), with limiters that `change` makes of the template and of the
+    /// groups.
+    pub(super) fn fresh_with(&self, change: impl Fn(&L) -> L) -> Self {
         let config = read(&self.config).clone();
         let mut copies: Vec<(_, Arc<LimitQueue<L>>)> = Vec::new();
         let mut copy_of = |group: &Arc<LimitQueue<L>>| {
@@ -66,7 +75,7 @@ impl<L: Limiter> KeyedQueues<L> {
             if let Some((_, copy)) = known {
                 return Arc::clone(copy);
             }
-            let copy = LimitQueue::new(group.limiter().fresh(), config.settings.clone());
+            let copy = LimitQueue::new(change(group.limiter()), config.settings.clone());
             let copy = Arc::new(copy);
             copies.push((Arc::as_ptr(group), Arc::clone(&copy)));
             copy
@@ -78,6 +87,7 @@ impl<L: Limiter> KeyedQueues<L> {
                 .map(|(key, group)| (key.clone(), copy_of(group)))
                 .collect(),
             queues: self.queues.fresh(),
+            template: change(&self.template),
             config: RwLock::new(config),
         }
     }
@@ -90,7 +100,9 @@ impl<L: Limiter> KeyedQueues<L> {
     #[cfg(feature = "rate")]
     pub(super) fn add_group(&mut self, setting: L::Setting, keys: impl IntoIterator<Item = Name>) {
         let settings = read(&self.config).settings.clone();
-        let group = Arc::new(LimitQueue::new(L::new(setting), settings));
+        let limiter = self.template.fresh_for(None, Some(setting));
+        let limiter = limiter.unwrap_or_else(|| L::new(Some(setting)));
+        let group = Arc::new(LimitQueue::new(limiter, settings));
         let members = keys.into_iter().map(|key| (key, Arc::clone(&group)));
         self.groups.extend(members);
     }
@@ -120,15 +132,14 @@ impl<L: Limiter> KeyedQueues<L> {
 
     #[cold]
     fn create(&self, key: &str, now: Moment) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
-        let Some(limit) = self.limit_of(key) else {
+        let Some(limiter) = self.limiter_of_new(key) else {
             return Ok(None);
         };
         // Reads the configuration again, under the lock of the map's registry. A concurrent change
         // is either seen here, or made before it collects the queues and then finds this one.
         let create = || {
-            let config = read(&self.config);
-            let limit = config.limits.get(key).copied().unwrap_or(limit);
-            LimitQueue::new(L::new(limit), config.settings.clone())
+            let limiter = self.limiter_of_new(key).unwrap_or(limiter);
+            LimitQueue::new(limiter, read(&self.config).settings.clone())
         };
         let queue = self.queues.get_or_insert_with(key, now, create);
         queue.map(Some).map_err(Rejection::Key)
@@ -149,7 +160,7 @@ impl<L: Limiter> KeyedQueues<L> {
     }
 
     /// Changes the limit of each key that has none of its own.
-    pub(super) fn set_default_limit(&self, limit: L::Setting) {
+    pub(super) fn set_default_limit(&self, limit: Option<L::Setting>) {
         write(&self.config).limits.set_default(limit);
         for (key, queue) in self.queues.entries() {
             if !read(&self.config).limits.names(&key) {
@@ -159,7 +170,7 @@ impl<L: Limiter> KeyedQueues<L> {
     }
 
     /// Changes the limit of one key, or of its group.
-    pub(super) fn set_limit_for(&self, key: &Name, limit: L::Setting) {
+    pub(super) fn set_limit_for(&self, key: &Name, limit: Option<L::Setting>) {
         if let Some(group) = self.groups.get(key) {
             group.set_limit(|limiter| limiter.set(limit));
             return;
@@ -174,17 +185,18 @@ impl<L: Limiter> KeyedQueues<L> {
     /// Sets a queue to the limit of its key. Reads the limit under the queue's lock, so that of
     /// several concurrent changes the last one counts for every queue.
     fn update(&self, key: &str, queue: &LimitQueue<L>) {
-        queue.set_limit(|limiter| {
-            if let Some(limit) = self.limit_of(key) {
-                limiter.set(limit);
-            }
-        });
+        queue.set_limit(|limiter| limiter.set(self.limit_of(key)));
     }
 
     /// Returns the queue of a key that was used before.
     pub(super) fn queue_of(&self, key: &str) -> Option<Arc<LimitQueue<L>>> {
         let group = self.groups.get(key).cloned();
         group.or_else(|| self.queues.peek(key))
+    }
+
+    /// Returns the limiter that a new queue of the key has; `None` if the key has no limit.
+    pub(super) fn limiter_of_new(&self, key: &str) -> Option<L> {
+        self.template.fresh_for(Some(key), self.limit_of(key))
     }
 
     pub(super) fn limit_of(&self, key: &str) -> Option<L::Setting> {

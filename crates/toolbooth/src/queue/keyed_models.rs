@@ -14,7 +14,7 @@ use crate::middleware::PerTool;
 use crate::middleware::keys::KeyRejection;
 use crate::middleware::sync::Arc;
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
-use crate::rate::gcra::Gcra;
+use crate::rate::rates::Rates;
 
 /// The queues of three keys, and how many permits the calls of each use by their own count.
 #[derive(Clone)]
@@ -86,8 +86,8 @@ fn every_key_has_the_last_limit_in_the_end() {
         assert_eq!(tenants.call(A, usize::MAX, 1), None);
         let shared = tenants.clone();
         all(4, move |thread| match thread {
-            0 => shared.limits.set_limit(2).expect("it has a limit"),
-            1 => shared.limits.set_limit(3).expect("it has a limit"),
+            0 => shared.limits.set_limit(Some(2)).expect("it has a limit"),
+            1 => shared.limits.set_limit(Some(3)).expect("it has a limit"),
             2 => assert_eq!(shared.call(A, usize::MAX, 3), None),
             _ => assert_eq!(shared.call(B, usize::MAX, 3), None),
         });
@@ -105,14 +105,14 @@ fn a_key_keeps_the_limit_that_was_set_for_it() {
         assert_eq!(tenants.call(A, usize::MAX, 1), None);
         let shared = tenants.clone();
         all(4, move |thread| match thread {
-            0 => shared.limits.set_limit(2).expect("it has a limit"),
+            0 => shared.limits.set_limit(Some(2)).expect("it has a limit"),
             1 => shared
                 .limits
-                .set_limit_for(&"a".into(), 4)
+                .set_limit_for(&"a".into(), Some(4))
                 .expect("it is by key"),
             2 => shared
                 .limits
-                .set_limit_for(&"b".into(), 5)
+                .set_limit_for(&"b".into(), Some(5))
                 .expect("it is by key"),
             _ => assert_eq!(shared.call(B, usize::MAX, 5), None),
         });
@@ -155,9 +155,9 @@ fn no_waiter_is_forgotten_when_the_limit_of_its_key_is_raised() {
         all(4, move |thread| match thread {
             0 if alone => shared
                 .limits
-                .set_limit_for(&"a".into(), 2)
+                .set_limit_for(&"a".into(), Some(2))
                 .expect("it is by key"),
-            0 => shared.limits.set_limit(2).expect("it has a limit"),
+            0 => shared.limits.set_limit(Some(2)).expect("it has a limit"),
             1 => assert_eq!(shared.call(B, usize::MAX, 2), None),
             _ => assert_eq!(shared.call(A, usize::MAX, 2), None),
         });
@@ -176,7 +176,10 @@ fn a_waiter_of_a_key_may_be_dropped_at_any_moment() {
         all(4, move |thread| match thread {
             0 => {
                 for limit in [2, 1] {
-                    shared.limits.set_limit(limit).expect("it has a limit");
+                    shared
+                        .limits
+                        .set_limit(Some(limit))
+                        .expect("it has a limit");
                 }
             }
             1 => assert_eq!(shared.call(A, usize::MAX, 2), None),
@@ -230,7 +233,7 @@ fn a_key_that_is_evicted_and_used_at_once_has_one_queue() {
 fn a_bucket_that_is_not_full_stays_while_other_keys_need_room() {
     check(|| {
         let limits =
-            Limits::<Gcra>::by_key(Quota::per_hour(std::num::NonZeroU32::MIN).into(), tenant);
+            Limits::<Rates>::by_key(Quota::per_hour(std::num::NonZeroU32::MIN).into(), tenant);
         let limits = limits.with_key_bounds(1, Duration::ZERO);
         let acquired: [Arc<AtomicU64>; 2] = Default::default();
         let counted = acquired.clone();

@@ -14,6 +14,7 @@
 //! 6. No waiter waits for more than the limit can ever give: such a call is rejected when it
 //!    arrives. When the limit is lowered its ticket is expelled and its task is woken.
 
+use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct Settings {
 pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) waiters: Waiters<Waker>,
+    /// For a timed limiter, what waiters were charged for that were granted and not polled since.
+    granted: BTreeMap<Ticket, Moment>,
     pub(super) timers: Timers,
     /// Whether a waiter may start later than [`Limiter::due`] returned when it was enqueued: others
     /// may overtake it, or the limit was changed.
@@ -65,6 +68,7 @@ impl<L: Limiter> LimitQueue<L> {
         let mut state = State {
             settings: Settings::default(),
             waiters: Waiters::new(),
+            granted: BTreeMap::new(),
             timers: Timers::new(),
             uncertain: false,
             version: 0,
@@ -152,10 +156,17 @@ impl<L: Limiter> LimitQueue<L> {
         !self.has_waiters.load(Ordering::SeqCst) && self.limiter.try_acquire(cost, now)
     }
 
-    /// Returns what a call acquired, and grants the waiters that it suffices for.
+    /// Releases permits, and grants the waiters that they suffice for.
     #[inline]
     pub(crate) fn release(&self, cost: u64) {
-        self.limiter.release(cost);
+        self.refund(cost, Moment::from_nanos(0));
+    }
+
+    /// Returns what a call was charged for at `acquired`, and grants the waiters that it suffices
+    /// for.
+    #[inline]
+    pub(crate) fn refund(&self, cost: u64, acquired: Moment) {
+        self.limiter.release(cost, acquired, Moment::now);
         if self.has_waiters.load(Ordering::SeqCst) {
             self.grant_released(cost);
         }
@@ -188,13 +199,14 @@ impl<L: Limiter> LimitQueue<L> {
         false
     }
 
-    /// Enqueues a waiter. Returns its waker as an error if it was granted at once.
+    /// Enqueues a waiter. If it was granted at once, returns as an error its waker and what it was
+    /// charged for.
     pub(super) fn enqueue(
         &self,
         state: &mut State,
         claim: Claim,
         waker: Waker,
-    ) -> Result<Ticket, Waker> {
+    ) -> Result<Ticket, (Waker, Moment)> {
         let (now, first) = (claim.since, state.waiters.is_empty());
         let ticket = state.waiters.push(claim, waker);
         self.publish(state);
@@ -205,10 +217,7 @@ impl<L: Limiter> LimitQueue<L> {
         }
         match self.grant_first(state, now) {
             // The waker of the running task: it need not be called.
-            Some(waker) => {
-                state.waiters.remove(ticket);
-                Err(waker)
-            }
+            Some(waker) => Err((waker, state.remove_granted(ticket))),
             None => Ok(ticket),
         }
     }
@@ -226,10 +235,11 @@ impl<L: Limiter> LimitQueue<L> {
     /// Grants the first waiter if the limiter allows it. Returns its waker.
     fn grant_first(&self, state: &mut State, now: Moment) -> Option<Waker> {
         let (ticket, cost) = state.waiters.first(now)?;
-        if !self.limiter.try_grant(cost, now) {
-            return None;
-        }
+        let charged = self.limiter.try_grant(cost, now)?;
         let waker = state.waiters.grant(ticket)?;
+        if L::TIMED {
+            state.granted.insert(ticket, charged);
+        }
         self.after_removal(state);
         Some(waker)
     }
@@ -245,9 +255,9 @@ impl<L: Limiter> LimitQueue<L> {
     pub(super) fn leave(&self, ticket: Ticket, cost: u64) {
         let mut state = self.lock();
         if state.waiters.state(ticket) == TicketState::Granted {
-            state.waiters.remove(ticket);
+            let charged = state.remove_granted(ticket);
             drop(state);
-            return self.release(cost);
+            return self.refund(cost, charged);
         }
         // If all waiters cost 1, this one kept nothing free from the others.
         let most = match state.waiters.is_uniform() {
@@ -316,6 +326,13 @@ impl State {
         let current = self.waiters.waker_mut(ticket)?;
         let stale = !current.will_wake(waker);
         stale.then(|| std::mem::replace(current, waker.clone()))
+    }
+
+    /// Removes a ticket that was granted. Returns what it was charged for, if the limiter is timed.
+    pub(super) fn remove_granted(&mut self, ticket: Ticket) -> Moment {
+        self.waiters.remove(ticket);
+        let charged = self.granted.remove(&ticket);
+        charged.unwrap_or(Moment::from_nanos(0))
     }
 
     /// Returns the previous settings: their closures are the user's, and dropped without the lock.

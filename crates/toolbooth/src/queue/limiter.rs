@@ -11,21 +11,25 @@ use toolbooth_core::Moment;
 /// are `SeqCst`: they are ordered with `has_waiters` of the [`LimitQueue`](super::LimitQueue).
 ///
 /// A `cost` is the number of permits or tokens that one call takes.
-pub(crate) trait Limiter: Send + Sync + 'static {
+pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// What the limit is set to.
     type Setting: Copy + fmt::Debug + Send + Sync;
 
     /// Whether waiters are granted at a point in time. Otherwise a release grants them.
     const TIMED: bool;
 
-    /// Creates a limiter of which nothing is taken.
-    fn new(setting: Self::Setting) -> Self;
+    /// Creates a limiter of which nothing is taken. `None` is no limit.
+    fn new(setting: Option<Self::Setting>) -> Self;
 
     /// Creates a limiter with the same limit of which nothing is taken.
     fn fresh(&self) -> Self;
 
-    /// Changes the limit. The caller serializes changes.
-    fn set(&self, setting: Self::Setting);
+    /// Creates a limiter of one key, or of a group, with this limit of its own and what this
+    /// limiter has besides. `None` if that is no limit at all.
+    fn fresh_for(&self, key: Option<&str>, setting: Option<Self::Setting>) -> Option<Self>;
+
+    /// Changes the limit; `None` is no limit. The caller serializes changes.
+    fn set(&self, setting: Option<Self::Setting>);
 
     /// Sets the expected duration of a call, for [`due`](Self::due).
     fn set_service_time(&self, about: Option<Duration>);
@@ -36,17 +40,22 @@ pub(crate) trait Limiter: Send + Sync + 'static {
     /// Acquires for a call that arrives while no other call waits.
     fn try_acquire(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool;
 
-    /// Acquires for the first waiter.
-    fn try_grant(&self, cost: u64, now: Moment) -> bool;
+    /// Acquires for the first waiter. Returns the moment that it is charged for.
+    fn try_grant(&self, cost: u64, now: Moment) -> Option<Moment>;
 
-    /// Returns what a call acquired: releases permits or refunds tokens.
-    fn release(&self, cost: u64);
+    /// Returns what a call acquired: releases permits, or refunds the tokens that it was charged
+    /// for at `acquired`.
+    fn release(&self, cost: u64, acquired: Moment, now: impl FnOnce() -> Moment);
 
     /// Returns the most that one call can acquire.
     fn capacity(&self) -> u64;
 
-    /// Returns the earliest moment at which a call behind waiters of the cost `ahead` starts.
+    /// Returns a moment before which a call behind waiters of the cost `ahead` does not start.
     ///
     /// `None` if nothing is known about that.
     fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment>;
+
+    /// Returns whether calls of a FIFO queue start when [`due`](Self::due) returns, if the limit
+    /// does not change.
+    fn is_exact(&self) -> bool;
 }

@@ -46,7 +46,7 @@ impl<L: Limiter> Limits<L> {
 
     /// Creates one limit for all calls.
     pub(crate) fn single(setting: L::Setting) -> Self {
-        let queue = LimitQueue::new(L::new(setting), Settings::default());
+        let queue = LimitQueue::new(L::new(Some(setting)), Settings::default());
         Self::of(Queues::Single(Arc::new(queue)))
     }
 
@@ -90,6 +90,24 @@ impl<L: Limiter> Limits<L> {
                 keyed.configure(change);
                 Queues::Keyed(Arc::new(keyed))
             }
+        };
+        self
+    }
+
+    /// Replaces the limiters by those that `change` makes of them. Without a limit, of one that has
+    /// none.
+    #[cfg(feature = "rate")]
+    pub(crate) fn with_limiters(mut self, change: impl Fn(&L) -> L) -> Self {
+        self.queues = match &self.queues {
+            Queues::Unlimited => {
+                let limiter = change(&L::new(None));
+                Queues::Single(Arc::new(LimitQueue::new(limiter, Settings::default())))
+            }
+            Queues::Single(queue) => {
+                let limiter = change(queue.limiter());
+                Queues::Single(Arc::new(LimitQueue::new(limiter, queue.settings())))
+            }
+            Queues::Keyed(keyed) => Queues::Keyed(Arc::new(keyed.fresh_with(change))),
         };
         self
     }
@@ -150,7 +168,7 @@ impl<L: Limiter> Limits<L> {
     }
 
     /// Changes the limit; that of each key that has none of its own.
-    pub(crate) fn set_limit(&self, setting: L::Setting) -> Result<(), ConfigError> {
+    pub(crate) fn set_limit(&self, setting: Option<L::Setting>) -> Result<(), ConfigError> {
         match &self.queues {
             Queues::Unlimited => return Err(ConfigError::NoLimit),
             Queues::Single(queue) => queue.set_limit(|limiter| limiter.set(setting)),
@@ -160,7 +178,11 @@ impl<L: Limiter> Limits<L> {
     }
 
     /// Changes the limit of one key, or of its group.
-    pub(crate) fn set_limit_for(&self, key: &Name, setting: L::Setting) -> Result<(), ConfigError> {
+    pub(crate) fn set_limit_for(
+        &self,
+        key: &Name,
+        setting: Option<L::Setting>,
+    ) -> Result<(), ConfigError> {
         match &self.queues {
             Queues::Unlimited => Err(ConfigError::NoLimit),
             Queues::Single(_) => Err(ConfigError::NotByKey),
@@ -185,6 +207,15 @@ impl<L: Limiter> Limits<L> {
         match &self.queues {
             Queues::Unlimited | Queues::Single(_) => None,
             Queues::Keyed(keyed) => keyed.limit_of(key),
+        }
+    }
+
+    /// Returns the limiter that a new queue of the key would have; `None` if it would have none.
+    #[cfg(feature = "rate")]
+    pub(crate) fn limiter_of_new(&self, key: &str) -> Option<L> {
+        match &self.queues {
+            Queues::Unlimited | Queues::Single(_) => None,
+            Queues::Keyed(keyed) => keyed.limiter_of_new(key),
         }
     }
 

@@ -39,7 +39,7 @@ impl Limit {
             ..Settings::default()
         };
         Self {
-            queue: Arc::new(LimitQueue::new(Permits::new(limit), settings)),
+            queue: Arc::new(LimitQueue::new(Permits::new(Some(limit)), settings)),
             in_use: Arc::default(),
         }
     }
@@ -74,7 +74,7 @@ impl Limit {
             }
         };
         match block_on(poll_fn(|cx| poll(&part, cx))) {
-            Some(Ok(())) => self.run(cost, most),
+            Some(Ok(_)) => self.run(cost, most),
             Some(Err(rejection)) => return Some(rejection),
             None => {}
         }
@@ -169,7 +169,7 @@ fn a_limit_may_change_at_any_moment() {
         all(4, move |number| match number {
             0 => {
                 for limit in [3, 2, 1] {
-                    calls.queue.set_limit(|permits| permits.set(limit));
+                    calls.queue.set_limit(|permits| permits.set(Some(limit)));
                 }
             }
             1 => {
@@ -193,19 +193,19 @@ fn a_quota_may_change_at_any_moment() {
     };
     check(move || {
         let (slow, fast) = (quota(3_600, 2), quota(60, 4));
-        let bucket = Arc::new(Gcra::new(slow));
+        let bucket = Arc::new(Gcra::new(Some(slow)));
         let now = Moment::from_nanos(1 << 60);
         let taken = Arc::new(AtomicU64::new(0));
         let (shared, counted) = (Arc::clone(&bucket), Arc::clone(&taken));
         all(3, move |number| match number {
             0 => {
                 for quota in [fast, slow, fast] {
-                    shared.set_quota(quota, now);
+                    shared.set_quota(Some(quota), now);
                 }
             }
             _ => {
                 for _ in 0..2 {
-                    if shared.try_acquire(1, || now) {
+                    if shared.try_acquire(1, now) {
                         counted.fetch_add(1, Ordering::SeqCst);
                     }
                 }
@@ -227,13 +227,13 @@ fn refunded_tokens_are_there_again() {
     check(|| {
         let hour = Quota::per_hour(std::num::NonZeroU32::MIN);
         let burst = std::num::NonZeroU32::new(3).expect("not 0");
-        let bucket = Arc::new(Gcra::new(hour.allow_burst(burst)));
+        let bucket = Arc::new(Gcra::new(Some(hour.allow_burst(burst))));
         let now = Moment::from_nanos(1 << 60);
         let shared = Arc::clone(&bucket);
         all(3, move |number| {
             let cost = number as u64 + 1;
-            if shared.try_acquire(cost, || now) {
-                shared.release(cost);
+            if shared.try_acquire(cost, now) {
+                shared.refund(cost, now, now);
             }
         });
         assert_eq!(bucket.remaining(now), 3);

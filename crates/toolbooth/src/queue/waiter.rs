@@ -27,7 +27,8 @@ pub(crate) struct Waiter<L: Limiter> {
 
 /// The state of a waiter after a look at its queue.
 enum Progress {
-    Granted,
+    /// It was charged for this moment, if the limiter is timed.
+    Granted(Moment),
     Waiting,
     /// It waits, and its own timer is to be set to this end, or removed.
     WaitingUntil(Option<Moment>),
@@ -52,6 +53,12 @@ impl<L: Limiter> Waiter<L> {
         &self.queue
     }
 
+    /// Returns when the call arrived.
+    #[cfg(feature = "rate")]
+    pub(crate) const fn since(&self) -> Moment {
+        self.since
+    }
+
     /// Returns how many permits or tokens the call needs.
     pub(crate) const fn cost(&self) -> u64 {
         self.cost
@@ -62,18 +69,19 @@ impl<L: Limiter> Waiter<L> {
         Moment::now().since(self.since)
     }
 
-    /// Waits for the cost, which on `Ok` belongs to the caller.
+    /// Waits for the cost, which on `Ok` belongs to the caller. A timed limiter charged it for the
+    /// moment returned.
     pub(crate) fn poll(
         &mut self,
         part: &Part,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Rejection>> {
+    ) -> Poll<Result<Moment, Rejection>> {
         let progress = match self.ticket {
             None => self.poll_first(part, cx),
             Some(ticket) => self.poll_queued(ticket, part, cx),
         };
         match progress {
-            Ok(Progress::Granted) => return Poll::Ready(Ok(())),
+            Ok(Progress::Granted(charged)) => return Poll::Ready(Ok(charged)),
             Ok(Progress::Waiting) => {}
             Ok(Progress::WaitingUntil(until)) => {
                 let sleep = |until: Moment| Box::pin(tokio::time::sleep_until(until.instant()));
@@ -109,7 +117,7 @@ impl<L: Limiter> Waiter<L> {
         let mut state = queue.lock();
         queue.grant_due(&mut state, now, woken);
         if queue.try_before_enqueue(&state, self.cost, now) {
-            return Ok(Progress::Granted);
+            return Ok(Progress::Granted(now));
         }
         let claim = match &state.settings.order {
             None => Claim::new(now, self.cost),
@@ -125,7 +133,7 @@ impl<L: Limiter> Waiter<L> {
                 drop(order);
                 state = queue.lock();
                 if queue.try_before_enqueue(&state, self.cost, now) {
-                    return Ok(Progress::Granted);
+                    return Ok(Progress::Granted(now));
                 }
                 claim
             }
@@ -141,11 +149,13 @@ impl<L: Limiter> Waiter<L> {
         woken.extend(queue.late_timers(&state, now));
         self.version = state.version;
         drop(state);
-        // The waker of a call that was granted at once is dropped here, without the lock.
-        self.ticket = enqueued.ok();
-        Ok(match self.ticket {
-            Some(_) => Progress::WaitingUntil(until),
-            None => Progress::Granted,
+        Ok(match enqueued {
+            Ok(ticket) => {
+                self.ticket = Some(ticket);
+                Progress::WaitingUntil(until)
+            }
+            // Its waker is dropped here, without the lock.
+            Err((_, charged)) => Progress::Granted(charged),
         })
     }
 
@@ -169,11 +179,13 @@ impl<L: Limiter> Waiter<L> {
             drop(stale);
             return Ok(progress);
         }
-        state.waiters.remove(ticket);
+        let charged = state.remove_granted(ticket);
         drop(state);
         self.ticket = None;
         match ticket_state {
-            TicketState::Granted => self.check_granted(part).map(|()| Progress::Granted),
+            TicketState::Granted => self
+                .check_granted(charged, part)
+                .map(|()| Progress::Granted(charged)),
             _ => {
                 let capacity = self.queue.limiter().capacity();
                 Err(Rejection::TooHeavy(self.cost, capacity))
@@ -213,8 +225,7 @@ impl<L: Limiter> Waiter<L> {
         if let Some(due) = due.filter(too_late) {
             return Err(Rejection::TooLate(due.since(now)));
         }
-        // The estimate of a timed limiter is exact while the queue is first in, first out.
-        Ok(match state.uncertain || !L::TIMED {
+        Ok(match state.uncertain || !limiter.is_exact() {
             true => self.own_end(state, bound, part),
             false => None,
         })
@@ -232,17 +243,17 @@ impl<L: Limiter> Waiter<L> {
     }
 
     /// Rejects a call that is granted at or after its deadline.
-    fn check_granted(&self, part: &Part) -> Result<(), Rejection> {
+    fn check_granted(&self, charged: Moment, part: &Part) -> Result<(), Rejection> {
         match part.bound().filter(|bound| bound.at() <= Moment::now()) {
             Some(bound) => {
-                self.queue.release(self.cost);
+                self.queue.refund(self.cost, charged);
                 Err(Rejection::Expired(bound))
             }
             None => Ok(()),
         }
     }
 
-    fn poll_timer(&mut self, part: &Part, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+    fn poll_timer(&mut self, part: &Part, cx: &mut Context<'_>) -> Poll<Result<Moment, Rejection>> {
         if self.queue.ensure_timer_task().is_err() {
             self.leave();
             return Poll::Ready(Err(Rejection::ShuttingDown));

@@ -1,37 +1,100 @@
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use toolbooth_core::{Moment, Part, ToolError};
+use toolbooth_core::{End, Moment, Part, ResponseHead, ToolError};
 
-use super::gcra::Gcra;
+use super::cool_down;
+use super::rates::Rates;
+use crate::middleware::sync::Arc;
 use crate::middleware::{Acquire, LayerFuture, LayerWatch};
-use crate::queue::{Rejection, Waiter, trace_rejection};
+use crate::queue::{LimitQueue, Rejection, Waiter, trace_rejection};
 
 /// The future of [`RateLimit`](super::RateLimit).
 pub type ResponseFuture<S, R> = LayerFuture<S, R, ResponseWatch, AcquireToken>;
 
-/// Follows the call to its end. A token is spent when it is acquired.
+/// Follows the call to its end. A token is spent when it is acquired, and refunded if the call is
+/// held back inside until it ends.
 #[derive(Debug)]
-pub struct ResponseWatch(());
+pub struct ResponseWatch {
+    /// Boxed, since few calls are held back inside, and few layers have a cool-down.
+    taken: Option<Box<Taken>>,
+}
 
 /// A call that waits for its tokens.
 #[derive(Debug)]
-pub struct AcquireToken(Waiter<Gcra>);
+pub struct AcquireToken {
+    waiter: Waiter<Rates>,
+    /// What it was charged for, once it has its tokens.
+    charged: Moment,
+    cool_down: Option<Duration>,
+}
+
+/// The tokens of a call.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) queue: Arc<LimitQueue<Rates>>,
+    pub(super) cost: u64,
+    pub(super) charged: Moment,
+    /// The longest pause that the call can cause.
+    pub(super) cool_down: Option<Duration>,
+}
 
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
     pub(super) const fn new() -> Self {
-        Self(())
+        Self { taken: None }
+    }
+
+    /// Stores the tokens until the end: for a refund, or for a cool-down.
+    #[cold]
+    pub(super) fn store(&mut self, taken: Taken) {
+        self.taken = Some(Box::new(taken));
     }
 }
 
-impl LayerWatch for ResponseWatch {}
+impl LayerWatch for ResponseWatch {
+    #[inline]
+    fn on_response(&mut self, _: &Part, head: ResponseHead<'_>) {
+        if let Some(taken) = &self.taken {
+            taken.cool_down(cool_down::of_response(head));
+        }
+    }
+
+    #[inline]
+    fn on_end(self, part: &Part, end: &End<'_>) {
+        if let Some(taken) = self.taken {
+            match part.is_held_back() {
+                true => taken.queue.refund(taken.cost, taken.charged),
+                false => taken.cool_down(cool_down::of_end(end)),
+            }
+        }
+    }
+}
+
+// === impl Taken ===
+
+impl Taken {
+    /// Pauses the limit for `after`, up to the layer's maximum.
+    fn cool_down(&self, after: Option<Duration>) {
+        let Some((max, after)) = self.cool_down.zip(after) else {
+            return;
+        };
+        let until = Moment::now().after(after.min(max));
+        let until = until.unwrap_or_else(|| Moment::from_nanos(u64::MAX));
+        self.queue.set_limit(|rates| rates.pause_until(until));
+    }
+}
 
 // === impl AcquireToken ===
 
 impl AcquireToken {
-    pub(super) const fn new(waiter: Waiter<Gcra>) -> Self {
-        Self(waiter)
+    pub(super) const fn new(waiter: Waiter<Rates>, cool_down: Option<Duration>) -> Self {
+        Self {
+            charged: waiter.since(),
+            waiter,
+            cool_down,
+        }
     }
 }
 
@@ -43,18 +106,33 @@ impl Acquire<ResponseWatch> for AcquireToken {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
         let context = part.context();
-        let Err(rejection) = ready!(self.0.poll(part, cx)) else {
-            return Poll::Ready(Ok(()));
+        let rejection = match ready!(self.waiter.poll(part, cx)) {
+            Ok(charged) => {
+                self.charged = charged;
+                return Poll::Ready(Ok(()));
+            }
+            Err(rejection) => rejection,
         };
-        trace_rejection("rate", context, &rejection, self.0.waited());
+        trace_rejection("rate", context, &rejection, self.waiter.waited());
         Poll::Ready(Err(match rejection {
             Rejection::TooLate(after) => ToolError::rate_limited(after),
             Rejection::WaitedTooLong(_) => {
                 let now = Moment::now();
-                let due = self.0.queue().due(self.0.cost(), now);
+                let due = self.waiter.queue().due(self.waiter.cost(), now);
                 ToolError::rate_limited(due.map_or_else(Default::default, |due| due.since(now)))
             }
             rejection => rejection.error(context),
         }))
+    }
+
+    fn on_called(&mut self, part: &Part, watch: &mut ResponseWatch) {
+        if self.cool_down.is_some() || part.is_held_back() {
+            watch.store(Taken {
+                queue: Arc::clone(self.waiter.queue()),
+                cost: self.waiter.cost(),
+                charged: self.charged,
+                cool_down: self.cool_down,
+            });
+        }
     }
 }

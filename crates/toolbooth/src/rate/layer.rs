@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use governor::Quota;
-use toolbooth_core::{CallContext, Moment, Name};
+use toolbooth_core::{CallContext, Name};
 use tower_layer::Layer;
 
 use super::RateLimit;
-use super::gcra::Gcra;
+use super::rates::Rates;
+use super::service::Options;
+use super::window::{MAX_CALLS, WindowTerms};
 use crate::middleware::{ConfigError, PerTool};
 use crate::queue::{Limits, Order};
 
@@ -21,8 +23,8 @@ use crate::queue::{Limits, Order};
 /// the bucket shared.
 #[derive(Debug, Clone)]
 pub struct RateLimitLayer {
-    limits: Limits<Gcra>,
-    reject: bool,
+    pub(super) limits: Limits<Rates>,
+    options: Options,
 }
 
 // === impl RateLimitLayer ===
@@ -82,9 +84,83 @@ impl RateLimitLayer {
         Self::of(Limits::by_key(quotas.into(), key))
     }
 
-    const fn of(limits: Limits<Gcra>) -> Self {
-        let reject = false;
-        Self { limits, reject }
+    /// Limits the calls of all tools together to `calls` in any `period`, by a log of the calls.
+    ///
+    /// A quota admits its burst and then one call each interval: after a pause, nearly twice as
+    /// many in one period. A window never admits more than `calls`. It is charged for the moment
+    /// at which a call is admitted, never for an earlier one. Its log has up to `calls` entries of
+    /// 16 bytes, for each key of a limit by key.
+    ///
+    /// [`with_window`](Self::with_window) adds a window to other limits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use toolbooth::RateLimitLayer;
+    ///
+    /// # fn main() -> Result<(), toolbooth::ConfigError> {
+    /// let rate = RateLimitLayer::window(100, Duration::from_secs(60))?;
+    /// assert_eq!(rate.remaining(), 100);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError::RateWindow`] unless there are 1 to 10,000 calls and a period above 0.
+    pub fn window(calls: u32, period: Duration) -> Result<Self, ConfigError> {
+        Self::new(None).with_window(calls, period)
+    }
+
+    fn of(limits: Limits<Rates>) -> Self {
+        let options = Options::default();
+        Self { limits, options }
+    }
+
+    /// Adds a quota. A call takes its tokens of all quotas and windows together, or of none.
+    ///
+    /// It waits for the one that lets it start last.
+    ///
+    /// Each tool or key of a limit by tool or by key has a bucket of the added quota, too, which
+    /// [`PerTool::with`] changes for a key. A key has no limit if each of the quotas names it with
+    /// `None`. A group has the default of the added quota.
+    ///
+    /// [`set_quota`](Self::set_quota) does not change added quotas.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use std::time::Duration;
+    /// use toolbooth::{Quota, RateLimitLayer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let [ten, thousand] = [10, 1_000].map(NonZeroU32::new).map(|n| n.ok_or("not 0"));
+    /// let (ten, thousand) = (ten?, thousand?);
+    /// let day = Duration::from_secs(86_400);
+    /// let daily = Quota::with_period(day / thousand.get()).ok_or("not 0")?.allow_burst(thousand);
+    /// let rate = RateLimitLayer::new(Quota::per_second(ten)).with_quota(daily);
+    /// assert_eq!(rate.remaining(), 10);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_quota(mut self, quotas: impl Into<PerTool<Quota>>) -> Self {
+        let quotas = quotas.into();
+        self.limits = self.limits.with_limiters(|rates| rates.with_quota(&quotas));
+        self
+    }
+
+    /// Adds an exact window, as of [`window`](Self::window). A call takes its tokens of all quotas
+    /// and windows together, or of none.
+    ///
+    /// Each tool or key of a limit by tool or by key has a window of its own, also one whose quota
+    /// is `None`. With `PerTool::none()` as the quotas, a key has only the window.
+    ///
+    /// # Errors
+    /// [`ConfigError::RateWindow`] unless there are 1 to 10,000 calls and a period above 0.
+    pub fn with_window(mut self, calls: u32, period: Duration) -> Result<Self, ConfigError> {
+        let calls = u64::from(calls);
+        if calls == 0 || calls > MAX_CALLS || period.is_zero() {
+            return Err(ConfigError::RateWindow);
+        }
+        let window = WindowTerms { calls, period };
+        self.limits = self.limits.with_limiters(|rates| rates.with_window(window));
+        Ok(self)
     }
 
     /// Makes tools or keys share one bucket and one queue.
@@ -136,14 +212,58 @@ impl RateLimitLayer {
     /// It applies to this value and its clones.
     #[must_use]
     pub const fn reject(mut self) -> Self {
-        self.reject = true;
+        self.options.reject = true;
         self
     }
 
     /// Makes a call that finds no token wait for one. This is the default.
     #[must_use]
     pub const fn wait(mut self) -> Self {
-        self.reject = false;
+        self.options.reject = false;
+        self
+    }
+
+    /// Pauses the limit after a `rate_limited` of the tool. By default, or with `None`, it goes on.
+    ///
+    /// A call that started and fails with
+    /// [`ToolError::rate_limited`](crate::ToolError::rate_limited) has met the limit of an upstream
+    /// service. No call of its bucket starts for the time of the error, up to `max`, so that others
+    /// do not meet it, too. They wait or are rejected as without a token. The same holds for a
+    /// response of HTTP with the status 429 or 503 and a `Retry-After` in seconds. A pause never
+    /// ends earlier because of a later one.
+    ///
+    /// Rejections by limits inside do not pause this one, and neither does a call that takes 0
+    /// tokens.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use std::time::Duration;
+    /// use serde_json::json;
+    /// use toolbooth::{Quota, RateLimitLayer, ToolCall, ToolError, tool_fn};
+    /// use tower::{Layer, ServiceExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let quota = Quota::per_second(NonZeroU32::new(100).ok_or("not 0")?);
+    /// let rate = RateLimitLayer::new(quota).with_cool_down(Duration::from_secs(60)).reject();
+    /// let upstream = tool_fn("upstream", async |_: ()| {
+    ///     Err::<String, _>(ToolError::rate_limited(Duration::from_secs(5)))
+    /// });
+    /// let tool = rate.layer(upstream);
+    ///
+    /// let call = ToolCall::new("upstream", json!(null));
+    /// assert!(tool.clone().oneshot(call.clone()).await.is_err());
+    /// // This one does not reach the tool.
+    /// let rejected = tool.oneshot(call).await.err().ok_or("the limit is paused")?;
+    /// assert_eq!(rejected.retry_after(), Some(Duration::from_secs(5)));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_cool_down(mut self, max: impl Into<Option<Duration>>) -> Self {
+        self.options.cool_down = max.into();
+        if self.options.cool_down.is_some() {
+            self.limits = self.limits.with_limiters(Rates::with_pauses);
+        }
         self
     }
 
@@ -194,105 +314,12 @@ impl RateLimitLayer {
         self.limits = self.limits.with_key_bounds(keys, idle);
         self
     }
-
-    /// Changes the quota while calls wait.
-    ///
-    /// Of a limit by tool or by key, it changes that of each key which has none of its own and is
-    /// in no group.
-    ///
-    /// Waiting calls stay in the queue and start by the new quota from now on; if it is higher,
-    /// some start at once. Tokens that are missing by now stay missing, up to the new burst.
-    ///
-    /// # Errors
-    /// [`ConfigError::NoLimit`] for a layer that was created without a limit.
-    pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
-        self.limits.set_limit(quota)
-    }
-
-    /// As [`set_quota`](Self::set_quota), for one tool or key, or for its group.
-    ///
-    /// # Errors
-    /// As `set_quota`, and [`ConfigError::NotByKey`] if one quota is for all calls.
-    pub fn set_quota_for(&self, key: impl Into<Name>, quota: Quota) -> Result<(), ConfigError> {
-        self.limits.set_limit_for(&key.into(), quota)
-    }
-
-    /// Changes how many calls may wait in each queue. Calls that wait already stay.
-    pub fn set_queue_capacity(&self, calls: usize) {
-        self.limits.configure(|queue| queue.capacity = calls);
-    }
-
-    /// Changes how long a call may wait, also for calls that wait already. `None` is no limit.
-    pub fn set_max_wait(&self, max_wait: impl Into<Option<Duration>>) {
-        let max_wait = max_wait.into();
-        self.limits.configure(|queue| queue.max_wait = max_wait);
-    }
-
-    /// Changes the order in which waiting calls start, also for calls that wait already.
-    ///
-    /// The priority and the key of a call are read when it is enqueued, if the order then uses
-    /// them. A call that waits already has priority 0 and no key otherwise.
-    pub fn set_order(&self, order: Order) {
-        let order = order.into_setting();
-        self.limits
-            .configure(|queue| queue.order.clone_from(&order));
-    }
-
-    /// Returns how many tokens there are now: `u32::MAX` without a limit.
-    ///
-    /// Of a limit by tool or by key, it is that of the key with the fewest.
-    #[must_use]
-    pub fn remaining(&self) -> u32 {
-        let now = Moment::now();
-        let queues = self.limits.queues();
-        let remaining = queues.iter().map(|queue| queue.limiter().remaining(now));
-        remaining.min().unwrap_or(u32::MAX)
-    }
-
-    /// Returns how many tokens there are now for a tool or a key: `u32::MAX` if it has no limit.
-    #[must_use]
-    pub fn remaining_for(&self, key: &str) -> u32 {
-        match self.limits.queue_of(key) {
-            Some(queue) => queue.limiter().remaining(Moment::now()),
-            None => {
-                let quota = self.limits.limit_of(key);
-                quota.map_or(u32::MAX, |quota| quota.burst_size().get())
-            }
-        }
-    }
-
-    /// Returns the time until all tokens are back, if no call takes one meanwhile.
-    ///
-    /// Of a limit by tool or by key, it is the longest of all keys. Zero without a limit.
-    #[must_use]
-    pub fn reset_after(&self) -> Duration {
-        let now = Moment::now();
-        let queues = self.limits.queues();
-        let reset = queues.iter().map(|queue| queue.limiter().full_at());
-        reset.max().map_or(Duration::ZERO, |full| full.since(now))
-    }
-
-    /// Returns the time until all tokens of a tool or a key are back, if no call takes one
-    /// meanwhile.
-    #[must_use]
-    pub fn reset_after_for(&self, key: &str) -> Duration {
-        let queue = self.limits.queue_of(key);
-        queue.map_or(Duration::ZERO, |queue| {
-            queue.limiter().full_at().since(Moment::now())
-        })
-    }
-
-    /// Returns how many calls wait for a token.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.limits.queued()
-    }
 }
 
 impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, self.limits.clone(), self.reject)
+        RateLimit::new(inner, self.limits.clone(), self.options)
     }
 }

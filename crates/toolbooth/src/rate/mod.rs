@@ -32,6 +32,27 @@
 //! 5,000 a second, however many wait. The time that the thread needs to wake up, some tens of
 //! microseconds, is lost; that shows above some 10,000 a second.
 //!
+//! # Quotas and windows
+//! | to limit | use |
+//! |---|---|
+//! | all calls together | [`RateLimitLayer::new`] |
+//! | each tool, groups of tools | [`per_tool`](RateLimitLayer::per_tool), [`with_group`](RateLimitLayer::with_group) |
+//! | each tenant or another key | [`by`](RateLimitLayer::by) |
+//! | by several quotas, such as 10 a second and 1,000 a day | [`with_quota`](RateLimitLayer::with_quota) |
+//! | to exactly n calls in any period | [`window`](RateLimitLayer::window), [`with_window`](RateLimitLayer::with_window) |
+//! | by what a call costs | [`with_cost`](RateLimitLayer::with_cost) |
+//! | after an upstream 429 | [`with_cool_down`](RateLimitLayer::with_cool_down) |
+//!
+//! Several quotas and windows of one layer are decided together: a call takes its tokens of all of
+//! them or of none, and waits for the one that lets it start last. Of two layers one inside the
+//! other, the outer one takes its token first, and gets it back if the inner one rejects the call.
+//!
+//! # Refunds
+//! A call that never starts gets its tokens back: one that a layer inside holds back until it ends,
+//! in a queue or by a rejection. What has refilled by itself since is not refunded once more, so
+//! the bound holds for the calls that start. A call inside another crate's layer counts as
+//! started.
+//!
 //! # Readiness
 //! Always ready: `LoadShed`, `Balance` and `ready()` outside see nothing of the queue. A call that
 //! finds a token acquires it in `call`. Otherwise it waits inside its future, in the order of first
@@ -45,8 +66,8 @@
 //!
 //! # Cancellation
 //! A call that is dropped while it waits has taken nothing, and all behind it move up. A call that
-//! was granted a token and not polled since refunds it. A started call has spent its token, however
-//! it ends.
+//! was granted a token and not polled since refunds it. So does a call that a layer inside holds
+//! back until it ends. A started call has spent its token, however it ends.
 //!
 //! # Errors
 //! | error | when |
@@ -67,9 +88,8 @@
 //! and the other `set_*` methods change it while calls wait.
 //!
 //! # Order
-//! Outside a concurrency limit, a call that waits for a token holds no permit. The price is a token
-//! spent on a call that then times out in the inner queue, or that the inner limit rejects. A
-//! timeout outside bounds the wait.
+//! Outside a concurrency limit, a call that waits for a token holds no permit. Its token is not
+//! free for others while it waits in the inner queue. A timeout outside bounds the wait.
 //!
 //! No load-shed layer is needed: [`reject`](RateLimitLayer::reject) rejects a call that finds no
 //! token and returns when there is one. [`with_max_wait`](RateLimitLayer::with_max_wait) rejects
@@ -81,8 +101,9 @@
 //! timers do. If the runtime shuts down meanwhile, the call ends as cancelled.
 //!
 //! # Cost
-//! A call that finds a token allocates nothing. A limit by tool or by key is looked up under the
-//! read lock of one of 64 shards.
+//! A call that finds a token allocates nothing. One quota is decided by one atomic; several quotas,
+//! a window or a cool-down are decided under a lock. A limit by tool or by key is looked up under
+//! the read lock of one of 64 shards.
 //!
 //! A call with a new key that finds the map full looks for a key at rest: among all keys, or among
 //! 16 if that was done less than a microsecond a key ago.
@@ -91,14 +112,21 @@
 //! bytes, and several are allocated at once. While calls wait, each runtime on which one does has
 //! one task with one timer.
 
+mod cool_down;
 mod future;
 pub(crate) mod gcra;
+mod handle;
 mod layer;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod queue_model;
+pub(crate) mod rates;
 mod service;
+mod several;
+#[cfg(test)]
+mod several_model;
+mod window;
 
 pub use governor::Quota;
 

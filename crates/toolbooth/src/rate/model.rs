@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use toolbooth_core::Moment;
 
 use super::gcra::{GRACE, Gcra, nanos};
-use crate::queue::Limiter;
 
 pub(super) fn quota(interval: u64, burst: u32) -> Quota {
     let quota = Quota::with_period(Duration::from_nanos(interval)).expect("not zero");
@@ -65,12 +64,17 @@ impl Bucket {
         self.take(cost, now, now - GRACE)
     }
 
-    /// Undoes the last tokens taken.
-    fn refund(&mut self, tokens: usize) {
-        for _ in 0..tokens {
-            self.since = self.full_at().saturating_sub(self.interval);
-            self.back.pop();
-        }
+    /// Moves the return of all tokens ahead by the time in which those of the call, taken at
+    /// `charged`, have not refilled.
+    fn refund(&mut self, cost: u64, charged: u64, now: u64) {
+        let refilled = now.saturating_sub(charged);
+        let ahead = (self.interval * cost).saturating_sub(refilled);
+        self.since = self.since.saturating_sub(ahead);
+        self.back = self
+            .back
+            .iter()
+            .map(|back| back.saturating_sub(ahead))
+            .collect();
     }
 
     /// From `now` on, tokens come back at intervals of the new quota. Of the time until the next
@@ -99,6 +103,10 @@ impl Bucket {
             .chain(&self.back)
             .find(|time| there(time))
             .copied()
+    }
+
+    pub(super) fn remaining(&self, now: u64) -> usize {
+        self.burst - self.missing(now)
     }
 
     pub(super) const fn burst(&self) -> usize {
@@ -145,9 +153,11 @@ proptest! {
         burst in 1_u32..12,
         steps in prop::collection::vec(step(), 1..100),
     ) {
-        let (rule, mut model) = (Gcra::new(quota(interval, burst)), Bucket::new(interval, burst));
+        let rule = Gcra::new(Some(quota(interval, burst)));
+        let mut model = Bucket::new(interval, burst);
         let mut now = 1_u64 << 50;
-        let mut held: Vec<u8> = Vec::new();
+        // The calls that have taken tokens, and what they were charged for.
+        let mut held: Vec<(u8, u64)> = Vec::new();
         // When the quota was set, and how many tokens were taken since, less those refunded.
         let (mut changed, mut taken) = (now - GRACE, 0_i64);
         for step in steps {
@@ -166,34 +176,34 @@ proptest! {
                             model.take_waiting(cost.into(), now),
                         ),
                         false => (
-                            rule.try_acquire(cost.into(), || at),
+                            rule.try_acquire(cost.into(), at).then_some(at),
                             model.take(cost.into(), now, now),
                         ),
                     };
-                    prop_assert_eq!(admitted, expected);
-                    if admitted {
-                        held.push(cost);
+                    prop_assert_eq!(admitted.is_some(), expected);
+                    if let Some(charged) = admitted {
+                        held.push((cost, charged.as_nanos()));
                         taken += i64::from(cost);
                     }
                 }
                 Step::Refund(_) if held.is_empty() => {}
                 Step::Refund(which) => {
-                    let cost = held.swap_remove(which % held.len());
-                    rule.release(cost.into());
-                    model.refund(cost.into());
+                    let (cost, charged) = held.swap_remove(which % held.len());
+                    rule.refund(cost.into(), Moment::from_nanos(charged), at);
+                    model.refund(cost.into(), charged, now);
                     taken -= i64::from(cost);
                 }
                 Step::Change(interval, burst) => {
-                    rule.set_quota(quota(interval, burst), at);
+                    rule.set_quota(Some(quota(interval, burst)), at);
                     model.change(interval, burst, now);
                     (changed, taken) = (now, 0);
                 }
             }
             let at = Moment::from_nanos(now);
-            prop_assert_eq!(rule.remaining(at) as usize, model.burst() - model.missing(now));
+            prop_assert_eq!(rule.remaining(at) as usize, model.remaining(now));
             prop_assert_eq!(rule.full_at().as_nanos().max(now), model.full_at().max(now));
             for cost in [1, model.burst(), 12] {
-                let due = rule.due(0, cost as u64, at).map(|due| due.as_nanos().max(now));
+                let due = rule.due(0, cost as u64).map(|due| due.as_nanos().max(now));
                 prop_assert_eq!(due, model.earliest(cost, now));
             }
             let bound = model.burst() as u64 + (now - changed) / model.interval;
@@ -216,11 +226,11 @@ fn decides_as_governor_does() {
         );
         let clock = FakeRelativeClock::default();
         let theirs = RateLimiter::direct_with_clock(quota, clock.clone());
-        let ours = Gcra::new(quota);
+        let ours = Gcra::new(Some(quota));
         let mut now = Moment::now();
         for decision in 0..1_000 {
             let remain = ours.remaining(now);
-            let verdict = ours.try_acquire(1, || now);
+            let verdict = ours.try_acquire(1, now);
             assert_eq!(
                 verdict,
                 theirs.check().is_ok(),
@@ -247,27 +257,29 @@ fn decides_as_governor_does() {
 #[test]
 fn the_slowest_rate_there_can_be_is_one() {
     let slowest = Quota::with_period(Duration::MAX).expect("not zero");
-    let bucket = Gcra::new(slowest.allow_burst(NonZeroU32::new(2).expect("not zero")));
+    let bucket = Gcra::new(Some(
+        slowest.allow_burst(NonZeroU32::new(2).expect("not zero")),
+    ));
     let now = Moment::now();
     assert_eq!(
-        [(); 4].map(|()| bucket.try_acquire(1, || now)),
+        [(); 4].map(|()| bucket.try_acquire(1, now)),
         [true, true, false, false]
     );
 }
 
 #[test]
 fn due_is_the_first_instant_at_which_a_token_is_granted() {
-    let bucket = Gcra::new(quota(1_000, 3));
+    let bucket = Gcra::new(Some(quota(1_000, 3)));
     let start = Moment::now();
     assert!(
-        bucket.try_acquire(1, || start)
-            && bucket.try_acquire(1, || start)
-            && bucket.try_acquire(1, || start)
-            && !bucket.try_acquire(1, || start)
+        bucket.try_acquire(1, start)
+            && bucket.try_acquire(1, start)
+            && bucket.try_acquire(1, start)
+            && !bucket.try_acquire(1, start)
     );
-    let due = bucket.due(0, 1, start).expect("a rate knows when");
-    assert!(!bucket.try_acquire(1, || Moment::from_nanos(due.as_nanos() - 1)));
-    assert!(bucket.try_acquire(1, || due));
+    let due = bucket.due(0, 1).expect("a rate knows when");
+    assert!(!bucket.try_acquire(1, Moment::from_nanos(due.as_nanos() - 1)));
+    assert!(bucket.try_acquire(1, due));
 }
 
 proptest! {
@@ -278,12 +290,12 @@ proptest! {
         burst in 1_u32..20,
         lateness in prop::collection::vec(0_u64..30_000_000, 1..200),
     ) {
-        let bucket = Gcra::new(quota(interval, burst));
+        let bucket = Gcra::new(Some(quota(interval, burst)));
         let mut now = Moment::now();
         let mut admitted = Vec::new();
         for late in lateness {
             now = now.after(Duration::from_nanos(late)).expect("a few seconds");
-            while admitted.len() < 5_000 && bucket.try_grant(1, now) {
+            while admitted.len() < 5_000 && bucket.try_grant(1, now).is_some() {
                 admitted.push(now);
             }
         }
@@ -302,18 +314,103 @@ proptest! {
         burst in 1_u32..20,
         taken in 1_u32..20,
     ) {
-        let bucket = Gcra::new(quota(interval, burst));
+        let bucket = Gcra::new(Some(quota(interval, burst)));
         let now = Moment::now();
         for _ in 0..taken {
-            bucket.try_acquire(1, || now);
+            bucket.try_acquire(1, now);
         }
         let before = bucket.remaining(now);
-        if bucket.try_acquire(1, || now) {
+        if bucket.try_acquire(1, now) {
             prop_assert_eq!(bucket.remaining(now), before - 1);
-            bucket.release(1);
+            bucket.refund(1, now, now);
         }
         prop_assert_eq!(bucket.remaining(now), before);
     }
+}
+
+/// A call that takes tokens and later starts, or is refunded.
+#[derive(Debug, Clone)]
+struct Course {
+    /// Thousandths of the interval since the call before.
+    pause: u64,
+    cost: u8,
+    waits: bool,
+    /// Thousandths of the interval until it is refunded; `None` for a call that starts.
+    refunded: Option<u64>,
+}
+
+fn course() -> impl Strategy<Value = Course> {
+    let refunded = prop::option::of(0_u64..4_000);
+    (0_u64..2_500, 1_u8..4, any::<bool>(), refunded).prop_map(|(pause, cost, waits, refunded)| {
+        Course {
+            pause,
+            cost,
+            waits,
+            refunded,
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// The bound counts starts: whenever tokens are refunded, no more calls are granted than by a
+    /// bucket of which only the calls took that start. So its bound holds for those.
+    #[test]
+    fn refunds_grant_no_call_that_a_bucket_without_refunded_calls_rejects(
+        interval in 1_000_u64..5_000_000,
+        burst in 1_u32..12,
+        calls in prop::collection::vec(course(), 1..100),
+    ) {
+        let new = || Gcra::new(Some(quota(interval, burst)));
+        let (rule, started) = (new(), new());
+        let mut now = 1_u64 << 50;
+        let mut refunds: Vec<(u64, u8, Moment)> = Vec::new();
+        for call in calls {
+            now += interval * call.pause / 1_000;
+            refunds.sort_by_key(|(at, ..)| *at);
+            while let Some((at, cost, charged)) = refunds.first().copied() {
+                if at > now {
+                    break;
+                }
+                refunds.remove(0);
+                rule.refund(cost.into(), charged, Moment::from_nanos(at));
+            }
+            let at = Moment::from_nanos(now);
+            let charged = match call.waits {
+                true => rule.try_grant(call.cost.into(), at),
+                false => rule.try_acquire(call.cost.into(), at).then_some(at),
+            };
+            let Some(charged) = charged else { continue };
+            match call.refunded {
+                Some(after) => {
+                    refunds.push((now + interval * after / 1_000, call.cost, charged));
+                }
+                None => prop_assert!(started.try_acquire(call.cost.into(), charged)),
+            }
+            prop_assert!(rule.remaining(at) <= started.remaining(at));
+        }
+    }
+}
+
+#[test]
+fn without_a_quota_every_call_is_granted_and_the_next_quota_is_full() {
+    let bucket = Gcra::new(Some(quota(1_000, 3)));
+    let at = Moment::from_nanos;
+    let now = 1_u64 << 50;
+    assert!(bucket.try_acquire(3, at(now)) && !bucket.try_acquire(1, at(now)));
+    bucket.set_quota(None, at(now));
+    // Also a call with an older reading of the clock.
+    assert!(bucket.try_acquire(1_000, at(now - 5)));
+    assert_eq!(bucket.try_grant(u64::MAX, at(now)), Some(at(now - GRACE)));
+    assert_eq!(
+        (bucket.remaining(at(now)), bucket.burst()),
+        (u32::MAX, u64::MAX)
+    );
+    bucket.refund(7, at(now), at(now));
+    bucket.set_quota(Some(quota(1_000, 2)), at(now));
+    assert_eq!(bucket.remaining(at(now)), 2);
+    assert!(bucket.try_acquire(2, at(now)) && !bucket.try_acquire(1, at(now)));
 }
 
 /// The generator of Steele, Lea and Flood (SplitMix64): the same numbers in each run.

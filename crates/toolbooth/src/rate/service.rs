@@ -1,11 +1,11 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, Moment, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
-use super::future::{AcquireToken, ResponseFuture, ResponseWatch};
-use super::gcra::Gcra;
+use super::future::{AcquireToken, ResponseFuture, ResponseWatch, Taken};
+use super::rates::Rates;
 use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 use crate::queue::{Demand, Limiter, Limits, Rejection, Waiter, trace_rejection};
 
@@ -15,8 +15,23 @@ use crate::queue::{Demand, Limiter, Limits, Rejection, Waiter, trace_rejection};
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    limits: Limits<Gcra>,
-    reject: bool,
+    limits: Limits<Rates>,
+    options: Options,
+}
+
+/// What the values of a limit can differ in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options {
+    /// Whether a call that finds no token is rejected instead of waiting.
+    pub(super) reject: bool,
+    /// The longest pause after a `rate_limited` of the tool.
+    pub(super) cool_down: Option<Duration>,
+}
+
+/// What a call took when it arrived.
+struct Spent<'a> {
+    demand: Demand<'a, Rates>,
+    charged: Moment,
 }
 
 // === impl RateLimit ===
@@ -24,11 +39,11 @@ pub struct RateLimit<S> {
 inner_accessors!(RateLimit);
 
 impl<S> RateLimit<S> {
-    pub(super) const fn new(inner: S, limits: Limits<Gcra>, reject: bool) -> Self {
+    pub(super) const fn new(inner: S, limits: Limits<Rates>, options: Options) -> Self {
         Self {
             inner,
             limits,
-            reject,
+            options,
         }
     }
 }
@@ -53,17 +68,35 @@ where
         let Self {
             inner,
             limits,
-            reject,
+            options,
         } = self;
-        LayerFuture::new(inner, request, |part| decide(limits, *reject, part))
+        let options = *options;
+        let mut spent = None;
+        let decide = |part: &Part| decide(limits, options, part, &mut spent);
+        let mut future = LayerFuture::new(inner, request, decide);
+        // The layers inside have decided. A call that none of them holds back has started.
+        if let Some((part, watch)) = future.watch_unpinned() {
+            if options.cool_down.is_some() || part.is_held_back() {
+                if let Some(Spent { demand, charged }) = spent {
+                    watch.store(Taken {
+                        queue: demand.queue.into_owned(),
+                        cost: demand.cost,
+                        charged,
+                        cool_down: options.cool_down,
+                    });
+                }
+            }
+        }
+        future
     }
 }
 
 /// Decides whether the call starts, waits or is rejected.
-fn decide(
-    limits: &Limits<Gcra>,
-    reject_at_once: bool,
+fn decide<'a>(
+    limits: &'a Limits<Rates>,
+    options: Options,
     part: &Part,
+    spent: &mut Option<Spent<'a>>,
 ) -> Decision<ResponseWatch, AcquireToken> {
     if limits.is_unlimited() {
         return Decision::Start(ResponseWatch::new());
@@ -80,11 +113,18 @@ fn decide(
     if !part.count_once(queue.id()) {
         return Decision::Start(ResponseWatch::new());
     }
-    if queue.try_acquire(cost, || part.now()) {
+    let mut charged = Moment::from_nanos(0);
+    let now = || {
+        charged = part.now();
+        charged
+    };
+    if queue.try_acquire(cost, now) {
+        let demand = Demand { queue, cost };
+        *spent = Some(Spent { demand, charged });
         return Decision::Start(ResponseWatch::new());
     }
     let now = part.now();
-    if reject_at_once {
+    if options.reject {
         let rejection = match queue.due(cost, now) {
             Some(due) => Rejection::TooLate(due.since(now)),
             None => Rejection::TooHeavy(cost, queue.limiter().capacity()),
@@ -92,7 +132,10 @@ fn decide(
         return reject(part, rejection);
     }
     let waiter = Waiter::new(queue.into_owned(), cost, now);
-    Decision::Wait(ResponseWatch::new(), AcquireToken::new(waiter))
+    Decision::Wait(
+        ResponseWatch::new(),
+        AcquireToken::new(waiter, options.cool_down),
+    )
 }
 
 #[cold]

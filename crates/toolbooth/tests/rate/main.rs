@@ -3,8 +3,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cool_down;
 mod load;
 mod queue;
+mod quotas;
+mod refunds;
 
 use std::num::NonZeroU32;
 use std::task::{Context, Waker};

@@ -1,0 +1,211 @@
+//! The limiter of a rate limit: one quota without a lock, or several rules under one.
+
+use std::time::Duration;
+
+use governor::Quota;
+use toolbooth_core::Moment;
+
+use super::gcra::Gcra;
+use super::several::Several;
+use super::window::{Window, WindowTerms};
+use crate::middleware::PerTool;
+use crate::middleware::sync::{Arc, Mutex, lock};
+use crate::queue::Limiter;
+
+/// The rates of one bucket.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    rule: Rule,
+    added: Arc<Added>,
+}
+
+#[derive(Debug)]
+enum Rule {
+    /// The usual one: decided by one atomic.
+    One(Gcra),
+    Several(Mutex<Several>),
+}
+
+/// What each bucket of a layer has besides its first quota.
+#[derive(Debug, Clone, Default)]
+struct Added {
+    quotas: Vec<PerTool<Quota>>,
+    windows: Vec<WindowTerms>,
+    /// Whether the bucket can be paused.
+    pauses: bool,
+}
+
+// === impl Rates ===
+
+impl Rates {
+    /// Creates full buckets with one more quota, for a key or for all calls.
+    pub(super) fn with_quota(&self, quotas: &PerTool<Quota>) -> Self {
+        let mut added = Added::clone(&self.added);
+        added.quotas.push(quotas.clone());
+        self.with_added(added)
+    }
+
+    /// As [`with_quota`](Self::with_quota), with one more window.
+    pub(super) fn with_window(&self, window: WindowTerms) -> Self {
+        let mut added = Added::clone(&self.added);
+        added.windows.push(window);
+        self.with_added(added)
+    }
+
+    /// Creates full buckets that can be [paused](Self::pause_until).
+    pub(super) fn with_pauses(&self) -> Self {
+        let mut added = Added::clone(&self.added);
+        added.pauses = true;
+        self.with_added(added)
+    }
+
+    fn with_added(&self, added: Added) -> Self {
+        let first = match &self.rule {
+            Rule::One(first) => first.fresh(),
+            Rule::Several(several) => lock(several).first.fresh(),
+        };
+        Self::build(None, first, Arc::new(added))
+    }
+
+    fn build(key: Option<&str>, first: Gcra, added: Arc<Added>) -> Self {
+        let rule = match added.is_empty() {
+            true => Rule::One(first),
+            false => {
+                let quotas = added.quotas_of(key).map(Gcra::new);
+                Rule::Several(Mutex::new(Several {
+                    first,
+                    quotas: quotas.collect(),
+                    windows: added.windows.iter().copied().map(Window::new).collect(),
+                    paused_until: Moment::from_nanos(0),
+                }))
+            }
+        };
+        Self { rule, added }
+    }
+
+    /// Returns how many tokens there are: those of the quota or window with the fewest.
+    pub(super) fn remaining(&self, now: Moment) -> u32 {
+        match &self.rule {
+            Rule::One(gcra) => gcra.remaining(now),
+            Rule::Several(several) => lock(several).remaining(now),
+        }
+    }
+
+    /// Returns the moment at which all tokens are back, if no call takes one until then.
+    pub(super) fn full_at(&self) -> Moment {
+        match &self.rule {
+            Rule::One(gcra) => gcra.full_at(),
+            Rule::Several(several) => lock(several).full_at(),
+        }
+    }
+
+    /// Starts no call before `until`. Has no effect unless made by
+    /// [`with_pauses`](Self::with_pauses).
+    pub(super) fn pause_until(&self, until: Moment) {
+        if let Rule::Several(several) = &self.rule {
+            let mut several = lock(several);
+            several.paused_until = several.paused_until.max(until);
+        }
+    }
+}
+
+impl Limiter for Rates {
+    type Setting = Quota;
+
+    const TIMED: bool = true;
+
+    fn new(quota: Option<Quota>) -> Self {
+        Self::build(None, Gcra::new(quota), Arc::default())
+    }
+
+    fn fresh(&self) -> Self {
+        Self {
+            rule: match &self.rule {
+                Rule::One(gcra) => Rule::One(gcra.fresh()),
+                Rule::Several(several) => Rule::Several(Mutex::new(lock(several).fresh())),
+            },
+            added: Arc::clone(&self.added),
+        }
+    }
+
+    fn fresh_for(&self, key: Option<&str>, quota: Option<Quota>) -> Option<Self> {
+        let is_limited = quota.is_some()
+            || !self.added.windows.is_empty()
+            || self.added.quotas_of(key).next().is_some();
+        is_limited.then(|| Self::build(key, Gcra::new(quota), Arc::clone(&self.added)))
+    }
+
+    fn set(&self, quota: Option<Quota>) {
+        let now = Moment::now();
+        match &self.rule {
+            Rule::One(gcra) => gcra.set_quota(quota, now),
+            Rule::Several(several) => lock(several).first.set_quota(quota, now),
+        }
+    }
+
+    /// Has no effect: when a call starts does not depend on how long calls take.
+    fn set_service_time(&self, _: Option<Duration>) {}
+
+    fn idle_from(&self) -> Moment {
+        self.full_at()
+    }
+
+    #[inline]
+    fn try_acquire(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool {
+        let now = now();
+        match &self.rule {
+            Rule::One(gcra) => gcra.try_acquire(cost, now),
+            Rule::Several(several) => lock(several).try_acquire(cost, now),
+        }
+    }
+
+    fn try_grant(&self, cost: u64, now: Moment) -> Option<Moment> {
+        match &self.rule {
+            Rule::One(gcra) => gcra.try_grant(cost, now),
+            Rule::Several(several) => lock(several).try_grant(cost, now),
+        }
+    }
+
+    fn release(&self, cost: u64, acquired: Moment, now: impl FnOnce() -> Moment) {
+        match &self.rule {
+            Rule::One(gcra) => gcra.refund(cost, acquired, now()),
+            Rule::Several(several) => lock(several).refund(cost, acquired, now()),
+        }
+    }
+
+    fn capacity(&self) -> u64 {
+        match &self.rule {
+            Rule::One(gcra) => gcra.burst(),
+            Rule::Several(several) => lock(several).capacity(),
+        }
+    }
+
+    fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
+        match &self.rule {
+            Rule::One(gcra) => gcra.due(ahead, cost),
+            Rule::Several(several) => lock(several).due(ahead, cost, now),
+        }
+    }
+
+    /// Waiters that one rule delays leave room in the others, which those do not use up before.
+    fn is_exact(&self) -> bool {
+        matches!(self.rule, Rule::One(_))
+    }
+}
+
+// === impl Added ===
+
+impl Added {
+    fn is_empty(&self) -> bool {
+        self.quotas.is_empty() && self.windows.is_empty() && !self.pauses
+    }
+
+    /// Returns the quotas of a key, or those of all calls.
+    fn quotas_of<'a>(&'a self, key: Option<&'a str>) -> impl Iterator<Item = Option<Quota>> + 'a {
+        let of_key = move |quotas: &'a PerTool<Quota>| match key {
+            Some(key) => quotas.get(key),
+            None => quotas.default(),
+        };
+        self.quotas.iter().filter_map(of_key).copied().map(Some)
+    }
+}
