@@ -7,6 +7,7 @@
 )]
 
 pub mod stacks;
+pub mod storm;
 pub mod tools;
 pub mod waiting;
 

@@ -15,7 +15,7 @@ use toolbooth_bench::stacks::{
     self, agent, barest_call, call, five, resilience_three, three, tower_three,
 };
 use toolbooth_bench::tools::{AtOnce, YieldsOnce};
-use toolbooth_bench::{calls, waiting};
+use toolbooth_bench::{calls, storm, waiting};
 use tower::Layer;
 
 fn main() -> ExitCode {
@@ -55,6 +55,8 @@ fn main() -> ExitCode {
             "breaker_rate" => run!(stacks::breaker(AtOnce), call),
             "cleanup" => run!(CleanupLayer::new().layer(AtOnce), call),
             "partial" => run!(PartialResultLayer::new().layer(AtOnce), call),
+            "storm" => storm::expire(count).await,
+            "storm_tokio" => storm::expire_with_tokio(count).await,
             "queue" => waiting::all_by_priority(count).await,
             "queue_semaphore" => waiting::all_by_semaphore(count).await,
             other => {

@@ -1,12 +1,9 @@
 //! Cleanup hooks, and how they are run after a call.
 
-use std::any::Any;
 use std::fmt;
-use std::future::{Future, pending, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,6 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::Name;
+use super::running_hooks::RunningHooks;
 use super::spawned::Tasks;
 use crate::outcome::Outcome;
 use crate::response::Partial;
@@ -29,7 +27,7 @@ pub const MAX_HOOKS: usize = 64;
 pub const DEFAULT_HOOK_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) type Hook = Box<dyn FnOnce(CleanupEnd) -> HookFuture + Send>;
-type HookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type HookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The result of registering a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,14 +73,6 @@ pub struct Hooks {
     runtime: Option<Handle>,
     /// Awaited before the first hook runs.
     tasks: Tasks,
-}
-
-/// Hooks that are being run. Hooks that have not completed when it is dropped count as abandoned.
-struct Batch<T: HookCounter> {
-    list: Vec<Hook>,
-    running: bool,
-    call: CallIdentity,
-    counter: T,
 }
 
 /// The identity of the call, for traces.
@@ -167,25 +157,9 @@ impl Hooks {
         counter: T,
         stop: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = ()> + Send {
-        let batch = Batch {
-            list: std::mem::take(&mut self.list),
-            running: false,
-            call: end.call.clone(),
-            counter,
-        };
-        let mut tasks = std::mem::take(&mut self.tasks);
-        async move {
-            let hooks = async {
-                if !tasks.stopped(limit).await {
-                    let CallIdentity { tool, id } = &batch.call;
-                    tracing::warn!(%tool, call_id = %id, ?limit, "tasks of a call do not stop");
-                }
-                batch.run(&end, limit).await;
-            };
-            until(stop, hooks).await;
-            tasks.join().await;
-        }
-        .in_current_span()
+        let list = std::mem::take(&mut self.list);
+        let tasks = std::mem::take(&mut self.tasks);
+        RunningHooks::new(list, tasks, end, limit, counter, stop).in_current_span()
     }
 
     /// Adds a hook, or returns it if there are too many.
@@ -271,43 +245,7 @@ impl Drop for Hooks {
     }
 }
 
-// === impl Batch ===
-
-impl<T: HookCounter> Batch<T> {
-    async fn run(mut self, end: &CleanupEnd, limit: Duration) {
-        while let Some(hook) = self.list.pop() {
-            self.running = true;
-            let end = end.clone();
-            let mut hook = Box::pin(async move { hook(end).await });
-            let done = tokio::time::timeout(limit, caught(hook.as_mut())).await;
-            // A panic in the destructor of a hook does not stop the others.
-            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
-            self.running = false;
-            let CallIdentity { tool, id } = &self.call;
-            let failure = match (done, dropped) {
-                (Ok(Ok(())), Ok(())) => {
-                    self.counter.ran();
-                    continue;
-                }
-                (Err(_), _) => "stopped at its limit",
-                _ => "panicked",
-            };
-            tracing::warn!(%tool, call_id = %id, ?limit, failure, "a cleanup hook failed");
-            self.counter.failed();
-        }
-    }
-}
-
-impl<T: HookCounter> Drop for Batch<T> {
-    fn drop(&mut self) {
-        let hooks = self.list.len() + usize::from(self.running);
-        if hooks > 0 {
-            let CallIdentity { tool, id } = &self.call;
-            tracing::warn!(%tool, call_id = %id, hooks, "cleanup hooks were abandoned");
-            self.counter.abandoned(hooks);
-        }
-    }
-}
+// === impl Untracked ===
 
 impl HookCounter for Untracked {
     fn ran(&self) {}
@@ -320,26 +258,4 @@ pub(super) fn reject(hook: Hook) -> Registered {
     drop(hook);
     tracing::warn!(limit = MAX_HOOKS, "a cleanup hook was rejected: too many");
     Registered::Rejected
-}
-
-/// Runs `work` to completion, or drops it when `stop` completes.
-async fn until(stop: impl Future<Output = ()>, work: impl Future<Output = ()>) {
-    let (mut stop, mut work) = (pin!(stop), pin!(work));
-    poll_fn(|cx| match stop.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => work.as_mut().poll(cx),
-    })
-    .await;
-}
-
-/// Returns the output of the future, or the payload of its panic.
-pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
-    poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        },
-    )
-    .await
 }

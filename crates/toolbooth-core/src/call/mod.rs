@@ -13,6 +13,7 @@ mod limit_id;
 mod name;
 mod progress;
 mod pulse;
+mod running_hooks;
 mod settings;
 mod spawned;
 mod tool_call;

@@ -1,17 +1,16 @@
 //! Tasks and blocking work that a call starts.
 
+use std::any::Any;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 use tracing::Instrument;
 
-use super::cleanup::caught;
 use super::{CallContext, CancelFlag};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
@@ -269,21 +268,14 @@ impl Tasks {
         inside.for_each(|task| task.handle.abort());
     }
 
-    /// Waits until the futures of all tasks are dropped, up to `limit`; returns whether they are.
-    pub(super) async fn stopped(&mut self, limit: Duration) -> bool {
-        if self.is_empty() {
-            return true;
-        }
-        tokio::time::timeout(limit, self.join()).await.is_ok()
-    }
-
-    /// Waits until all tasks have ended, without a limit.
-    pub(super) async fn join(&mut self) {
+    /// Waits until all tasks have ended, and so dropped their futures.
+    pub(super) fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(task) = self.0.last_mut() {
             // The result is ignored: a panic was traced already.
-            let _ = (&mut task.handle).await;
+            let _ = ready!(Pin::new(&mut task.handle).poll(cx));
             self.0.pop();
         }
+        Poll::Ready(())
     }
 }
 
@@ -291,4 +283,16 @@ impl Task {
     fn is_finished(&self) -> bool {
         self.handle.is_finished()
     }
+}
+
+/// Returns the output of the future, or the payload of its panic.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        },
+    )
+    .await
 }

@@ -102,6 +102,9 @@ impl Partials {
         }
         let last = self.last().map(|last| last.number);
         let stays = |entry: &Attempt| !entry.ended || Some(entry.number) == last;
+        if self.attempts.iter().all(stays) {
+            return Vec::new();
+        }
         let attempts = std::mem::take(&mut self.attempts);
         let (stay, removed) = attempts.into_iter().partition(stays);
         self.attempts = stay;
@@ -176,6 +179,8 @@ impl Partials {
         {
             Some(at) => at,
             None => {
+                // Most calls have one attempt. `push` alone makes room for four (`storm`).
+                self.attempts.reserve_exact(1);
                 self.attempts.push(Attempt {
                     number: attempt,
                     ended: false,

@@ -1,0 +1,185 @@
+//! Runs the hooks of a call, one after the other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::task::unconstrained;
+use tokio::time::{Sleep, sleep};
+
+use super::cleanup::{CleanupEnd, Hook, HookCounter, HookFuture};
+use super::spawned::Tasks;
+
+pin_project! {
+    /// Waits for the tasks of a call, then runs its hooks. `stop` abandons the hooks.
+    ///
+    /// Written by hand, since each cleanup is a task of its own: the state of the same `async`
+    /// function takes three times the memory (`storm`).
+    pub(super) struct RunningHooks<T: HookCounter, F> {
+        #[pin]
+        stop: F,
+        // `None` once all hooks have ended or were abandoned.
+        batch: Option<Batch<T>>,
+        // Awaited once more at the end, without a limit.
+        tasks: Tasks,
+    }
+}
+
+/// Hooks that have not ended. They count as abandoned when the batch is dropped.
+struct Batch<T: HookCounter> {
+    list: Vec<Hook>,
+    /// The hook that runs. It is the last that was taken from the list.
+    running: Option<HookFuture>,
+    /// Whether the tasks have ended, or have reached the limit.
+    tasks_stopped: bool,
+    end: CleanupEnd,
+    limit: Duration,
+    /// The limit of the tasks, or of the hook that runs, once it is pending.
+    timer: Option<Pin<Box<Sleep>>>,
+    counter: T,
+}
+
+/// How a hook ended.
+enum HookResult {
+    Completed,
+    Panicked,
+    Expired,
+}
+
+// === impl RunningHooks ===
+
+impl<T: HookCounter, F> RunningHooks<T, F> {
+    pub(super) const fn new(
+        list: Vec<Hook>,
+        tasks: Tasks,
+        end: CleanupEnd,
+        limit: Duration,
+        counter: T,
+        stop: F,
+    ) -> Self {
+        let batch = Some(Batch {
+            list,
+            running: None,
+            tasks_stopped: false,
+            end,
+            limit,
+            timer: None,
+            counter,
+        });
+        Self { stop, batch, tasks }
+    }
+}
+
+impl<T: HookCounter, F: Future<Output = ()>> Future for RunningHooks<T, F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if let Some(batch) = this.batch {
+            if this.stop.poll(cx).is_pending() {
+                ready!(batch.poll_run(this.tasks, cx));
+            }
+            *this.batch = None;
+        }
+        this.tasks.poll_join(cx)
+    }
+}
+
+// === impl Batch ===
+
+impl<T: HookCounter> Batch<T> {
+    fn poll_run(&mut self, tasks: &mut Tasks, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.tasks_stopped {
+            ready!(self.poll_tasks(tasks, cx));
+            self.tasks_stopped = true;
+            self.timer = None;
+        }
+        loop {
+            if self.running.is_none() {
+                let Some(hook) = self.list.pop() else {
+                    return Poll::Ready(());
+                };
+                if !self.start(hook) {
+                    continue;
+                }
+            }
+            let result = ready!(self.poll_hook(cx));
+            self.timer = None;
+            self.end_hook(result);
+        }
+    }
+
+    /// Waits for the tasks until the limit.
+    fn poll_tasks(&mut self, tasks: &mut Tasks, cx: &mut Context<'_>) -> Poll<()> {
+        if tasks.is_empty() || tasks.poll_join(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        ready!(self.poll_limit(cx));
+        let (tool, id, limit) = (self.end.tool(), self.end.call_id(), self.limit);
+        tracing::warn!(%tool, call_id = %id, ?limit, "tasks of a call do not stop");
+        Poll::Ready(())
+    }
+
+    /// Calls the hook. Returns false if it panicked.
+    fn start(&mut self, hook: Hook) -> bool {
+        let end = self.end.clone();
+        match catch_unwind(AssertUnwindSafe(|| hook(end))) {
+            Ok(running) => self.running = Some(running),
+            Err(_) => self.count(&HookResult::Panicked),
+        }
+        self.running.is_some()
+    }
+
+    fn poll_hook(&mut self, cx: &mut Context<'_>) -> Poll<HookResult> {
+        let Some(hook) = &mut self.running else {
+            return Poll::Ready(HookResult::Completed);
+        };
+        match catch_unwind(AssertUnwindSafe(|| hook.as_mut().poll(cx))) {
+            Ok(Poll::Ready(())) => Poll::Ready(HookResult::Completed),
+            Ok(Poll::Pending) => self.poll_limit(cx).map(|()| HookResult::Expired),
+            Err(_) => Poll::Ready(HookResult::Panicked),
+        }
+    }
+
+    /// Outside of the cooperative budget, as the timer of `tokio::time::timeout`: a hook that has
+    /// used up the budget expires all the same.
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        pin!(unconstrained(timer)).poll(cx)
+    }
+
+    /// Drops the hook and counts it. A panic in its destructor does not stop the others.
+    fn end_hook(&mut self, result: HookResult) {
+        let hook = self.running.take();
+        let result = match (result, catch_unwind(AssertUnwindSafe(|| drop(hook)))) {
+            (HookResult::Completed, Err(_)) => HookResult::Panicked,
+            (result, _) => result,
+        };
+        self.count(&result);
+    }
+
+    fn count(&self, result: &HookResult) {
+        let failure = match result {
+            HookResult::Completed => return self.counter.ran(),
+            HookResult::Panicked => "panicked",
+            HookResult::Expired => "stopped at its limit",
+        };
+        let (tool, id, limit) = (self.end.tool(), self.end.call_id(), self.limit);
+        tracing::warn!(%tool, call_id = %id, ?limit, failure, "a cleanup hook failed");
+        self.counter.failed();
+    }
+}
+
+impl<T: HookCounter> Drop for Batch<T> {
+    fn drop(&mut self) {
+        let hooks = self.list.len() + usize::from(self.running.is_some());
+        if hooks > 0 {
+            let (tool, id) = (self.end.tool(), self.end.call_id());
+            tracing::warn!(%tool, call_id = %id, hooks, "cleanup hooks were abandoned");
+            self.counter.abandoned(hooks);
+        }
+    }
+}
