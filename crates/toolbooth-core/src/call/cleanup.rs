@@ -174,6 +174,10 @@ impl Hooks {
     /// Adds a hook of a layer, without a bound: there are few of them.
     pub(super) fn push_internal(&mut self, hook: Hook) {
         self.remember_runtime();
+        if self.list.is_empty() {
+            // Most calls have one hook. `push` alone makes room for four (`storm`).
+            self.list.reserve_exact(1);
+        }
         self.list.push(hook);
     }
 

@@ -179,8 +179,10 @@ impl Partials {
         {
             Some(at) => at,
             None => {
-                // Most calls have one attempt. `push` alone makes room for four (`storm`).
-                self.attempts.reserve_exact(1);
+                if self.attempts.is_empty() {
+                    // Most calls have one attempt. `push` alone makes room for four (`storm`).
+                    self.attempts.reserve_exact(1);
+                }
                 self.attempts.push(Attempt {
                     number: attempt,
                     ended: false,
