@@ -114,6 +114,21 @@ async fn rejections_are_logged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn new_keys_that_share_a_limit_are_logged_once_a_minute() {
+    let (logged, _guard) = Logged::start();
+    let tenant = |call: &CallContext| call.tenant().unwrap_or_default().into();
+    let limit = ConcurrencyLimitLayer::by(9, tenant).with_key_bounds(0, Duration::ZERO);
+    let mut tool = limit.layer(slow());
+    for (after, warnings) in [(0, 1), (0, 0), (59_999, 0), (1, 1)] {
+        sleep(Duration::from_millis(after)).await;
+        // It takes the permit, and is dropped.
+        drop(tool.call(call().with_tenant("secret")));
+        let expected = r#"WARN all keys of a limit are in use: new keys share one limit tool="tool" call_id=call_7 keys=0"#;
+        assert_eq!(logged.lines(), vec![expected; warnings]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_and_abandoned_hooks_are_logged() {
     let (logged, _guard) = Logged::start();
     let cleanup = CleanupLayer::new();

@@ -172,9 +172,10 @@ impl ConcurrencyLimitLayer {
     /// There are at most `keys` keys: 10,000 by default. A key that is unused for `idle` may be
     /// removed: 10 minutes by default.
     ///
-    /// A key of which a call runs or waits is never removed. A call with a new key is rejected as
-    /// `Overloaded` if all keys are in use. With more than 16 keys, a key may be overlooked that
-    /// came out of use less than a microsecond a key ago: 10 ms for 10,000 keys.
+    /// A key of which a call runs or waits is never removed. If all keys are in use, new keys share
+    /// one limit and queue, of the size of one key, and a warning is logged at most once a minute.
+    /// Keys that the limit names always have their own. With more than 16 keys, a key may be
+    /// overlooked that came out of use less than a microsecond a key ago: 10 ms for 10,000 keys.
     #[must_use]
     pub fn with_key_bounds(mut self, keys: usize, idle: Duration) -> Self {
         self.limits = self.limits.with_key_bounds(keys, idle);

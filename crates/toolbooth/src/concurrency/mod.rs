@@ -54,7 +54,6 @@
 //! | `Overloaded` | the call has waited for [`with_max_wait`](ConcurrencyLimitLayer::with_max_wait) |
 //! | `Overloaded` | it cannot start in time, by [`with_service_time`](ConcurrencyLimitLayer::with_service_time) |
 //! | `Overloaded` | it takes [more permits](ConcurrencyLimitLayer::with_cost) than the limit, or the limit is 0 |
-//! | `Overloaded` | its [key](ConcurrencyLimitLayer::by) is new and there is no [room](ConcurrencyLimitLayer::with_key_bounds) for it |
 //! | `InvalidArguments` | its key has more than 1,024 bytes |
 //! | `Timeout` | its deadline comes while it waits; a call that is granted at or after its deadline does not start |
 //!

@@ -138,6 +138,10 @@ impl Limiter for Permits {
         limit.map(|limit| Self::new(Some(limit)))
     }
 
+    fn names(&self, _: &str) -> bool {
+        false
+    }
+
     fn set(&self, limit: Option<usize>) {
         let limit = limit.map_or(u64::MAX, to_u64);
         self.limit.store(limit, Ordering::SeqCst);

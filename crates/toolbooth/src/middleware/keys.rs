@@ -192,6 +192,27 @@ impl<V: Idle> KeyMap<V> {
         now: Moment,
         create: impl FnOnce() -> V,
     ) -> Result<Arc<V>, KeyRejection> {
+        self.get_or_insert(key, now, false, create)
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), also beyond the bound. For keys that
+    /// the configuration names.
+    pub(crate) fn get_or_insert_always(
+        &self,
+        key: &str,
+        now: Moment,
+        create: impl FnOnce() -> V,
+    ) -> Result<Arc<V>, KeyRejection> {
+        self.get_or_insert(key, now, true, create)
+    }
+
+    fn get_or_insert(
+        &self,
+        key: &str,
+        now: Moment,
+        always: bool,
+        create: impl FnOnce() -> V,
+    ) -> Result<Arc<V>, KeyRejection> {
         let hash = self.hash(key);
         if let Some(value) = self.find(hash, key) {
             return Ok(value);
@@ -206,7 +227,7 @@ impl<V: Idle> KeyMap<V> {
         }
         let evicted = self.make_room(&mut registry, now);
         let max_keys = registry.max_keys;
-        if registry.keys.len() >= max_keys {
+        if registry.keys.len() >= max_keys && !always {
             drop(registry);
             drop(evicted);
             return Err(KeyRejection::TooMany(max_keys));

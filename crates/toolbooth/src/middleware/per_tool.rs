@@ -55,7 +55,6 @@ impl<T> PerTool<T> {
     }
 
     /// Returns the setting of tools that have none of their own.
-    #[cfg(feature = "rate")]
     pub(crate) const fn default(&self) -> Option<&T> {
         self.default.as_ref()
     }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use toolbooth_core::{CallContext, Moment, Name, Part};
 
 use super::limit_queue::Settings;
+use super::overflow::Overflow;
 use super::{LimitQueue, Limiter, Rejection};
 use crate::middleware::PerTool;
-use crate::middleware::keys::{Idle, KeyMap};
+use crate::middleware::keys::{Idle, KeyMap, KeyRejection};
 use crate::middleware::sync::{Arc, RwLock, read, write};
 
 /// The queues of a limit by tool or by key, created when their keys are first used.
@@ -24,6 +25,7 @@ pub(super) struct KeyedQueues<L: Limiter> {
     queues: KeyMap<LimitQueue<L>>,
     /// What the limiter of each key has besides its limit. Nothing is taken of it.
     template: L,
+    overflow: Overflow<L>,
     config: RwLock<Config<L::Setting>>,
 }
 
@@ -41,11 +43,13 @@ struct KeyFn(Arc<dyn Fn(&CallContext) -> Name + Send + Sync>);
 impl<L: Limiter> KeyedQueues<L> {
     pub(super) fn per_tool(limits: PerTool<L::Setting>) -> Self {
         let settings = Settings::default();
+        let template = L::new(None);
         Self {
             key: None,
             groups: HashMap::new(),
             queues: KeyMap::new(),
-            template: L::new(None),
+            overflow: Overflow::new(limiter_of_unnamed(&template, &limits), settings.clone()),
+            template,
             config: RwLock::new(Config { limits, settings }),
         }
     }
@@ -81,13 +85,18 @@ impl<L: Limiter> KeyedQueues<L> {
             copy
         };
         let groups = self.groups.iter();
+        let template = change(&self.template);
         Self {
             key: self.key.clone(),
             groups: groups
                 .map(|(key, group)| (key.clone(), copy_of(group)))
                 .collect(),
             queues: self.queues.fresh(),
-            template: change(&self.template),
+            overflow: Overflow::new(
+                limiter_of_unnamed(&template, &config.limits),
+                config.settings.clone(),
+            ),
+            template,
             config: RwLock::new(config),
         }
     }
@@ -126,12 +135,12 @@ impl<L: Limiter> KeyedQueues<L> {
         }
         match self.queues.get(key) {
             Some(queue) => Ok(Some(queue)),
-            None => self.create(key, part.now()),
+            None => self.create(key, part),
         }
     }
 
     #[cold]
-    fn create(&self, key: &str, now: Moment) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
+    fn create(&self, key: &str, part: &Part) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
         let Some(limiter) = self.limiter_of_new(key) else {
             return Ok(None);
         };
@@ -141,8 +150,20 @@ impl<L: Limiter> KeyedQueues<L> {
             let limiter = self.limiter_of_new(key).unwrap_or(limiter);
             LimitQueue::new(limiter, read(&self.config).settings.clone())
         };
-        let queue = self.queues.get_or_insert_with(key, now, create);
-        queue.map(Some).map_err(Rejection::Key)
+        let now = part.now();
+        let queue = match self.names(key) {
+            // The limit names a bounded number of keys.
+            true => self.queues.get_or_insert_always(key, now, create),
+            false => self.queues.get_or_insert_with(key, now, create),
+        };
+        match queue {
+            Ok(queue) => Ok(Some(queue)),
+            Err(KeyRejection::TooMany(keys)) => {
+                let queue = self.overflow.enter(part.context(), keys, now);
+                Ok(Some(queue))
+            }
+            Err(rejection) => Err(Rejection::Key(rejection)),
+        }
     }
 
     /// Changes the settings of all queues, also of those created later.
@@ -154,7 +175,8 @@ impl<L: Limiter> KeyedQueues<L> {
         drop(config);
         // The closures of an order are the user's, and dropped without a lock.
         drop(previous);
-        for queue in self.queues() {
+        let overflow = [Arc::clone(self.overflow.queue())];
+        for queue in self.key_queues().into_iter().chain(overflow) {
             queue.configure(|settings| *settings = read(&self.config).settings.clone());
         }
     }
@@ -162,6 +184,9 @@ impl<L: Limiter> KeyedQueues<L> {
     /// Changes the limit of each key that has none of its own.
     pub(super) fn set_default_limit(&self, limit: Option<L::Setting>) {
         write(&self.config).limits.set_default(limit);
+        self.overflow.queue().set_limit(|limiter| {
+            limiter.set(read(&self.config).limits.default().copied());
+        });
         for (key, queue) in self.queues.entries() {
             if !read(&self.config).limits.names(&key) {
                 self.update(&key, &queue);
@@ -203,14 +228,31 @@ impl<L: Limiter> KeyedQueues<L> {
         read(&self.config).limits.get(key).copied()
     }
 
-    /// Returns the queues of all groups and keys.
+    /// Returns whether the limit or one that was added names the key.
+    fn names(&self, key: &str) -> bool {
+        read(&self.config).limits.names(key) || self.template.names(key)
+    }
+
+    /// Returns the queues of all groups and keys, and that of overflowing keys if it was used.
     pub(super) fn queues(&self) -> Vec<Arc<LimitQueue<L>>> {
+        let mut queues = self.key_queues();
+        queues.extend(self.overflow.used().cloned());
+        queues
+    }
+
+    fn key_queues(&self) -> Vec<Arc<LimitQueue<L>>> {
         let mut queues: Vec<_> = self.groups.values().cloned().collect();
         queues.sort_by_key(Arc::as_ptr);
         queues.dedup_by_key(|queue| Arc::as_ptr(queue));
         queues.extend(self.queues.entries().into_iter().map(|(_, queue)| queue));
         queues
     }
+}
+
+/// Creates the limiter of a key that no limit names.
+fn limiter_of_unnamed<L: Limiter>(template: &L, limits: &PerTool<L::Setting>) -> L {
+    let limiter = template.fresh_for(None, limits.default().copied());
+    limiter.unwrap_or_else(|| template.fresh())
 }
 
 impl<L: Limiter> Idle for LimitQueue<L> {

@@ -28,6 +28,9 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// limiter has besides. `None` if that is no limit at all.
     fn fresh_for(&self, key: Option<&str>, setting: Option<Self::Setting>) -> Option<Self>;
 
+    /// Returns whether a limit that this one has besides its own names the key.
+    fn names(&self, key: &str) -> bool;
+
     /// Changes the limit; `None` is no limit. The caller serializes changes.
     fn set(&self, setting: Option<Self::Setting>);
 

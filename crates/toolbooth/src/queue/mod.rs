@@ -18,6 +18,7 @@ mod limits;
 mod models;
 
 mod order;
+mod overflow;
 mod rejection;
 mod timer;
 mod waiter;

@@ -306,9 +306,10 @@ impl RateLimitLayer {
     /// removed: 10 minutes by default.
     ///
     /// A key whose bucket is not full, or of which a call waits, is never removed: no call gets a
-    /// token too many. A call with a new key is rejected as `Overloaded` if all keys are in use.
-    /// With more than 16 keys, a key may be overlooked that came out of use less than a microsecond
-    /// a key ago: 10 ms for 10,000 keys.
+    /// token too many. If all keys are in use, new keys share one bucket and queue, with the quotas
+    /// of one key, and a warning is logged at most once a minute. Keys that a quota names always
+    /// have their own. With more than 16 keys, a key may be overlooked that came out of use less
+    /// than a microsecond a key ago: 10 ms for 10,000 keys.
     #[must_use]
     pub fn with_key_bounds(mut self, keys: usize, idle: Duration) -> Self {
         self.limits = self.limits.with_key_bounds(keys, idle);

@@ -75,7 +75,6 @@
 //! | `RateLimited`, with the time until there is a token | in [`reject`](RateLimitLayer::reject) mode, if there is no token |
 //! | `RateLimited`, at once | the token would come at or after the call's deadline, or after [`with_max_wait`](RateLimitLayer::with_max_wait) |
 //! | `Overloaded` | the queue is full, or the call costs [more than the burst](RateLimitLayer::with_cost) |
-//! | `Overloaded` | its [key](RateLimitLayer::by) is new and there is no [room](RateLimitLayer::with_key_bounds) for it |
 //! | `InvalidArguments` | its key has more than 1,024 bytes |
 //! | `Timeout` | its deadline has passed already |
 //!

@@ -135,6 +135,10 @@ impl Limiter for Rates {
         is_limited.then(|| Self::build(key, Gcra::new(quota), Arc::clone(&self.added)))
     }
 
+    fn names(&self, key: &str) -> bool {
+        self.added.quotas.iter().any(|quotas| quotas.names(key))
+    }
+
     fn set(&self, quota: Option<Quota>) {
         let now = Moment::now();
         match &self.rule {

@@ -103,16 +103,17 @@ async fn costs_and_modes_are_of_one_value_of_a_shared_limit() {
 /// A clone made before keeps its keys, its groups and its bounds.
 #[tokio::test(start_paused = true)]
 async fn key_bounds_and_groups_change_no_earlier_clone() {
-    let limit = ConcurrencyLimitLayer::by(1, tenant);
+    let limit = ConcurrencyLimitLayer::by(1, tenant).with_queue_capacity(0);
     let bounded = limit.clone().with_key_bounds(1, ms(0));
+    // With room for one key, the other two share a limit.
     let tenants = async |limit: &ConcurrencyLimitLayer| {
-        let calls = ["a", "b"].map(|name| call("tool").with_tenant(name));
+        let calls = ["a", "b", "c"].map(|name| call("tool").with_tenant(name));
         count_ok(&call_all(limit.layer(SlowTool::new(ms(100))), calls).await)
     };
-    assert_eq!((tenants(&bounded).await, tenants(&limit).await), (1, 2));
+    assert_eq!((tenants(&bounded).await, tenants(&limit).await), (2, 3));
     // The other settings keep the bounds.
     let bounded = bounded.with_max_wait(ms(500)).with_order(Order::priority());
-    assert_eq!(tenants(&bounded).await, 1);
+    assert_eq!(tenants(&bounded).await, 2);
 
     let rate = RateLimitLayer::per_tool(quota(1, 5));
     let grouped = rate.clone().with_group(quota(1, 1), ["a", "b"]);

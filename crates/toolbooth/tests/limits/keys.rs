@@ -191,48 +191,76 @@ async fn hundred_thousand_keys_fit_one_after_the_other() {
     }
 }
 
+/// While all keys are in use, new keys share a limit of the size of one key.
 #[tokio::test(start_paused = true)]
-async fn new_key_above_the_bound_is_rejected_until_another_is_idle() {
+async fn new_keys_above_the_bound_share_one_limit_until_another_is_idle() {
     let limit = ConcurrencyLimitLayer::by(1, tenant).with_key_bounds(2, ms(60_000));
-    let stack = limit.layer(SlowTool::new(ms(100)));
-    let a = begin(&stack, of("a")).await;
+    let tool = SlowTool::new(ms(100));
+    let stack = limit.layer(tool.clone());
+    let calls = ["a", "b", "c", "d"].map(of);
+    let running = tokio::spawn(call_all(stack.clone(), calls));
     sleep(ms(50)).await;
-    let b = begin(&stack, of("b")).await;
-    let rejected = stack.clone().oneshot(of("c")).await.unwrap_err();
-    assert_eq!(
-        overload_reason(&rejected),
-        Some(OverloadReason::too_many_keys(2))
-    );
-    assert_eq!(
-        rejected.to_string(),
-        "overloaded: the key is new, and all 2 keys are in use"
-    );
-    assert!(rejected.is_retryable());
-    // A known key is admitted.
-    let waits = begin(&stack, of("b")).await;
-    a.await.unwrap().unwrap();
-    stack.clone().oneshot(of("c")).await.unwrap();
-    b.await.unwrap().unwrap();
-    waits.await.unwrap().unwrap();
+    // `c` runs, and `d` waits for it.
+    assert_eq!((limit.in_flight(), limit.queued()), (3, 1));
+    assert_eq!((limit.available(), limit.available_for("d")), (0, 1));
+    assert_eq!(ends(&running.await.unwrap()), [100, 100, 100, 200]);
+    assert_eq!((limit.in_flight(), limit.queued()), (0, 0));
+    // The keys `a` and `b` are at rest by now, and make room.
+    let finished = call_all(stack, ["e", "f"].map(of)).await;
+    assert_eq!(ends(&finished), [100, 100]);
 
-    // A bucket that is not full is not idle.
+    // A bucket that is not full is not at rest.
     let rate = RateLimitLayer::by(quota(10, 2), tenant)
         .with_key_bounds(1, ms(0))
         .reject();
     let stack = rate.layer(FastTool::new());
-    stack.clone().oneshot(of("a")).await.unwrap();
-    let rejected = stack.clone().oneshot(of("b")).await.unwrap_err();
-    assert_eq!(
-        overload_reason(&rejected),
-        Some(OverloadReason::too_many_keys(1))
-    );
+    let finished = call_all(stack.clone(), ["a", "b", "c", "d"].map(of)).await;
+    let kinds: Vec<_> = finished.iter().map(Finished::error_kind).collect();
+    assert_eq!(kinds, [None, None, None, Some(ErrorKind::RateLimited)]);
+    assert_eq!((rate.remaining_for("a"), rate.remaining()), (1, 0));
     sleep(ms(100)).await;
-    stack.clone().oneshot(of("b")).await.unwrap();
-    let rejected = stack.oneshot(of("a")).await.unwrap_err();
-    assert_eq!(
-        overload_reason(&rejected),
-        Some(OverloadReason::too_many_keys(1))
-    );
+    call_all(stack, [of("b")]).await;
+    // It has a bucket of its own now.
+    assert_eq!(rate.remaining_for("b"), 1);
+    assert_eq!(rate.remaining_for("a"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_a_limit_names_never_share_one() {
+    let limits = PerTool::new(1).with("big", 3).with("free", None);
+    let limit = ConcurrencyLimitLayer::by(limits, tenant).with_key_bounds(1, ms(60_000));
+    let calls = ["a", "b", "big", "big", "big", "big", "free", "free"].map(of);
+    let finished = call_all(limit.layer(SlowTool::new(ms(100))), calls).await;
+    assert_eq!(ends(&finished), [100, 100, 100, 100, 100, 200, 100, 100]);
+
+    let added = PerTool::new(quota(10, 1)).with("big", quota(10, 3));
+    let rate = RateLimitLayer::by(PerTool::none(), tenant).with_quota(added);
+    let rate = rate.with_key_bounds(0, ms(0)).reject();
+    let calls = ["a", "b", "big", "big", "big", "big"].map(of);
+    let finished = call_all(rate.layer(FastTool::new()), calls).await;
+    let admitted: Vec<_> = finished.iter().map(Finished::is_ok).collect();
+    assert_eq!(admitted, [true, false, true, true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_that_new_keys_share_follows_changes() {
+    let limit = ConcurrencyLimitLayer::by(1, tenant).with_key_bounds(0, ms(0));
+    let stack = limit.layer(SlowTool::new(ms(100)));
+    let running = tokio::spawn(call_all(stack.clone(), ["a", "b", "c"].map(of)));
+    sleep(ms(50)).await;
+    limit.set_limit(2).unwrap();
+    assert_eq!(ends(&running.await.unwrap()), [100, 150, 200]);
+    limit.set_queue_capacity(0);
+    let finished = call_all(stack, ["a", "b", "c"].map(of)).await;
+    let full = overload_reason(finished[2].result.as_ref().unwrap_err());
+    assert_eq!(full, Some(OverloadReason::queue_full(0)));
+
+    let rate = RateLimitLayer::by(quota(10, 1), tenant)
+        .with_key_bounds(0, ms(0))
+        .reject();
+    rate.set_quota(None).unwrap();
+    let finished = call_all(rate.layer(FastTool::new()), ["a", "b"].map(of)).await;
+    assert_eq!(count_ok(&finished), 2);
 }
 
 /// Evicting a key while its calls wait would give it a second limit.
