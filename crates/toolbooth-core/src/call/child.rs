@@ -94,7 +94,7 @@ impl CallContext {
         let max_depth = max_depth.unwrap_or(DEFAULT_MAX_DEPTH);
         if level > max_depth {
             let mut error = ToolError::too_deep(max_depth);
-            error.adopt(&Self::new(settings));
+            error.adopt(&Self::new(settings), false);
             return Err(error);
         }
         let signal = Signal::new(attempt.scope(u32::MAX).child_token(), true);

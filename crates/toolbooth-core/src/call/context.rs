@@ -99,6 +99,15 @@ impl CallContext {
         self.settings().extension()
     }
 
+    /// Records that this attempt ends before its tool is called, for adapters that turn something
+    /// into a tool.
+    ///
+    /// An adapter that rejects the name or the arguments of a call calls this before it returns
+    /// its error, as [`ToolError::started`](crate::ToolError::started) is false then.
+    pub fn mark_not_started(&self) {
+        self.attempt.set_held_back(true);
+    }
+
     /// Returns when the call expires at the latest: at the caller's deadline or at the limit of an
     /// outer layer, whichever comes first.
     #[must_use]

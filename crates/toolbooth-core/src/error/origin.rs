@@ -11,9 +11,11 @@ use crate::response::Partial;
 #[derive(Debug, Clone, Default)]
 pub struct Origin(Option<Arc<Stamp>>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Stamp {
     call: Option<Call>,
+    /// Whether the tool had been called. Set together with `call`.
+    started: bool,
     partial: Option<Arc<Partial>>,
 }
 
@@ -37,12 +39,7 @@ impl Origin {
     }
 
     fn stamp(&mut self) -> &mut Stamp {
-        Arc::make_mut(self.0.get_or_insert_with(|| {
-            Arc::new(Stamp {
-                call: None,
-                partial: None,
-            })
-        }))
+        Arc::make_mut(self.0.get_or_insert_default())
     }
 }
 
@@ -75,6 +72,30 @@ impl ToolError {
         self.origin().call().map(|call| call.id.as_str())
     }
 
+    /// Returns whether the tool had been called, by any attempt of the call.
+    ///
+    /// False only if layers of toolbooth held every attempt back, in a queue or by a rejection, or
+    /// if the tool's adapter rejected its arguments, as `tool_fn` does. A call that is inside of
+    /// another crate's layer counts as started. So does a rejection that the tool itself returned.
+    ///
+    /// If false, the call had no effects, and repeating it is safe. Before a layer receives the
+    /// error, the kind decides: false for rejections and for invalid arguments.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        match &self.origin().0 {
+            Some(stamp) if stamp.call.is_some() => stamp.started,
+            _ => !matches!(
+                self,
+                Self::RateLimited { .. }
+                    | Self::Overloaded { .. }
+                    | Self::CircuitOpen { .. }
+                    | Self::InvalidArguments { .. }
+                    | Self::UnknownTool { .. }
+                    | Self::TooDeep { .. }
+            ),
+        }
+    }
+
     pub(crate) fn shared_partial(&self) -> Option<&Arc<Partial>> {
         self.origin().partial()
     }
@@ -88,10 +109,16 @@ impl ToolError {
     /// Assigns the error to the call of `context`, unless it has a call already.
     ///
     /// The error of another call, which the tool of this one returned, becomes the source of a
-    /// failure of this tool.
-    pub(crate) fn adopt(&mut self, context: &CallContext) {
+    /// failure of this tool. `started`: layers inside have not held every attempt back.
+    pub(crate) fn adopt(&mut self, context: &CallContext, started: bool) {
         match self.origin().call().map(|call| call.serial) {
-            Some(serial) if serial == context.serial() => return,
+            Some(serial) if serial == context.serial() => {
+                // An earlier attempt may have reached the tool.
+                if started && !self.started() {
+                    self.origin_mut().stamp().started = true;
+                }
+                return;
+            }
             Some(_) => {
                 let foreign = std::mem::replace(self, Self::unknown_tool(""));
                 *self = Self::Tool {
@@ -112,7 +139,9 @@ impl ToolError {
             *elapsed = context.elapsed();
             *limit = *elapsed;
         }
-        self.origin_mut().stamp().call = Some(Call {
+        let stamp = self.origin_mut().stamp();
+        stamp.started = started;
+        stamp.call = Some(Call {
             serial: context.serial(),
             id: context.id(),
             tool: context.tool_name().clone(),

@@ -67,7 +67,7 @@ impl Part {
     fn end_early(&self, end: &mut End<'_>) {
         match end {
             End::Dropped(reason) => *reason = self.cancel_dropped(),
-            End::Failed(error) => error.adopt(&self.context),
+            End::Failed(error) => error.adopt(&self.context, !self.is_held_back()),
             End::Complete | End::Panicked => {}
         }
         self.mark_ended(end.outcome());

@@ -85,7 +85,12 @@ impl<F: StreamHandler<M>, M> Service<ToolCall> for StreamToolFn<F, M> {
 
     fn call(&mut self, call: ToolCall) -> Self::Future {
         let (context, args) = call.into_parts();
-        let stream = args::parse(args).map(|args| self.handler.handle(context, args));
-        ready(stream.map(ToolOutput::stream))
+        ready(match args::parse(args) {
+            Ok(args) => Ok(ToolOutput::stream(self.handler.handle(context, args))),
+            Err(error) => {
+                context.mark_not_started();
+                Err(error)
+            }
+        })
     }
 }

@@ -114,7 +114,10 @@ impl<F: Handler<M>, M> Service<ToolCall> for ToolFn<F, M> {
             Ok(args) => State::Running {
                 future: self.handler.handle(context, args),
             },
-            Err(error) => State::Rejected { error: Some(error) },
+            Err(error) => {
+                context.mark_not_started();
+                State::Rejected { error: Some(error) }
+            }
         };
         ResponseFuture { state }
     }

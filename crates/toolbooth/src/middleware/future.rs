@@ -110,6 +110,7 @@ where
                 let catches = watch.catches_panics();
                 entered.watch = Some(watch);
                 if let Some(reason) = part.cancelled_before_start() {
+                    part.hold_back();
                     State::failed(ToolError::cancelled(reason))
                 } else if catches {
                     let start = || State::start(inner, request, part);

@@ -43,8 +43,8 @@ struct Lines {
 
 pub(super) async fn run(spec: Arc<Spec>, call: ToolCall) -> Result<ToolOutput, ToolError> {
     let (context, args) = call.into_parts();
-    let args: Map<String, Value> = parse(args)?;
-    let running = spec.start(&context, &args)?;
+    let started = parse(args).and_then(|args: Map<String, Value>| spec.start(&context, &args));
+    let running = started.inspect_err(|_| context.mark_not_started())?;
     let capped = Capped::new(spec.output_cap);
     if spec.output == CommandOutput::Lines {
         return Ok(ToolOutput::stream(Lines {

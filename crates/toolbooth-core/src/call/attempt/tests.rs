@@ -4,10 +4,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use super::*;
 use crate::call::{CallContext, LimitId, Registered, ToolCall};
-use crate::error::ToolError;
+use crate::error::{ErrorKind, OverloadReason, ToolError};
 use crate::outcome::{CancelReason, Outcome};
 use crate::seam::{End, Part};
 
@@ -195,6 +196,80 @@ fn attempt_that_got_through_is_not_held_back_by_a_later_one() {
         }
         assert_eq!(outer.is_held_back(), first_is_held_back);
     }
+}
+
+/// Ends a part with the error, as each layer does that the error passes.
+fn fail(part: Part, error: &mut ToolError) {
+    part.end(End::Failed(error), |_, _| ());
+}
+
+/// Case A3. The layers inside of a retry see the second attempt alone.
+#[test]
+fn error_has_started_if_any_attempt_below_the_layer_has() {
+    for first_is_held_back in [true, false] {
+        let call = call();
+        let outer = Part::enter(call.context());
+        let [first, second] = [call.clone(), call.clone()];
+        let part = Part::enter(first.context());
+        if first_is_held_back {
+            part.hold_back();
+        }
+        let mut error = ToolError::overloaded(OverloadReason::Closed);
+        assert!(!error.started());
+        fail(part, &mut error);
+        assert_eq!(error.started(), !first_is_held_back);
+
+        let part = Part::enter(second.context());
+        part.hold_back();
+        let mut error = ToolError::rate_limited(Duration::from_secs(1));
+        fail(part, &mut error);
+        assert!(!error.started());
+        fail(outer, &mut error);
+        assert_eq!(error.started(), !first_is_held_back);
+    }
+}
+
+#[test]
+fn layer_that_admits_a_call_after_a_wait_has_started_it() {
+    for (is_admitted, started) in [(false, false), (true, true)] {
+        let call = call();
+        let [outer, inner] = [(); 2].map(|()| Part::enter(call.context()));
+        inner.hold_back();
+        if is_admitted {
+            inner.mark_admitted();
+        }
+        let mut error = ToolError::cancelled(CancelReason::Explicit);
+        assert!(error.started());
+        fail(inner, &mut error);
+        assert_eq!(error.started(), started);
+        fail(outer, &mut error);
+        assert_eq!(error.started(), started);
+    }
+}
+
+#[test]
+fn adapter_that_rejects_arguments_has_not_started_its_tool() {
+    let call = call();
+    let part = Part::enter(call.context());
+    call.context().mark_not_started();
+    let mut error = ToolError::invalid_arguments("pages", "missing");
+    fail(part, &mut error);
+    assert!(!error.started());
+}
+
+/// The parent tool has run, whatever held its child back.
+#[test]
+fn error_of_a_rejected_child_has_started_once_the_parent_returns_it() {
+    let call = call();
+    let part = Part::enter(call.context());
+    let child = call.context().child("inner", ()).expect("not too deep");
+    let inner = Part::enter(child.context());
+    inner.hold_back();
+    let mut error = ToolError::overloaded(OverloadReason::Closed);
+    fail(inner, &mut error);
+    assert!(!error.started());
+    fail(part, &mut error);
+    assert_eq!((error.kind(), error.started()), (ErrorKind::Tool, true));
 }
 
 // === cancellation by a handle ===
