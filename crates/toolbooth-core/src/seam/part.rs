@@ -353,6 +353,8 @@ impl Part {
             let displaced = match item {
                 Item::Content(content) => partials.append(attempt, policy, content.clone()),
                 Item::Frame(_) => Displaced::default(),
+                #[cfg(feature = "http")]
+                Item::Trailers(_) => Displaced::default(),
             };
             partials.count_delivered(attempt);
             displaced

@@ -81,6 +81,9 @@ pub enum Item<'a> {
     Content(&'a Content),
     /// A frame of an HTTP body, with its length in bytes.
     Frame(usize),
+    /// The trailers of an HTTP body.
+    #[cfg(feature = "http")]
+    Trailers(&'a http::HeaderMap),
 }
 
 /// The end of a response, passed to the watches of its layers.
@@ -95,6 +98,24 @@ pub enum End<'a> {
     Panicked,
     /// The response was dropped before its end.
     Dropped(CancelReason),
+}
+
+// === impl ResponseHead ===
+
+#[cfg(feature = "http")]
+impl ResponseHead<'_> {
+    /// Returns whether this is the head of a gRPC response, by its content type. Its status may be
+    /// in the trailers. Those of gRPC-Web are in the body, so that is not included.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        let Self::Http(head) = self else { return false };
+        let media_type = head.headers.get(http::header::CONTENT_TYPE);
+        media_type.is_some_and(|media_type| {
+            let media_type = media_type.as_bytes();
+            media_type.starts_with(b"application/grpc")
+                && !media_type.starts_with(b"application/grpc-web")
+        })
+    }
 }
 
 // === impl End ===

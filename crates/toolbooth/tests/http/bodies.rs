@@ -158,6 +158,31 @@ async fn trailers_pass_through_and_end_the_call() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn grpc_response_ends_with_its_trailers_and_not_with_its_declared_length() {
+    for (media_type, ends_with_trailers) in [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc-web+proto", false),
+        ("application/json", false),
+    ] {
+        let steps = [
+            Step::Data("a"),
+            Step::Trailers("grpc-status"),
+            Step::Pending,
+        ];
+        let mut response = declared(&1, Scripted::new(steps));
+        let media_type = http::HeaderValue::from_static(media_type);
+        response.headers_mut().insert("content-type", media_type);
+        let (mut body, call) = body_of(response).await;
+        assert_eq!(text(&mut body).await, "a");
+        assert_eq!(call.is_running(), ends_with_trailers);
+        assert_eq!(text(&mut body).await, "trailer grpc-status");
+        assert!(!call.is_running());
+        assert_eq!(call.outcomes.all().await, [Outcome::Completed]);
+    }
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn trailers_after_the_declared_length_pass_through_even_after_the_limit() {
     for sleep in [ms(0), ms(900)] {
         let steps = [Step::Data("a"), Step::Sleep(sleep), Step::Trailers("x-sum")];

@@ -7,7 +7,6 @@ mod support;
 
 mod bodies;
 mod heads;
-mod keys;
 mod requests;
 
 use std::pin::Pin;

@@ -21,9 +21,11 @@ pin_project! {
     ///
     /// The body ends at the first of these: `is_end_stream`, its declared length, its trailers, or
     /// `None`. Frames after that, such as trailers after a declared length, are still passed. A
-    /// response that expires ends with one error after its chunks. Over HTTP/1.1 the connection is
-    /// closed within the response, over HTTP/2 the stream is reset. So no client takes a part for
-    /// the whole.
+    /// declared length does not end a response of gRPC, whose status is in its trailers.
+    ///
+    /// A response that expires ends with one error after its chunks. Over HTTP/1.1 the connection
+    /// is closed within the response, over HTTP/2 the stream is reset. So no client takes a part
+    /// for the whole.
     ///
     /// A client that stops reading does not stop the limit. The body is dropped in time, and the
     /// client reads the end of the connection later. A client that disconnects drops the body,
@@ -64,13 +66,15 @@ where
 
     fn watch<W: Watch>(self, mut watch: W) -> Self::Watched<W> {
         let (head, body) = self.into_parts();
-        watch.on_response(ResponseHead::Http(&head));
+        let seen = ResponseHead::Http(&head);
+        watch.on_response(seen);
         let declared = head.headers.get(header::CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-        let source = Source {
-            remaining: body.size_hint().exact().or(declared),
-            body,
+        let remaining = match seen.is_grpc() {
+            true => None,
+            false => body.size_hint().exact().or(declared),
         };
+        let source = Source { body, remaining };
         let empty = head.status.is_informational()
             || head.status == StatusCode::NO_CONTENT
             || head.status == StatusCode::NOT_MODIFIED
@@ -111,7 +115,10 @@ where
     }
 
     fn seen(item: &Self::Item) -> Item<'_> {
-        Item::Frame(length(item))
+        match item.trailers_ref() {
+            Some(trailers) => Item::Trailers(trailers),
+            None => Item::Frame(length(item)),
+        }
     }
 
     fn is_complete(&self) -> bool {
