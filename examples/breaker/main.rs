@@ -7,6 +7,9 @@
 //! Five callers make one call a second for two minutes, with a timeout of 2 s. From 0:20 to 1:15
 //! the API accepts calls and never responds. The same two minutes run without and with a breaker.
 //!
+//! Here the timeouts open the breaker. Errors and panics do as well, and the statuses of an HTTP or
+//! gRPC service that are outages: see `Failures::http` and `Failures::grpc`.
+//!
 //! tokio's clock is paused, and advances when every task waits. So the run takes no time, and its
 //! numbers are the same on every machine. It exits with 1 if a number is not the expected one.
 

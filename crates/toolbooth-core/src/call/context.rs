@@ -1,12 +1,13 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Name;
-use super::attempt::{Attempt, AttemptHandle};
+use super::attempt::Attempt;
 use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Registered};
 use super::clock::Moment;
@@ -33,7 +34,7 @@ use crate::response::{Checkpointed, Content, Partial};
 /// ```
 #[derive(Clone)]
 pub struct CallContext {
-    attempt: AttemptHandle,
+    attempt: Arc<Attempt>,
 }
 
 // === impl CallContext ===
@@ -43,7 +44,7 @@ impl CallContext {
     #[inline(always)]
     pub(super) fn new(settings: Settings) -> Self {
         Self {
-            attempt: AttemptHandle::new(Attempt::first(settings)),
+            attempt: Arc::new(Attempt::first(settings)),
         }
     }
 
@@ -235,18 +236,18 @@ impl CallContext {
     #[must_use]
     pub(crate) fn fork(&self) -> Self {
         Self {
-            attempt: AttemptHandle::new(Attempt::fork(&self.attempt)),
+            attempt: Arc::new(self.attempt.fork()),
         }
     }
 
     /// Changes the settings of the call. On a context with other handles, those of a fork.
     pub(super) fn configure(&mut self, change: impl FnOnce(&mut Settings)) {
-        if let Some(attempt) = AttemptHandle::get_mut(&mut self.attempt) {
+        if let Some(attempt) = Arc::get_mut(&mut self.attempt) {
             return change(&mut attempt.settings);
         }
-        let mut fork = Attempt::fork(&self.attempt);
+        let mut fork = self.attempt.fork();
         change(&mut fork.settings);
-        self.attempt = AttemptHandle::new(fork);
+        self.attempt = Arc::new(fork);
     }
 
     pub(super) fn canceller(&self) -> Canceller {
@@ -278,11 +279,14 @@ impl CallContext {
     /// clone.
     #[inline]
     pub(crate) fn is_alone(&self) -> bool {
-        AttemptHandle::is_unique(&self.attempt)
+        let alone = Arc::strong_count(&self.attempt) == 1 && Arc::weak_count(&self.attempt) == 0;
+        // Pairs with the Release decrement of the last other handle: its writes are visible.
+        fence(Ordering::Acquire);
+        alone
     }
 
     #[inline]
-    pub(crate) const fn attempt_state(&self) -> &AttemptHandle {
+    pub(crate) const fn attempt_state(&self) -> &Arc<Attempt> {
         &self.attempt
     }
 }

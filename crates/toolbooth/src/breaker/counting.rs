@@ -3,32 +3,51 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use toolbooth_core::{CancelReason, End, ErrorKind, Outcome, ResponseHead, ToolError, ToolOutput};
+use toolbooth_core::{CancelReason, End, ErrorKind, Item, Part, ResponseHead, ToolError};
 
+use super::result::{CallResult, is_failure};
 use super::rule::Verdict;
+#[cfg(feature = "http")]
+use crate::middleware::retry_after;
 
-/// A possible failure of a tool, the argument of a predicate.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum Failure<'a> {
-    /// The tool failed or timed out.
-    Error(&'a ToolError),
-    /// The response of the tool reports a failure.
-    Response(&'a ToolOutput),
-    /// The HTTP service returned a status of 500 or above.
-    #[cfg(feature = "http")]
-    Http(&'a http::response::Parts),
-}
-
-type Predicate = dyn Fn(Failure<'_>) -> bool + Send + Sync;
+type Predicate = dyn Fn(CallResult<'_>) -> bool + Send + Sync;
 
 /// The settings that decide how results are counted.
 #[derive(Clone)]
 pub(super) struct Counting {
     pub(super) panics: bool,
     pub(super) drops: bool,
+    /// The maximum time for which a tool that rejects calls opens the breaker, if it does.
+    pub(super) cool_down: Option<Duration>,
     predicate: Option<Arc<Predicate>>,
+}
+
+/// The part of a response that was seen so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing that shows whether the tool works.
+    Nothing,
+    /// An item, or the head of an HTTP response, that is no failure.
+    Working,
+    /// All of a buffered response, which is no failure, but may report an error.
+    Buffered,
+    /// A head or trailers that are a failure, whatever follows.
+    Failure,
+    /// The head of an HTTP response by which the service rejects calls for this many seconds.
+    #[cfg(feature = "http")]
+    Rejection { seconds: u32 },
+}
+
+// === impl Seen ===
+
+#[cfg(feature = "http")]
+impl Seen {
+    fn rejection(time: Duration) -> Self {
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        Self::Rejection { seconds }
+    }
 }
 
 // === impl Counting ===
@@ -38,67 +57,116 @@ impl Counting {
         Self {
             panics: true,
             drops: false,
+            cool_down: None,
             predicate: None,
         }
     }
 
     pub(super) fn set_predicate<F>(&mut self, predicate: F)
     where
-        F: Fn(Failure<'_>) -> bool + Send + Sync + 'static,
+        F: Fn(CallResult<'_>) -> bool + Send + Sync + 'static,
     {
         self.predicate = Some(Arc::new(predicate));
     }
 
-    /// Returns the verdict of a response that reports a failure, otherwise `None`.
-    pub(super) fn of_response(&self, head: ResponseHead<'_>) -> Option<Verdict> {
+    pub(super) fn of_head(&self, head: ResponseHead<'_>) -> Seen {
         match head {
-            ResponseHead::Tool(output) if output.is_error() => {
-                Some(self.of(Failure::Response(output)))
+            ResponseHead::Tool(output) if self.is_failure(CallResult::Response(output)) => {
+                Seen::Failure
             }
+            ResponseHead::Tool(output) if output.is_stream() => Seen::Nothing,
             #[cfg(feature = "http")]
-            ResponseHead::Http(head) if head.status.is_server_error() => {
-                Some(self.of(Failure::Http(head)))
+            ResponseHead::Http(parts) => {
+                let result = CallResult::Http(parts);
+                match self.cool_down.and_then(|_| retry_after(parts)) {
+                    Some(time) if !time.is_zero() => Seen::rejection(time),
+                    _ if self.is_failure(result) => Seen::Failure,
+                    // The status is in the trailers.
+                    _ if head.is_grpc() && result.grpc_status().is_none() => Seen::Nothing,
+                    _ => Seen::Working,
+                }
             }
-            _ => None,
+            _ => Seen::Buffered,
         }
     }
 
-    /// Returns the verdict of a call that has ended.
-    ///
-    /// `response` is the verdict of its response. `queued` is true if no attempt has reached the
-    /// tool.
-    pub(super) fn of_end(&self, end: &End<'_>, response: Option<Verdict>, queued: bool) -> Verdict {
-        match end {
-            End::Complete => response.unwrap_or(Verdict::Success),
-            End::Failed(error) => response.unwrap_or_else(|| self.of_error(error, queued)),
-            End::Panicked => failure_if(self.panics),
-            End::Dropped(CancelReason::Timeout) => failure_if(!queued),
-            End::Dropped(CancelReason::CallerGone) => failure_if(self.drops && !queued),
+    pub(super) fn of_item(&self, seen: Seen, item: Item<'_>) -> Seen {
+        match (seen, item) {
+            #[cfg(feature = "http")]
+            (Seen::Nothing | Seen::Working, Item::Trailers(trailers))
+                if self.is_failure(CallResult::Trailers(trailers)) =>
+            {
+                Seen::Failure
+            }
+            (Seen::Nothing, _) => Seen::Working,
+            (seen, _) => seen,
+        }
+    }
+
+    /// Returns the verdict of a call that has ended, of whose response this was seen.
+    pub(super) fn of_end(&self, end: &End<'_>, seen: Seen, part: &Part) -> Verdict {
+        match (seen, end) {
+            (Seen::Failure, _) => Verdict::Failure,
+            #[cfg(feature = "http")]
+            (Seen::Rejection { seconds }, _) => {
+                let verdict = self.of_hint(Duration::from_secs(seconds.into()));
+                verdict.unwrap_or(Verdict::None)
+            }
+            // The error of a buffered response stands for the response.
+            (Seen::Buffered, _) | (_, End::Complete) => Verdict::Success,
+            (_, End::Failed(error)) => self.of_error(error, seen, part),
+            (_, End::Panicked) => failure_if(self.panics),
+            (_, End::Dropped(reason)) => self.of_cancelled(*reason, seen, part),
             _ => Verdict::None,
         }
     }
 
-    fn of_error(&self, error: &ToolError, queued: bool) -> Verdict {
-        match error.outcome() {
-            Outcome::Panicked => failure_if(self.panics),
-            Outcome::TimedOut if queued => Verdict::None,
-            // A mistake of the caller.
-            Outcome::Failed if error.kind() == ErrorKind::InvalidArguments => Verdict::None,
-            Outcome::TimedOut | Outcome::Failed => self.of(Failure::Error(error)),
-            // Rejected or cancelled.
+    fn of_error(&self, error: &ToolError, seen: Seen, part: &Part) -> Verdict {
+        match error {
+            ToolError::Panicked { .. } => failure_if(self.panics),
+            ToolError::Cancelled { reason, .. } if part.context().is_cancelled() => {
+                self.of_cancelled(*reason, seen, part)
+            }
+            error if !error.started() => Verdict::None,
+            ToolError::RateLimited { retry_after, .. } => self
+                .of_hint(*retry_after)
+                .unwrap_or_else(|| self.of_tool_error(error)),
+            error => self.of_tool_error(error),
+        }
+    }
+
+    fn of_tool_error(&self, error: &ToolError) -> Verdict {
+        match self.is_failure(CallResult::Error(error)) {
+            true => Verdict::Failure,
+            // The tool worked on the call.
+            false if error.kind() == ErrorKind::Tool => Verdict::Success,
+            false => Verdict::None,
+        }
+    }
+
+    /// Returns the verdict of a call that something outside ended.
+    fn of_cancelled(&self, reason: CancelReason, seen: Seen, part: &Part) -> Verdict {
+        match reason {
+            _ if part.is_held_back() => Verdict::None,
+            CancelReason::Timeout => self.of_tool_error(&ToolError::cancelled(reason)),
+            _ if seen == Seen::Working => Verdict::Success,
+            CancelReason::CallerGone => failure_if(self.drops),
             _ => Verdict::None,
         }
     }
 
-    fn of(&self, failure: Failure<'_>) -> Verdict {
+    /// Returns the verdict of a rejection by the tool, if the breaker cools down.
+    fn of_hint(&self, retry_after: Duration) -> Option<Verdict> {
+        let time = retry_after.min(self.cool_down?);
+        (!time.is_zero()).then_some(Verdict::CoolDown(time))
+    }
+
+    fn is_failure(&self, result: CallResult<'_>) -> bool {
         let Some(predicate) = &self.predicate else {
-            return Verdict::Failure;
+            return is_failure(result);
         };
-        // If the predicate panics, the failure counts.
-        match catch_unwind(AssertUnwindSafe(|| predicate(failure))) {
-            Ok(false) => Verdict::Success,
-            Ok(true) | Err(_) => Verdict::Failure,
-        }
+        // A predicate that panics counts as true.
+        catch_unwind(AssertUnwindSafe(|| predicate(result))).unwrap_or(true)
     }
 }
 
@@ -114,6 +182,7 @@ impl fmt::Debug for Counting {
         f.debug_struct("Counting")
             .field("panics", &self.panics)
             .field("drops", &self.drops)
+            .field("cool_down", &self.cool_down)
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,10 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toolbooth_core::{End, Moment, Part, ResponseHead};
+use toolbooth_core::{End, Item, LimitId, Moment, Part, ResponseHead, ToolError};
 
-use super::rule::Verdict;
+use super::counting::Seen;
 use super::shared::Breaker;
 use crate::middleware::{LayerFuture, LayerWatch};
 
@@ -20,10 +21,10 @@ pub struct ResponseWatch {
 #[derive(Debug)]
 struct Admission {
     breaker: Arc<Breaker>,
-    generation: u64,
+    generation: LimitId,
     /// The time of the admission, if slow calls are counted.
     since: Option<Moment>,
-    response: Option<Verdict>,
+    seen: Seen,
 }
 
 // === impl ResponseWatch ===
@@ -36,13 +37,13 @@ impl ResponseWatch {
 
     /// Makes the watch of a call that was admitted in `generation`.
     #[inline(always)]
-    pub(super) fn admitted(part: &Part, breaker: Arc<Breaker>, generation: u64) -> Self {
+    pub(super) fn admitted(part: &Part, breaker: Arc<Breaker>, generation: LimitId) -> Self {
         let since = breaker.is_timed().then(|| part.now());
         let admission = Some(Admission {
             breaker,
             generation,
             since,
-            response: None,
+            seen: Seen::Nothing,
         });
         Self { admission }
     }
@@ -51,8 +52,15 @@ impl ResponseWatch {
 impl LayerWatch for ResponseWatch {
     fn on_response(&mut self, _: &Part, head: ResponseHead<'_>) {
         if let Some(admission) = &mut self.admission {
-            admission.response = admission.breaker.counting().of_response(head);
+            admission.seen = admission.breaker.counting().of_head(head);
         }
+    }
+
+    fn on_item(&mut self, _: &Part, item: Item<'_>) -> ControlFlow<ToolError> {
+        if let Some(admission) = &mut self.admission {
+            admission.seen = admission.breaker.counting().of_item(admission.seen, item);
+        }
+        ControlFlow::Continue(())
     }
 
     #[inline]
@@ -67,8 +75,8 @@ impl LayerWatch for ResponseWatch {
 
 impl Admission {
     fn record(self, part: &Part, end: &End<'_>) {
-        let counting = self.breaker.counting();
-        let verdict = counting.of_end(end, self.response, part.is_held_back());
+        part.release(self.generation);
+        let verdict = self.breaker.counting().of_end(end, self.seen, part);
         let took = self
             .since
             .map_or(Duration::ZERO, |since| Moment::now().since(since));

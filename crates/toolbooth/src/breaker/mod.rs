@@ -37,16 +37,60 @@
 //! change of the state is ignored.
 //!
 //! # What counts
+//! A breaker counts outages. A response is evidence that the tool works, also one that reports an
+//! error.
+//!
 //! | result of a call | counts as |
 //! |---|---|
-//! | a response, delivered to its last byte | a success |
-//! | an error of the tool, a response that [is an error](crate::ToolOutput::is_error), an HTTP status of 500 or above | a failure; configurable by a [predicate](BreakerPolicy::with_failures) |
+//! | a response, delivered to its last byte; also one that [is an error](crate::ToolOutput::is_error) | a success |
+//! | an error of the tool | a failure |
+//! | an HTTP status of 500 to 599, or 408; a gRPC code of 2, 4, 13, 14 or 15 in the head or in the trailers | a failure, whether or not the body is read |
+//! | any other HTTP status | a success, whether or not the body is read |
 //! | a timeout of an inner or outer timeout layer | a failure; nothing, if all attempts of the call were still queued in inner layers |
 //! | a panic | a failure; [configurable](BreakerPolicy::with_panics) |
-//! | dropped by the caller, cancelled | nothing; [configurable](BreakerPolicy::with_drops) for drops |
-//! | a rejection by an inner layer, invalid arguments | nothing |
+//! | dropped or cancelled after the first item of a streaming response | a success |
+//! | dropped or cancelled before that | nothing; [configurable](BreakerPolicy::with_drops) for drops |
+//! | a rejection by an inner layer | nothing |
+//! | invalid arguments, or a rejection such as `rate_limited`, returned by the tool itself | nothing; see [Cool-down](#cool-down) |
 //!
-//! A probe whose result counts as nothing is replaced by the next call.
+//! A [predicate](BreakerPolicy::with_failures) decides otherwise on any response, and on any error
+//! of the tool itself. [`Failures`] has presets for HTTP and for gRPC. A probe whose result counts
+//! as nothing is replaced by the next call.
+//!
+//! The head of a gRPC response without a code counts as nothing. Its trailers decide, or its first
+//! frame if the response is dropped before them.
+//!
+//! # Cool-down
+//! With [`with_cool_down`](BreakerPolicy::with_cool_down) a tool that rejects a call for a time,
+//! such as an HTTP service by a 429 with `Retry-After`, opens the breaker for that time. So other
+//! calls do not run into the same rejection.
+//!
+//! ```
+//! use std::time::Duration;
+//! use toolbooth::breaker::BreakerState;
+//! use toolbooth::{BreakerPolicy, CircuitBreakerLayer, ToolCall, ToolError, tool_fn};
+//! use tower::{Layer, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let policy = BreakerPolicy::new().with_cool_down(Duration::from_secs(60));
+//! let breaker = CircuitBreakerLayer::with_policy(policy);
+//! let tool = breaker.layer(tool_fn("api", async |_: ()| {
+//!     Err::<String, _>(ToolError::rate_limited(Duration::from_secs(7)))
+//! }));
+//! # let call = || tool.clone().oneshot(ToolCall::new("api", serde_json::json!(null)));
+//! assert!(call().await.is_err());
+//! assert_eq!(breaker.state(), BreakerState::Open);
+//! let rejection = call().await.err();
+//! assert_eq!(rejection.and_then(|error| error.retry_after()), Some(Duration::from_secs(7)));
+//! # }
+//! ```
+//!
+//! # Nested calls
+//! A breaker counts an attempt once: one layer value may wrap a toolbox and its tools. Later
+//! attempts of an inner retry, and calls that the tool makes with
+//! [`child`](crate::CallContext::child), count on their own while the breaker is closed. While it
+//! is half-open, everything inside of a probe passes and is not counted: the probe decides.
 //!
 //! # Readiness
 //! Always ready: an outer `LoadShed`, `Balance` or `ready()` does not observe an open breaker. A
@@ -85,15 +129,18 @@ mod model;
 #[cfg(all(test, shuttle))]
 mod models;
 mod policy;
+#[cfg(test)]
+mod reference;
+mod result;
 mod rule;
 mod service;
 mod shared;
 mod window;
 
-pub use counting::Failure;
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::CircuitBreakerLayer;
 pub use policy::{BreakerPolicy, Over};
+pub use result::{CallResult, Failures};
 pub use rule::BreakerState;
 pub use service::CircuitBreaker;
 pub use shared::StateChange;

@@ -1,4 +1,4 @@
-//! Compares the state machine with a model that stores all calls and counts them each time.
+//! Compares the state machine with the reference model.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -10,158 +10,24 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use toolbooth_core::Moment;
+use toolbooth_core::{LimitId, Moment};
 
 use super::policy::{BreakerPolicy, Over};
-use super::rule::{BreakerState, Rule, Verdict};
-
-/// The policy, in milliseconds and plain numbers.
-#[derive(Debug, Clone)]
-struct Settings {
-    in_a_row: Option<usize>,
-    /// The rate in hundredths, and its window.
-    failures: Option<(u32, Over)>,
-    /// The duration of a slow call in milliseconds, the rate in hundredths, and its window.
-    slow: Option<(u64, u32, Over)>,
-    minimum: u32,
-    open: u64,
-    growth: Option<(u64, u64)>,
-    probes: u32,
-    limit: u64,
-}
+use super::reference::{Call, Model, Settings};
+use super::rule::{BreakerState, Rejected, Rule, Verdict};
 
 #[derive(Debug, Clone)]
 enum Step {
     Advance(u64),
     Admit,
+    /// Admits a call inside of one of the running calls: in the same attempt, or a child of it.
+    AdmitInside(usize, bool),
     /// Ends one of the running calls: its index, its verdict, and its duration in milliseconds.
     End(usize, Verdict, u64),
     State,
     Trip,
     Reset,
     Disable,
-}
-
-// === the model ===
-
-struct Model {
-    settings: Settings,
-    state: BreakerState,
-    /// The end of the open time, while open.
-    until: u64,
-    /// The time since which probes have been running, while half-open.
-    since: u64,
-    succeeded: usize,
-    opened: u32,
-    /// The calls that were admitted since the last change and still run.
-    running: HashSet<usize>,
-    /// The calls that ended since the last change: time, failed, slow.
-    ended: Vec<(u64, bool, bool)>,
-}
-
-impl Model {
-    fn to(&mut self, state: BreakerState) {
-        (self.state, self.succeeded) = (state, 0);
-        self.running.clear();
-        self.ended.clear();
-    }
-
-    fn open(&mut self, now: u64) {
-        self.opened += 1;
-        let grown = self.settings.growth.map_or(0, |(factor, max)| {
-            (self.settings.open * factor.saturating_pow(self.opened - 1)).min(max)
-        });
-        self.until = now + self.settings.open.max(grown);
-        self.to(BreakerState::Open);
-    }
-
-    fn close(&mut self) {
-        self.opened = 0;
-        self.to(BreakerState::Closed);
-    }
-
-    fn catch_up(&mut self, now: u64) {
-        let expiry = self.since + self.settings.limit;
-        if self.state == BreakerState::HalfOpen && !self.running.is_empty() && expiry <= now {
-            self.open(expiry);
-        }
-        if self.state == BreakerState::Open && self.until <= now {
-            self.to(BreakerState::HalfOpen);
-        }
-    }
-
-    fn admit(&mut self, call: usize, now: u64) -> Result<(), Option<u64>> {
-        self.catch_up(now);
-        let probes = self.running.len() + self.succeeded;
-        match self.state {
-            BreakerState::Open => return Err(Some(self.until - now)),
-            BreakerState::HalfOpen if probes >= self.settings.probes as usize => return Err(None),
-            BreakerState::HalfOpen if self.running.is_empty() => self.since = now,
-            _ => {}
-        }
-        self.running.insert(call);
-        Ok(())
-    }
-
-    fn end(&mut self, call: usize, verdict: Verdict, took: u64, now: u64) {
-        if self.state == BreakerState::HalfOpen {
-            self.catch_up(now);
-        }
-        let slow = self.settings.slow.is_some_and(|(slow, ..)| took >= slow);
-        if !self.running.remove(&call) || verdict == Verdict::None {
-            return;
-        }
-        let failed = verdict == Verdict::Failure;
-        match self.state {
-            BreakerState::HalfOpen if failed || slow => self.open(now),
-            BreakerState::HalfOpen => {
-                self.succeeded += 1;
-                if self.succeeded == self.settings.probes as usize {
-                    self.close();
-                }
-            }
-            BreakerState::Closed => {
-                self.ended.push((now, failed, slow));
-                if self.trips(now) {
-                    self.open(now);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn trips(&self, now: u64) -> bool {
-        let settings = &self.settings;
-        let row = self.ended.iter().rev().take_while(|call| call.1).count();
-        let in_a_row = match (settings.in_a_row, settings.failures, settings.slow) {
-            (None, None, None) => Some(5),
-            (given, ..) => given,
-        };
-        let over = |hundredths: u32, over: Over, hit: fn(&&(u64, bool, bool)) -> bool| {
-            let (window, minimum) = match over {
-                Over::Calls(calls) => (calls as usize, settings.minimum.min(calls)),
-                // The current tenth, and the nine before it.
-                Over::Time(time) => {
-                    let tenth = time.as_millis() as u64 / 10;
-                    let inside = |call: &&(u64, bool, bool)| call.0 / tenth + 10 > now / tenth;
-                    let calls = self.ended.iter().rev().take_while(inside).count();
-                    (calls, settings.minimum)
-                }
-            };
-            let calls: Vec<_> = self.ended.iter().rev().take(window).collect();
-            let hits = calls.iter().copied().filter(hit).count();
-            calls.len() >= minimum as usize
-                && hits > 0
-                && hits * 100 >= hundredths as usize * calls.len()
-        };
-        in_a_row.is_some_and(|limit| row >= limit)
-            || settings
-                .failures
-                .is_some_and(|(rate, window)| over(rate, window, |call| call.1))
-            || settings
-                .slow
-                .is_some_and(|(_, rate, window)| over(rate, window, |call| call.2))
-    }
 }
 
 // === comparison ===
@@ -211,14 +77,27 @@ fn compare(settings: Settings, steps: Vec<Step>) -> Result<(), TestCaseError> {
         match step {
             Step::Advance(time) => now += time,
             Step::Admit => {
-                let actual = rule.admit(|| moment);
-                let expected = model.admit(number, now);
-                let retry_after = |after: Option<u64>| after.map(millis);
-                prop_assert_eq!(
-                    actual.map(|_| ()).map_err(|rejected| rejected.retry_after),
-                    expected.map_err(retry_after)
-                );
-                admitted.extend(actual.ok().map(|generation| (number, generation)));
+                let call = Call {
+                    now: moment,
+                    outer: None,
+                    is_same_attempt: false,
+                };
+                let generation = equal(rule.admit(&call), model.admit(number, now))?;
+                admitted.extend(generation.map(|generation| (number, generation)));
+            }
+            Step::AdmitInside(which, is_same_attempt) => {
+                let outer = admitted.iter().nth(which % admitted.len().max(1));
+                let Some((outer, generation)) = outer else {
+                    continue;
+                };
+                let call = Call {
+                    now: moment,
+                    outer: Some(*generation),
+                    is_same_attempt,
+                };
+                let expected = model.admit_inside(*outer, is_same_attempt, number, now);
+                let generation = equal(rule.admit(&call), expected)?;
+                admitted.extend(generation.map(|generation| (number, generation)));
             }
             Step::End(which, verdict, took) => {
                 let call = admitted.keys().nth(which % admitted.len().max(1)).copied();
@@ -254,6 +133,19 @@ fn compare(settings: Settings, steps: Vec<Step>) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+/// Compares the results of an admission, and returns the generation of a call that is counted.
+fn equal(
+    actual: Result<Option<LimitId>, Rejected>,
+    expected: Result<bool, Option<u64>>,
+) -> Result<Option<LimitId>, TestCaseError> {
+    let is_counted = actual.map(|generation| generation.is_some());
+    prop_assert_eq!(
+        is_counted.map_err(|rejected| rejected.retry_after),
+        expected.map_err(|after| after.map(millis))
+    );
+    Ok(actual.ok().flatten())
 }
 
 fn over() -> impl Strategy<Value = Over> {
@@ -294,9 +186,12 @@ fn step_of_calls(succeed: u32, fail: u32) -> impl Strategy<Value = Step> {
         succeed => Just(Verdict::Success),
         fail => Just(Verdict::Failure),
         1 => Just(Verdict::None),
+        1 => (1..60_u64).prop_map(|time| Verdict::CoolDown(millis(time))),
     ];
     prop_oneof![
         8 => Just(Step::Admit),
+        2 => (any::<usize>(), any::<bool>())
+            .prop_map(|(outer, is_same_attempt)| Step::AdmitInside(outer, is_same_attempt)),
         8 => (any::<usize>(), verdict, 0..25_u64)
             .prop_map(|(which, verdict, took)| Step::End(which, verdict, took)),
         5 => (1..40_u64).prop_map(Step::Advance),
@@ -310,7 +205,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Disable),
         2 => Just(Step::Reset),
     ];
-    prop_oneof![23 => step_of_calls(4, 4), 1 => by_hand]
+    prop_oneof![25 => step_of_calls(4, 4), 1 => by_hand]
 }
 
 proptest! {
@@ -356,6 +251,12 @@ fn window_of_calls_is_exact_after_a_million_calls() -> Result<(), crate::ConfigE
     let policy = BreakerPolicy::new().with_failure_rate(0.5, 1_000)?;
     let mut rule = Rule::new(policy);
     let now = Moment::from_nanos(1);
+    let call = Call {
+        now,
+        outer: None,
+        is_same_attempt: false,
+    };
+    let generation = rule.admit(&call).ok().flatten().expect("it is closed");
     for call in 0..1_000_000_u32 {
         let failed = call % 1_000 < 499;
         let verdict = if failed {
@@ -365,16 +266,16 @@ fn window_of_calls_is_exact_after_a_million_calls() -> Result<(), crate::ConfigE
         };
         // Starts with successes: 10 failures alone would open it.
         if call >= 500 {
-            rule.record(0, verdict, Duration::ZERO, || now);
+            rule.record(generation, verdict, Duration::ZERO, || now);
         }
     }
     assert_eq!(rule.state(now), BreakerState::Closed);
     // The window has 499 failures, then 501 successes. Each further call replaces a failure.
     for _ in 0..499 {
-        rule.record(0, Verdict::Failure, Duration::ZERO, || now);
+        rule.record(generation, Verdict::Failure, Duration::ZERO, || now);
         assert_eq!(rule.state(now), BreakerState::Closed);
     }
-    rule.record(0, Verdict::Failure, Duration::ZERO, || now);
+    rule.record(generation, Verdict::Failure, Duration::ZERO, || now);
     assert_eq!(rule.state(now), BreakerState::Open);
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
-use toolbooth_core::Moment;
+use toolbooth_core::{LimitId, Moment};
 
 use super::keyed::{KeyFn, KeyedBreakers};
 use super::policy::BreakerPolicy;
-use super::rule::{BreakerState, Verdict};
+use super::rule::{BreakerState, Caller, Verdict};
 use super::shared::{Act, Acts, Breaker, Listeners};
 use crate::middleware::sync::atomic::{AtomicUsize, Ordering};
 use crate::middleware::sync::{Arc, Mutex, lock};
@@ -34,10 +34,33 @@ fn breaker(probes: u32) -> Arc<Breaker> {
     Arc::new(Breaker::new(policy, None, Arc::default(), Acts::default()))
 }
 
+/// A call without an outer one, which requests admission now.
+struct Call(Moment);
+
+impl Caller for Call {
+    fn count_once(&self, _: LimitId) -> bool {
+        true
+    }
+
+    fn inherits(&self, _: LimitId) -> bool {
+        false
+    }
+
+    fn now(&self) -> Moment {
+        self.0
+    }
+}
+
+/// Admits a call that is counted, or returns `None`.
+fn admit(breaker: &Breaker, now: Moment) -> Option<LimitId> {
+    breaker.admit(&Call(now)).ok().flatten()
+}
+
 fn any_verdict() -> Verdict {
-    match thread_rng().gen_range(0..3) {
+    match thread_rng().gen_range(0..4) {
         0 => Verdict::Success,
         1 => Verdict::Failure,
+        2 => Verdict::CoolDown(Duration::from_nanos(10)),
         _ => Verdict::None,
     }
 }
@@ -63,7 +86,7 @@ fn probes_are_bounded_and_none_is_lost() {
             let (shared, running) = (Arc::clone(&breaker), Arc::clone(&under_way));
             all(3, move |_| {
                 for _ in 0..2 {
-                    let Ok(generation) = shared.admit(|| at(10)) else {
+                    let Some(generation) = admit(&shared, at(10)) else {
                         continue;
                     };
                     let others = running.fetch_add(1, Ordering::SeqCst);
@@ -74,7 +97,7 @@ fn probes_are_bounded_and_none_is_lost() {
                 }
             });
             assert_eq!(breaker.state(at(10)), BreakerState::HalfOpen);
-            let admitted: Vec<_> = (0..3).map(|_| breaker.admit(|| at(10)).is_ok()).collect();
+            let admitted: Vec<_> = (0..3).map(|_| admit(&breaker, at(10)).is_some()).collect();
             assert_eq!(admitted, [true, probes == 2, false]);
         }
     });
@@ -88,7 +111,7 @@ fn one_probe_of_many_closes_the_breaker_once() {
         let passed = Arc::new(AtomicUsize::new(0));
         let (shared, counted) = (Arc::clone(&breaker), Arc::clone(&passed));
         all(3, move |_| {
-            if let Ok(generation) = shared.admit(|| at(10)) {
+            if let Some(generation) = admit(&shared, at(10)) {
                 if shared.state(at(10)) == BreakerState::HalfOpen {
                     counted.fetch_add(1, Ordering::SeqCst);
                 }
@@ -105,22 +128,22 @@ fn a_call_that_started_before_a_change_changes_nothing() {
     check(|| {
         let breaker = breaker(1);
         let old: Vec<_> = (0..4)
-            .map(|_| breaker.admit(|| at(0)).expect("it is closed"))
+            .map(|_| admit(&breaker, at(0)).expect("it is closed"))
             .collect();
         breaker.act(Act::Trip, at(0));
         let shared = Arc::clone(&breaker);
         // Three calls end with any verdict, and one thread probes.
         all(4, move |thread| match thread {
             0 => {
-                let probe = shared.admit(|| at(10)).expect("there was no other");
+                let probe = admit(&shared, at(10)).expect("there was no other");
                 assert_eq!(shared.state(at(10)), BreakerState::HalfOpen);
                 shared.record(probe, Verdict::None, Duration::ZERO, || at(10));
             }
             thread => shared.record(old[thread], any_verdict(), Duration::ZERO, || at(10)),
         });
         assert_eq!(breaker.state(at(10)), BreakerState::HalfOpen);
-        assert!(breaker.admit(|| at(10)).is_ok());
-        assert!(breaker.admit(|| at(10)).is_err());
+        assert!(admit(&breaker, at(10)).is_some());
+        assert!(admit(&breaker, at(10)).is_none());
     });
 }
 
@@ -130,12 +153,12 @@ fn the_second_of_two_concurrent_failures_opens_the_breaker() {
         let breaker = breaker(1);
         let shared = Arc::clone(&breaker);
         all(2, move |_| {
-            if let Ok(generation) = shared.admit(|| at(0)) {
+            if let Some(generation) = admit(&shared, at(0)) {
                 shared.record(generation, Verdict::Failure, Duration::ZERO, || at(0));
             }
         });
         assert_eq!(breaker.state(at(0)), BreakerState::Open);
-        assert!(breaker.admit(|| at(9)).is_err());
+        assert!(admit(&breaker, at(9)).is_none());
     });
 }
 
@@ -169,7 +192,7 @@ fn listeners_are_notified_of_all_changes_in_order() {
             1 => shared.act(Act::Disable, at(0)),
             _ => {
                 shared.act(Act::Reset, at(0));
-                if let Ok(generation) = shared.admit(|| at(0)) {
+                if let Some(generation) = admit(&shared, at(0)) {
                     shared.record(generation, any_verdict(), Duration::ZERO, || at(0));
                 }
             }
@@ -215,7 +238,7 @@ fn a_new_key_of_several_threads_gets_one_breaker() {
                 .find_or_create("tool", || at(0))
                 .expect("there is room");
             let breaker = breaker.expect("each tool has one");
-            let generation = breaker.admit(|| at(0)).expect("it is closed");
+            let generation = admit(&breaker, at(0)).expect("it is closed");
             breaker.record(generation, Verdict::Failure, Duration::ZERO, || at(0));
         });
         let [breaker] = keyed.all().try_into().expect("one");

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::counting::{Counting, Failure};
+use super::counting::Counting;
+use super::result::CallResult;
 use crate::middleware::ConfigError;
 
 /// The rules by which a circuit breaker opens and closes.
@@ -197,29 +198,49 @@ impl BreakerPolicy {
         Ok(self)
     }
 
-    /// Sets a predicate on failures, by default true for all of them.
+    /// Sets the predicate that returns whether a result is a failure, by default
+    /// [`Failures::grpc`](super::Failures::grpc).
     ///
-    /// A failure for which it returns false counts as a success, since the tool responded. It is
-    /// called only for [failures](Failure), not for rejections, panics, drops and cancellations. A
+    /// It is called with each response and with each error of the tool itself. It is not called for
+    /// panics, for calls that their caller cancelled or dropped, and for calls that an inner layer
+    /// rejected. An HTTP response is passed as its head, and as its trailers if the head is no
+    /// failure.
+    ///
+    /// A response for which it returns false counts as a success, and so does an
+    /// [`ErrorKind::Tool`](crate::ErrorKind::Tool). Any other error then counts as nothing. A
     /// predicate that panics counts as true.
     ///
     /// ```
-    /// use toolbooth::BreakerPolicy;
-    /// use toolbooth::breaker::Failure;
+    /// use toolbooth::breaker::Failures;
+    /// use toolbooth::{BreakerPolicy, ErrorKind};
     ///
-    /// // `not found` is no outage.
-    /// let policy = BreakerPolicy::new().with_failures(|failure| match failure {
-    ///     Failure::Response(output) => output.meta().is_none_or(|meta| meta["code"] != "not_found"),
-    ///     _ => true,
+    /// // An exit code of 2 is an outage, and so is an upstream that rejects calls.
+    /// let failures = Failures::http();
+    /// let policy = BreakerPolicy::new().with_failures(move |result| {
+    ///     let kind = result.error().map(|error| error.kind());
+    ///     failures(result) || result.exit_code() == Some(2) || kind == Some(ErrorKind::RateLimited)
     /// });
     /// # drop(policy);
     /// ```
     #[must_use]
-    pub fn with_failures<F>(mut self, counts: F) -> Self
+    pub fn with_failures<F>(mut self, failures: F) -> Self
     where
-        F: Fn(Failure<'_>) -> bool + Send + Sync + 'static,
+        F: Fn(CallResult<'_>) -> bool + Send + Sync + 'static,
     {
-        self.counting.set_predicate(counts);
+        self.counting.set_predicate(failures);
+        self
+    }
+
+    /// Opens the breaker while the tool rejects calls, for the time that the tool names, and at
+    /// most for `max`. By default, and with `None`, it does not.
+    ///
+    /// A tool rejects a call with [`ToolError::rate_limited`](crate::ToolError::rate_limited), an
+    /// HTTP service with a status of 429 or 503 and a `Retry-After` in seconds. A date is ignored.
+    /// The rejection is no failure: the predicate is not called, and the open time does not
+    /// [grow](Self::with_open_growth). After the time, the breaker is half-open as usual.
+    #[must_use]
+    pub fn with_cool_down(mut self, max: impl Into<Option<Duration>>) -> Self {
+        self.counting.cool_down = max.into().filter(|max| !max.is_zero());
         self
     }
 
@@ -231,6 +252,8 @@ impl BreakerPolicy {
     }
 
     /// Sets whether a call that is dropped by its caller counts as a failure, by default false.
+    ///
+    /// A response that is dropped after its first item is a success all the same.
     ///
     /// An outer timeout of another crate drops its calls as well, which the breaker cannot
     /// distinguish.

@@ -1,15 +1,18 @@
 //! The state machine of a circuit breaker. Pure, with the time as an argument.
 //!
 //! Invariants:
-//! 1. Each change of the state starts a generation. Results of calls from earlier ones are ignored.
+//! 1. Each change of the state starts a generation with an id of its own. Results of calls from
+//!    earlier ones are ignored.
 //! 2. While half-open, the running and the succeeded probes together are at most the configured
 //!    ones.
-//! 3. There is no timer: transitions by time are applied at the next use.
+//! 3. An attempt counts once in a generation. While half-open, everything inside of a probe passes
+//!    and is not counted.
+//! 4. There is no timer: transitions by time are applied at the next use.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use toolbooth_core::Moment;
+use toolbooth_core::{LimitId, Moment, Part};
 
 use super::policy::{BreakerPolicy, Rate};
 use super::window::Window;
@@ -33,6 +36,8 @@ pub enum BreakerState {
 pub(super) enum Verdict {
     Success,
     Failure,
+    /// The tool rejects calls for this time: opens the breaker, and is not counted.
+    CoolDown(Duration),
     /// The result is not counted.
     None,
 }
@@ -52,11 +57,23 @@ pub(super) struct Rejected {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// The call that requests admission.
+pub(super) trait Caller {
+    /// Returns false if an outer layer has counted this attempt in the generation, and records
+    /// otherwise that this layer counts it.
+    fn count_once(&self, generation: LimitId) -> bool;
+
+    /// Returns whether an outer layer, or a call above, was admitted in the generation.
+    fn inherits(&self, generation: LimitId) -> bool;
+
+    fn now(&self) -> Moment;
+}
+
 #[derive(Debug)]
 pub(super) struct Rule {
     policy: BreakerPolicy,
     phase: Phase,
-    generation: u64,
+    generation: LimitId,
     /// Failures in a row.
     streak: u32,
     /// The number of times that it opened since it was closed.
@@ -85,6 +102,23 @@ enum Phase {
 /// The maximum number of undelivered changes. Further changes are merged into the last one.
 const MAX_CHANGES: usize = 64;
 
+// === impl Part ===
+
+impl Caller for Part {
+    #[inline]
+    fn count_once(&self, generation: LimitId) -> bool {
+        Self::count_once(self, generation)
+    }
+
+    fn inherits(&self, generation: LimitId) -> bool {
+        Self::inherits(self, generation)
+    }
+
+    fn now(&self) -> Moment {
+        Self::now(self)
+    }
+}
+
 // === impl Rule ===
 
 impl Rule {
@@ -96,7 +130,7 @@ impl Rule {
         Self {
             policy,
             phase: Phase::Closed,
-            generation: 0,
+            generation: LimitId::unique(),
             streak: 0,
             trips: 0,
             failures,
@@ -105,18 +139,25 @@ impl Rule {
         }
     }
 
-    /// Admits a call and returns its generation, or rejects it.
-    pub(super) fn admit(&mut self, now: impl FnOnce() -> Moment) -> Result<u64, Rejected> {
-        if let Phase::Closed | Phase::Disabled = self.phase {
-            return Ok(self.generation);
+    /// Admits a call or rejects it. Returns the generation of a call that is counted.
+    pub(super) fn admit(&mut self, caller: &impl Caller) -> Result<Option<LimitId>, Rejected> {
+        let generation = self.generation;
+        match self.phase {
+            Phase::Closed => Ok(caller.count_once(generation).then_some(generation)),
+            Phase::Disabled => Ok(None),
+            Phase::Open { .. } | Phase::HalfOpen { .. } => self.admit_probe(caller),
         }
-        let now = now();
+    }
+
+    fn admit_probe(&mut self, caller: &impl Caller) -> Result<Option<LimitId>, Rejected> {
+        let now = caller.now();
         self.catch_up(now);
+        let generation = self.generation;
         match &mut self.phase {
-            Phase::Closed | Phase::Disabled => Ok(self.generation),
             Phase::Open { until } => Err(Rejected {
                 retry_after: until.map(|until| until.since(now)),
             }),
+            Phase::HalfOpen { .. } if caller.inherits(generation) => Ok(None),
             Phase::HalfOpen {
                 since,
                 running,
@@ -127,8 +168,11 @@ impl Rule {
                 }
                 since.get_or_insert(now);
                 *running += 1;
-                Ok(self.generation)
+                // Records the probe: nothing outside of it has.
+                Ok(caller.count_once(generation).then_some(generation))
             }
+            // Time neither closes nor disables it.
+            Phase::Closed | Phase::Disabled => Ok(None),
         }
     }
 
@@ -137,7 +181,7 @@ impl Rule {
     /// `took` is used only if slow calls are counted.
     pub(super) fn record(
         &mut self,
-        generation: u64,
+        generation: LimitId,
         verdict: Verdict,
         took: Duration,
         mut now: impl FnMut() -> Moment,
@@ -150,34 +194,27 @@ impl Rule {
             return;
         }
         let slow = self.slow.as_ref().is_some_and(|(slow, ..)| took >= *slow);
-        match &mut self.phase {
-            Phase::Closed if verdict == Verdict::None => {}
-            Phase::Closed => {
+        if let Phase::HalfOpen { since, running, .. } = &mut self.phase {
+            *running -= 1;
+            if *running == 0 {
+                *since = None;
+            }
+        }
+        match (&mut self.phase, verdict) {
+            (Phase::Open { .. } | Phase::Disabled, _) | (_, Verdict::None) => {}
+            (_, Verdict::CoolDown(time)) => self.open_for(time, now()),
+            (Phase::Closed, verdict) => {
                 if self.count(verdict == Verdict::Failure, slow, &mut now) {
                     self.open(now());
                 }
             }
-            Phase::HalfOpen {
-                since,
-                running,
-                succeeded,
-            } => {
-                *running -= 1;
-                if *running == 0 {
-                    *since = None;
-                }
-                match verdict {
-                    Verdict::None => {}
-                    Verdict::Success if !slow => {
-                        *succeeded += 1;
-                        if *succeeded >= self.policy.probes {
-                            self.close();
-                        }
-                    }
-                    Verdict::Success | Verdict::Failure => self.open(now()),
+            (Phase::HalfOpen { succeeded, .. }, Verdict::Success) if !slow => {
+                *succeeded += 1;
+                if *succeeded >= self.policy.probes {
+                    self.close();
                 }
             }
-            Phase::Open { .. } | Phase::Disabled => {}
+            (Phase::HalfOpen { .. }, Verdict::Success | Verdict::Failure) => self.open(now()),
         }
     }
 
@@ -203,9 +240,12 @@ impl Rule {
 
     fn open(&mut self, now: Moment) {
         self.trips = self.trips.saturating_add(1);
-        let open_for = self.policy.open_for(self.trips);
-        let until = now.after(open_for);
-        self.to(Phase::Open { until }, until.map(|_| open_for));
+        self.open_for(self.policy.open_for(self.trips), now);
+    }
+
+    fn open_for(&mut self, time: Duration, now: Moment) {
+        let until = now.after(time);
+        self.to(Phase::Open { until }, until.map(|_| time));
     }
 
     /// Closes it in any state, with empty windows.
@@ -277,7 +317,7 @@ impl Rule {
     fn to(&mut self, phase: Phase, open_for: Option<Duration>) {
         let from = self.current();
         self.phase = phase;
-        self.generation += 1;
+        self.generation = LimitId::unique();
         self.streak = 0;
         if let Some((_, window)) = &mut self.failures {
             window.clear();

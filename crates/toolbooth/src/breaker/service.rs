@@ -50,27 +50,25 @@ where
 }
 
 fn decide(layer: &CircuitBreakerLayer, part: &Part) -> Decision<ResponseWatch> {
-    let admitted = layer.find(part).and_then(|breaker| {
-        let admit = |breaker| admit(breaker, part);
-        breaker.map(admit).transpose()
+    let watch = layer.find(part).and_then(|breaker| match breaker {
+        Some(breaker) => admit(breaker, part),
+        None => Ok(ResponseWatch::uncounted()),
     });
-    match admitted {
-        Ok(Some((breaker, generation))) => {
-            Decision::Start(ResponseWatch::admitted(part, breaker, generation))
-        }
-        Ok(None) => Decision::Start(ResponseWatch::uncounted()),
+    match watch {
+        Ok(watch) => Decision::Start(watch),
         Err(error) => Decision::Reject(ResponseWatch::uncounted(), error),
     }
 }
 
-/// Admits a call and returns its generation, or rejects it.
-fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<(Arc<Breaker>, u64), ToolError> {
+/// Admits a call or rejects it.
+fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<ResponseWatch, ToolError> {
     // Checked first, so that an expired call is no probe.
     if let Some(error) = not_to_start(part) {
         return Err(error);
     }
-    match breaker.admit(|| part.now()) {
-        Ok(generation) => Ok((breaker, generation)),
+    match breaker.admit(part) {
+        Ok(Some(generation)) => Ok(ResponseWatch::admitted(part, breaker, generation)),
+        Ok(None) => Ok(ResponseWatch::uncounted()),
         Err(Rejected { retry_after }) => {
             let context = part.context();
             tracing::debug!(

@@ -8,11 +8,11 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use toolbooth_core::{Moment, Name};
+use toolbooth_core::{LimitId, Moment, Name};
 
 use super::counting::Counting;
 use super::policy::BreakerPolicy;
-use super::rule::{BreakerState, Change, Rejected, Rule, Verdict};
+use super::rule::{BreakerState, Caller, Change, Rejected, Rule, Verdict};
 use crate::middleware::sync::{Arc, Mutex, lock};
 
 /// A circuit breaker.
@@ -116,15 +116,15 @@ impl Breaker {
         &self.listeners
     }
 
-    /// Admits a call and returns its generation, or rejects it.
-    pub(super) fn admit(&self, now: impl FnOnce() -> Moment) -> Result<u64, Rejected> {
-        self.locked(|rule| rule.admit(now))
+    /// Admits a call or rejects it. Returns the generation of a call that is counted.
+    pub(super) fn admit(&self, caller: &impl Caller) -> Result<Option<LimitId>, Rejected> {
+        self.locked(|rule| rule.admit(caller))
     }
 
     /// Records the result of a call that was admitted in `generation`. Called once for each call.
     pub(super) fn record(
         &self,
-        generation: u64,
+        generation: LimitId,
         verdict: Verdict,
         took: Duration,
         now: impl FnMut() -> Moment,

@@ -46,18 +46,12 @@ where
     #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
         let limits = &self.limits;
-        LayerFuture::with_request(&mut self.inner, request, |part, request| {
-            decide(limits, part, request)
-        })
+        LayerFuture::new(&mut self.inner, request, |part| decide(limits, part))
     }
 }
 
 /// Decides whether the call starts, waits or is rejected.
-fn decide(
-    limits: &Limits<Permits>,
-    part: &Part,
-    request: &impl ToolRequest,
-) -> Decision<ResponseWatch, AcquirePermit> {
+fn decide(limits: &Limits<Permits>, part: &Part) -> Decision<ResponseWatch, AcquirePermit> {
     let without_permit = ResponseWatch::new(None);
     if limits.is_unlimited() {
         return Decision::Start(without_permit);
@@ -65,7 +59,7 @@ fn decide(
     if let Some(error) = not_to_start(part) {
         return Decision::Reject(without_permit, error);
     }
-    let Demand { queue, cost } = match limits.demand(part, request) {
+    let Demand { queue, cost } = match limits.demand(part) {
         Ok(Some(demand)) => demand,
         Ok(None) => return Decision::Start(without_permit),
         Err(rejection) => return reject(part, rejection),

@@ -50,12 +50,13 @@ mod future;
 #[doc = include_str!("../../docs/audit_layer.rs")]
 #[doc = "```"]
 pub mod guide {}
-mod key_fn;
 pub(crate) mod keys;
 #[cfg(test)]
 mod keys_model;
 mod per_tool;
 mod rejection;
+#[cfg(feature = "http")]
+mod retry_after;
 pub(crate) mod sync;
 mod watch;
 
@@ -63,9 +64,10 @@ pub(crate) use accessors::inner_accessors;
 pub use config::ConfigError;
 pub use decision::{Acquire, Decision};
 pub use future::LayerFuture;
-pub(crate) use key_fn::KeyFn;
 pub use per_tool::PerTool;
 pub(crate) use rejection::not_to_start;
+#[cfg(feature = "http")]
+pub(crate) use retry_after::retry_after;
 pub use toolbooth_core::{
     Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, LimitId, Moment, Part, Pulse,
     Reading, RunHooks, TaskScope,

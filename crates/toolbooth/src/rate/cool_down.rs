@@ -12,23 +12,11 @@ pub(super) fn of_end(end: &End<'_>) -> Option<Duration> {
     }
 }
 
-/// Returns the `Retry-After` of an HTTP response with the status 429 or 503, if it is in seconds.
+/// Returns the time that an HTTP response with the status 429 or 503 names.
 pub(super) fn of_response(head: ResponseHead<'_>) -> Option<Duration> {
     match head {
         #[cfg(feature = "http")]
-        ResponseHead::Http(head) => {
-            use http::StatusCode;
-
-            let limits = [
-                StatusCode::TOO_MANY_REQUESTS,
-                StatusCode::SERVICE_UNAVAILABLE,
-            ];
-            let after = head.headers.get(http::header::RETRY_AFTER)?;
-            let seconds = after.to_str().ok()?.trim().parse().ok()?;
-            limits
-                .contains(&head.status)
-                .then(|| Duration::from_secs(seconds))
-        }
+        ResponseHead::Http(head) => crate::middleware::retry_after(head),
         _ => None,
     }
 }

@@ -1,17 +1,15 @@
-//! Which calls count as a failure, as a success, and not at all: each call once.
+//! Which ends of a call count: timeouts, waits, drops, retries; and the rates of what is counted.
 
 use std::num::NonZeroU32;
 
-use toolbooth::breaker::Failure;
 use toolbooth::{
-    BoxError, CallContext, CancelReason, ConcurrencyLimitLayer, Content, OverloadReason, Quota,
-    RateLimitLayer, TimeoutLayer,
+    BoxError, CallContext, ConcurrencyLimitLayer, Quota, RateLimitLayer, TimeoutLayer,
 };
 use tower::ServiceBuilder;
 use tower::layer::util::Stack;
 use tower::retry::{Policy, RetryLayer};
 
-use super::support::{next_text, stream_of, streaming, streams, takes, ticking};
+use super::support::{streams, takes, ticking};
 use super::*;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +40,7 @@ pub(super) async fn verdict_of<F: Future<Output = ()>>(
 }
 
 /// What a call counts as whose tool returns this.
-async fn verdict<F, Fut>(policy: BreakerPolicy, work: F) -> Verdict
+pub(super) async fn verdict<F, Fut>(policy: BreakerPolicy, work: F) -> Verdict
 where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<ToolOutput, BoxError>> + Send + 'static,
@@ -70,105 +68,6 @@ where
 
 fn in_10_ms() -> TimeoutLayer {
     TimeoutLayer::new(ms(10))
-}
-
-#[tokio::test(start_paused = true)]
-async fn responses_and_errors_count_by_their_kind() {
-    let response = verdict(two(), async || Ok(ToolOutput::text("up"))).await;
-    assert_eq!(response, Verdict::Success);
-    let error_response = verdict(two(), async || Ok(ToolOutput::error("down"))).await;
-    assert_eq!(error_response, Verdict::Failure);
-    let foreign = verdict(two(), async || Err("down".into())).await;
-    assert_eq!(foreign, Verdict::Failure);
-    let elapsed = || Err(tower::timeout::error::Elapsed::new().into());
-    let foreign_timeout = verdict(two(), move || std::future::ready(elapsed())).await;
-    assert_eq!(foreign_timeout, Verdict::Failure);
-    for (error, expected) in [
-        (ToolError::panicked("oh"), Verdict::Failure),
-        (
-            ToolError::cancelled(CancelReason::Timeout),
-            Verdict::Failure,
-        ),
-        (ToolError::rate_limited(ms(1)), Verdict::Ignored),
-        (
-            ToolError::overloaded(OverloadReason::Closed),
-            Verdict::Ignored,
-        ),
-        (ToolError::circuit_open(ms(1)), Verdict::Ignored),
-        (ToolError::unknown_tool("serach"), Verdict::Ignored),
-        (ToolError::invalid_arguments(".", "no"), Verdict::Ignored),
-        (
-            ToolError::cancelled(CancelReason::CallerGone),
-            Verdict::Ignored,
-        ),
-        (
-            ToolError::cancelled(CancelReason::Shutdown),
-            Verdict::Ignored,
-        ),
-    ] {
-        let text = error.to_string();
-        let verdict = verdict(two(), move || std::future::ready(Err(error.clone().into())));
-        assert_eq!(verdict.await, expected, "{text}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn failure_that_the_predicate_excludes_is_a_success() {
-    let counts = |failure: Failure<'_>| match failure {
-        Failure::Response(output) => output
-            .as_contents()
-            .is_none_or(|contents| contents[0] != "no such file".into()),
-        Failure::Error(error) => {
-            let source = std::error::Error::source(error);
-            source.is_none_or(|source| source.to_string() != "not found")
-        }
-        _ => true,
-    };
-    let policy = || two().with_failures(counts);
-    let response = |text| verdict(policy(), move || async move { Ok(ToolOutput::error(text)) });
-    assert_eq!(response("no such file").await, Verdict::Success);
-    assert_eq!(response("disk full").await, Verdict::Failure);
-    let error = |text: &'static str| verdict(policy(), move || async move { Err(text.into()) });
-    assert_eq!(error("not found").await, Verdict::Success);
-    assert_eq!(error("disk full").await, Verdict::Failure);
-    // The predicate does not see errors that are no failure of the tool.
-    for counts in [true, false] {
-        let policy = two().with_failures(move |failure| match failure {
-            Failure::Error(error) => error.kind() == ErrorKind::Tool || counts,
-            _ => counts,
-        });
-        let rejected = async || Err(ToolError::rate_limited(ms(1)).into());
-        assert_eq!(verdict(policy, rejected).await, Verdict::Ignored);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn panic_in_the_predicate_counts_as_a_failure() {
-    let panics = two().with_failures(|_| panic!("in the predicate"));
-    let failed = verdict(panics, async || Err("down".into())).await;
-    assert_eq!(failed, Verdict::Failure);
-}
-
-#[tokio::test(start_paused = true)]
-async fn streaming_response_counts_at_its_end() {
-    let tool = |error: Option<&'static str>| {
-        let items = [Ok(Content::from("a"))].into_iter().chain(error.map(Err));
-        let items: Vec<_> = items.collect();
-        streams(move |probe| streaming(probe, futures_util::stream::iter(items.clone()))).0
-    };
-    for (error, expected) in [(None, Verdict::Success), (Some("down"), Verdict::Failure)] {
-        let read = verdict_of(two(), |breaker| async move {
-            let stream = &mut stream_of(breaker.layer(tool(error)), call()).await;
-            support::rest(stream).await;
-        });
-        assert_eq!(read.await, expected);
-    }
-    // The head of the response alone is no success: a caller that leaves then is ignored.
-    let dropped = verdict_of(two(), |breaker| async move {
-        let mut stream = stream_of(breaker.layer(tool(None)), call()).await;
-        next_text(&mut stream).await;
-    });
-    assert_eq!(dropped.await, Verdict::Ignored);
 }
 
 #[tokio::test(start_paused = true)]

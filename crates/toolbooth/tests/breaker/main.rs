@@ -3,12 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cool_down;
 mod counts;
 mod handles;
 #[cfg(feature = "http")]
 mod http;
 mod keys;
+mod nested;
 mod probes;
+mod responses;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

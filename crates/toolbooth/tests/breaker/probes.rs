@@ -94,16 +94,30 @@ async fn probe_with_a_streaming_response_ends_with_the_stream() {
     let (tool, _) = streams(|probe| ticking(probe, ms(10), ["a", "b"]));
     let (breaker, mut service) = half_open(two(), &tool).await;
     let mut stream = stream_of(service.clone(), call()).await;
-    assert_eq!(next_text(&mut stream).await, "a");
-    assert_open(&mut service).await;
-    drop(stream);
-    assert_eq!(breaker.state(), BreakerState::HalfOpen);
-    let mut stream = stream_of(service, call()).await;
     for item in ["a", "b"] {
         assert_eq!(next_text(&mut stream).await, item);
+        assert_open(&mut service).await;
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
     }
     assert!(rest(&mut stream).await.0.is_empty());
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+/// Case B4. An item shows that the tool works. A stream without one is replaced.
+#[tokio::test(start_paused = true)]
+async fn probe_that_is_dropped_after_an_item_closes_the_breaker() {
+    let (tool, _) = streams(|probe| ticking(probe, ms(10), ["a", "b"]));
+    let (breaker, mut service) = half_open(two(), &tool).await;
+    for _ in 0..10 {
+        let stream = stream_of(service.clone(), call()).await;
+        assert_open(&mut service).await;
+        drop(stream);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    }
+    let mut stream = stream_of(service, call()).await;
+    assert_eq!(next_text(&mut stream).await, "a");
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    drop(stream);
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
 

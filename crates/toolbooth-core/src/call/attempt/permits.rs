@@ -60,8 +60,15 @@ impl Attempt {
     /// in an enclosing one, or in a call above.
     #[inline]
     pub(crate) fn inherits_limit(&self, limit: LimitId, depth: u32) -> bool {
+        let has_outer = depth > 1 || self.link().is_some() || self.settings.parent().is_some();
+        has_outer && self.has_limit_above(limit)
+    }
+
+    fn has_limit_above(&self, limit: LimitId) -> bool {
         // The layer that looks has recorded nothing yet: all layers in the list are around it.
-        (depth > 1 || self.around().is_some()) && self.has_limit_outside(limit, u32::MAX)
+        let in_call = |attempt: &Self| attempt.has_limit_outside(limit, u32::MAX);
+        let parent = self.settings.parent();
+        in_call(self) || parent.is_some_and(|parent| parent.find(in_call))
     }
 
     /// Returns whether a layer of this attempt has recorded the limit.
@@ -72,7 +79,7 @@ impl Attempt {
 
     fn has_limit_outside(&self, limit: LimitId, depth: u32) -> bool {
         self.has_own_limit(|passed| passed.is_of(limit) && passed.is_outside(depth))
-            || self.around().is_some_and(|Link { attempt, depth }| {
+            || self.link().is_some_and(|Link { attempt, depth }| {
                 let inside = depth.saturating_add(1);
                 attempt.has_limit_outside(limit, inside)
             })
@@ -97,7 +104,7 @@ impl Attempt {
         };
         self.update_held_back(own);
         let mut attempt = self;
-        while let Some(link) = attempt.link() {
+        while let Some(link) = attempt.made_inside() {
             attempt = &link.attempt;
             attempt.update_held_back(around);
         }
@@ -119,7 +126,7 @@ impl Attempt {
     /// Notifies the enclosing attempts that a later attempt enters its first layer.
     pub(super) fn try_again(&self) {
         let mut attempt = self;
-        while let Some(link) = attempt.link() {
+        while let Some(link) = attempt.made_inside() {
             attempt = &link.attempt;
             let was_called = attempt.depth() > link.depth;
             let mut state = attempt.change();
@@ -129,6 +136,12 @@ impl Attempt {
                 HeldBack::Called | HeldBack::Never => HeldBack::Never,
             };
         }
+    }
+
+    /// Returns the attempt of the same call that this one was made inside of.
+    fn made_inside(&self) -> Option<&Link> {
+        self.link()
+            .filter(|link| link.attempt.serial() == self.serial())
     }
 }
 
