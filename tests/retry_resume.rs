@@ -369,6 +369,6 @@ async fn attempt_that_is_rejected_for_shutdown_is_the_last_one() {
     sleep(ms(750)).await;
     cleanup.close();
     let error = running.await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(error.kind(), ErrorKind::Overloaded);
     assert_eq!(attempts.take().len(), 2);
 }

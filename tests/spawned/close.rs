@@ -1,10 +1,11 @@
 //! Shutdown by the cleanup layer.
 
 use tokio::time::sleep;
-use toolbooth::{CancelReason, Outcome};
+use toolbooth::{ErrorKind, Outcome};
 
 use super::*;
 
+/// Case E1. In HTTP the rejection is a 503 with a time to retry.
 #[tokio::test(start_paused = true)]
 async fn closed_cleanup_layer_rejects_new_calls_in_every_order() {
     for order in Kind::stacks() {
@@ -20,12 +21,9 @@ async fn closed_cleanup_layer_rejects_new_calls_in_every_order() {
         let call = call();
         call.context().on_cleanup(hooks.hook());
         let error = stack.oneshot(call).await.unwrap_err();
-        assert_eq!(
-            cancel_reason(&error),
-            Some(CancelReason::Shutdown),
-            "{case}"
-        );
-        assert!(!error.is_retryable(), "{case}");
+        assert_eq!(error.status(), 503, "{case}");
+        assert_eq!(error.retry_after_seconds(), Some(5), "{case}");
+        assert!(error.is_retryable(), "{case}");
         assert_eq!(layers.limit.available(), 1, "{case}");
         // The hook of the caller runs and is counted.
         let report = layers.cleanup.drain(MINUTE).await;
@@ -36,7 +34,7 @@ async fn closed_cleanup_layer_rejects_new_calls_in_every_order() {
         );
         assert_eq!(
             (hooks.values(), inside.started()),
-            (vec![Outcome::Cancelled], 0),
+            (vec![Outcome::Rejected], 0),
             "{case}"
         );
     }
@@ -76,4 +74,39 @@ async fn layer_that_is_off_rejects_no_call() {
             .await
             .is_ok()
     );
+}
+
+/// Case E1b. The tool of a call in flight makes nested calls through the layer, after the close.
+#[tokio::test(start_paused = true)]
+async fn nested_calls_of_a_running_call_pass_the_closed_layer_in_every_order() {
+    for order in Kind::stacks() {
+        if !order.contains(&Kind::Cleanup) {
+            continue;
+        }
+        let case = format!("{order:?}");
+        let layers = Layers::new(1);
+        let inner = layers.stack(&order, tool(|_| async { Ok("done") }));
+        let nested = inner.clone();
+        let outer = tool(move |context| {
+            let nested = nested.clone();
+            async move {
+                sleep(ms(100)).await;
+                for _ in 0..2 {
+                    let child = context.child("tool", json!(null))?;
+                    nested.clone().oneshot(child).await?;
+                }
+                Ok("both")
+            }
+        });
+        let running = tokio::spawn(layers.stack(&order, outer).oneshot(call()));
+        sleep(ms(50)).await;
+        layers.cleanup.close();
+        let rejected = inner.clone().oneshot(call()).await.unwrap_err();
+        assert!(rejected.is_retryable(), "{case}");
+        let output = running.await.unwrap().unwrap();
+        assert_eq!(output.collect().await.unwrap().text(), "both", "{case}");
+        let rejected = inner.oneshot(call()).await.unwrap_err();
+        assert_eq!(rejected.kind(), ErrorKind::Overloaded, "{case}");
+        layers.assert_released(&case);
+    }
 }

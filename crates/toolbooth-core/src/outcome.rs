@@ -29,7 +29,7 @@ pub enum CancelReason {
     CallerGone,
     /// The parent call was cancelled or has ended.
     Parent,
-    /// Shutdown: the service takes no more calls, or the runtime is shutting down.
+    /// Shutdown: the service or the runtime is shutting down.
     Shutdown,
     /// The owner of the call [cancelled](crate::Canceller) it.
     Explicit,

@@ -9,6 +9,7 @@ use crate::CleanupLayer;
 use crate::ConcurrencyLimitLayer;
 use crate::PartialResultLayer;
 use crate::PerTool;
+use crate::ShutdownLayer;
 use crate::SpawnLayer;
 use crate::TimeoutLayer;
 #[cfg(feature = "rate")]
@@ -23,8 +24,8 @@ use crate::{Quota, RateLimitLayer};
 ///
 /// Each method has a value that disables its layer without changing the type of the stack: a limit
 /// of `None`, [`CircuitBreakerLayer::off`], [`CleanupLayer::off`], [`PartialResultLayer::off`],
-/// [`CatchPanicLayer::off`], [`SpawnLayer::off`]. tower's `option_layer` changes the type of the
-/// response.
+/// [`CatchPanicLayer::off`], [`SpawnLayer::off`], [`ShutdownLayer::off`]. tower's `option_layer`
+/// changes the type of the response.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -112,6 +113,11 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
 
     /// Adds a [`SpawnLayer`]: runs each call on a task of its own.
     fn tool_spawn(self, spawn: SpawnLayer) -> ServiceBuilder<Stack<SpawnLayer, L>>;
+
+    /// Adds a [`ShutdownLayer`]: rejects new calls at a shutdown, and cancels the others.
+    ///
+    /// Takes the layer, which is also the handle to [shut down](ShutdownLayer::shutdown).
+    fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>>;
 }
 
 mod sealed {
@@ -174,5 +180,9 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
 
     fn tool_spawn(self, spawn: SpawnLayer) -> ServiceBuilder<Stack<SpawnLayer, L>> {
         self.layer(spawn)
+    }
+
+    fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>> {
+        self.layer(shutdown)
     }
 }

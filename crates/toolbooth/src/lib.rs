@@ -83,6 +83,7 @@
 //! | [`PartialResultLayer`] | An error that ends a call early carries what the tool has emitted or streamed. | 1,024 items and 1 MiB. | |
 //! | [`CatchPanicLayer`] | A panic of the inner service becomes the error of its call. | No settings. | |
 //! | [`SpawnLayer`] | Each call runs on a task of its own. A tool that blocks its thread delays neither its caller nor an outer limit. | Needs a multi-threaded runtime for that. | |
+//! | [`ShutdownLayer`] | At a shutdown, new calls are rejected with a time to retry. After a grace, all other calls end, and what outlives them is awaited. | 5 s until a retry; grace and limit are arguments. | |
 //! | [`RetryPolicy`], in tower's `RetryLayer` | A failed call is tried again where that is safe, until its deadline, within one budget for all calls. | The number of attempts is required; backoff of 100 ms, doubled up to 10 s; a budget of 100 retries in 10 s, plus one for every five calls that succeed. | `retry` (off) |
 //!
 //! [`tool_fn`] and [`stream_tool_fn`] convert functions into tools (feature `handler`, on).
@@ -93,8 +94,9 @@
 //!
 //! # Order
 //!
-//! Recommended, outside to inside: timeout, circuit breaker, rate limit, concurrency limit,
-//! cleanup, partial results, tool. Every other order works as well, with another meaning:
+//! Recommended, outside to inside: shutdown, timeout of the call, retry, circuit breaker, rate
+//! limit, concurrency limit, timeout of an attempt, cleanup, partial results, tool. Every other
+//! order works as well, with another meaning:
 //!
 //! | A | B | A outside B | B outside A |
 //! |---|---|---|---|
@@ -107,6 +109,7 @@
 //! | breaker | rate limit, concurrency limit | While the breaker is open, no token and no permit is taken. | A call may wait in a queue and then be rejected. Its token is refunded. |
 //! | partial results | any layer | No difference. | No difference. |
 //! | catch panics | any layer | A panic unwinds through the inner layer. | The outer layer receives an error. |
+//! | shutdown | any layer | A call that waits in the inner layer ends with the grace. | A call that waits in the outer layer is rejected when its wait ends. |
 //! | spawn | timeout | The limit runs on the tool's task: a tool that blocks its thread expires when it yields. | The call expires on time, whatever the tool does. |
 //! | spawn | concurrency limit | A call that ends while its tool blocks its thread releases its permit when the tool yields. | The permit is released at once, although the tool may still block. |
 //!
@@ -130,7 +133,8 @@
 //! under any timeout, or on a task that is aborted. A [`Canceller`] ends a call from elsewhere:
 //! then the call returns `Cancelled`.
 //!
-//! Two things outlive a call, and [`CleanupLayer::drain`] waits for both:
+//! Two things outlive a call, and [`CleanupLayer::drain`] and [`ShutdownLayer::shutdown`] wait for
+//! both:
 //!
 //! - Cleanup hooks.
 //! - Work that blocks its thread, if it was started with
@@ -177,6 +181,7 @@ mod queue;
 pub mod rate;
 #[cfg(feature = "retry")]
 pub mod retry;
+pub mod shutdown;
 pub mod spawn;
 pub mod timeout;
 
@@ -196,6 +201,7 @@ pub use queue::Order;
 pub use rate::{Quota, RateLimitLayer};
 #[cfg(feature = "retry")]
 pub use retry::RetryPolicy;
+pub use shutdown::ShutdownLayer;
 pub use spawn::SpawnLayer;
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::ToolError;
+use crate::outcome::CancelReason;
 
 /// nginx's code for a client that closed its request; no RFC defines it. The client cannot receive
 /// it. In logs and metrics it separates disconnected clients from faults of the server.
@@ -16,7 +17,8 @@ impl ToolError {
     /// | error | status | source |
     /// |---|---|---|
     /// | `Timeout` | 504 Gateway Timeout | [RFC 9110, 15.6.5] |
-    /// | `Cancelled` | 499 | nginx, for logs only |
+    /// | `Cancelled` by a shutdown | 503 Service Unavailable | [RFC 9110, 15.6.4] |
+    /// | `Cancelled` otherwise | 499 | nginx, for logs only |
     /// | `RateLimited` | 429 Too Many Requests | [RFC 6585, 4] |
     /// | `Overloaded`, `CircuitOpen` | 503 Service Unavailable | [RFC 9110, 15.6.4] |
     /// | `Panicked`, `Tool` | 500 Internal Server Error | [RFC 9110, 15.6.1] |
@@ -60,10 +62,15 @@ impl ToolError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Overloaded { .. }
+            | Self::CircuitOpen { .. }
+            | Self::Cancelled {
+                reason: CancelReason::Shutdown,
+                ..
+            } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Cancelled { .. } => StatusCode::from_u16(CLIENT_CLOSED_REQUEST)
                 .expect("499 is in the range of status codes"),
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded { .. } | Self::CircuitOpen { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Panicked { .. } | Self::Tool { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::InvalidArguments { .. } => StatusCode::BAD_REQUEST,
             Self::UnknownTool { .. } => StatusCode::NOT_FOUND,
@@ -129,6 +136,7 @@ mod tests {
             ToolError::overloaded(OverloadReason::Closed),
             ToolError::overloaded(OverloadReason::queue_full(1)),
             ToolError::overloaded(OverloadReason::waited_too_long(second)),
+            ToolError::overloaded(OverloadReason::shutting_down(second)),
             ToolError::circuit_open(second),
             ToolError::circuit_open(None),
             ToolError::panicked("oh"),
@@ -148,6 +156,19 @@ mod tests {
             kinds.insert(error.kind());
         }
         assert_eq!(kinds.len(), 10, "one kind is missing");
+    }
+
+    #[test]
+    fn a_shutdown_is_no_fault_of_the_client() {
+        let cancelled = ToolError::cancelled(CancelReason::Shutdown);
+        assert_eq!(cancelled.status(), 503);
+        let rejected = ToolError::overloaded(OverloadReason::shutting_down(Duration::from_secs(5)));
+        let seen = (
+            rejected.status().as_u16(),
+            rejected.retry_after_seconds(),
+            rejected.is_retryable(),
+        );
+        assert_eq!(seen, (503, Some(5), true));
     }
 
     #[test]
@@ -180,6 +201,9 @@ mod tests {
             let known = match &error {
                 ToolError::RateLimited { .. } => true,
                 ToolError::CircuitOpen { retry_after, .. } => retry_after.is_some(),
+                ToolError::Overloaded { reason, .. } => {
+                    matches!(reason, OverloadReason::ShuttingDown { .. })
+                }
                 _ => false,
             };
             assert_eq!(error.retry_after_seconds().is_some(), known, "{error}");

@@ -11,7 +11,7 @@ pub enum ErrorKind {
     Cancelled,
     /// Rejected by a rate limit.
     RateLimited,
-    /// Rejected by a full concurrency limit or queue.
+    /// Rejected by a full concurrency limit or queue, or by a service that is shutting down.
     Overloaded,
     /// Rejected by an open circuit breaker.
     CircuitOpen,
@@ -83,6 +83,12 @@ pub enum OverloadReason {
     TooManyKeys {
         /// The maximum number of keys.
         keys: usize,
+    },
+    /// The service is shutting down, and takes no new calls.
+    #[non_exhaustive]
+    ShuttingDown {
+        /// The time to wait before a retry.
+        retry_after: Duration,
     },
     /// Rejected by another crate's layer, such as tower's `LoadShed`.
     Foreign,
@@ -171,10 +177,25 @@ impl OverloadReason {
         Self::TooManyKeys { keys }
     }
 
+    /// Makes the reason of a service that is shutting down, with the time to wait before a retry.
+    #[must_use]
+    pub const fn shutting_down(retry_after: Duration) -> Self {
+        Self::ShuttingDown { retry_after }
+    }
+
     /// Returns whether the same call may be admitted later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         !matches!(self, Self::TooHeavy { .. })
+    }
+
+    /// Returns the time to wait before a retry, if known.
+    #[must_use]
+    pub const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::ShuttingDown { retry_after } => Some(retry_after),
+            _ => None,
+        }
     }
 }
 
@@ -203,6 +224,7 @@ impl fmt::Display for OverloadReason {
             Self::TooManyKeys { keys } => {
                 write!(f, "the key is new, and all {keys} keys are in use")
             }
+            Self::ShuttingDown { .. } => f.write_str("the service is shutting down"),
             Self::Foreign => f.write_str("the service shed the call"),
         }
     }

@@ -74,7 +74,8 @@ pub enum ToolError {
         /// The call.
         origin: Origin,
     },
-    /// A concurrency limit or a queue rejected the call. It did not run.
+    /// A concurrency limit, a queue, or a service that is shutting down rejected the call. It did
+    /// not run.
     #[error("overloaded: {reason}")]
     #[non_exhaustive]
     Overloaded {
@@ -193,7 +194,7 @@ impl ToolError {
         }
     }
 
-    /// Makes the rejection of a full limit.
+    /// Makes the rejection of a full limit, or of a service that is shutting down.
     #[must_use]
     pub fn overloaded(reason: OverloadReason) -> Self {
         Self::Overloaded {
@@ -310,6 +311,7 @@ impl ToolError {
         match self {
             Self::RateLimited { retry_after, .. } => Some(*retry_after),
             Self::CircuitOpen { retry_after, .. } => *retry_after,
+            Self::Overloaded { reason, .. } => reason.retry_after(),
             _ => None,
         }
     }

@@ -1,4 +1,5 @@
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
@@ -40,6 +41,14 @@ pub trait Watch: Send + Unpin + Sized + 'static {
     /// At that instant [`poll_interrupt`](Self::poll_interrupt) is called for the error, and
     /// `expires_at` again: it may return a later instant.
     fn expires_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Returns a future that completes when a streaming response is to end, whether or not its
+    /// consumer polls it. It is called once.
+    ///
+    /// When the future completes, [`poll_interrupt`](Self::poll_interrupt) is called for the error.
+    fn interrupted(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         None
     }
 

@@ -114,6 +114,7 @@ impl LayerWatch for ResponseWatch {
     #[inline(always)]
     fn on_end(self, part: &Part, end: &End<'_>) {
         let Some(runner) = self.runner else { return };
+        part.release(runner.id());
         part.count_blocking(|| runner.tracker().orphan());
         if let Some(hooks) = part.take_hooks() {
             runner.run_hooks(hooks, part.cleanup_end(end.outcome()));

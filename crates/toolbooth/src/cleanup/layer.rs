@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::Cleanup;
 use super::runner::Runner;
-use super::tracker::{DrainReport, Tracker};
+use crate::middleware::tracker::{DrainReport, Tracker};
 
 /// Runs the hooks that calls registered with [`on_cleanup`](crate::CallContext::on_cleanup). See
 /// the [module](super).
@@ -60,19 +60,25 @@ impl CleanupLayer {
     /// Rejects calls from now on, for all clones of this value, so that a [`drain`](Self::drain)
     /// ends.
     ///
-    /// The error is [`Cancelled`](crate::ToolError::Cancelled) with
-    /// [`CancelReason::Shutdown`](crate::CancelReason::Shutdown). Calls that have started continue.
-    /// It cannot be undone. The [off value](Self::off) rejects no calls.
+    /// The error is [`Overloaded`](crate::ToolError::Overloaded) with
+    /// [`OverloadReason::ShuttingDown`](crate::OverloadReason::ShuttingDown): in HTTP a 503 with
+    /// `Retry-After` of 5 s. Calls that have started continue, with the
+    /// [calls that they make](crate::CallContext::child). It cannot be undone. The
+    /// [off value](Self::off) rejects no calls.
+    ///
+    /// To end the calls that run, too, use a [`ShutdownLayer`](crate::ShutdownLayer).
     pub fn close(&self) {
-        if let Some(tracker) = self.tracker() {
-            tracker.close();
+        if let Some(runner) = &self.runner {
+            runner.close();
         }
     }
 
     /// Returns whether the layer was [closed](Self::close).
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.tracker().is_some_and(Tracker::is_closed)
+        self.runner
+            .as_ref()
+            .is_some_and(|runner| runner.is_closed())
     }
 
     /// Returns how many hooks have ended so far, and how.

@@ -47,8 +47,8 @@
 //! They do not delay the caller, unless [`with_wait`](CleanupLayer::with_wait) is set.
 //!
 //! # Errors
-//! `Cancelled` with the reason `Shutdown`, once the layer is [closed](CleanupLayer::close). None of
-//! its own before.
+//! `Overloaded` with the reason `ShuttingDown`, once the layer is [closed](CleanupLayer::close).
+//! None of its own before.
 //!
 //! # Clone
 //! Clones of the layer, and services made from one layer value, share the counts and
@@ -73,9 +73,8 @@ pub mod guide {}
 mod layer;
 mod runner;
 mod service;
-mod tracker;
 
+pub use crate::middleware::tracker::DrainReport;
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::CleanupLayer;
 pub use service::Cleanup;
-pub use tracker::DrainReport;

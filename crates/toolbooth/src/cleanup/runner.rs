@@ -1,6 +1,7 @@
 //! Runs the hooks of a call, and stores their task for a response that waits for them.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,15 +10,26 @@ use tokio::task::JoinHandle;
 use tokio::time::{Timeout, timeout};
 use toolbooth_core::{CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, RunHooks};
 
-use super::tracker::Tracker;
+use crate::middleware::LimitId;
+use crate::middleware::tracker::Tracker;
 
 /// Runs hooks: those of all calls of a layer, or of one call whose response waits for them.
 #[derive(Debug)]
 pub(super) struct Runner {
-    tracker: Arc<Tracker>,
+    shared: Arc<Shared>,
     /// How long each hook may run.
     limit: Duration,
     wait: Option<Wait>,
+}
+
+/// What the clones of a layer share.
+#[derive(Debug)]
+struct Shared {
+    /// By it a child call finds out that a call above was admitted.
+    id: LimitId,
+    tracker: Tracker,
+    /// Whether new calls are rejected.
+    closed: AtomicBool,
 }
 
 /// The hooks that the response of one call waits for.
@@ -40,7 +52,7 @@ enum Running {
 impl Runner {
     pub(super) fn with_limit(&self, limit: Duration) -> Self {
         Self {
-            tracker: Arc::clone(&self.tracker),
+            shared: Arc::clone(&self.shared),
             limit,
             wait: None,
         }
@@ -57,7 +69,19 @@ impl Runner {
     }
 
     pub(super) fn tracker(&self) -> &Tracker {
-        &self.tracker
+        &self.shared.tracker
+    }
+
+    pub(super) fn id(&self) -> LimitId {
+        self.shared.id
+    }
+
+    pub(super) fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
     }
 
     /// Ready when the hooks have ended, when the wait has reached its limit, and if no hooks have
@@ -73,7 +97,11 @@ impl Runner {
 impl Default for Runner {
     fn default() -> Self {
         Self {
-            tracker: Arc::new(Tracker::new()),
+            shared: Arc::new(Shared {
+                id: LimitId::unique(),
+                tracker: Tracker::new(),
+                closed: AtomicBool::new(false),
+            }),
             limit: DEFAULT_HOOK_LIMIT,
             wait: None,
         }
@@ -82,7 +110,7 @@ impl Default for Runner {
 
 impl RunHooks for Runner {
     fn run_hooks(&self, hooks: Hooks, end: CleanupEnd) {
-        let running = self.tracker.run(hooks, end, self.limit);
+        let running = self.tracker().run(hooks, end, self.limit);
         if let Some((wait, running)) = self.wait.as_ref().zip(running) {
             wait.set(running);
         }

@@ -1,11 +1,13 @@
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, CancelReason, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, OverloadReason, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::CleanupLayer;
 use super::future::{ResponseFuture, ResponseWatch};
-use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors};
+use super::runner::Runner;
+use crate::middleware::{DEFAULT_RETRY_AFTER, Decision, LayerFuture, PartWatch, inner_accessors};
 
 /// Runs the cleanup hooks of calls to the inner service. Made by [`CleanupLayer`].
 #[derive(Debug, Clone)]
@@ -45,15 +47,24 @@ where
         let runner = layer.runner_of_call();
         let waits_for = layer.wait.and_then(|_| runner.clone());
         let inner = LayerFuture::new(inner, request, |part| {
-            if let Some(runner) = &layer.runner {
-                part.run_hooks_with(runner);
-            }
             let watch = ResponseWatch::new(runner);
-            match layer.is_closed() {
-                true => Decision::Reject(watch, ToolError::cancelled(CancelReason::Shutdown)),
-                false => Decision::Start(watch),
+            match &layer.runner {
+                Some(runner) => decide(runner, part, watch),
+                None => Decision::Start(watch),
             }
         });
         ResponseFuture::new(inner, waits_for)
     }
+}
+
+#[inline]
+fn decide(runner: &Arc<Runner>, part: &Part, watch: ResponseWatch) -> Decision<ResponseWatch> {
+    part.run_hooks_with(runner);
+    if runner.is_closed() && !part.inherits(runner.id()) {
+        let reason = OverloadReason::shutting_down(DEFAULT_RETRY_AFTER);
+        return Decision::Reject(watch, ToolError::overloaded(reason));
+    }
+    // Calls that it makes are admitted after a close.
+    part.hold(runner.id());
+    Decision::Start(watch)
 }

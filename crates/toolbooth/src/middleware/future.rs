@@ -268,6 +268,25 @@ where
     }
 }
 
+impl<S, R, W, A> LayerFuture<S, R, W, A>
+where
+    S: Service<R>,
+    S::Response: ToolResponse,
+    W: LayerWatch,
+{
+    /// Moves the watch into a response that [`poll_response`](Self::poll_response) has returned.
+    #[inline(always)]
+    pub(crate) fn watch_response(
+        self: Pin<&mut Self>,
+        response: S::Response,
+    ) -> <S::Response as ToolResponse>::Watched<PartWatch<W>> {
+        let entered = self.project().entered;
+        let part = entered.part.take().expect("the call had not ended");
+        let watch = entered.watch.take().expect("the call had not ended");
+        response.watch(PartWatch::new(part, watch))
+    }
+}
+
 impl<S, R, W, A> Future for LayerFuture<S, R, W, A>
 where
     S: Service<R>,
@@ -281,12 +300,7 @@ where
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().poll_response(cx) {
-            Poll::Ready(Ok(response)) => {
-                let entered = self.project().entered;
-                let part = entered.part.take().expect("the call had not ended");
-                let watch = entered.watch.take().expect("the call had not ended");
-                Poll::Ready(Ok(response.watch(PartWatch::new(part, watch))))
-            }
+            Poll::Ready(Ok(response)) => Poll::Ready(Ok(self.watch_response(response))),
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(error))),
             Poll::Pending => {
                 let Some(part) = &self.entered.part else {

@@ -58,6 +58,7 @@ mod rejection;
 #[cfg(feature = "http")]
 mod retry_after;
 pub(crate) mod sync;
+pub(crate) mod tracker;
 mod watch;
 
 pub(crate) use accessors::inner_accessors;
@@ -65,7 +66,7 @@ pub use config::ConfigError;
 pub use decision::{Acquire, Decision};
 pub use future::LayerFuture;
 pub use per_tool::PerTool;
-pub(crate) use rejection::not_to_start;
+pub(crate) use rejection::{DEFAULT_RETRY_AFTER, not_to_start};
 #[cfg(feature = "http")]
 pub(crate) use retry_after::retry_after;
 pub use toolbooth_core::{

@@ -1,4 +1,9 @@
+use std::time::Duration;
+
 use toolbooth_core::{Bound, Part, ToolError};
+
+/// The default time after which a call that was rejected by a shutdown may be tried again.
+pub(crate) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Returns the error of a call that must not start: it was cancelled before it was made, or its
 /// deadline has passed.

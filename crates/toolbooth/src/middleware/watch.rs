@@ -1,4 +1,5 @@
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
@@ -33,6 +34,14 @@ pub trait LayerWatch: Send + Unpin + Sized + 'static {
     /// again then: the instant may move to a later one.
     fn expires_at(&self, part: &Part) -> Option<Instant> {
         let _ = part;
+        None
+    }
+
+    /// Returns a future that completes when a streaming response is to end, even if its consumer
+    /// does not poll it. It is called once.
+    ///
+    /// When the future completes, [`poll_interrupt`](Self::poll_interrupt) is called for the error.
+    fn interrupted(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         None
     }
 
@@ -83,6 +92,10 @@ impl<W: LayerWatch> Watch for PartWatch<W> {
 
     fn expires_at(&self) -> Option<Instant> {
         self.watch.expires_at(&self.part)
+    }
+
+    fn interrupted(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        self.watch.interrupted()
     }
 
     fn catches_panics(&self) -> bool {

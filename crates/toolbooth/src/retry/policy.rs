@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::timeout;
-use toolbooth_core::{BoxError, CallContext, ErrorKind, Moment, Outcome, ToolError, ToolRequest};
+use toolbooth_core::{
+    BoxError, CallContext, ErrorKind, Moment, Outcome, OverloadReason, ToolError, ToolRequest,
+};
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
@@ -194,6 +196,14 @@ impl FailureClass {
     }
 
     fn of_ours(error: &ToolError) -> Self {
+        if let ToolError::Overloaded {
+            reason: OverloadReason::ShuttingDown { .. },
+            ..
+        } = error
+        {
+            // A closed layer stays closed. A retry helps in another process.
+            return Self::Permanent;
+        }
         match (error.is_retryable(), error.outcome(), error.kind()) {
             (true, Outcome::Rejected, _) => Self::Rejected,
             (true, _, _) => Self::Retryable,

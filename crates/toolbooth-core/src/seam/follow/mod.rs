@@ -3,13 +3,14 @@
 //! 1. `Watch::on_end` is called exactly once, after the source is dropped and before the consumer
 //!    sees the end.
 //! 2. An item that the source has ready is delivered before a limit or a cancellation is looked at.
-//! 3. Where the watch has a limit or the call a canceller, a task ends the response then, whether
-//!    or not the consumer polls. It never blocks on the consumer's lock: it waits until the
-//!    consumer releases that.
+//! 3. Where the watch has a limit or is interrupted, or the call has a canceller, a task ends the
+//!    response then, whether or not the consumer polls. It never blocks on the consumer's lock: it
+//!    waits until the consumer releases that.
 //! 4. The limit may move while the task sleeps: then the task sleeps on. An item that is ready at
 //!    the limit is activity if the consumer waits for it, otherwise only the last item.
 
 mod shared;
+mod signals;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 
 use self::shared::Shared;
+use self::signals::Signals;
 use super::{End, Item, Part, Watch};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
@@ -79,7 +81,8 @@ where
 {
     pub(in crate::seam) fn new(source: P, watch: W) -> Self {
         let token = watch.part().and_then(Part::token).cloned();
-        let ends_in_time = token.is_some() || watch.expires_at().is_some();
+        let signals = Signals::new(token, watch.interrupted());
+        let ends_in_time = !signals.is_empty() || watch.expires_at().is_some();
         let pair = Pair {
             source: Some(source),
             watch: Some(watch),
@@ -87,7 +90,7 @@ where
         };
         match Handle::try_current() {
             Ok(runtime) if ends_in_time => Self::Shared {
-                shared: Shared::new(pair, &runtime, token),
+                shared: Shared::new(pair, &runtime, signals),
             },
             _ => Self::Alone { pair },
         }

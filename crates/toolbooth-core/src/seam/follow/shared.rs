@@ -1,4 +1,4 @@
-//! A streaming response with a task beside it that ends it at a limit or on cancellation.
+//! A streaming response with a task beside it that ends it at a limit or at a signal.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, timeout_at};
 
+use super::signals::Signals;
 use super::{Items, Pair, interrupt};
 use crate::error::ToolError;
 use crate::seam::Watch;
@@ -44,14 +44,10 @@ const TICK: Duration = Duration::from_millis(1);
 // === impl Shared ===
 
 impl<P: Items + Send + 'static, W: Watch> Shared<P, W> {
-    /// Ends the response when its watch expires, and when `token` is cancelled.
-    pub(super) fn new(
-        pair: Pair<P, W>,
-        runtime: &Handle,
-        token: Option<CancellationToken>,
-    ) -> Self {
+    /// Ends the response when its watch expires, and at each of the `signals`.
+    pub(super) fn new(pair: Pair<P, W>, runtime: &Handle, signals: Signals) -> Self {
         let inner = Inner::new(pair);
-        let task = runtime.spawn(Arc::clone(&inner).end_in_time(token));
+        let task = runtime.spawn(Arc::clone(&inner).end_in_time(signals));
         Self {
             inner,
             task: task.abort_handle(),
@@ -104,20 +100,19 @@ impl<P: Items, W: Watch> Inner<P, W> {
     }
 
     /// The task. The limit may move while it sleeps: then it sleeps on.
-    async fn end_in_time(self: Arc<Self>, token: Option<CancellationToken>) {
+    async fn end_in_time(self: Arc<Self>, mut signals: Signals) {
         let mut next = self.locked(|state| state.expires_at()).await;
         loop {
-            match (next, &token) {
-                (Some(at), Some(token)) => {
-                    let _ = timeout_at(at, token.cancelled()).await;
+            let signalled = match next {
+                Some(at) => timeout_at(at, signals.next()).await.is_ok(),
+                None if signals.is_empty() => return,
+                None => {
+                    signals.next().await;
+                    true
                 }
-                (Some(at), None) => sleep_until(at).await,
-                (None, Some(token)) => token.cancelled().await,
-                (None, None) => return,
-            }
-            let is_cancelled = token.as_ref().is_some_and(CancellationToken::is_cancelled);
+            };
             let (consumer, is_over);
-            (consumer, next, is_over) = self.locked(|state| state.end_if_due(is_cancelled)).await;
+            (consumer, next, is_over) = self.locked(|state| state.end_if_due(signalled)).await;
             consumer.into_iter().for_each(Waker::wake);
             if is_over {
                 return;
@@ -170,13 +165,13 @@ impl<P: Items, W: Watch> State<P, W> {
         self.pair.as_ref()?.watch.as_ref()?.expires_at()
     }
 
-    /// Ends the response if its limit has expired or it is cancelled. Returns the consumer to
+    /// Ends the response if its limit has expired or it was signalled. Returns the consumer to
     /// wake, the next limit, and whether the response is over.
-    fn end_if_due(&mut self, is_cancelled: bool) -> (Option<Waker>, Option<Instant>, bool) {
+    fn end_if_due(&mut self, signalled: bool) -> (Option<Waker>, Option<Instant>, bool) {
         let now = Instant::now();
         let mut next = self.expires_at();
         let mut consumer = None;
-        if is_cancelled || next.is_some_and(|at| at <= now) {
+        if signalled || next.is_some_and(|at| at <= now) {
             self.deliver_last_item();
             // It finds the item or the error. If neither, it polls the source again, which was
             // polled without its waker.
@@ -288,7 +283,7 @@ mod tests {
             inner: Arc::clone(&inner),
             task: tokio::spawn(std::future::ready(())).abort_handle(),
         };
-        let mut task = pin!(Arc::clone(&inner).end_in_time(None));
+        let mut task = pin!(Arc::clone(&inner).end_in_time(Signals::new(None, None)));
         let mut cx = Context::from_waker(Waker::noop());
         let consumer = lock(&inner.state);
         assert!(task.as_mut().poll(&mut cx).is_pending());

@@ -1,4 +1,6 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+//! The work that outlives calls: it is awaited by a drain, and counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +11,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use toolbooth_core::{CleanupEnd, HookCounter, Hooks};
 
 /// How long a cancelled hook may take to end, before it counts as orphaned.
-const CANCEL_LIMIT: Duration = Duration::from_millis(10);
+pub(crate) const CANCEL_LIMIT: Duration = Duration::from_millis(10);
 
-/// How the hooks of a cleanup layer ended, since the layer was created.
+/// How the hooks of a cleanup or shutdown layer ended, since the layer was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DrainReport {
@@ -27,19 +29,26 @@ pub struct DrainReport {
     /// [Blocking work](crate::CallContext::spawn_blocking) that outlived its call. After a drain
     /// that reached its limit, also hooks and tasks of calls that block their thread, or whose
     /// runtime is not driven. Such a hook, and the hooks after it, count as abandoned when it ends.
+    /// After a [shutdown](crate::ShutdownLayer::shutdown), also cancelled calls of this kind.
     pub orphaned: u64,
+    /// Calls that were in flight when a [shutdown](crate::ShutdownLayer::shutdown) began, and
+    /// ended by themselves: with a response, an error or a timeout, or dropped by their callers.
+    ///
+    /// 0 in the reports of a cleanup layer, which does not count calls.
+    pub completed: u64,
+    /// Calls that a [shutdown](crate::ShutdownLayer::shutdown) cancelled after its grace.
+    pub cancelled: u64,
 }
 
 /// The tasks that run hooks, and how the hooks ended.
 #[derive(Debug)]
-pub(super) struct Tracker {
+pub(crate) struct Tracker {
     tasks: TaskTracker,
     /// Blocking work that outlived its call.
     orphans: TaskTracker,
     /// Cancels the hooks that run. Replaced by each drain that reaches its limit.
     cancel: Mutex<CancellationToken>,
     counts: Arc<Counts>,
-    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -55,27 +64,18 @@ struct Counter(Arc<Counts>);
 // === impl Tracker ===
 
 impl Tracker {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             tasks: TaskTracker::new(),
             orphans: TaskTracker::new(),
             cancel: Mutex::default(),
             counts: Arc::default(),
-            closed: AtomicBool::new(false),
         }
-    }
-
-    pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
     }
 
     /// Runs the hooks of a call on a task, each for at most `limit`. Without a runtime they are
     /// abandoned, and the result is `None`.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         hooks: Hooks,
         end: CleanupEnd,
@@ -88,7 +88,7 @@ impl Tracker {
     }
 
     /// Counts blocking work that outlives its call, until the token is dropped.
-    pub(super) fn orphan(&self) -> TaskTrackerToken {
+    pub(crate) fn orphan(&self) -> TaskTrackerToken {
         self.orphans.token()
     }
 
@@ -96,8 +96,13 @@ impl Tracker {
         self.cancel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn report(&self) -> DrainReport {
+    pub(crate) fn report(&self) -> DrainReport {
         self.report_with(self.orphans.len())
+    }
+
+    /// Returns the report of a drain: cancelled hooks that still run count as orphaned.
+    pub(crate) fn final_report(&self) -> DrainReport {
+        self.report_with(self.tasks.len() + self.orphans.len())
     }
 
     fn report_with(&self, orphaned: usize) -> DrainReport {
@@ -106,30 +111,40 @@ impl Tracker {
             failed: self.counts.failed.load(Ordering::Acquire),
             abandoned: self.counts.abandoned.load(Ordering::Acquire),
             orphaned: u64::try_from(orphaned).unwrap_or(u64::MAX),
+            completed: 0,
+            cancelled: 0,
         }
     }
 
-    pub(super) async fn drain(&self, limit: Duration) -> DrainReport {
+    pub(crate) async fn drain(&self, limit: Duration) -> DrainReport {
+        if tokio::time::timeout(limit, self.ended()).await.is_err() {
+            self.cancel_all().await;
+        }
+        self.final_report()
+    }
+
+    /// Waits until all hooks are done, and the blocking work that outlived its call.
+    pub(crate) async fn ended(&self) {
         self.tasks.close();
         self.orphans.close();
-        let all = async {
-            self.tasks.wait().await;
-            self.orphans.wait().await;
-        };
-        if tokio::time::timeout(limit, all).await.is_err() {
-            std::mem::take(&mut *self.cancel()).cancel();
-            // A task ends when it is next polled. One that blocks its thread does not.
-            let cancelled = tokio::time::timeout(CANCEL_LIMIT, self.tasks.wait()).await;
-            if cancelled.is_err() {
-                let tasks = self.tasks.len();
-                tracing::warn!(tasks, "cleanup hooks were cancelled and still run");
-            }
-            if !self.orphans.is_empty() {
-                let orphans = self.orphans.len();
-                tracing::warn!(orphans, "blocking work outlives its call");
-            }
+        self.tasks.wait().await;
+        self.orphans.wait().await;
+    }
+
+    /// Cancels the hooks that run. They have [`CANCEL_LIMIT`] to end.
+    pub(crate) async fn cancel_all(&self) {
+        self.tasks.close();
+        std::mem::take(&mut *self.cancel()).cancel();
+        // A task ends when it is next polled. One that blocks its thread does not.
+        let cancelled = tokio::time::timeout(CANCEL_LIMIT, self.tasks.wait()).await;
+        if cancelled.is_err() {
+            let tasks = self.tasks.len();
+            tracing::warn!(tasks, "cleanup hooks were cancelled and still run");
         }
-        self.report_with(self.tasks.len() + self.orphans.len())
+        if !self.orphans.is_empty() {
+            let orphans = self.orphans.len();
+            tracing::warn!(orphans, "blocking work outlives its call");
+        }
     }
 }
 
