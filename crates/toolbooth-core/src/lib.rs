@@ -24,7 +24,7 @@ pub use response::{
     Partial, ToolOutput,
 };
 #[cfg(feature = "http")]
-pub use seam::{CallDeadline, ToolName, WatchedBody};
+pub use seam::{CallDeadline, RequestHead, ToolName, WatchedBody};
 pub use seam::{
     End, Item, Part, Reading, ResponseHead, TaskScope, ToolRequest, ToolResponse, Watch, checked,
 };

@@ -212,7 +212,7 @@ pub use toolbooth_core::{
     Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]
-pub use toolbooth_core::{CallDeadline, ToolName, WatchedBody};
+pub use toolbooth_core::{CallDeadline, RequestHead, ToolName, WatchedBody};
 pub use toolbooth_core::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 
 /// Runs the README's examples as tests.

@@ -1,8 +1,8 @@
 //! Calls that a call makes.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Link};
 use super::canceller::Signal;
 use super::clock::Moment;
 use super::{CallContext, Name, ToolCall};
@@ -14,29 +14,13 @@ pub const DEFAULT_MAX_DEPTH: u32 = 5;
 /// The call that made a call.
 #[derive(Debug, Clone)]
 pub(super) struct Parent {
-    /// Weak, so that the parent call can end before its child.
-    pub(super) attempt: Weak<Attempt>,
+    /// The layers that the call is inside of: those of the nearest call above that has entered one.
+    /// A call without layers ends with its last handle, so its children must not hold one.
+    pub(super) inside: Option<Link>,
     /// How many calls are above.
     level: u32,
     /// When the parent call expires.
     pub(super) cap: Option<Moment>,
-}
-
-// === impl Parent ===
-
-impl Parent {
-    /// Returns whether any call above is searched for. Calls that are gone are not.
-    pub(super) fn find(&self, is_searched: impl Fn(&Attempt) -> bool) -> bool {
-        let mut above = self.attempt.upgrade();
-        while let Some(attempt) = above {
-            if is_searched(&attempt) {
-                return true;
-            }
-            let parent = attempt.settings.parent();
-            above = parent.and_then(|parent| parent.attempt.upgrade());
-        }
-        false
-    }
 }
 
 // === impl CallContext ===
@@ -84,7 +68,7 @@ impl CallContext {
         let attempt = self.attempt_state();
         let above = self.settings().parent();
         let parent = Parent {
-            attempt: Arc::downgrade(attempt),
+            inside: Attempt::inside(attempt).or_else(|| above?.inside.clone()),
             level: 1 + above.map_or(0, |parent| parent.level),
             cap: attempt.bound().map(|bound| bound.at()),
         };

@@ -1,13 +1,12 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Name;
-use super::attempt::Attempt;
+use super::attempt::{Attempt, AttemptHandle};
 use super::canceller::Canceller;
 use super::cleanup::{CleanupEnd, Registered};
 use super::clock::Moment;
@@ -34,7 +33,7 @@ use crate::response::{Checkpointed, Content, Partial};
 /// ```
 #[derive(Clone)]
 pub struct CallContext {
-    attempt: Arc<Attempt>,
+    attempt: AttemptHandle,
 }
 
 // === impl CallContext ===
@@ -44,7 +43,7 @@ impl CallContext {
     #[inline(always)]
     pub(super) fn new(settings: Settings) -> Self {
         Self {
-            attempt: Arc::new(Attempt::first(settings)),
+            attempt: AttemptHandle::new(Attempt::first(settings)),
         }
     }
 
@@ -236,18 +235,18 @@ impl CallContext {
     #[must_use]
     pub(crate) fn fork(&self) -> Self {
         Self {
-            attempt: Arc::new(self.attempt.fork()),
+            attempt: AttemptHandle::new(Attempt::fork(&self.attempt)),
         }
     }
 
     /// Changes the settings of the call. On a context with other handles, those of a fork.
     pub(super) fn configure(&mut self, change: impl FnOnce(&mut Settings)) {
-        if let Some(attempt) = Arc::get_mut(&mut self.attempt) {
+        if let Some(attempt) = AttemptHandle::get_mut(&mut self.attempt) {
             return change(&mut attempt.settings);
         }
-        let mut fork = self.attempt.fork();
+        let mut fork = Attempt::fork(&self.attempt);
         change(&mut fork.settings);
-        self.attempt = Arc::new(fork);
+        self.attempt = AttemptHandle::new(fork);
     }
 
     pub(super) fn canceller(&self) -> Canceller {
@@ -279,14 +278,11 @@ impl CallContext {
     /// clone.
     #[inline]
     pub(crate) fn is_alone(&self) -> bool {
-        let alone = Arc::strong_count(&self.attempt) == 1 && Arc::weak_count(&self.attempt) == 0;
-        // Pairs with the Release decrement of the last other handle: its writes are visible.
-        fence(Ordering::Acquire);
-        alone
+        AttemptHandle::is_unique(&self.attempt)
     }
 
     #[inline]
-    pub(crate) const fn attempt_state(&self) -> &Arc<Attempt> {
+    pub(crate) const fn attempt_state(&self) -> &AttemptHandle {
         &self.attempt
     }
 }

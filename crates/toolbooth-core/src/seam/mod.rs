@@ -12,7 +12,7 @@ mod watch;
 
 pub use checked::checked;
 #[cfg(feature = "http")]
-pub use http::{CallDeadline, ToolName, WatchedBody};
+pub use http::{CallDeadline, RequestHead, ToolName, WatchedBody};
 pub use part::{Part, Reading, TaskScope};
 pub use request::ToolRequest;
 pub use response::ToolResponse;

@@ -19,6 +19,12 @@ pub trait ToolRequest {
     /// `Retry`, is outside of all layers of toolbooth, call this method before. Otherwise each
     /// clone becomes a call of its own instead of an attempt of this one.
     fn context(&mut self) -> &CallContext;
+
+    /// Returns the head of a request of HTTP. `None` for other requests: the default.
+    #[cfg(feature = "http")]
+    fn http_head(&self) -> Option<super::RequestHead<'_>> {
+        None
+    }
 }
 
 impl<A> ToolRequest for ToolCall<A> {

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
+#[cfg(feature = "http")]
+use toolbooth_core::RequestHead;
 use toolbooth_core::{CallContext, Name};
 use tower_layer::Layer;
 
 use super::ConcurrencyLimit;
 use super::permits::{Permits, to_u64};
-use crate::middleware::{ConfigError, PerTool};
+use crate::middleware::{ConfigError, KeyFn, PerTool};
 use crate::queue::{Limits, Order};
 
 /// Limits how many calls run at once; other calls wait in a queue. See the [module](super).
@@ -88,7 +90,34 @@ impl ConcurrencyLimitLayer {
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
         Self {
-            limits: Limits::by_key(limits.into(), key),
+            limits: Limits::by_key(limits.into(), KeyFn::of_call(key)),
+        }
+    }
+
+    /// As [`by`](Self::by), with a key of the head of an `http::Request`: a header, an extension
+    /// such as the address of the peer, or a segment of the path.
+    ///
+    /// A client chooses its headers. A key of more than 1,024 bytes is rejected as
+    /// `InvalidArguments`, and [`with_key_bounds`](Self::with_key_bounds) bounds the number of
+    /// keys. A request of another type has the empty key.
+    ///
+    /// ```
+    /// use toolbooth::ConcurrencyLimitLayer;
+    ///
+    /// // `/tenants/{tenant}/..`
+    /// let by_tenant = ConcurrencyLimitLayer::by_request(2, |request| {
+    ///     request.path_segment(1).unwrap_or("none").into()
+    /// });
+    /// assert_eq!(by_tenant.available_for("acme"), 2);
+    /// ```
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn by_request(
+        limits: impl Into<PerTool<usize>>,
+        key: impl Fn(&RequestHead<'_>) -> Name + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            limits: Limits::by_key(limits.into(), KeyFn::of_request(key)),
         }
     }
 

@@ -46,12 +46,18 @@ where
     #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
         let limits = &self.limits;
-        LayerFuture::new(&mut self.inner, request, |part| decide(limits, part))
+        LayerFuture::with_request(&mut self.inner, request, |part, request| {
+            decide(limits, part, request)
+        })
     }
 }
 
 /// Decides whether the call starts, waits or is rejected.
-fn decide(limits: &Limits<Permits>, part: &Part) -> Decision<ResponseWatch, AcquirePermit> {
+fn decide(
+    limits: &Limits<Permits>,
+    part: &Part,
+    request: &impl ToolRequest,
+) -> Decision<ResponseWatch, AcquirePermit> {
     let without_permit = ResponseWatch::new(None);
     if limits.is_unlimited() {
         return Decision::Start(without_permit);
@@ -59,7 +65,7 @@ fn decide(limits: &Limits<Permits>, part: &Part) -> Decision<ResponseWatch, Acqu
     if let Some(error) = not_to_start(part) {
         return Decision::Reject(without_permit, error);
     }
-    let Demand { queue, cost } = match limits.demand(part) {
+    let Demand { queue, cost } = match limits.demand(part, request) {
         Ok(Some(demand)) => demand,
         Ok(None) => return Decision::Start(without_permit),
         Err(rejection) => return reject(part, rejection),

@@ -97,15 +97,25 @@ where
     /// `decide` may acquire what the layer needs if that is available at once. A call that was
     /// cancelled before it was made is not started, whatever was decided.
     #[inline(always)]
-    pub fn new<D>(inner: &mut S, mut request: R, decide: D) -> Self
+    pub fn new<D>(inner: &mut S, request: R, decide: D) -> Self
     where
         R: ToolRequest,
         D: FnOnce(&Part) -> Decision<W, A>,
     {
+        Self::with_request(inner, request, |part, _| decide(part))
+    }
+
+    /// As [`new`](Self::new), for a layer whose decision depends on the request.
+    #[inline(always)]
+    pub fn with_request<D>(inner: &mut S, mut request: R, decide: D) -> Self
+    where
+        R: ToolRequest,
+        D: FnOnce(&Part, &R) -> Decision<W, A>,
+    {
         // Made before foreign code is called, which may panic.
         let mut entered = Entered::default();
         let part = &*entered.part.insert(Part::enter(request.context()));
-        let state = match decide(part) {
+        let state = match decide(part, &request) {
             Decision::Start(watch) => {
                 let catches = watch.catches_panics();
                 entered.watch = Some(watch);

@@ -50,6 +50,7 @@ mod future;
 #[doc = include_str!("../../docs/audit_layer.rs")]
 #[doc = "```"]
 pub mod guide {}
+mod key_fn;
 pub(crate) mod keys;
 #[cfg(test)]
 mod keys_model;
@@ -65,6 +66,7 @@ pub(crate) use accessors::inner_accessors;
 pub use config::ConfigError;
 pub use decision::{Acquire, Decision};
 pub use future::LayerFuture;
+pub(crate) use key_fn::KeyFn;
 pub use per_tool::PerTool;
 pub(crate) use rejection::{DEFAULT_RETRY_AFTER, not_to_start};
 #[cfg(feature = "http")]

@@ -3,17 +3,16 @@
 //! Lock order: the registry of the key map or the lock of a queue first, then `config`.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
-use toolbooth_core::{CallContext, Moment, Name, Part};
+use toolbooth_core::{Moment, Name, Part, ToolRequest};
 
 use super::limit_queue::Settings;
 use super::overflow::Overflow;
 use super::{LimitQueue, Limiter, Rejection};
-use crate::middleware::PerTool;
 use crate::middleware::keys::{Idle, KeyMap, KeyRejection};
 use crate::middleware::sync::{Arc, RwLock, read, write};
+use crate::middleware::{KeyFn, PerTool};
 
 /// The queues of a limit by tool or by key, created when their keys are first used.
 #[derive(Debug)]
@@ -35,9 +34,6 @@ struct Config<T> {
     settings: Settings,
 }
 
-#[derive(Clone)]
-struct KeyFn(Arc<dyn Fn(&CallContext) -> Name + Send + Sync>);
-
 // === impl KeyedQueues ===
 
 impl<L: Limiter> KeyedQueues<L> {
@@ -54,12 +50,9 @@ impl<L: Limiter> KeyedQueues<L> {
         }
     }
 
-    pub(super) fn by_key(
-        limits: PerTool<L::Setting>,
-        key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
-    ) -> Self {
+    pub(super) fn by_key(limits: PerTool<L::Setting>, key: KeyFn) -> Self {
         Self {
-            key: Some(KeyFn(Arc::new(key))),
+            key: Some(key),
             ..Self::per_tool(limits)
         }
     }
@@ -117,10 +110,14 @@ impl<L: Limiter> KeyedQueues<L> {
     }
 
     /// Returns the queue of a call; `None` if there is no limit for its key.
-    pub(super) fn queue_for(&self, part: &Part) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
+    pub(super) fn queue_for(
+        &self,
+        part: &Part,
+        request: &impl ToolRequest,
+    ) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
         let context = part.context();
         match &self.key {
-            Some(key) => self.find_or_create(&(key.0)(context), part),
+            Some(key) => self.find_or_create(&key.key(context, request), part),
             None => self.find_or_create(context.tool(), part),
         }
     }
@@ -258,13 +255,5 @@ fn limiter_of_unnamed<L: Limiter>(template: &L, limits: &PerTool<L::Setting>) ->
 impl<L: Limiter> Idle for LimitQueue<L> {
     fn idle_from(&self) -> Moment {
         self.limiter().idle_from()
-    }
-}
-
-// === impl KeyFn ===
-
-impl fmt::Debug for KeyFn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyFn")
     }
 }

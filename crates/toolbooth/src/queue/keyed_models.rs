@@ -10,9 +10,9 @@ use toolbooth_core::{CallContext, Moment, Name, Part, ToolCall};
 use super::models::{Limit, all, check};
 use super::{Limits, Rejection};
 use crate::concurrency::permits::Permits;
-use crate::middleware::PerTool;
 use crate::middleware::sync::Arc;
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
+use crate::middleware::{KeyFn, PerTool};
 use crate::rate::rates::Rates;
 
 /// The queues of three keys, and how many permits the calls of each use by their own count.
@@ -34,7 +34,7 @@ fn tenant(call: &CallContext) -> Name {
 impl Tenants {
     fn new(limits: impl Into<PerTool<usize>>) -> Self {
         Self {
-            limits: Limits::by_key(limits.into(), tenant),
+            limits: Limits::by_key(limits.into(), KeyFn::of_call(tenant)),
             in_use: Default::default(),
         }
     }
@@ -42,7 +42,7 @@ impl Tenants {
     /// Makes a call of a key, as [`Limit::call`].
     fn call(&self, key: usize, patience: usize, most: u64) -> Option<Rejection> {
         let call = ToolCall::new("tool", ()).with_tenant(NAMES[key]);
-        let demand = match self.limits.demand(&Part::enter(call.context())) {
+        let demand = match self.limits.demand(&Part::enter(call.context()), &call) {
             Ok(demand) => demand.expect("each key has a limit"),
             Err(rejection) => return Some(rejection),
         };
@@ -228,15 +228,17 @@ fn a_key_that_is_evicted_and_used_at_once_has_one_queue() {
 #[test]
 fn a_bucket_that_is_not_full_stays_while_other_keys_need_room() {
     check(|| {
-        let limits =
-            Limits::<Rates>::by_key(Quota::per_hour(std::num::NonZeroU32::MIN).into(), tenant);
+        let limits = Limits::<Rates>::by_key(
+            Quota::per_hour(std::num::NonZeroU32::MIN).into(),
+            KeyFn::of_call(tenant),
+        );
         let limits = limits.with_key_bounds(1, Duration::ZERO);
         let acquired: [Arc<AtomicU64>; 2] = Default::default();
         let counted = acquired.clone();
         all(4, move |thread| {
             let key = thread % 2;
             let call = ToolCall::new("tool", ()).with_tenant(NAMES[key]);
-            if let Ok(Some(demand)) = limits.demand(&Part::enter(call.context())) {
+            if let Ok(Some(demand)) = limits.demand(&Part::enter(call.context()), &call) {
                 let taken = demand.queue.try_acquire(demand.cost, Moment::now);
                 counted[key].fetch_add(u64::from(taken), Ordering::SeqCst);
             }

@@ -2,13 +2,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use toolbooth_core::{CallContext, Name, Part};
+use toolbooth_core::{CallContext, Name, Part, ToolRequest};
 
 use super::keyed::KeyedQueues;
 use super::limit_queue::Settings;
 use super::{LimitQueue, Limiter, Rejection};
 use crate::middleware::sync::Arc;
-use crate::middleware::{ConfigError, PerTool};
+use crate::middleware::{ConfigError, KeyFn, PerTool};
 
 /// The limits of one layer: which queue a call uses, and what it costs there.
 ///
@@ -56,10 +56,7 @@ impl<L: Limiter> Limits<L> {
     }
 
     /// Creates a limit for each key.
-    pub(crate) fn by_key(
-        limits: PerTool<L::Setting>,
-        key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn by_key(limits: PerTool<L::Setting>, key: KeyFn) -> Self {
         Self::of(Queues::Keyed(Arc::new(KeyedQueues::by_key(limits, key))))
     }
 
@@ -142,7 +139,11 @@ impl<L: Limiter> Limits<L> {
 
     /// Returns what a call must acquire; `None` if nothing. Calls the user's functions.
     #[inline]
-    pub(crate) fn demand(&self, part: &Part) -> Result<Option<Demand<'_, L>>, Rejection> {
+    pub(crate) fn demand(
+        &self,
+        part: &Part,
+        request: &impl ToolRequest,
+    ) -> Result<Option<Demand<'_, L>>, Rejection> {
         let cost = match &self.cost {
             Some(cost) => (cost.0)(part.context()),
             None => 1,
@@ -153,7 +154,7 @@ impl<L: Limiter> Limits<L> {
         let queue = match &self.queues {
             Queues::Unlimited => None,
             Queues::Single(queue) => Some(Cow::Borrowed(queue)),
-            Queues::Keyed(keyed) => keyed.queue_for(part)?.map(Cow::Owned),
+            Queues::Keyed(keyed) => keyed.queue_for(part, request)?.map(Cow::Owned),
         };
         Ok(queue.map(|queue| Demand { queue, cost }))
     }

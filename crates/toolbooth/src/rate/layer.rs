@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use governor::Quota;
+#[cfg(feature = "http")]
+use toolbooth_core::RequestHead;
 use toolbooth_core::{CallContext, Name};
 use tower_layer::Layer;
 
@@ -8,7 +10,7 @@ use super::RateLimit;
 use super::rates::Rates;
 use super::service::Options;
 use super::window::{MAX_CALLS, WindowTerms};
-use crate::middleware::{ConfigError, PerTool};
+use crate::middleware::{ConfigError, KeyFn, PerTool};
 use crate::queue::{Limits, Order};
 
 /// Limits how many calls start in a time; other calls wait or are rejected. See the
@@ -81,7 +83,39 @@ impl RateLimitLayer {
         quotas: impl Into<PerTool<Quota>>,
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
-        Self::of(Limits::by_key(quotas.into(), key))
+        Self::of(Limits::by_key(quotas.into(), KeyFn::of_call(key)))
+    }
+
+    /// As [`by`](Self::by), with a key of the head of an `http::Request`: a header, an extension
+    /// such as the address of the peer, or a segment of the path.
+    ///
+    /// A client chooses its headers. A key of more than 1,024 bytes is rejected as
+    /// `InvalidArguments`, and [`with_key_bounds`](Self::with_key_bounds) bounds the number of
+    /// keys. A request of another type has the empty key.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use std::num::NonZeroU32;
+    /// use axum::extract::ConnectInfo;
+    /// use toolbooth::{Quota, RateLimitLayer};
+    ///
+    /// // The API key, otherwise the address of the peer.
+    /// let by_client = RateLimitLayer::by_request(Quota::per_second(NonZeroU32::MIN), |request| {
+    ///     if let Some(key) = request.header("x-api-key") {
+    ///         return key.into();
+    ///     }
+    ///     let peer = request.extension::<ConnectInfo<SocketAddr>>();
+    ///     peer.map_or("unknown".into(), |ConnectInfo(peer)| peer.ip().to_string().into())
+    /// });
+    /// assert_eq!(by_client.remaining_for("10.0.0.7"), 1);
+    /// ```
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn by_request(
+        quotas: impl Into<PerTool<Quota>>,
+        key: impl Fn(&RequestHead<'_>) -> Name + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(Limits::by_key(quotas.into(), KeyFn::of_request(key)))
     }
 
     /// Limits the calls of all tools together to `calls` in any `period`, by a log of the calls.

@@ -38,6 +38,7 @@
 //! | all calls together | [`RateLimitLayer::new`] |
 //! | each tool, groups of tools | [`per_tool`](RateLimitLayer::per_tool), [`with_group`](RateLimitLayer::with_group) |
 //! | each tenant or another key | [`by`](RateLimitLayer::by) |
+//! | each API key, peer or path of HTTP | `RateLimitLayer::by_request` (feature `http`) |
 //! | by several quotas, such as 10 a second and 1,000 a day | [`with_quota`](RateLimitLayer::with_quota) |
 //! | to exactly n calls in any period | [`window`](RateLimitLayer::window), [`with_window`](RateLimitLayer::with_window) |
 //! | by what a call costs | [`with_cost`](RateLimitLayer::with_cost) |

@@ -72,8 +72,8 @@ where
         } = self;
         let options = *options;
         let mut spent = None;
-        let decide = |part: &Part| decide(limits, options, part, &mut spent);
-        let mut future = LayerFuture::new(inner, request, decide);
+        let decide = |part: &Part, request: &R| decide(limits, options, part, request, &mut spent);
+        let mut future = LayerFuture::with_request(inner, request, decide);
         // The layers inside have decided. A call that none of them holds back has started.
         if let Some((part, watch)) = future.watch_unpinned() {
             if options.cool_down.is_some() || part.is_held_back() {
@@ -96,6 +96,7 @@ fn decide<'a>(
     limits: &'a Limits<Rates>,
     options: Options,
     part: &Part,
+    request: &impl ToolRequest,
     spent: &mut Option<Spent<'a>>,
 ) -> Decision<ResponseWatch, AcquireToken> {
     if limits.is_unlimited() {
@@ -104,7 +105,7 @@ fn decide<'a>(
     if let Some(error) = not_to_start(part) {
         return Decision::Reject(ResponseWatch::new(), error);
     }
-    let Demand { queue, cost } = match limits.demand(part) {
+    let Demand { queue, cost } = match limits.demand(part, request) {
         Ok(Some(demand)) => demand,
         Ok(None) => return Decision::Start(ResponseWatch::new()),
         Err(rejection) => return reject(part, rejection),

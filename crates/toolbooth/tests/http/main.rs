@@ -7,6 +7,7 @@ mod support;
 
 mod bodies;
 mod heads;
+mod keys;
 mod requests;
 
 use std::pin::Pin;

@@ -46,6 +46,10 @@ use super::settings::Settings;
 use crate::response::Partials;
 use crate::sync::lock;
 
+/// A handle to an attempt. Unlike std's `Arc` it counts no weak handles, so each `get_mut` and the
+/// last drop need one locked instruction less (`three`: 18 ns).
+pub(crate) type AttemptHandle = triomphe::Arc<Attempt>;
+
 /// One attempt of a call.
 #[derive(Debug)]
 pub(crate) struct Attempt {
@@ -65,7 +69,7 @@ pub(crate) struct Attempt {
 enum Lineage {
     First(Call),
     Later {
-        first: Arc<Attempt>,
+        first: AttemptHandle,
         parent: Option<Link>,
     },
 }
@@ -83,10 +87,10 @@ struct Call {
     partials: OnceLock<Box<Mutex<Partials>>>,
 }
 
-/// The parent of a fork, and how many of its layers the fork is inside of.
-#[derive(Debug)]
-struct Link {
-    attempt: Arc<Attempt>,
+/// The attempt that a fork or a child call is inside of, and how many of its layers that are.
+#[derive(Debug, Clone)]
+pub(in crate::call) struct Link {
+    attempt: AttemptHandle,
     depth: u32,
 }
 
@@ -175,30 +179,33 @@ impl Attempt {
     }
 
     /// Creates another attempt of the same call, inside the layers that this one has entered.
-    pub(in crate::call) fn fork(self: &Arc<Self>) -> Self {
-        let first = match &self.lineage {
-            Lineage::First(_) => self,
+    pub(in crate::call) fn fork(this: &AttemptHandle) -> Self {
+        let first = match &this.lineage {
+            Lineage::First(_) => this,
             Lineage::Later { first, .. } => first,
         };
-        self.call().forked.store(true, Ordering::Release);
-        let depth = self.layers.depth.load(Ordering::Acquire);
-        let parent = match depth {
-            // Before its first layer it is inside the same layers as this one.
-            0 => self.link().map(|link| (&link.attempt, link.depth)),
-            depth => Some((self, depth)),
-        };
+        this.call().forked.store(true, Ordering::Release);
         let lineage = Lineage::Later {
-            first: Arc::clone(first),
-            parent: parent.map(|(attempt, depth)| Link {
-                attempt: Arc::clone(attempt),
+            first: AttemptHandle::clone(first),
+            parent: Self::inside(this),
+        };
+        let mut fork = Self::new(this.settings.clone(), lineage);
+        fork.signal = this.fork_signal(this.depth());
+        fork.layers.inherit(&this.layers);
+        fork.inherit_listeners(this, true);
+        fork
+    }
+
+    /// Returns the layers that a fork or a child call made now is inside of. Before its first
+    /// layer, an attempt is inside of the same layers as what it makes.
+    pub(in crate::call) fn inside(this: &AttemptHandle) -> Option<Link> {
+        match this.depth() {
+            0 => this.link().cloned(),
+            depth => Some(Link {
+                attempt: AttemptHandle::clone(this),
                 depth,
             }),
-        };
-        let mut fork = Self::new(self.settings.clone(), lineage);
-        fork.signal = self.fork_signal(depth);
-        fork.layers.inherit(&self.layers);
-        fork.inherit_listeners(self, true);
-        fork
+        }
     }
 
     fn call(&self) -> &Call {
@@ -208,13 +215,21 @@ impl Attempt {
         }
     }
 
-    /// Returns the attempt that this one is inside of.
+    /// Returns the layers of the same call that this attempt is inside of.
     #[inline]
     fn link(&self) -> Option<&Link> {
         match &self.lineage {
             Lineage::First(_) => None,
             Lineage::Later { parent, .. } => parent.as_ref(),
         }
+    }
+
+    /// Returns the layers that this attempt is inside of: of the same call, otherwise of the calls
+    /// above.
+    #[inline]
+    fn around(&self) -> Option<&Link> {
+        self.link()
+            .or_else(|| self.settings.parent()?.inside.as_ref())
     }
 
     /// Returns false if `state` is as it was made: nothing to look at, nothing to notify.

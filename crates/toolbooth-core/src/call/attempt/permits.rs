@@ -60,15 +60,8 @@ impl Attempt {
     /// in an enclosing one, or in a call above.
     #[inline]
     pub(crate) fn inherits_limit(&self, limit: LimitId, depth: u32) -> bool {
-        let has_outer = depth > 1 || self.link().is_some() || self.settings.parent().is_some();
-        has_outer && self.has_limit_above(limit)
-    }
-
-    fn has_limit_above(&self, limit: LimitId) -> bool {
         // The layer that looks has recorded nothing yet: all layers in the list are around it.
-        let in_call = |attempt: &Self| attempt.has_limit_outside(limit, u32::MAX);
-        let parent = self.settings.parent();
-        in_call(self) || parent.is_some_and(|parent| parent.find(in_call))
+        (depth > 1 || self.around().is_some()) && self.has_limit_outside(limit, u32::MAX)
     }
 
     /// Returns whether a layer of this attempt has recorded the limit.
@@ -79,7 +72,7 @@ impl Attempt {
 
     fn has_limit_outside(&self, limit: LimitId, depth: u32) -> bool {
         self.has_own_limit(|passed| passed.is_of(limit) && passed.is_outside(depth))
-            || self.link().is_some_and(|Link { attempt, depth }| {
+            || self.around().is_some_and(|Link { attempt, depth }| {
                 let inside = depth.saturating_add(1);
                 attempt.has_limit_outside(limit, inside)
             })
@@ -104,7 +97,7 @@ impl Attempt {
         };
         self.update_held_back(own);
         let mut attempt = self;
-        while let Some(link) = attempt.made_inside() {
+        while let Some(link) = attempt.link() {
             attempt = &link.attempt;
             attempt.update_held_back(around);
         }
@@ -126,7 +119,7 @@ impl Attempt {
     /// Notifies the enclosing attempts that a later attempt enters its first layer.
     pub(super) fn try_again(&self) {
         let mut attempt = self;
-        while let Some(link) = attempt.made_inside() {
+        while let Some(link) = attempt.link() {
             attempt = &link.attempt;
             let was_called = attempt.depth() > link.depth;
             let mut state = attempt.change();
@@ -136,12 +129,6 @@ impl Attempt {
                 HeldBack::Called | HeldBack::Never => HeldBack::Never,
             };
         }
-    }
-
-    /// Returns the attempt of the same call that this one was made inside of.
-    fn made_inside(&self) -> Option<&Link> {
-        self.link()
-            .filter(|link| link.attempt.serial() == self.serial())
     }
 }
 

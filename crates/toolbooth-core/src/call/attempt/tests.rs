@@ -155,6 +155,24 @@ fn last_handle_ends_what_no_layer_ended() {
     assert!(flag.is_cancelled());
 }
 
+/// A call without layers keeps no permit, and its children hold no handle to it.
+#[test]
+fn grandchild_inherits_through_a_call_without_layers() {
+    let call = call();
+    let part = Part::enter(call.context());
+    let limit = LimitId::unique();
+    part.hold(limit);
+    let between = call.context().child("between", ()).expect("not too deep");
+    let grandchild = between.context().child("inner", ()).expect("not too deep");
+    assert!(Part::enter(grandchild.context()).inherits(limit));
+    drop(between);
+    let reason = grandchild.context().cancel_reason();
+    assert_eq!(reason, Some(CancelReason::Parent));
+    part.release(limit);
+    assert!(!Part::enter(grandchild.context()).inherits(limit));
+    complete(part);
+}
+
 /// What registers after the cancellation or the end finds it.
 #[test]
 fn late_child_call_is_cancelled_from_the_start() {

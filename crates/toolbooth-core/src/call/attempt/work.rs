@@ -54,11 +54,8 @@ impl Attempt {
         let mut state = self.change();
         let running = blocking::add(&mut state.rare().blocking, Arc::downgrade(work));
         drop(state);
-        let caller = self.settings.parent();
-        let caller = caller.and_then(|parent| parent.attempt.upgrade());
-        let around = self.link().map(|link| Arc::clone(&link.attempt));
-        for outer in [around, caller].into_iter().flatten() {
-            outer.list_blocking(work);
+        if let Some(around) = self.around() {
+            around.attempt.list_blocking(work);
         }
         running
     }

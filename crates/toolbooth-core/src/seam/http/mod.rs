@@ -11,9 +11,11 @@
 //! last byte, and one with trailers after these. They never poll the body of a response to HEAD, of
 //! a 204 or of a 304. So the context of a call stores whether the request was a HEAD or CONNECT.
 
+mod head;
 mod no_body;
 mod request;
 mod response;
 
+pub use head::RequestHead;
 pub use request::{CallDeadline, ToolName};
 pub use response::WatchedBody;

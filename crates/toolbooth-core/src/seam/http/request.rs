@@ -1,6 +1,7 @@
 use http::{Extensions, Method, Request};
 use tokio::time::Instant;
 
+use super::head::RequestHead;
 use super::no_body::NoBody;
 use crate::call::{CallContext, Canceller, Name, ToolCall};
 use crate::seam::ToolRequest;
@@ -86,6 +87,10 @@ impl<B> ToolRequest for Request<B> {
             .get()
             .expect("inserted above if it was missing");
         context
+    }
+
+    fn http_head(&self) -> Option<RequestHead<'_>> {
+        Some(RequestHead::of(self))
     }
 }
 
