@@ -231,6 +231,27 @@ impl CallContext {
             .register_internal(Box::new(|_| Box::pin(ended)));
     }
 
+    /// Charges the actual cost of this attempt to a limit, in place of the cost that it was charged
+    /// when it was admitted.
+    ///
+    /// For a cost that is known only afterwards, such as the tokens that a language model used. It
+    /// applies to each limit of this name around the attempt whose cost is adjustable; a rate limit
+    /// has the option `with_adjustable_cost`. Returns false if there is none.
+    ///
+    /// A higher cost is charged now, and is a debt of at most one full bucket if there are not
+    /// enough tokens: later calls wait for longer. Of a lower one, the rest is refunded, except for
+    /// what has refilled by itself since. The last value counts. An attempt inside of a retry
+    /// adjusts a limit outside, too, which charges the call as a whole.
+    ///
+    /// It may be called until the last handle to the context is dropped, also after the call.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "called for its effect; the result is optional"
+    )]
+    pub fn adjust_cost(&self, limit: &str, actual: u32) -> bool {
+        self.attempt.adjust_cost(limit, actual.into())
+    }
+
     /// Creates another attempt of the same call.
     #[must_use]
     pub(crate) fn fork(&self) -> Self {

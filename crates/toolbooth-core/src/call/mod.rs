@@ -18,6 +18,7 @@ mod settings;
 mod spawned;
 mod tool_call;
 
+pub use attempt::AdjustCost;
 pub use blocking::CancelFlag;
 pub use bound::Bound;
 pub use canceller::Canceller;

@@ -8,12 +8,14 @@ mod http;
 mod part;
 mod request;
 mod response;
+mod task_scope;
 mod watch;
 
 pub use checked::checked;
 #[cfg(feature = "http")]
 pub use http::{CallDeadline, RequestHead, ToolName, WatchedBody};
-pub use part::{Part, Reading, TaskScope};
+pub use part::{Part, Reading};
 pub use request::ToolRequest;
 pub use response::ToolResponse;
+pub use task_scope::TaskScope;
 pub use watch::{End, Item, ResponseHead, Watch};

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{End, Item};
 use crate::call::{
-    Bound, CallContext, CleanupEnd, Hooks, LimitId, Moment, Pulse, RareSettings, RunHooks,
+    AdjustCost, Bound, CallContext, CleanupEnd, Hooks, LimitId, Moment, Name, Pulse, RareSettings,
+    RunHooks,
 };
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, Displaced, KeepPolicy};
@@ -20,13 +21,6 @@ use crate::response::{Content, Displaced, KeepPolicy};
 pub struct Part {
     context: CallContext,
     /// The number of the layer, from 1 for the outermost.
-    depth: u32,
-}
-
-/// The inside of a layer that runs its inner service on a task.
-#[derive(Debug)]
-pub struct TaskScope {
-    context: CallContext,
     depth: u32,
 }
 
@@ -280,6 +274,13 @@ impl Part {
         true
     }
 
+    /// Registers what the limit of this name charged this attempt, for
+    /// [`CallContext::adjust_cost`].
+    pub fn register_cost(&self, limit: impl Into<Name>, cost: Arc<dyn AdjustCost>) {
+        let attempt = self.context.attempt_state();
+        attempt.register_cost(limit.into(), self.depth, cost);
+    }
+
     /// Records that the call queues here or is rejected, before anything inside starts.
     pub fn hold_back(&self) {
         self.context.attempt_state().set_held_back(true);
@@ -366,30 +367,6 @@ impl Part {
     pub fn keep_late(&self, contents: Vec<Content>) {
         let attempt = self.context.attempt_state();
         attempt.keep_late(self.depth, contents);
-    }
-}
-
-// === impl TaskScope ===
-
-impl TaskScope {
-    /// Enters a task inside of the layers that the call has entered. Call it before the task
-    /// starts.
-    #[must_use]
-    pub fn enter(context: &CallContext) -> Self {
-        Self {
-            depth: context.attempt_state().enter_task(),
-            context: context.clone(),
-        }
-    }
-
-    /// Makes cleanup wait for `stopped` before the first hook runs, since the call was cancelled
-    /// and its task runs on until then. A cleanup layer inside of the task starts cleanup now.
-    pub fn outlived_by(&self, stopped: impl Future<Output = ()> + Send + 'static) {
-        self.context.cleanup_waits_for(stopped);
-        let reason = self.context.cancel_reason();
-        let outcome = reason.unwrap_or(CancelReason::CallerGone).outcome();
-        let attempt = self.context.attempt_state();
-        attempt.run_hooks_inside(self.depth, outcome);
     }
 }
 

@@ -31,6 +31,7 @@
 //! | read the call, and share what other layers must know | [`Part`] |
 //! | read and compare instants, and limits on a call | [`Moment`], [`Bound`], [`Reading`] |
 //! | take one permit for a whole call | [`LimitId`] |
+//! | let a tool adjust its cost | [`AdjustCost`] |
 //! | observe activity | [`Pulse`] |
 //! | run cleanup hooks | [`Hooks`], [`RunHooks`], [`HookCounter`], [`DEFAULT_HOOK_LIMIT`] |
 //! | keep partial results | [`KeepPolicy`] |
@@ -72,7 +73,7 @@ pub(crate) use rejection::{DEFAULT_RETRY_AFTER, not_to_start};
 #[cfg(feature = "http")]
 pub(crate) use retry_after::retry_after;
 pub use toolbooth_core::{
-    Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, LimitId, Moment, Part, Pulse,
-    Reading, RunHooks, TaskScope,
+    AdjustCost, Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, LimitId, Moment, Part,
+    Pulse, Reading, RunHooks, TaskScope,
 };
 pub use watch::{LayerWatch, PartWatch};

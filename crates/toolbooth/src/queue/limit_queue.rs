@@ -126,6 +126,21 @@ impl<L: Limiter> LimitQueue<L> {
         self.grant_after_change(state, woken);
     }
 
+    /// Changes the limiter so that waiters start later than they would. They stay in the queue.
+    #[cfg(feature = "rate")]
+    pub(crate) fn delay(&self, change: impl FnOnce(&L)) {
+        let mut state = self.lock();
+        change(&self.limiter);
+        let were_exact = self.limiter.is_exact() && !state.uncertain;
+        state.uncertain = true;
+        if were_exact {
+            // They set timers of their own: they may not start when it was predicted.
+            state.version += 1;
+            let woken = state.waiters.wakers().cloned().collect();
+            self.grant_after_change(state, woken);
+        }
+    }
+
     /// Grants as long as the first waiter can be granted. Then wakes these and the given tasks.
     fn grant_after_change(&self, mut state: MutexGuard<'_, State>, mut woken: Vec<Waker>) {
         let now = Moment::now();

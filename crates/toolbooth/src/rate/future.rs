@@ -4,7 +4,9 @@ use std::time::Duration;
 use toolbooth_core::{End, Moment, Part, ResponseHead, ToolError};
 
 use super::cool_down;
+use super::cost::AdjustableCost;
 use super::rates::Rates;
+use super::service::Options;
 use crate::middleware::sync::Arc;
 use crate::middleware::{Acquire, LayerFuture, LayerWatch};
 use crate::queue::{LimitQueue, Rejection, Waiter, trace_rejection};
@@ -26,7 +28,7 @@ pub struct AcquireToken {
     waiter: Waiter<Rates>,
     /// What it was charged for, once it has its tokens.
     charged: Moment,
-    cool_down: Option<Duration>,
+    options: Options,
 }
 
 /// The tokens of a call.
@@ -37,6 +39,18 @@ pub(super) struct Taken {
     pub(super) charged: Moment,
     /// The longest pause that the call can cause.
     pub(super) cool_down: Option<Duration>,
+}
+
+/// Registers the cost of a call for [`CallContext::adjust_cost`](crate::CallContext::adjust_cost).
+#[cold]
+pub(super) fn register_cost(
+    part: &Part,
+    queue: &Arc<LimitQueue<Rates>>,
+    cost: u64,
+    charged: Moment,
+) {
+    let cost = AdjustableCost::new(Arc::clone(queue), cost, charged);
+    part.register_cost("rate", cost.shared());
 }
 
 // === impl ResponseWatch ===
@@ -82,18 +96,18 @@ impl Taken {
         };
         let until = Moment::now().after(after.min(max));
         let until = until.unwrap_or_else(|| Moment::from_nanos(u64::MAX));
-        self.queue.set_limit(|rates| rates.pause_until(until));
+        self.queue.delay(|rates| rates.pause_until(until));
     }
 }
 
 // === impl AcquireToken ===
 
 impl AcquireToken {
-    pub(super) const fn new(waiter: Waiter<Rates>, cool_down: Option<Duration>) -> Self {
+    pub(super) const fn new(waiter: Waiter<Rates>, options: Options) -> Self {
         Self {
             charged: waiter.since(),
             waiter,
-            cool_down,
+            options,
         }
     }
 }
@@ -109,6 +123,9 @@ impl Acquire<ResponseWatch> for AcquireToken {
         let rejection = match ready!(self.waiter.poll(part, cx)) {
             Ok(charged) => {
                 self.charged = charged;
+                if self.options.adjusts {
+                    register_cost(part, self.waiter.queue(), self.waiter.cost(), charged);
+                }
                 return Poll::Ready(Ok(()));
             }
             Err(rejection) => rejection,
@@ -126,12 +143,12 @@ impl Acquire<ResponseWatch> for AcquireToken {
     }
 
     fn on_called(&mut self, part: &Part, watch: &mut ResponseWatch) {
-        if self.cool_down.is_some() || part.is_held_back() {
+        if self.options.cool_down.is_some() || part.is_held_back() {
             watch.store(Taken {
                 queue: Arc::clone(self.waiter.queue()),
                 cost: self.waiter.cost(),
                 charged: self.charged,
-                cool_down: self.cool_down,
+                cool_down: self.options.cool_down,
             });
         }
     }

@@ -149,6 +149,17 @@ impl Gcra {
         });
     }
 
+    /// Takes tokens whether or not there are enough. What is missing then is at most a full bucket.
+    pub(super) fn charge(&self, cost: u64, now: Moment) {
+        let now = now.as_nanos();
+        self.update(|word| {
+            let (terms, arrival) = self.read(word);
+            let most = now.saturating_add(terms.weight(terms.burst.saturating_mul(2)));
+            let charged = arrival.max(now).saturating_add(terms.weight(cost));
+            charged.min(most).max(arrival).min(SECOND - 1) | (word & SECOND)
+        });
+    }
+
     fn read(&self, word: u64) -> (Terms, u64) {
         let quota = &self.quotas[usize::from(word & SECOND != 0)];
         (quota.get(), word & !SECOND)

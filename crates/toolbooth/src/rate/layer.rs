@@ -241,6 +241,37 @@ impl RateLimitLayer {
         self
     }
 
+    /// Lets a tool adjust the cost of its call when the actual one is known, by
+    /// [`CallContext::adjust_cost`] with the name of this limit, `rate`. By default it cannot.
+    ///
+    /// It applies to this value and its clones. A call that takes 0 tokens is not adjusted. Each
+    /// call costs two allocations more.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use serde_json::json;
+    /// use toolbooth::{CallContext, Quota, RateLimitLayer, ToolCall, tool_fn};
+    /// use tower::{Layer, ServiceExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let minute = Quota::per_minute(NonZeroU32::new(90_000).ok_or("not 0")?);
+    /// // An estimate of the model's tokens, and what it reports at its end.
+    /// let rate = RateLimitLayer::new(minute).with_cost(|_| 1_000).with_adjustable_cost();
+    /// let model = rate.layer(tool_fn("model", async |call: CallContext, _: ()| {
+    ///     call.adjust_cost("rate", 2_500);
+    ///     Ok::<_, std::io::Error>("a text")
+    /// }));
+    /// model.oneshot(ToolCall::new("model", json!(null))).await?;
+    /// assert_eq!(rate.remaining(), 87_500);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn with_adjustable_cost(mut self) -> Self {
+        self.options.adjusts = true;
+        self
+    }
+
     /// Rejects a call that finds no token, as `RateLimited` with the time until there is one.
     ///
     /// It applies to this value and its clones.

@@ -42,6 +42,7 @@
 //! | by several quotas, such as 10 a second and 1,000 a day | [`with_quota`](RateLimitLayer::with_quota) |
 //! | to exactly n calls in any period | [`window`](RateLimitLayer::window), [`with_window`](RateLimitLayer::with_window) |
 //! | by what a call costs | [`with_cost`](RateLimitLayer::with_cost) |
+//! | by a cost that is known afterwards | [`with_adjustable_cost`](RateLimitLayer::with_adjustable_cost) |
 //! | after an upstream 429 | [`with_cool_down`](RateLimitLayer::with_cool_down) |
 //!
 //! Several quotas and windows of one layer are decided together: a call takes its tokens of all of
@@ -113,6 +114,7 @@
 //! one task with one timer.
 
 mod cool_down;
+mod cost;
 mod future;
 pub(crate) mod gcra;
 mod handle;

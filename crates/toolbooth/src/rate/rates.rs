@@ -99,6 +99,14 @@ impl Rates {
         }
     }
 
+    /// Takes tokens whether or not there are enough.
+    pub(super) fn charge(&self, cost: u64, now: Moment) {
+        match &self.rule {
+            Rule::One(gcra) => gcra.charge(cost, now),
+            Rule::Several(several) => lock(several).charge(cost, now),
+        }
+    }
+
     /// Starts no call before `until`. Has no effect unless made by
     /// [`with_pauses`](Self::with_pauses).
     pub(super) fn pause_until(&self, until: Moment) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use toolbooth_core::{BoxError, Moment, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
-use super::future::{AcquireToken, ResponseFuture, ResponseWatch, Taken};
+use super::future::{AcquireToken, ResponseFuture, ResponseWatch, Taken, register_cost};
 use super::rates::Rates;
 use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 use crate::queue::{Demand, Limiter, Limits, Rejection, Waiter, trace_rejection};
@@ -26,6 +26,8 @@ pub(super) struct Options {
     pub(super) reject: bool,
     /// The longest pause after a `rate_limited` of the tool.
     pub(super) cool_down: Option<Duration>,
+    /// Whether a tool can adjust its cost.
+    pub(super) adjusts: bool,
 }
 
 /// What a call took when it arrived.
@@ -120,6 +122,9 @@ fn decide<'a>(
         charged
     };
     if queue.try_acquire(cost, now) {
+        if options.adjusts {
+            register_cost(part, &queue, cost, charged);
+        }
         let demand = Demand { queue, cost };
         *spent = Some(Spent { demand, charged });
         return Decision::Start(ResponseWatch::new());
@@ -133,10 +138,7 @@ fn decide<'a>(
         return reject(part, rejection);
     }
     let waiter = Waiter::new(queue.into_owned(), cost, now);
-    Decision::Wait(
-        ResponseWatch::new(),
-        AcquireToken::new(waiter, options.cool_down),
-    )
+    Decision::Wait(ResponseWatch::new(), AcquireToken::new(waiter, options))
 }
 
 #[cold]

@@ -95,6 +95,15 @@ impl Several {
         }
     }
 
+    pub(super) fn charge(&mut self, cost: u64, now: Moment) {
+        for quota in self.quotas() {
+            quota.charge(cost, now);
+        }
+        for window in &mut self.windows {
+            window.charge(cost, now);
+        }
+    }
+
     /// Returns the most that one call can take.
     pub(super) fn capacity(&self) -> u64 {
         let bursts = self.quotas().map(Gcra::burst);

@@ -90,7 +90,8 @@ impl Window {
         Some(base.saturating_add(self.period.saturating_mul(rounds)))
     }
 
-    /// Records a start at `now`. A moment before the last start counts as that.
+    /// Records a start at `now`, whether or not there is room. A moment before the last start
+    /// counts as that.
     pub(super) fn record(&mut self, cost: u64, now: Moment) {
         self.expire(now);
         self.taken = self.taken.saturating_add(cost);
@@ -98,6 +99,16 @@ impl Window {
         match self.log.back_mut() {
             Some(last) if last.at >= at => last.cost = last.cost.saturating_add(cost),
             _ => self.log.push_back(Entry { at, cost }),
+        }
+    }
+
+    /// Records a cost that is known afterwards. What is missing then is at most the whole window.
+    pub(super) fn charge(&mut self, cost: u64, now: Moment) {
+        self.expire(now);
+        let room = self.calls.saturating_mul(2).saturating_sub(self.taken);
+        match cost.min(room) {
+            0 => {}
+            cost => self.record(cost, now),
         }
     }
 

@@ -4,6 +4,7 @@
 mod support;
 
 mod cool_down;
+mod costs;
 mod load;
 mod queue;
 mod quotas;

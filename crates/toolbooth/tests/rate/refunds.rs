@@ -179,6 +179,15 @@ async fn granted_waiter_that_is_dropped_late_refunds_what_has_not_refilled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn token_of_a_call_with_invalid_arguments_is_refunded() {
+    let rate = RateLimitLayer::new(per_minute(5));
+    let tool = toolbooth::tool_fn("tool", async |_: u32| Ok::<_, std::io::Error>("done"));
+    let invalid = error_of(rate.layer(tool), call()).await;
+    assert_eq!(invalid.kind(), ErrorKind::InvalidArguments);
+    assert_eq!(rate.remaining(), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_quota_and_window_gets_its_refund() {
     let inner = RateLimitLayer::new(per_second(1, 1)).reject();
     let outer = RateLimitLayer::new(per_minute(2)).with_quota(per_minute(3));

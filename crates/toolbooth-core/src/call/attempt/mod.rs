@@ -18,6 +18,7 @@
 //! 6. No foreign code runs under the lock: wakers, hooks, tokens and permits are moved out first.
 
 mod cancel;
+mod costs;
 mod end;
 mod layers;
 mod permits;
@@ -31,6 +32,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use self::cancel::{Cancelled, Scope, Wait};
+pub use self::costs::AdjustCost;
+use self::costs::Cost;
 use self::end::Mark;
 use self::permits::{HeldBack, LimitSlot, PassedLimit};
 use self::publish::AtomicKeep;
@@ -145,6 +148,8 @@ struct RareState {
     wait: Option<Wait>,
     /// Limits that found no slot in [`Layers::limits`].
     limits: Vec<PassedLimit>,
+    /// What limits charged that can be adjusted.
+    costs: Vec<Cost>,
     /// Pulses of the timeout layers outside that have an idle or first-item limit.
     listeners: Vec<Listener>,
 }
