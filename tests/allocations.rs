@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use toolbooth::{
     BreakerPolicy, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer,
-    PerTool, RateLimitLayer, TimeoutLayer, ToolCall, ToolError, ToolRequest,
+    PerTool, RateLimitLayer, ShutdownLayer, TimeoutLayer, ToolCall, ToolError, ToolRequest,
 };
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 
@@ -303,6 +303,18 @@ fn never_or(now: u8) -> Never {
         0 => Never::Left(std::future::pending()),
         _ => Never::Right(ready(Ok(()))),
     }
+}
+
+/// A call that is ready at once costs nothing more than its context.
+#[test]
+fn shutdown_layer_costs_no_allocation() {
+    let mut bare = TimeoutLayer::unlimited().layer(Tool::default());
+    let mut stack = ShutdownLayer::new().layer(bare.clone());
+    let call = || ToolCall::new("tool", Value::Null);
+    let bare = measure(|| drop(complete(&mut bare, call())));
+    let stack = measure(|| drop(complete(&mut stack, call())));
+    assert_eq!(stack.count_total, bare.count_total);
+    assert_eq!(stack.count_current, 0);
 }
 
 /// A tool that yields once.

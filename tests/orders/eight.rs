@@ -13,7 +13,7 @@ use super::*;
 use Ending::PanicsAtFirst;
 use Name::{CatchPanic, Cleanup, Concurrency, Partial, Rate, Retry, Spawn, Timeout};
 
-impl Nine {
+impl Stackable {
     pub(super) fn around(&self, name: Name, inner: BoxTool) -> BoxTool {
         match name {
             Timeout => BoxTool::new(self.timeout.layer(inner)),
@@ -30,7 +30,7 @@ impl Nine {
 
 /// Makes one call and waits for its hooks.
 pub(super) async fn end(
-    layers: &Nine,
+    layers: &Stackable,
     stack: BoxTool,
     hooks: &Hooks,
     ending: Ending,
@@ -135,7 +135,7 @@ fn orders_with(outermost: Name) -> Vec<Order> {
 
 /// Makes a call for every ending, one after the other on the same layers.
 async fn every_ending(order: Order) {
-    let (layers, hooks) = (Nine::new(1, 64), Hooks::new());
+    let (layers, hooks) = (Stackable::new(1, 64), Hooks::new());
     let tool = BoxTool::new(tool(&hooks, EVERY).map_err(ToolError::from));
     let names = order.0.iter().rev();
     let stack = names.fold(tool, |inner, name| layers.around(*name, inner));

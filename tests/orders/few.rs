@@ -1,4 +1,4 @@
-//! Each pair and each triple of the nine layers as a static type: one call completes, one panics.
+//! Each pair and each triple of the ten layers as a static type: one call completes, one panics.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn pairs() -> Vec<Selection> {
     let mut all = Vec::new();
     selections!(
         all; []; one one;
-        timeout concurrency rate cleanup partial catch_panic spawn retry breaker
+        timeout concurrency rate cleanup partial catch_panic spawn retry breaker shutdown
     );
     all
 }
@@ -17,7 +17,7 @@ fn triples() -> Vec<Selection> {
     let mut all = Vec::new();
     selections!(
         all; []; one one one;
-        timeout concurrency rate cleanup partial catch_panic spawn retry breaker
+        timeout concurrency rate cleanup partial catch_panic spawn retry breaker shutdown
     );
     all
 }
@@ -29,7 +29,7 @@ async fn each_works(all: Vec<Selection>) {
         stack,
     } in all
     {
-        let (layers, hooks) = (Nine::new(1, 64), Hooks::new());
+        let (layers, hooks) = (Stackable::new(1, 64), Hooks::new());
         let stack = stack(&layers, tool(&hooks, ms(200)));
         let has = |name| names.contains(&name);
 
@@ -52,6 +52,8 @@ async fn each_works(all: Vec<Selection>) {
             }
         };
         assert_eq!(catches, has("catch_panic") || has("spawn"), "{names:?}");
+        let report = layers.shutdown.shutdown(ms(0), ms(1_000)).await;
+        assert_eq!((report.completed, report.cancelled), (0, 0), "{names:?}");
         layers.cleanup.drain(ms(1_000)).await;
         sleep(ms(1)).await;
         let expected = [Outcome::Completed, Outcome::Panicked];
@@ -63,13 +65,13 @@ async fn each_works(all: Vec<Selection>) {
 #[tokio::test(start_paused = true)]
 async fn each_pair_works() {
     let pairs = pairs();
-    assert_eq!(pairs.len(), 9 * 8);
+    assert_eq!(pairs.len(), 10 * 9);
     each_works(pairs).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_triple_works() {
     let triples = triples();
-    assert_eq!(triples.len(), 9 * 8 * 7);
+    assert_eq!(triples.len(), 10 * 9 * 8);
     each_works(triples).await;
 }

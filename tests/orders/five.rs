@@ -32,14 +32,14 @@ struct Ended {
 
 struct Run {
     order: Selection,
-    layers: Nine,
+    layers: Stackable,
     hooks: Hooks,
     ended: Vec<Ended>,
 }
 
 /// 30 calls at once through one stack.
 async fn run(order: Selection, limit: usize, ending: &str, caller: Caller) -> Run {
-    let layers = Nine::new(limit, BURST);
+    let layers = Stackable::new(limit, BURST);
     let hooks = Hooks::new();
     let stack = (order.stack)(&layers, tool(&hooks, EVERY));
     let started = Instant::now();

@@ -1,7 +1,7 @@
 //! Every order of the layers compiles and works, whatever way a call ends.
 //!
 //! As static types, erased at the outside so that the harness is compiled once: the 120 orders of
-//! the five layers, the pairs and the triples of all nine. Erased at run time: all 40,320 orders of
+//! the five layers, the pairs and the triples of all ten. Erased at run time: all 40,320 orders of
 //! the eight, and all 720 of the five and a circuit breaker.
 
 #![expect(clippy::panic, reason = "tools of these tests panic")]
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use toolbooth::{
     BoxError, BreakerPolicy, CallContext, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer,
     ConcurrencyLimitLayer, Content, ErrorKind, Outcome, PartialResultLayer, RateLimitLayer,
-    RetryPolicy, SpawnLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput, tool_fn,
+    RetryPolicy, ShutdownLayer, SpawnLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput, tool_fn,
 };
 use toolbooth_test::{BoxTool, Recorder, ms};
 use toolbooth_tests::hourly;
@@ -33,7 +33,7 @@ use tower::{Layer, ServiceExt, service_fn};
 /// The layers of one stack, outermost first, and the function that stacks them as a static type.
 struct Selection {
     layers: &'static [&'static str],
-    stack: fn(&Nine, Tool) -> BoxTool,
+    stack: fn(&Stackable, Tool) -> BoxTool,
 }
 
 /// Stacks layers as a static type.
@@ -75,7 +75,7 @@ type Tool = BoxCloneSyncService<ToolCall, ToolOutput, BoxError>;
 type Hooks = Recorder<(&'static str, Outcome, usize)>;
 
 /// All layers, and a circuit breaker that opens when a call fails.
-struct Nine {
+struct Stackable {
     timeout: TimeoutLayer,
     concurrency: ConcurrencyLimitLayer,
     rate: RateLimitLayer,
@@ -85,9 +85,10 @@ struct Nine {
     spawn: SpawnLayer,
     retry: RetryLayer<RetryPolicy>,
     breaker: CircuitBreakerLayer,
+    shutdown: ShutdownLayer,
 }
 
-impl Nine {
+impl Stackable {
     fn new(permits: usize, burst: u32) -> Self {
         let twice = RetryPolicy::new(2)
             .with_backoff(Duration::ZERO, Duration::ZERO)
@@ -105,6 +106,7 @@ impl Nine {
             spawn: SpawnLayer::new(),
             retry: RetryLayer::new(twice),
             breaker: CircuitBreakerLayer::with_policy(at_once),
+            shutdown: ShutdownLayer::new(),
         }
     }
 }

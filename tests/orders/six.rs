@@ -42,7 +42,7 @@ struct Six {
 }
 
 impl Six {
-    fn stack(&self, layers: &Nine, hooks: &Hooks) -> BoxTool {
+    fn stack(&self, layers: &Stackable, hooks: &Hooks) -> BoxTool {
         let tool = BoxTool::new(tool(hooks, EVERY).map_err(ToolError::from));
         let (outside, inside) = self.five.split_at(self.outside);
         let around = |inner, name: &Name| layers.around(*name, inner);
@@ -78,7 +78,7 @@ fn orders_with_a_breaker() -> Vec<Six> {
 }
 
 async fn every_ending(order: Six) {
-    let (layers, hooks) = (Nine::new(1, 64), Hooks::new());
+    let (layers, hooks) = (Stackable::new(1, 64), Hooks::new());
     let stack = order.stack(&layers, &hooks);
     for (ending, fails) in ENDINGS {
         let expected = order.expects(ending);

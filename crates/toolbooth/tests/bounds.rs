@@ -13,8 +13,8 @@ use support::{Readiness, ScriptedTool, call, ms, takes, text_of};
 use toolbooth::{
     BreakerPolicy, CallContext, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer, Collected,
     ConcurrencyLimitLayer, ConfigError, Content, ContentStream, DrainReport, Partial,
-    PartialResultLayer, PerTool, RateLimitLayer, SpawnLayer, TimeoutLayer, ToolCall, ToolError,
-    ToolOutput, checked,
+    PartialResultLayer, PerTool, RateLimitLayer, ShutdownLayer, SpawnLayer, TimeoutLayer, ToolCall,
+    ToolError, ToolOutput, checked,
 };
 use tower::util::{BoxCloneService, BoxCloneSyncService, BoxService};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -81,6 +81,7 @@ async fn layers_that_are_off_limit_nothing() {
         .layer(CircuitBreakerLayer::off())
         .layer(CatchPanicLayer::off())
         .layer(SpawnLayer::off())
+        .layer(ShutdownLayer::off())
         .layer(CleanupLayer::off())
         .layer(PartialResultLayer::off())
         .service(takes(YEARS));

@@ -9,8 +9,8 @@ use support::{call_all, ms};
 use tokio::time::sleep;
 use toolbooth::{
     BoxError, CallContext, CatchPanicLayer, CleanupLayer, ErrorKind, PartialResultLayer, PerTool,
-    Quota, ServiceBuilderExt, SpawnLayer, TimeoutScope, ToolCall, ToolError, ToolOutput,
-    ToolRequest, tool_fn,
+    Quota, ServiceBuilderExt, ShutdownLayer, SpawnLayer, TimeoutScope, ToolCall, ToolError,
+    ToolOutput, ToolRequest, tool_fn,
 };
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -139,6 +139,24 @@ async fn tool_spawn_runs_a_call_on_its_own_task_unless_it_is_off() {
         let stack = ServiceBuilder::new().tool_spawn(layer).service(tool);
         let id = support::text_of(stack, toolbooth_test::call("tool")).await;
         assert_eq!(id == task(), is_here);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tool_shutdown_cancels_calls_unless_it_is_off() {
+    for (layer, expected) in [
+        (ShutdownLayer::new(), (50, Some(ErrorKind::Cancelled))),
+        (ShutdownLayer::off(), (100, None)),
+    ] {
+        let stack = ServiceBuilder::new()
+            .tool_shutdown(layer.clone())
+            .service(tool());
+        let shut_down = async {
+            sleep(ms(10)).await;
+            layer.shutdown(ms(40), ms(0)).await
+        };
+        let (ends, _) = tokio::join!(ends(stack, &[100]), shut_down);
+        assert_eq!(ends, [expected]);
     }
 }
 

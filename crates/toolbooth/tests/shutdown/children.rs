@@ -89,17 +89,19 @@ mod retries {
     use super::*;
 
     fn retry() -> RetryLayer<RetryPolicy> {
-        let policy = RetryPolicy::new(9).with_backoff(ms(100), ms(100));
+        let policy = RetryPolicy::new(99).with_backoff(ms(0), ms(0));
         RetryLayer::new(policy.without_budget())
     }
 
+    /// A tool that fails after 60 ms.
     fn failing(starts: &Recorder<()>) -> ScriptedTool {
         let starts = starts.clone();
         ScriptedTool::new(move |_| {
             starts.record(());
-            std::future::ready(Err(ToolError::failed("not yet")
-                .with_retryable(true)
-                .into()))
+            async {
+                tokio::time::sleep(ms(60)).await;
+                Err(ToolError::failed("not yet").with_retryable(true).into())
+            }
         })
     }
 
@@ -109,16 +111,13 @@ mod retries {
         let attempts = Recorder::new();
         let service = shutdown.layer(retry().layer(failing(&attempts)));
         let running = start(service, call().with_idempotent(true)).await;
-        assert_eq!(
-            shut_down(&shutdown, ms(250), MINUTE).await,
-            Counts::calls(0, 1)
-        );
-        let begun = attempts.len();
-        assert!(begun >= 3, "at most 100 ms apart: {begun}");
+        let report = shut_down(&shutdown, ms(250), MINUTE).await;
+        assert_eq!(report, Counts::calls(0, 1));
+        assert_eq!(attempts.times(), [0, 60, 120, 180, 240].map(ms));
         let reason = cancel_reason(&failed(running).await);
         assert_eq!(reason, Some(CancelReason::Shutdown));
         tokio::time::sleep(MINUTE).await;
-        assert_eq!(attempts.len(), begun);
+        assert_eq!(attempts.len(), 5);
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -127,10 +126,10 @@ mod retries {
         let attempts = Recorder::new();
         let service = retry().layer(shutdown.layer(failing(&attempts)));
         let running = start(service, call().with_idempotent(true)).await;
-        let start = Instant::now();
-        shut_down(&shutdown, ms(0), MINUTE).await;
+        let begun = Instant::now();
+        let report = shut_down(&shutdown, ms(100), MINUTE).await;
+        assert_eq!(report, Counts::calls(1, 0));
         assert_rejected(&failed(running).await, Duration::from_secs(5));
-        assert!(start.elapsed() <= ms(100));
-        assert_eq!(attempts.len(), 1);
+        assert_eq!((begun.elapsed(), attempts.len()), (ms(60), 1));
     }
 }
