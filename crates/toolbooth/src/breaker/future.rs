@@ -75,7 +75,6 @@ impl LayerWatch for ResponseWatch {
 
 impl Admission {
     fn record(self, part: &Part, end: &End<'_>) {
-        part.release(self.generation);
         let verdict = self.breaker.counting().of_end(end, self.seen, part);
         let took = self
             .since
