@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod ends;
+mod held;
 mod input;
 mod output;
 

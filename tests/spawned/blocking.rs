@@ -146,7 +146,7 @@ async fn blocking_work_that_outlives_its_call_is_orphaned_and_holds_the_permit()
     }
 }
 
-async fn eventually(condition: impl Fn() -> bool) {
+pub(super) async fn eventually(condition: impl Fn() -> bool) {
     let limit = Instant::now() + MINUTE;
     while !condition() {
         assert!(Instant::now() < limit);
@@ -398,7 +398,7 @@ async fn work_of_an_attempt_of_a_nested_call_counts_once() {
 }
 
 /// A tool that never returns and whose task blocks its thread; the probe counts the task.
-fn blocking_task(gate: &Gate, inside: &Probe) -> BoxTool {
+pub(super) fn blocking_task(gate: &Gate, inside: &Probe) -> BoxTool {
     let (work, probe) = (Arc::clone(&gate.work), inside.clone());
     tool(move |context| {
         let (work, inside) = (Arc::clone(&work), probe.enter());

@@ -6,6 +6,7 @@ mod blocking;
 mod cancel;
 mod child;
 mod close;
+mod held;
 mod tasks;
 
 use serde_json::json;

@@ -13,8 +13,8 @@ mod sync;
 
 pub use call::{
     AdjustCost, Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH,
-    HookCounter, Hooks, LimitId, MAX_HOOKS, Message, Moment, Name, Progress, Pulse, Registered,
-    RunHooks, ToolCall,
+    HookCounter, Hooks, KeptPermits, LimitId, MAX_HOOKS, Message, Moment, Name, Progress, Pulse,
+    Registered, RunHooks, ToolCall,
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};

@@ -6,6 +6,7 @@ use std::sync::{Mutex, Weak};
 
 use tokio_util::sync::CancellationToken;
 
+use super::KeptPermits;
 use crate::sync::lock;
 
 /// Shows a [blocking task](super::CallContext::spawn_blocking) whether its call is cancelled or
@@ -14,14 +15,10 @@ use crate::sync::lock;
 pub struct CancelFlag(CancellationToken);
 
 /// A blocking job. It lives until the job has ended, and owns the values to drop then.
-#[derive(Default)]
-pub(super) struct BlockingWork(Mutex<Owned>);
-
-#[derive(Default)]
-struct Owned {
-    permits: Vec<Box<dyn Any + Send>>,
+pub(super) struct BlockingWork {
+    _permits: KeptPermits,
     /// Dropped after the permits: what waits for the work finds the permits released.
-    counts: Vec<Box<dyn Any + Send>>,
+    counts: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 // === impl CancelFlag ===
@@ -49,14 +46,16 @@ impl fmt::Debug for CancelFlag {
 // === impl BlockingWork ===
 
 impl BlockingWork {
-    /// Keeps a permit until the work has ended.
-    pub(super) fn keep_permit(&self, permit: impl Any + Send) {
-        lock(&self.0).permits.push(Box::new(permit));
+    pub(super) fn new(permits: KeptPermits) -> Self {
+        Self {
+            _permits: permits,
+            counts: Mutex::default(),
+        }
     }
 
     /// Keeps a count until the work has ended and the permits are released.
     pub(super) fn keep_count(&self, count: impl Any + Send) {
-        lock(&self.0).counts.push(Box::new(count));
+        lock(&self.counts).push(Box::new(count));
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::attempt::{Attempt, Link};
 use super::canceller::Signal;
 use super::clock::Moment;
+use super::kept::WeakPermits;
+use super::settings::Settings;
 use super::{CallContext, Name, ToolCall};
 use crate::error::ToolError;
 
@@ -17,10 +19,26 @@ pub(super) struct Parent {
     /// The layers that the call is inside of: those of the nearest call above that has entered one.
     /// A call without layers ends with its last handle, so its children must not hold one.
     pub(super) inside: Option<Link>,
+    /// The permits that a hook keeps, for a call that a hook made.
+    pub(super) permits: Option<WeakPermits>,
     /// How many calls are above.
     level: u32,
     /// When the parent call expires.
     pub(super) cap: Option<Moment>,
+}
+
+// === impl Parent ===
+
+impl Parent {
+    /// Returns the parent of the calls that a cleanup hook makes, after the end of its call.
+    pub(super) fn of_hook(call: &Settings, permits: Option<WeakPermits>) -> Self {
+        Self {
+            inside: None,
+            permits,
+            level: call.parent().map_or(0, |parent| parent.level) + 1,
+            cap: None,
+        }
+    }
 }
 
 // === impl CallContext ===
@@ -69,23 +87,35 @@ impl CallContext {
         let above = self.settings().parent();
         let parent = Parent {
             inside: Attempt::inside(attempt).or_else(|| above?.inside.clone()),
+            permits: above.and_then(|above| above.permits.clone()),
             level: 1 + above.map_or(0, |parent| parent.level),
             cap: attempt.bound().map(|bound| bound.at()),
         };
-        let level = parent.level;
-        let settings = self.settings().child(name.into(), parent);
-        let max_depth = settings.rare().and_then(|rare| rare.max_depth);
-        let max_depth = max_depth.unwrap_or(DEFAULT_MAX_DEPTH);
-        if level > max_depth {
-            let mut error = ToolError::too_deep(max_depth);
-            error.adopt(&Self::new(settings), false);
-            return Err(error);
-        }
+        let child = Self::new_nested(self.settings(), parent, name.into())?;
         let signal = Signal::new(attempt.scope(u32::MAX).child_token(), true);
         signal.arm(0);
-        let child = Self::new(settings);
         child.attempt_state().set_signal(Arc::new(signal));
         child.attempt_state().inherit_listeners(attempt, false);
         Ok(ToolCall::of(child, args))
+    }
+
+    /// Creates a call that a call with these settings makes, unless that is too deep.
+    pub(super) fn new_nested(
+        caller: &Settings,
+        parent: Parent,
+        name: Name,
+    ) -> Result<Self, ToolError> {
+        let level = parent.level;
+        let settings = caller.child(name, parent);
+        let max_depth = settings.rare().and_then(|rare| rare.max_depth);
+        let max_depth = max_depth.unwrap_or(DEFAULT_MAX_DEPTH);
+        match level > max_depth {
+            true => {
+                let mut error = ToolError::too_deep(max_depth);
+                error.adopt(&Self::new(settings), false);
+                Err(error)
+            }
+            false => Ok(Self::new(settings)),
+        }
     }
 }

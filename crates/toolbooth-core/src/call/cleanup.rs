@@ -3,18 +3,16 @@
 use std::fmt;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use super::Name;
+use super::CleanupEnd;
+use super::kept::KeptPermits;
 use super::running_hooks::RunningHooks;
 use super::spawned::Tasks;
-use crate::outcome::Outcome;
-use crate::response::Partial;
 
 /// The maximum number of hooks of one attempt.
 ///
@@ -41,14 +39,6 @@ pub enum Registered {
     Rejected,
 }
 
-/// The argument of a cleanup hook: the call, its outcome and its partial result.
-#[derive(Debug, Clone)]
-pub struct CleanupEnd {
-    call: CallIdentity,
-    outcome: Outcome,
-    partial: Option<Arc<Partial>>,
-}
-
 /// Counts the results of hooks.
 pub trait HookCounter: Send + 'static {
     /// A hook completed.
@@ -73,59 +63,12 @@ pub struct Hooks {
     runtime: Option<Handle>,
     /// Awaited before the first hook runs.
     tasks: Tasks,
-}
-
-/// The identity of the call, for traces.
-#[derive(Debug, Clone)]
-struct CallIdentity {
-    tool: Name,
-    id: Name,
+    /// Dropped when the hooks and the tasks have ended.
+    permits: KeptPermits,
 }
 
 /// Counts nothing. Abandoned hooks are traced nevertheless.
 struct Untracked;
-
-// === impl CleanupEnd ===
-
-impl CleanupEnd {
-    pub(super) const fn new(
-        tool: Name,
-        id: Name,
-        outcome: Outcome,
-        partial: Option<Arc<Partial>>,
-    ) -> Self {
-        let call = CallIdentity { tool, id };
-        Self {
-            call,
-            outcome,
-            partial,
-        }
-    }
-
-    /// Returns the name of the tool.
-    #[must_use]
-    pub fn tool(&self) -> &str {
-        &self.call.tool
-    }
-
-    /// Returns the id of the call.
-    #[must_use]
-    pub fn call_id(&self) -> &str {
-        &self.call.id
-    }
-
-    /// Returns the outcome of the call, as the layer that runs the hook received it.
-    #[must_use]
-    pub const fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-
-    /// Returns the partial result of the call, if it failed and a layer kept one.
-    #[must_use]
-    pub fn partial(&self) -> Option<&Partial> {
-        self.partial.as_deref()
-    }
-}
 
 // === impl Hooks ===
 
@@ -149,7 +92,7 @@ impl Hooks {
     ///
     /// If `stop` completes, or the future is dropped, the remaining hooks are abandoned, and
     /// `counter` counts them. The future completes after all tasks have ended, including tasks that
-    /// block their thread.
+    /// block their thread. Then it releases the permits that are held until all has ended.
     pub fn run<T: HookCounter>(
         mut self,
         end: CleanupEnd,
@@ -159,7 +102,9 @@ impl Hooks {
     ) -> impl Future<Output = ()> + Send {
         let list = std::mem::take(&mut self.list);
         let tasks = std::mem::take(&mut self.tasks);
-        RunningHooks::new(list, tasks, end, limit, counter, stop).in_current_span()
+        let permits = std::mem::take(&mut self.permits);
+        let end = end.with_permits(&permits);
+        RunningHooks::new(list, tasks, permits, end, limit, counter, stop).in_current_span()
     }
 
     /// Adds a hook, or returns it if there are too many.
@@ -192,6 +137,11 @@ impl Hooks {
         &mut self.tasks
     }
 
+    /// Returns the permits that the hooks and the tasks keep until all of them have ended.
+    pub(super) const fn permits(&mut self) -> &mut KeptPermits {
+        &mut self.permits
+    }
+
     pub(super) fn push_task(&mut self, depth: u32, task: JoinHandle<()>) {
         self.remember_runtime();
         self.tasks.push(depth, task);
@@ -204,6 +154,7 @@ impl Hooks {
         if room {
             self.list.append(&mut hooks.list);
             self.tasks.append(&mut hooks.tasks);
+            self.permits.add_all(&hooks.permits);
             self.runtime = self.runtime.take().or(hooks.runtime.take());
         }
         room
@@ -225,6 +176,7 @@ impl From<Hook> for Hooks {
             list: vec![hook],
             runtime: None,
             tasks: Tasks::default(),
+            permits: KeptPermits::default(),
         }
     }
 }

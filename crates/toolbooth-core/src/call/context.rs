@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Name;
 use super::attempt::{Attempt, AttemptHandle};
 use super::canceller::Canceller;
-use super::cleanup::{CleanupEnd, Registered};
+use super::cleanup::Registered;
 use super::clock::Moment;
 use super::settings::Settings;
+use super::{CleanupEnd, Name};
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Checkpointed, Content, Partial};
 

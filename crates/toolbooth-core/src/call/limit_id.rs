@@ -29,4 +29,9 @@ impl LimitId {
     pub(super) const fn get(self) -> u64 {
         self.0.get()
     }
+
+    /// Returns the id of these bits, which are those of an id.
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(NonZeroU64::new(bits).expect("no id is 0"))
+    }
 }

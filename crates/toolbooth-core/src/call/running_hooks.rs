@@ -9,7 +9,9 @@ use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep};
 
-use super::cleanup::{CleanupEnd, Hook, HookCounter, HookFuture};
+use super::CleanupEnd;
+use super::cleanup::{Hook, HookCounter, HookFuture};
+use super::kept::KeptPermits;
 use super::spawned::Tasks;
 
 pin_project! {
@@ -24,6 +26,8 @@ pin_project! {
         batch: Option<Batch<T>>,
         // Awaited once more at the end, without a limit.
         tasks: Tasks,
+        // Released after that.
+        permits: KeptPermits,
     }
 }
 
@@ -54,6 +58,7 @@ impl<T: HookCounter, F> RunningHooks<T, F> {
     pub(super) const fn new(
         list: Vec<Hook>,
         tasks: Tasks,
+        permits: KeptPermits,
         end: CleanupEnd,
         limit: Duration,
         counter: T,
@@ -68,7 +73,12 @@ impl<T: HookCounter, F> RunningHooks<T, F> {
             timer: None,
             counter,
         });
-        Self { stop, batch, tasks }
+        Self {
+            stop,
+            batch,
+            tasks,
+            permits,
+        }
     }
 }
 
@@ -83,7 +93,9 @@ impl<T: HookCounter, F: Future<Output = ()>> Future for RunningHooks<T, F> {
             }
             *this.batch = None;
         }
-        this.tasks.poll_join(cx)
+        ready!(this.tasks.poll_join(cx));
+        drop(std::mem::take(this.permits));
+        Poll::Ready(())
     }
 }
 

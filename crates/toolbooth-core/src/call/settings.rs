@@ -69,6 +69,12 @@ impl Settings {
         }
     }
 
+    /// Returns a copy with this id.
+    pub(super) fn with_id(&self, id: Name) -> Self {
+        let id = Some(id);
+        Self { id, ..self.clone() }
+    }
+
     /// Sets the caller's deadline, capped by the end of the parent call.
     pub(super) fn set_deadline(&mut self, deadline: Moment) {
         let cap = self.parent().and_then(|parent| parent.cap);

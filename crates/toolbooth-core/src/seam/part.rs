@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{End, Item};
 use crate::call::{
-    AdjustCost, Bound, CallContext, CleanupEnd, Hooks, LimitId, Moment, Name, Pulse, RareSettings,
-    RunHooks,
+    AdjustCost, Bound, CallContext, CleanupEnd, Hooks, LimitId, Moment, Name, Pass, Pulse,
+    RareSettings, RunHooks,
 };
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, Displaced, KeepPolicy};
@@ -244,18 +244,38 @@ impl Part {
 
     /// Records that this layer holds a permit of `limit`, which everything inside
     /// [inherits](Self::inherits): inner layers, attempts, and [child calls](CallContext::child).
+    ///
+    /// [Blocking tasks](CallContext::spawn_blocking) keep the permit until they have ended.
     #[inline]
     pub fn hold(&self, limit: LimitId) {
         let attempt = self.context.attempt_state();
-        attempt.record_limit(limit, self.depth);
+        attempt.record_limit(limit, self.depth, Pass::Permit);
     }
 
-    /// Records that this layer releases its permit. Call it at the [end](Self::end), before the
-    /// permit is released.
+    /// As [`hold`](Self::hold), for a permit that everything keeps that outlives the call: also its
+    /// cleanup hooks, its tasks, and what [keeps permits](CallContext::keep_permits), such as a
+    /// process.
+    #[inline]
+    pub fn hold_until_ended(&self, limit: LimitId) {
+        let attempt = self.context.attempt_state();
+        attempt.record_limit(limit, self.depth, Pass::PermitUntilEnded);
+    }
+
+    /// Releases the permit that this layer [holds](Self::hold): drops it now, or when all work that
+    /// keeps it has ended. Call it at the [end](Self::end).
+    ///
+    /// Returns true if hooks keep it that layers outside have yet to run. Other attempts of the
+    /// call inherit it until then, also those that wait for a permit by now.
+    #[inline]
+    pub fn release_permit<T: Send + 'static>(&self, limit: LimitId, permit: T) -> bool {
+        let attempt = self.context.attempt_state();
+        attempt.release_limit(limit, self.depth, permit)
+    }
+
+    /// Removes the record of this layer, if there is no permit to drop.
     #[inline]
     pub fn release(&self, limit: LimitId) {
-        let attempt = self.context.attempt_state();
-        attempt.remove_limit(limit, self.depth);
+        self.release_permit(limit, ());
     }
 
     /// Counts this attempt for `limit`. Returns false if an outer layer of the same attempt has
@@ -270,7 +290,7 @@ impl Part {
         if self.depth > 1 && attempt.has_limit(limit) {
             return false;
         }
-        attempt.record_limit(limit, self.depth);
+        attempt.record_limit(limit, self.depth, Pass::Counted);
         true
     }
 
@@ -297,13 +317,6 @@ impl Part {
     #[inline]
     pub fn is_held_back(&self) -> bool {
         self.context.attempt_state().is_held_back()
-    }
-
-    /// Keeps `permit` until the [blocking tasks](CallContext::spawn_blocking) that outlive the call
-    /// have ended. Drops it at once if there is none. Call it at the [end](Self::end).
-    #[inline]
-    pub fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
-        self.context.attempt_state().keep_for_blocking(permit);
     }
 
     /// Calls `each` for every blocking job that outlives the call, and keeps its result until the

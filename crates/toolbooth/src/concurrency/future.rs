@@ -24,9 +24,7 @@ impl LayerWatch for ResponseWatch {
     #[inline(always)]
     fn on_end(self, part: &Part, _: &End<'_>) {
         if let Some(permit) = self.permit {
-            part.release(permit.limit());
-            // Drops the permit, unless blocking work of the call outlives it.
-            part.keep_for_blocking(permit);
+            permit.release(part);
         }
     }
 }

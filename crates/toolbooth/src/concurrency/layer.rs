@@ -17,10 +17,12 @@ use crate::queue::{Limits, Order};
 ///
 /// The `with_*` methods configure one value: call them before it is cloned or applied to a
 /// service. Called later, they return a value with a limit of its own, and the others stay as
-/// they are. Only [`with_cost`](Self::with_cost) keeps the limit shared.
+/// they are. Only [`with_cost`](Self::with_cost) and
+/// [`with_hold_until_ended`](Self::with_hold_until_ended) keep the limit shared.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimitLayer {
     limits: Limits<Permits>,
+    until_ended: bool,
 }
 
 // === impl ConcurrencyLimitLayer ===
@@ -32,9 +34,7 @@ impl ConcurrencyLimitLayer {
     #[must_use]
     pub fn new(limit: impl Into<Option<usize>>) -> Self {
         let limits = limit.into().map(Limits::single);
-        Self {
-            limits: limits.unwrap_or_else(Limits::unlimited),
-        }
+        Self::of(limits.unwrap_or_else(Limits::unlimited))
     }
 
     /// As [`new`](Self::new), for a limit that comes from a configuration.
@@ -63,9 +63,7 @@ impl ConcurrencyLimitLayer {
     /// ```
     #[must_use]
     pub fn per_tool(limits: impl Into<PerTool<usize>>) -> Self {
-        Self {
-            limits: Limits::per_tool(limits.into()),
-        }
+        Self::of(Limits::per_tool(limits.into()))
     }
 
     /// Limits each key on its own, such as each tenant, each with its own queue.
@@ -89,9 +87,7 @@ impl ConcurrencyLimitLayer {
         limits: impl Into<PerTool<usize>>,
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            limits: Limits::by_key(limits.into(), KeyFn::of_call(key)),
-        }
+        Self::of(Limits::by_key(limits.into(), KeyFn::of_call(key)))
     }
 
     /// As [`by`](Self::by), with a key of the head of an `http::Request`: a header, an extension
@@ -116,9 +112,69 @@ impl ConcurrencyLimitLayer {
         limits: impl Into<PerTool<usize>>,
         key: impl Fn(&RequestHead<'_>) -> Name + Send + Sync + 'static,
     ) -> Self {
+        Self::of(Limits::by_key(limits.into(), KeyFn::of_request(key)))
+    }
+
+    const fn of(limits: Limits<Permits>) -> Self {
         Self {
-            limits: Limits::by_key(limits.into(), KeyFn::of_request(key)),
+            limits,
+            until_ended: false,
         }
+    }
+
+    /// Makes a call keep its permits until everything that it started has ended.
+    ///
+    /// That is, besides the response: its cleanup hooks, the tasks that it
+    /// [spawned](CallContext::spawn), the task of a [`SpawnLayer`](crate::SpawnLayer) inside, and
+    /// the processes of a `CommandTool`. So it is for calls inside of it, such as
+    /// [children](CallContext::child). The caller still receives the response without waiting.
+    ///
+    /// Use it for an exclusive resource that hooks bring back to order: a database connection, a
+    /// browser. By default the permits are released with the response, before the hooks run. So
+    /// slow hooks delay no call, but the next call may start before they have ended.
+    /// [Blocking tasks](CallContext::spawn_blocking) keep the permits in both cases: they cannot be
+    /// stopped.
+    ///
+    /// The wait is bounded: by the limit of each hook, the kill grace of a process, and the end of
+    /// the runtime. Not bounded is a task that blocks its thread. A call that a hook makes with
+    /// [`CleanupEnd::child`](crate::CleanupEnd::child) needs no permit.
+    ///
+    /// If no cleanup layer is inside of this layer, the hooks run at the end of the call, outside
+    /// of a retry. Later attempts of the call inherit the permits until then.
+    ///
+    /// It applies to this value and its clones. Values that were cloned before share the limit, and
+    /// release their permits with the response.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use serde_json::json;
+    /// use tokio::time::{Instant, sleep};
+    /// use toolbooth::{CallContext, CleanupLayer, ConcurrencyLimitLayer, ToolCall, tool_fn};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), toolbooth::ToolError> {
+    /// let query = tool_fn("query", async |call: CallContext, _: ()| {
+    ///     call.on_cleanup(|_| sleep(Duration::from_millis(50))); // rolls back
+    ///     Ok::<_, std::io::Error>("42 rows")
+    /// });
+    /// let connection = ConcurrencyLimitLayer::new(1).with_hold_until_ended();
+    /// let query = ServiceBuilder::new()
+    ///     .layer(connection.clone())
+    ///     .layer(CleanupLayer::new())
+    ///     .service(query);
+    ///
+    /// let start = Instant::now();
+    /// query.clone().oneshot(ToolCall::new("query", json!(null))).await?;
+    /// assert_eq!((start.elapsed(), connection.in_flight()), (Duration::ZERO, 1));
+    /// query.oneshot(ToolCall::new("query", json!(null))).await?;
+    /// assert_eq!(start.elapsed(), Duration::from_millis(50));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn with_hold_until_ended(mut self) -> Self {
+        self.until_ended = true;
+        self
     }
 
     /// Sets how many permits a call takes: 1 by default.
@@ -303,7 +359,7 @@ impl<S> Layer<S> for ConcurrencyLimitLayer {
     type Service = ConcurrencyLimit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ConcurrencyLimit::new(inner, self.limits.clone())
+        ConcurrencyLimit::new(inner, self.limits.clone(), self.until_ended)
     }
 }
 

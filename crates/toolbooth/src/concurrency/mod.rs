@@ -45,6 +45,12 @@
 //! # Cancellation
 //! Dropping the future leaves the queue, or releases the permit. The permit of a streaming response
 //! is held until the stream ends, fails or is dropped.
+//!
+//! By default the permit is released with the response, before cleanup hooks run and a program
+//! after SIGTERM has ended: slow cleanup delays no other call. For an exclusive resource,
+//! [`with_hold_until_ended`](ConcurrencyLimitLayer::with_hold_until_ended) keeps the permit until
+//! hooks, tasks and programs have ended. [Blocking tasks](crate::CallContext::spawn_blocking) keep
+//! it in both cases: they use the resource and cannot be stopped.
 //! The [guide to cleanup](crate::cleanup::guide) lists what ends with a call, and what cannot.
 //!
 //! # Errors
@@ -83,7 +89,8 @@
 //! panics, as tokio's timers do.
 //!
 //! # Cost
-//! A call that finds a permit allocates nothing. A limit by tool or by key is looked up under the
+//! A call that finds a permit allocates nothing. Where work of the call keeps the permit after its
+//! end, there are up to three allocations. A limit by tool or by key is looked up under the
 //! read lock of one of 64 shards.
 //!
 //! A call with a new key that finds the map full looks for a key at rest: among all keys, or among

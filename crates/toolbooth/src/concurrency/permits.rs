@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use toolbooth_core::{LimitId, Moment, Part, ToolError};
+use toolbooth_core::{Moment, Part, ToolError};
 
 use super::future::ResponseWatch;
 use crate::middleware::Acquire;
@@ -18,11 +18,24 @@ pub(super) type PermitQueue = LimitQueue<Permits>;
 pub(super) struct Permit {
     queue: Arc<PermitQueue>,
     cost: u64,
+    until_ended: bool,
+}
+
+/// What a call must acquire.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    pub(super) queue: Cow<'a, Arc<PermitQueue>>,
+    pub(super) cost: u64,
+    /// Whether all work of the call keeps the permits until it has ended.
+    pub(super) until_ended: bool,
 }
 
 /// A call that waits for its permits.
 #[derive(Debug)]
-pub struct AcquirePermit(Waiter<Permits>);
+pub struct AcquirePermit {
+    waiter: Waiter<Permits>,
+    until_ended: bool,
+}
 
 /// Counts the permits of one limit.
 #[derive(Debug)]
@@ -38,29 +51,50 @@ pub(crate) struct Permits {
 impl Permit {
     /// Acquires without waiting. Otherwise returns what waits for the permits.
     #[inline]
-    pub(super) fn try_acquire(
-        part: &Part,
-        queue: Cow<'_, Arc<PermitQueue>>,
-        cost: u64,
-    ) -> Result<Self, AcquirePermit> {
+    pub(super) fn try_acquire(part: &Part, claim: Claim<'_>) -> Result<Self, AcquirePermit> {
+        let Claim {
+            queue,
+            cost,
+            until_ended,
+        } = claim;
         match queue.try_acquire(cost, || part.now()) {
-            true => Ok(Self::acquired(part, queue.into_owned(), cost)),
-            false => {
-                let waiter = Waiter::new(queue.into_owned(), cost, part.now());
-                Err(AcquirePermit(waiter))
-            }
+            true => Ok(Self::acquired(part, queue.into_owned(), cost, until_ended)),
+            false => Err(AcquirePermit {
+                waiter: Waiter::new(queue.into_owned(), cost, part.now()),
+                until_ended,
+            }),
         }
     }
 
     #[inline]
-    fn acquired(part: &Part, queue: Arc<PermitQueue>, cost: u64) -> Self {
-        part.hold(queue.id());
-        Self { queue, cost }
+    fn acquired(part: &Part, queue: Arc<PermitQueue>, cost: u64, until_ended: bool) -> Self {
+        match until_ended {
+            true => part.hold_until_ended(queue.id()),
+            false => part.hold(queue.id()),
+        }
+        Self {
+            queue,
+            cost,
+            until_ended,
+        }
     }
 
-    /// Returns the limit that the permits are of.
-    pub(super) fn limit(&self) -> LimitId {
-        self.queue.id()
+    /// Drops the permits, unless work of the call keeps them.
+    #[inline]
+    pub(super) fn release(self, part: &Part) {
+        match self.until_ended {
+            true => self.release_when_ended(part),
+            false => _ = part.release_permit(self.queue.id(), self),
+        }
+    }
+
+    #[cold]
+    fn release_when_ended(self, part: &Part) {
+        let queue = Arc::clone(&self.queue);
+        if part.release_permit(queue.id(), self) {
+            // Another attempt of this call may wait here. It inherits the permits from now on.
+            queue.wake_all();
+        }
     }
 }
 
@@ -75,7 +109,7 @@ impl Drop for Permit {
 impl AcquirePermit {
     /// Returns whether the limit is 0, so that no permit is ever free.
     pub(super) fn is_closed(&self) -> bool {
-        self.0.queue().limiter().limit() == 0
+        self.waiter.queue().limiter().limit() == 0
     }
 }
 
@@ -86,13 +120,21 @@ impl Acquire<ResponseWatch> for AcquirePermit {
         watch: &mut ResponseWatch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
-        let Err(rejection) = ready!(self.0.poll(part, cx)) else {
-            let queue = Arc::clone(self.0.queue());
-            let permit = Permit::acquired(part, queue, self.0.cost());
+        if self.until_ended && part.inherits(self.waiter.queue().id()) {
+            return Poll::Ready(Ok(()));
+        }
+        let Err(rejection) = ready!(self.waiter.poll(part, cx)) else {
+            let queue = Arc::clone(self.waiter.queue());
+            let permit = Permit::acquired(part, queue, self.waiter.cost(), self.until_ended);
             *watch = ResponseWatch::new(Some(permit));
             return Poll::Ready(Ok(()));
         };
-        trace_rejection("concurrency", part.context(), &rejection, self.0.waited());
+        trace_rejection(
+            "concurrency",
+            part.context(),
+            &rejection,
+            self.waiter.waited(),
+        );
         Poll::Ready(Err(rejection.error(part.context())))
     }
 }

@@ -5,7 +5,7 @@ use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
-use super::permits::{AcquirePermit, Permit, Permits};
+use super::permits::{AcquirePermit, Claim, Permit, Permits};
 use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
 use crate::queue::{Demand, Limits, Rejection, trace_rejection};
 
@@ -16,6 +16,7 @@ use crate::queue::{Demand, Limits, Rejection, trace_rejection};
 pub struct ConcurrencyLimit<S> {
     inner: S,
     limits: Limits<Permits>,
+    until_ended: bool,
 }
 
 // === impl ConcurrencyLimit ===
@@ -23,8 +24,12 @@ pub struct ConcurrencyLimit<S> {
 inner_accessors!(ConcurrencyLimit);
 
 impl<S> ConcurrencyLimit<S> {
-    pub(super) const fn new(inner: S, limits: Limits<Permits>) -> Self {
-        Self { inner, limits }
+    pub(super) const fn new(inner: S, limits: Limits<Permits>, until_ended: bool) -> Self {
+        Self {
+            inner,
+            limits,
+            until_ended,
+        }
     }
 }
 
@@ -45,9 +50,13 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
-        let limits = &self.limits;
-        LayerFuture::with_request(&mut self.inner, request, |part, request| {
-            decide(limits, part, request)
+        let Self {
+            inner,
+            limits,
+            until_ended,
+        } = self;
+        LayerFuture::with_request(inner, request, |part, request| {
+            decide(limits, *until_ended, part, request)
         })
     }
 }
@@ -55,6 +64,7 @@ where
 /// Decides whether the call starts, waits or is rejected.
 fn decide(
     limits: &Limits<Permits>,
+    until_ended: bool,
     part: &Part,
     request: &impl ToolRequest,
 ) -> Decision<ResponseWatch, AcquirePermit> {
@@ -73,7 +83,12 @@ fn decide(
     if part.inherits(queue.id()) {
         return Decision::Start(without_permit);
     }
-    match Permit::try_acquire(part, queue, cost) {
+    let claim = Claim {
+        queue,
+        cost,
+        until_ended,
+    };
+    match Permit::try_acquire(part, claim) {
         Ok(permit) => Decision::Start(ResponseWatch::new(Some(permit))),
         Err(acquire) if acquire.is_closed() => reject(part, Rejection::Closed),
         Err(acquire) => Decision::Wait(without_permit, acquire),

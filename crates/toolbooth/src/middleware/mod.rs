@@ -30,7 +30,7 @@
 //! | observe a call to its end | [`LayerWatch`], [`PartWatch`] |
 //! | read the call, and share what other layers must know | [`Part`] |
 //! | read and compare instants, and limits on a call | [`Moment`], [`Bound`], [`Reading`] |
-//! | take one permit for a whole call | [`LimitId`] |
+//! | take one permit for a whole call, and keep it | [`LimitId`], [`KeptPermits`] |
 //! | let a tool adjust its cost | [`AdjustCost`] |
 //! | observe activity | [`Pulse`] |
 //! | run cleanup hooks | [`Hooks`], [`RunHooks`], [`HookCounter`], [`DEFAULT_HOOK_LIMIT`] |
@@ -73,7 +73,7 @@ pub(crate) use rejection::{DEFAULT_RETRY_AFTER, not_to_start};
 #[cfg(feature = "http")]
 pub(crate) use retry_after::retry_after;
 pub use toolbooth_core::{
-    AdjustCost, Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, LimitId, Moment, Part,
-    Pulse, Reading, RunHooks, TaskScope,
+    AdjustCost, Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, KeptPermits, LimitId,
+    Moment, Part, Pulse, Reading, RunHooks, TaskScope,
 };
 pub use watch::{LayerWatch, PartWatch};

@@ -150,6 +150,9 @@ impl CommandTool {
     ///
     /// A cleanup hook waits for the end of the group. If the grace is longer than the limit of
     /// hooks (by default 5 s), that hook counts as failed, and the grace continues.
+    ///
+    /// The permit of a concurrency limit is released before, unless the limit is
+    /// [held until all has ended](crate::ConcurrencyLimitLayer::with_hold_until_ended).
     #[must_use]
     pub fn with_kill_grace(mut self, grace: Duration) -> Self {
         self.spec_mut().kill_grace = grace;

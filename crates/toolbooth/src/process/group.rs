@@ -23,6 +23,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use toolbooth_core::KeptPermits;
+
 use super::pipes::Pipes;
 use super::zombies::only_zombies;
 
@@ -44,6 +46,8 @@ pub(super) struct Group {
     is_empty: bool,
     /// Dropped with the group, which wakes the cleanup hook.
     _ended: oneshot::Sender<()>,
+    /// Permits that are held until the group has ended, also if that takes longer than the hook.
+    _permits: KeptPermits,
 }
 
 type Wait = Pin<Box<dyn Future<Output = std::io::Result<ExitStatus>> + Send>>;
@@ -52,8 +56,11 @@ type Wait = Pin<Box<dyn Future<Output = std::io::Result<ExitStatus>> + Send>>;
 
 impl Group {
     /// Makes the group led by `child`, unless the child is reaped. The receiver ends with the
-    /// group.
-    pub(super) fn led_by(mut child: Child) -> Option<(Self, oneshot::Receiver<()>)> {
+    /// group, which keeps the permits until then.
+    pub(super) fn led_by(
+        mut child: Child,
+        permits: KeptPermits,
+    ) -> Option<(Self, oneshot::Receiver<()>)> {
         let id = i32::try_from(child.id()?).ok()?;
         let (sender, ended) = oneshot::channel();
         let group = Self {
@@ -61,6 +68,7 @@ impl Group {
             leader: Some(Box::pin(async move { child.wait().await })),
             is_empty: false,
             _ended: sender,
+            _permits: permits,
         };
         Some((group, ended))
     }

@@ -69,6 +69,12 @@
 //! dropped. A call ends early by an expired limit, by cancellation, by a panic, or because its
 //! future or its stream is dropped.
 //!
+//! A concurrency limit outside counts a program until the caller receives the outcome, by default.
+//! During the grace the next program may run beside it, so that a program that ends slowly delays
+//! no other call. With
+//! [`with_hold_until_ended`](crate::ConcurrencyLimitLayer::with_hold_until_ended) it is counted
+//! until its group has ended, also beyond the limit of hooks.
+//!
 //! Processes that are alive after the [grace](CommandTool::with_kill_grace) receive SIGKILL. A task
 //! sends these signals and reaps the program, and a cleanup hook of the call waits for that task.
 //! So with an outer [cleanup layer](crate::cleanup), no process of the group is alive when

@@ -69,7 +69,7 @@ impl Spec {
             stdout: child.stdout.take(),
             stderr: child.stderr.take(),
         };
-        let (group, ended) = Group::led_by(child).ok_or_else(|| {
+        let (group, ended) = Group::led_by(child, context.keep_permits()).ok_or_else(|| {
             ToolError::failed(not_started(io::Error::other("it has no process id")))
         })?;
         let running = Running::new(group, pipes, context.clone(), self.kill_grace);

@@ -150,6 +150,14 @@ impl<L: Limiter> LimitQueue<L> {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// Wakes all waiters, so that they look again whether they need what they wait for.
+    pub(crate) fn wake_all(&self) {
+        let state = self.lock();
+        let woken: Vec<Waker> = state.waiters.wakers().cloned().collect();
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
     /// Returns how many calls wait.
     pub(crate) fn queued(&self) -> usize {
         self.lock().waiters.len()

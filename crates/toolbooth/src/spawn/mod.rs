@@ -65,7 +65,8 @@
 //!
 //! # Order
 //! Timeouts belong outside. A concurrency limit inside counts a tool until it has really stopped;
-//! one outside counts it only while its caller waits.
+//! one outside counts it only while its caller waits, unless it is
+//! [held until all has ended](crate::ConcurrencyLimitLayer::with_hold_until_ended).
 //!
 //! # Panics
 //! The first poll of a call panics outside of a tokio runtime, as `tokio::spawn` does.

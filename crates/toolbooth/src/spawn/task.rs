@@ -9,11 +9,11 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::task::JoinHandle;
-use toolbooth_core::{BoxError, CancelReason, TaskScope, ToolError};
+use toolbooth_core::{BoxError, CancelReason, KeptPermits, TaskScope, ToolError};
 use tracing::Instrument;
 
 /// The handle of a future on its own task. It resolves to the future's result.
@@ -24,7 +24,11 @@ pub(super) struct OwnTask<F, T> {
     scope: TaskScope,
 }
 
-struct Shared<F, T>(Mutex<State<F, T>>);
+struct Shared<F, T> {
+    state: Mutex<State<F, T>>,
+    /// What the task keeps after its handle was dropped, until its future is dropped, too.
+    permits: OnceLock<KeptPermits>,
+}
 
 enum State<F, T> {
     /// The future, while the task does not poll it.
@@ -43,9 +47,12 @@ struct Running<F, T>(Arc<Shared<F, T>>);
 
 impl<F, T> OwnTask<F, T> {
     pub(super) fn new(future: F, scope: TaskScope) -> Self {
-        let state = State::Idle(Box::pin(future));
+        let shared = Shared {
+            state: Mutex::new(State::Idle(Box::pin(future))),
+            permits: OnceLock::new(),
+        };
         Self {
-            shared: Arc::new(Shared(Mutex::new(state))),
+            shared: Arc::new(shared),
             task: None,
             scope,
         }
@@ -82,9 +89,11 @@ impl<F, T> Drop for OwnTask<F, T> {
         if let State::Polled = self.shared.replace(State::Closed) {
             // The task drops the future when the tool next yields. Cleanup, and with it a drain,
             // waits for that.
-            self.scope.outlived_by(async move {
+            let permits = self.scope.outlived_by(async move {
                 let _ = task.await;
             });
+            // Not set before: only this drop sets it.
+            let _ = self.shared.permits.set(permits);
         }
     }
 }
@@ -93,7 +102,7 @@ impl<F, T> Drop for OwnTask<F, T> {
 
 impl<F, T> Shared<F, T> {
     fn lock(&self) -> MutexGuard<'_, State<F, T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the state. The caller drops the previous one, without the lock.

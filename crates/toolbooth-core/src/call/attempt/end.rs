@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::cancel::cancel_all;
 use super::{Attempt, Link};
-use crate::call::cleanup::{self, CleanupEnd, Hook, Hooks, Registered, RunHooks};
+use crate::call::CleanupEnd;
+use crate::call::cleanup::{self, Hook, Hooks, Registered, RunHooks};
 use crate::outcome::Outcome;
 use crate::sync::lock;
 
@@ -125,7 +126,9 @@ impl Attempt {
             return rejected.map_or(Registered::Held, cleanup::reject);
         };
         drop(state);
-        Hooks::from(hook).run_untracked(attempt.cleanup_end(outcome));
+        let mut hooks = Hooks::from(hook);
+        hooks.permits().add_all(&attempt.permits_until_ended());
+        hooks.run_untracked(attempt.cleanup_end(outcome));
         Registered::RunsNow
     }
 
@@ -138,7 +141,8 @@ impl Attempt {
         }
     }
 
-    /// Takes the hooks and the tasks, which are aborted.
+    /// Takes the hooks and the tasks, which are aborted. They keep the permits of the layers
+    /// around that are held until all has ended.
     #[inline]
     pub(crate) fn take_hooks(&self) -> Option<Hooks> {
         match self.has_state() {
@@ -151,7 +155,11 @@ impl Attempt {
     fn take_some_hooks(&self) -> Option<Hooks> {
         let mut hooks = self.with_rare(|rare| std::mem::take(&mut rare.hooks))?;
         hooks.tasks().abort(0);
-        (!hooks.is_empty()).then_some(hooks)
+        if hooks.is_empty() {
+            return None;
+        }
+        hooks.permits().add_all(&self.permits_until_ended());
+        Some(hooks)
     }
 
     /// Hands on the hooks that no cleanup layer has run: to the layers around a fork if they have
@@ -200,7 +208,8 @@ impl Attempt {
             Outcome::Completed => None,
             _ => self.partials(|partials, _| partials.attach()),
         };
-        CleanupEnd::new(self.settings.tool.clone(), self.id(), outcome, partial)
+        let call = self.settings.with_id(self.id());
+        CleanupEnd::new(call, outcome, partial)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::end::Mark;
-use super::permits::LimitSlot;
+use super::limits::LimitSlot;
 use super::publish::AtomicKeep;
 use super::{Attempt, Layers};
 use crate::call::bound::{AtomicBound, Bound};

@@ -20,8 +20,9 @@
 mod cancel;
 mod costs;
 mod end;
+mod held_back;
 mod layers;
-mod permits;
+mod limits;
 mod publish;
 mod serial;
 #[cfg(test)]
@@ -35,7 +36,9 @@ use self::cancel::{Cancelled, Scope, Wait};
 pub use self::costs::AdjustCost;
 use self::costs::Cost;
 use self::end::Mark;
-use self::permits::{HeldBack, LimitSlot, PassedLimit};
+use self::held_back::HeldBack;
+pub(crate) use self::limits::Pass;
+use self::limits::{LimitSlot, PassedLimit};
 use self::publish::AtomicKeep;
 use self::serial::serial;
 use super::blocking::BlockingWork;
@@ -43,6 +46,7 @@ use super::bound::AtomicBound;
 use super::canceller::Signal;
 use super::cleanup::{Hooks, RunHooks};
 use super::clock::AtomicMoment;
+use super::kept::Kept;
 use super::name::Name;
 use super::pulse::Listener;
 use super::settings::Settings;
@@ -150,6 +154,8 @@ struct RareState {
     limits: Vec<PassedLimit>,
     /// What limits charged that can be adjusted.
     costs: Vec<Cost>,
+    /// What keeps the permits of layers that have not ended, where work keeps them.
+    kept: Vec<(PassedLimit, Arc<Kept>)>,
     /// Pulses of the timeout layers outside that have an idle or first-item limit.
     listeners: Vec<Listener>,
 }
@@ -248,6 +254,10 @@ impl Attempt {
         let state = lock(&self.state);
         self.has_state.store(true, Ordering::Release);
         state
+    }
+
+    fn has_rare(&self) -> bool {
+        self.has_state() && lock(&self.state).rare.is_some()
     }
 
     /// Reads or takes from the rare state, if there is any.

@@ -168,7 +168,7 @@ fn grandchild_inherits_through_a_call_without_layers() {
     drop(between);
     let reason = grandchild.context().cancel_reason();
     assert_eq!(reason, Some(CancelReason::Parent));
-    part.release(limit);
+    assert!(!part.release_permit(limit, ()));
     assert!(!Part::enter(grandchild.context()).inherits(limit));
     complete(part);
 }
@@ -427,7 +427,11 @@ fn plain_call_makes_no_state() {
     limits[2..].iter().for_each(|limit| inner.hold(*limit));
     inner.keep(crate::response::KeepPolicy::new());
     assert_eq!(poll_cancelled(&outer), Poll::Pending);
-    limits[2..].iter().for_each(|limit| inner.release(*limit));
+    assert!(
+        limits[2..]
+            .iter()
+            .all(|limit| !inner.release_permit(*limit, ()))
+    );
     complete(inner);
     let attempt = call.context().attempt_state();
     assert!(!attempt.has_state() && attempt.signal.get().is_none());

@@ -37,9 +37,9 @@ impl Attempt {
 
     /// Registers a blocking job that is about to start.
     pub(in crate::call) fn begin_blocking(&self) -> Result<Arc<BlockingWork>, ToolError> {
-        let work = Arc::<BlockingWork>::default();
+        let work = Arc::new(BlockingWork::new(self.permits_of_blocking()));
         let running = self.list_blocking(&work);
-        // Read after the work is listed: an end that this misses finds the work.
+        // Read after the work is listed and has the permits: an end that this misses finds both.
         if self.is_over() {
             return Err(self.rejected(ToolError::cancelled(CancelReason::Parent)));
         }
@@ -65,18 +65,6 @@ impl Attempt {
         let running =
             self.with_rare(|rare| rare.blocking.iter().filter_map(Weak::upgrade).collect());
         running.unwrap_or_default()
-    }
-
-    /// Keeps `permit` until the running blocking tasks have ended. Drops it if there is none.
-    #[inline]
-    pub(crate) fn keep_for_blocking<T: Send + Sync + 'static>(&self, permit: T) {
-        let running = self.blocking_work();
-        if !running.is_empty() {
-            let permit = Arc::new(permit);
-            for work in running {
-                work.keep_permit(Arc::clone(&permit));
-            }
-        }
     }
 
     /// Calls `each` for every blocking job, and keeps its result until the job has ended.
