@@ -1,7 +1,8 @@
 //! One tenant sends a hundred calls at once, two others a few: waiting times in a FIFO queue and in
 //! a queue that is fair between tenants.
 //!
-//! Then one tenant has three shares, and finally each tenant has limits of its own.
+//! Then one tenant has three shares, and finally each tenant has limits of its own: on running
+//! calls, and on calls a second and a day, decided together.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -13,8 +14,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
-    BoxError, CallContext, ConcurrencyLimitLayer, ErrorKind, Name, Order, Quota, RateLimitLayer,
-    ToolCall, tool_fn,
+    BoxError, CallContext, ConcurrencyLimitLayer, ErrorKind, Name, Order, PerTool, Quota,
+    RateLimitLayer, ToolCall, tool_fn,
 };
 use tower::{Layer, ServiceExt};
 
@@ -81,9 +82,18 @@ async fn main() -> Result<(), BoxError> {
     }
 
     // Shares order the calls of one queue. Limits by key separate the tenants completely.
-    let five = NonZeroU32::new(5).ok_or("not 0")?;
+    let [five, daily] = [5, 3].map(NonZeroU32::new).map(|n| n.ok_or("not 0"));
+    let (five, daily) = (five?, daily?);
+    let day = Duration::from_secs(86_400);
+    let daily = Quota::with_period(day / daily.get())
+        .ok_or("not 0")?
+        .allow_burst(daily);
     let limit = ConcurrencyLimitLayer::by(1, tenant);
-    let rate = RateLimitLayer::by(Quota::per_second(five), tenant).reject();
+    // The tenant `small` has a quota for each day, too.
+    let daily = PerTool::none().with("small", daily);
+    let rate = RateLimitLayer::by(Quota::per_second(five), tenant)
+        .with_quota(daily)
+        .reject();
     let echo = tool_fn("query", async |(): ()| Ok::<_, BoxError>("42 rows"));
     let tool = rate.layer(limit.layer(echo));
     let results = join_all(calls().map(|call| tool.clone().oneshot(call))).await;
@@ -98,6 +108,6 @@ async fn main() -> Result<(), BoxError> {
         results.len()
     );
     assert_eq!(rejected, 95 + 25);
-    assert_eq!(rate.remaining_for("small"), 3);
+    assert_eq!(rate.remaining_for("small"), 1);
     Ok(())
 }

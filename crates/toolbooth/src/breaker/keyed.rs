@@ -2,17 +2,16 @@
 //!
 //! Lock order: the registry of the key map, then `acts`.
 
-use std::fmt;
 use std::time::Duration;
 
-use toolbooth_core::{CallContext, Moment, Name, Part, ToolError};
+use toolbooth_core::{Moment, Name, Part, ToolError, ToolRequest};
 
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
 use super::shared::{Act, Acts, Breaker, Listeners};
-use crate::middleware::PerTool;
 use crate::middleware::keys::{Idle, KeyMap};
 use crate::middleware::sync::{Arc, Mutex, lock};
+use crate::middleware::{KeyFn, PerTool};
 
 /// The breakers of a layer, created when their keys are first used.
 #[derive(Debug)]
@@ -25,10 +24,6 @@ pub(super) struct KeyedBreakers {
     /// The actions on all breakers. They also apply to breakers that are created later.
     acts: Mutex<Acts>,
 }
-
-/// Returns the key by which calls share a breaker.
-#[derive(Clone)]
-pub(super) struct KeyFn(Arc<dyn Fn(&CallContext) -> Name + Send + Sync>);
 
 // === impl KeyedBreakers ===
 
@@ -61,10 +56,14 @@ impl KeyedBreakers {
     }
 
     /// Returns the breaker of a call; `None` if its key has none.
-    pub(super) fn breaker_of(&self, part: &Part) -> Result<Option<Arc<Breaker>>, ToolError> {
+    pub(super) fn breaker_of(
+        &self,
+        part: &Part,
+        request: &impl ToolRequest,
+    ) -> Result<Option<Arc<Breaker>>, ToolError> {
         let context = part.context();
         match &self.key {
-            Some(key) => self.find_or_create(&(key.0)(context), || part.now()),
+            Some(key) => self.find_or_create(&key.key(context, request), || part.now()),
             None => self.find_or_create(context.tool(), || part.now()),
         }
     }
@@ -126,19 +125,5 @@ impl KeyedBreakers {
 impl Idle for Breaker {
     fn idle_from(&self) -> Moment {
         self.forgettable_from()
-    }
-}
-
-// === impl KeyFn ===
-
-impl KeyFn {
-    pub(super) fn new(key: impl Fn(&CallContext) -> Name + Send + Sync + 'static) -> Self {
-        Self(Arc::new(key))
-    }
-}
-
-impl fmt::Debug for KeyFn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyFn")
     }
 }

@@ -1,15 +1,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use toolbooth_core::{CallContext, Moment, Name, Part, ToolError};
+#[cfg(feature = "http")]
+use toolbooth_core::RequestHead;
+use toolbooth_core::{CallContext, Moment, Name, Part, ToolError, ToolRequest};
 use tower_layer::Layer;
 
 use super::CircuitBreaker;
-use super::keyed::{KeyFn, KeyedBreakers};
+use super::keyed::KeyedBreakers;
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
 use super::shared::{Act, Acts, Breaker, StateChange};
-use crate::middleware::PerTool;
+use crate::middleware::{KeyFn, PerTool};
 
 /// Rejects calls while the breaker is open. See the [module](super).
 ///
@@ -86,7 +88,34 @@ impl CircuitBreakerLayer {
         policies: impl Into<PerTool<BreakerPolicy>>,
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
-        let keyed = KeyedBreakers::new(policies.into(), Some(KeyFn::new(key)));
+        let keyed = KeyedBreakers::new(policies.into(), Some(KeyFn::of_call(key)));
+        Self {
+            breakers: Breakers::Keyed(Arc::new(keyed)),
+        }
+    }
+
+    /// As [`by`](Self::by), with a key of the head of an `http::Request`: a header, an extension
+    /// such as the address of the peer, or a segment of the path.
+    ///
+    /// A client chooses its headers. A key of more than 1,024 bytes is rejected as
+    /// `InvalidArguments`. A request of another type has the empty key.
+    ///
+    /// ```
+    /// use toolbooth::{BreakerPolicy, CircuitBreakerLayer};
+    ///
+    /// // `/upstreams/{upstream}/..`
+    /// let by_upstream = CircuitBreakerLayer::by_request(BreakerPolicy::new(), |request| {
+    ///     request.path_segment(1).unwrap_or("none").into()
+    /// });
+    /// assert!(by_upstream.breaker_for("search").is_some());
+    /// ```
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn by_request(
+        policies: impl Into<PerTool<BreakerPolicy>>,
+        key: impl Fn(&RequestHead<'_>) -> Name + Send + Sync + 'static,
+    ) -> Self {
+        let keyed = KeyedBreakers::new(policies.into(), Some(KeyFn::of_request(key)));
         Self {
             breakers: Breakers::Keyed(Arc::new(keyed)),
         }
@@ -205,11 +234,11 @@ impl CircuitBreakerLayer {
 
     /// Returns the breaker of a call, if it has one. A panic of the key function ends the call.
     #[inline]
-    pub(super) fn find(&self, part: &Part) -> Found {
+    pub(super) fn find(&self, part: &Part, request: &impl ToolRequest) -> Found {
         match &self.breakers {
             Breakers::None => Ok(None),
             Breakers::One(breaker) => Ok(Some(Arc::clone(breaker))),
-            Breakers::Keyed(keyed) => keyed.breaker_of(part),
+            Breakers::Keyed(keyed) => keyed.breaker_of(part, request),
         }
     }
 }

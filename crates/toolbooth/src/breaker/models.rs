@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
-use toolbooth_core::{LimitId, Moment};
+use toolbooth_core::{CallContext, LimitId, Moment};
 
-use super::keyed::{KeyFn, KeyedBreakers};
+use super::keyed::KeyedBreakers;
 use super::policy::BreakerPolicy;
 use super::rule::{BreakerState, Caller, Verdict};
 use super::shared::{Act, Acts, Breaker, Listeners};
+use crate::middleware::KeyFn;
 use crate::middleware::sync::atomic::{AtomicUsize, Ordering};
 use crate::middleware::sync::{Arc, Mutex, lock};
 
@@ -207,7 +208,7 @@ fn listeners_are_notified_of_all_changes_in_order() {
 #[test]
 fn the_last_act_on_all_breakers_counts_for_each() {
     check(|| {
-        let key = KeyFn::new(|call| call.tenant().unwrap_or("unknown").into());
+        let key = KeyFn::of_call(|call: &CallContext| call.tenant().unwrap_or("unknown").into());
         let keyed = Arc::new(KeyedBreakers::new(BreakerPolicy::new().into(), Some(key)));
         let state = |keyed: &KeyedBreakers, key: &'static str| {
             let breaker = keyed.find_or_create(key, || at(0)).expect("there is room");

@@ -45,12 +45,16 @@ where
     #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
         let Self { inner, layer } = self;
-        LayerFuture::new(inner, request, |part| decide(layer, part))
+        LayerFuture::with_request(inner, request, |part, request| decide(layer, part, request))
     }
 }
 
-fn decide(layer: &CircuitBreakerLayer, part: &Part) -> Decision<ResponseWatch> {
-    let watch = layer.find(part).and_then(|breaker| match breaker {
+fn decide(
+    layer: &CircuitBreakerLayer,
+    part: &Part,
+    request: &impl ToolRequest,
+) -> Decision<ResponseWatch> {
+    let watch = layer.find(part, request).and_then(|breaker| match breaker {
         Some(breaker) => admit(breaker, part),
         None => Ok(ResponseWatch::uncounted()),
     });

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use toolbooth::{
-    ConcurrencyLimitLayer, ErrorKind, Quota, RateLimitLayer, RequestHead, ToolError, ToolRequest,
+    BreakerPolicy, CircuitBreakerLayer, ConcurrencyLimitLayer, ErrorKind, Quota, RateLimitLayer,
+    RequestHead, ToolError, ToolRequest,
 };
 use toolbooth_test::call;
 
@@ -103,6 +104,26 @@ async fn concurrency_is_limited_by_a_header() {
     let (first, again, other) = tokio::join!(first, again, other);
     assert!(first.is_ok() && other.is_ok());
     assert_eq!(again.unwrap_err().kind(), ErrorKind::Overloaded);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn each_value_of_a_header_has_a_breaker() {
+    let breaker = CircuitBreakerLayer::by_request(BreakerPolicy::new(), by_api_key);
+    let respond = async |request: Request<()>| {
+        let broken = request
+            .headers()
+            .get("x-api-key")
+            .is_some_and(|key| key == "k1");
+        let status = if broken { 500 } else { 200 };
+        Response::builder().status(status).body(String::new())
+    };
+    let tool = breaker.layer(service_fn(respond));
+    for _ in 0..5 {
+        drop(tool.clone().oneshot(get("/", "k1")).await.unwrap());
+    }
+    let rejected = tool.clone().oneshot(get("/", "k1")).await.unwrap_err();
+    assert_eq!(rejected.kind(), ErrorKind::CircuitOpen);
+    assert!(tool.oneshot(get("/", "k2")).await.is_ok());
 }
 
 /// Such as a child call of a tool of the same limit.
