@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -43,6 +45,27 @@ impl Content {
         match self {
             Self::Text(text) => Some(text),
             Self::Json(_) | Self::Data { .. } => None,
+        }
+    }
+
+    /// Returns the content as text for a model: the text itself, the JSON of a value, or the media
+    /// type and the length of bytes.
+    ///
+    /// ```
+    /// use toolbooth_core::Content;
+    ///
+    /// assert_eq!(Content::from("42").to_text(), "42");
+    /// assert_eq!(Content::Json(serde_json::json!({ "n": [42] })).to_text(), r#"{"n":[42]}"#);
+    /// assert_eq!(Content::data("image/png", vec![0; 5]).to_text(), "[image/png, 5 bytes]");
+    /// ```
+    #[must_use]
+    pub fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Json(value) => Cow::Owned(value.to_string()),
+            Self::Data { media_type, bytes } => {
+                Cow::Owned(format!("[{media_type}, {} bytes]", bytes.len()))
+            }
         }
     }
 

@@ -210,10 +210,37 @@ impl Collected {
         self.contents
     }
 
-    /// Returns the concatenation of all texts of the response.
+    /// Returns the whole response as text for a model.
+    ///
+    /// Texts are concatenated as they are. Any other content is on a line of its own, as
+    /// [`Content::to_text`] writes it. The text is empty only for a response without contents, or
+    /// with empty texts alone.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolbooth_core::ToolOutput;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), toolbooth_core::ToolError> {
+    /// let mixed = vec!["two ".into(), "hits:".into(), json!([3, 9]).into(), "done".into()];
+    /// let collected = ToolOutput::contents(mixed).collect().await?;
+    /// assert_eq!(collected.text(), "two hits:\n[3,9]\ndone");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn text(&self) -> String {
-        self.contents.iter().filter_map(Content::as_text).collect()
+        let mut joined = String::new();
+        let mut after_text = true;
+        for content in &self.contents {
+            let is_text = content.as_text().is_some();
+            let at_line_start = joined.is_empty() || joined.ends_with('\n');
+            let continues = is_text && after_text;
+            if !at_line_start && !continues {
+                joined.push('\n');
+            }
+            joined.push_str(&content.to_text());
+            after_text = is_text;
+        }
+        joined
     }
 
     /// Returns whether the response reports a failure of the tool.
@@ -273,7 +300,8 @@ where
 
 /// Converts the return value of a handler: a [`ToolOutput`], or a value that serializes to JSON.
 ///
-/// A string becomes [`Content::Text`], any other value [`Content::Json`].
+/// A string becomes [`Content::Text`], and any other value [`Content::Json`]. `()` and unit structs
+/// are no content.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the response of a tool",
     label = "neither a `ToolOutput` nor `Serialize`",
@@ -297,6 +325,8 @@ impl<T: Serialize> IntoToolOutput for T {
     fn into_tool_output(self) -> Result<ToolOutput, ToolError> {
         match serde_json::to_value(self) {
             Ok(Value::String(text)) => Ok(ToolOutput::text(text)),
+            // `None` has a size, and is `null`.
+            Ok(Value::Null) if size_of::<T>() == 0 => Ok(ToolOutput::contents(Vec::new())),
             Ok(value) => Ok(ToolOutput::json(value)),
             Err(error) => Err(ToolError::failed(error)),
         }

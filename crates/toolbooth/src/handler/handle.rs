@@ -12,7 +12,9 @@ use toolbooth_core::{BoxError, CallContext, Content, IntoToolOutput};
     note = "a handler is `async (Args) -> Result<T, E>` or \
         `async (CallContext, Args) -> Result<T, E>`",
     note = "with `Args: serde::de::DeserializeOwned`, `T: serde::Serialize` or `ToolOutput`, and \
-        `E: Into<BoxError>`"
+        `E: Into<BoxError>`",
+    note = "a closure with state clones it for each call: \
+        `move |args: Args| {{ let db = db.clone(); async move {{ .. }} }}`"
 )]
 pub trait Handler<M> {
     /// The arguments.

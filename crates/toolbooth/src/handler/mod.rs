@@ -2,6 +2,7 @@
 
 mod args;
 mod handle;
+mod lenient;
 mod stream_tool_fn;
 mod tool_fn;
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use toolbooth_core::{Name, ToolCall, ToolError, ToolOutput};
 use tower_service::Service;
 
-use super::args;
+use super::args::{self, ArgsPolicy};
 use super::handle::StreamHandler;
 
 /// Converts a function that returns a stream into a tool.
@@ -35,6 +35,7 @@ pub fn stream_tool_fn<M, F: StreamHandler<M>>(
     StreamToolFn {
         name: name.into(),
         handler,
+        policy: ArgsPolicy::default(),
         signature: PhantomData,
     }
 }
@@ -43,6 +44,7 @@ pub fn stream_tool_fn<M, F: StreamHandler<M>>(
 pub struct StreamToolFn<F, M> {
     name: Name,
     handler: F,
+    policy: ArgsPolicy,
     signature: PhantomData<fn() -> M>,
 }
 
@@ -54,6 +56,22 @@ impl<F, M> StreamToolFn<F, M> {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Parses a text as JSON where the handler wants another type, as
+    /// [`ToolFn::with_lenient_arguments`](super::ToolFn::with_lenient_arguments) does.
+    #[must_use]
+    pub const fn with_lenient_arguments(mut self) -> Self {
+        self.policy.lenient = true;
+        self
+    }
+
+    /// Rejects arguments if the handler takes none, as
+    /// [`ToolFn::with_strict_arguments`](super::ToolFn::with_strict_arguments) does.
+    #[must_use]
+    pub const fn with_strict_arguments(mut self) -> Self {
+        self.policy.strict = true;
+        self
+    }
 }
 
 impl<F: Clone, M> Clone for StreamToolFn<F, M> {
@@ -61,6 +79,7 @@ impl<F: Clone, M> Clone for StreamToolFn<F, M> {
         Self {
             name: self.name.clone(),
             handler: self.handler.clone(),
+            policy: self.policy,
             signature: PhantomData,
         }
     }
@@ -85,7 +104,7 @@ impl<F: StreamHandler<M>, M> Service<ToolCall> for StreamToolFn<F, M> {
 
     fn call(&mut self, call: ToolCall) -> Self::Future {
         let (context, args) = call.into_parts();
-        ready(match args::parse(args) {
+        ready(match args::parse_with(args, self.policy) {
             Ok(args) => Ok(ToolOutput::stream(self.handler.handle(context, args))),
             Err(error) => {
                 context.mark_not_started();

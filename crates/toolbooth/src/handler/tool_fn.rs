@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 use toolbooth_core::{IntoToolOutput, Name, ToolCall, ToolError, ToolOutput};
 use tower_service::Service;
 
-use super::args;
+use super::args::{self, ArgsPolicy};
 use super::handle::Handler;
 
 /// Converts an async function into a tool.
@@ -16,7 +16,12 @@ use super::handle::Handler;
 ///
 /// The arguments of the call are a JSON value, or a string of JSON. If they do not deserialize, the
 /// call fails with `InvalidArguments`, which has the path, and the function is not called. A
-/// string that the function returns becomes text; any other value is serialized to JSON.
+/// string that the function returns becomes text, `()` no content, and any other value JSON.
+///
+/// A number with a zero fraction is an integer, as in JSON Schema: 30.0 fits a `u32`. This holds up
+/// to 2^53. A function that takes `()` ignores arguments
+/// ([`with_strict_arguments`](ToolFn::with_strict_arguments) rejects them). Models that quote
+/// numbers or lists need [`with_lenient_arguments`](ToolFn::with_lenient_arguments).
 ///
 /// ```
 /// use serde::Deserialize;
@@ -39,10 +44,66 @@ use super::handle::Handler;
 /// assert_eq!(wrong.to_string(), "invalid arguments at `b`: invalid type: string \"two\", expected i64");
 /// # Ok(()) }
 /// ```
+///
+/// # State
+/// A closure that owns a handle clones it for each call, before the `async move` block. An `async
+/// move` closure that uses the handle itself does not compile: it "does not implement `Fn`", since
+/// its future would borrow from the closure.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use serde_json::json;
+/// use toolbooth::{ToolCall, ToolError, tool_fn};
+/// use tower::ServiceExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ToolError> {
+/// let visits = Arc::new(AtomicU64::new(0));
+/// let visit = tool_fn("visit", move |number: u64| {
+///     let visits = Arc::clone(&visits);
+///     async move { Ok::<_, ToolError>(visits.fetch_add(number, Ordering::Relaxed) + number) }
+/// });
+/// let five = visit.clone().oneshot(ToolCall::new("visit", json!(5))).await?.collect().await?;
+/// let seven = visit.oneshot(ToolCall::new("visit", json!(2))).await?.collect().await?;
+/// assert_eq!((five.text(), seven.text()), ("5".to_owned(), "7".to_owned()));
+/// # Ok(()) }
+/// ```
+///
+/// # Tasks
+/// A call is spawned as it is: `tokio::spawn(tool.oneshot(call))`. Inside of an `async move` block
+/// that is spawned, a tool of a closure must not have the error type [`BoxError`]: rustc reports
+/// that the "implementation of `From` is not general enough" ([rust-lang/rust#102211]). With
+/// [`ToolError`], an error type of your own, or an `async fn` in place of the closure, it compiles.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth::{BoxError, ToolCall, ToolError, tool_fn};
+/// use tower::ServiceExt;
+///
+/// async fn named(_: ()) -> Result<&'static str, BoxError> {
+///     Ok("named")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let closure = tool_fn("t", |_: ()| async { Ok::<_, ToolError>("closure") });
+/// let (named, call) = (tool_fn("t", named), ToolCall::new("t", json!(null)));
+/// tokio::spawn(async move {
+///     closure.oneshot(call.clone()).await?;
+///     named.oneshot(call).await
+/// })
+/// .await??;
+/// # Ok(()) }
+/// ```
+///
+/// [`BoxError`]: toolbooth_core::BoxError
+/// [rust-lang/rust#102211]: https://github.com/rust-lang/rust/issues/102211
 pub fn tool_fn<M, F: Handler<M>>(name: impl Into<Name>, handler: F) -> ToolFn<F, M> {
     ToolFn {
         name: name.into(),
         handler,
+        policy: ArgsPolicy::default(),
         signature: PhantomData,
     }
 }
@@ -51,6 +112,7 @@ pub fn tool_fn<M, F: Handler<M>>(name: impl Into<Name>, handler: F) -> ToolFn<F,
 pub struct ToolFn<F, M> {
     name: Name,
     handler: F,
+    policy: ArgsPolicy,
     signature: PhantomData<fn() -> M>,
 }
 
@@ -79,6 +141,46 @@ impl<F, M> ToolFn<F, M> {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Parses a text as JSON where the handler wants a number, a boolean, a list, a map, a struct
+    /// or an enum. Off by default.
+    ///
+    /// Some models quote such values: `{"tags": "[\"a\"]"}`, `{"limit": "4"}`. A text stays as it
+    /// is where text is wanted, and where any type is accepted: in a [`Value`](serde_json::Value),
+    /// an untagged enum, a flattened struct. Arguments that do not fit after all are rejected with
+    /// the error of what was sent.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolbooth::{ToolCall, tool_fn};
+    /// use tower::ServiceExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), toolbooth::ToolError> {
+    /// let sum = tool_fn("sum", async |numbers: Vec<i64>| {
+    ///     Ok::<_, std::io::Error>(numbers.iter().sum::<i64>())
+    /// })
+    /// .with_lenient_arguments();
+    /// let six = sum.oneshot(ToolCall::new("sum", json!(["1", 2, "3"]))).await?;
+    /// assert_eq!(six.collect().await?.text(), "6");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn with_lenient_arguments(mut self) -> Self {
+        self.policy.lenient = true;
+        self
+    }
+
+    /// Rejects arguments if the handler takes none. By default they are ignored, since some models
+    /// send a placeholder to tools without parameters.
+    ///
+    /// This is about the types `()` and unit structs. A struct decides by serde's
+    /// `deny_unknown_fields`.
+    #[must_use]
+    pub const fn with_strict_arguments(mut self) -> Self {
+        self.policy.strict = true;
+        self
+    }
 }
 
 impl<F: Clone, M> Clone for ToolFn<F, M> {
@@ -86,6 +188,7 @@ impl<F: Clone, M> Clone for ToolFn<F, M> {
         Self {
             name: self.name.clone(),
             handler: self.handler.clone(),
+            policy: self.policy,
             signature: PhantomData,
         }
     }
@@ -110,7 +213,7 @@ impl<F: Handler<M>, M> Service<ToolCall> for ToolFn<F, M> {
 
     fn call(&mut self, call: ToolCall) -> Self::Future {
         let (context, args) = call.into_parts();
-        let state = match args::parse(args) {
+        let state = match args::parse_with(args, self.policy) {
             Ok(args) => State::Running {
                 future: self.handler.handle(context, args),
             },

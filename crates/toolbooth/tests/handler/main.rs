@@ -3,11 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arguments;
+mod results;
+
 use std::error::Error;
 use std::io;
 
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::{Outcomes, Probe, call, error_of, ms, rest, stream_of, text_of};
 use tokio_test::assert_ready;
@@ -16,17 +18,6 @@ use toolbooth::{
     ToolOutput, stream_tool_fn, tool_fn,
 };
 use tower::{Layer, Service, ServiceExt};
-
-#[derive(Debug, Deserialize)]
-struct Search {
-    pattern: String,
-    filter: Filter,
-}
-
-#[derive(Debug, Deserialize)]
-struct Filter {
-    tags: Vec<u8>,
-}
 
 fn with(args: Value) -> ToolCall {
     ToolCall::new("tool", args)
@@ -70,57 +61,6 @@ async fn context_of_a_handler_is_that_of_its_call() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn result_becomes_text_json_or_the_output_itself() {
-    #[derive(Clone, Serialize)]
-    struct Found {
-        lines: Vec<u32>,
-    }
-    /// The content of a handler that returns this value.
-    macro_rules! content {
-        ($value:expr) => {
-            content_of(
-                tool_fn("t", async |_: ()| Ok::<_, io::Error>($value)),
-                call(),
-            )
-            .await
-        };
-    }
-    assert_eq!(content!("found"), Content::from("found"));
-    assert_eq!(content!("found".to_owned()), Content::from("found"));
-    let json = |value| Content::Json(value);
-    assert_eq!(
-        content!(Found { lines: vec![3, 9] }),
-        json(json!({ "lines": [3, 9] }))
-    );
-    assert_eq!(
-        content!(json!({ "lines": [] })),
-        json(json!({ "lines": [] }))
-    );
-    assert_eq!(content!(()), json(json!(null)));
-
-    let output = tool_fn("t", async |_: ()| {
-        Ok::<_, io::Error>(ToolOutput::error("no such file").with_meta("cost", 3))
-    });
-    let output = output.oneshot(call()).await.unwrap();
-    assert!(output.is_error());
-    assert_eq!(output.meta().unwrap()["cost"], 3);
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn result_that_does_not_serialize_is_a_failure_of_the_tool() {
-    struct Never;
-    impl Serialize for Never {
-        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("not serializable"))
-        }
-    }
-    let tool = tool_fn("t", async |_: ()| Ok::<_, io::Error>(Never));
-    let failed = error_of(tool, call()).await;
-    assert_eq!(failed.kind(), ErrorKind::Tool);
-    assert_eq!(failed.source().unwrap().to_string(), "not serializable");
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn error_of_a_handler_is_the_source_and_a_tool_error_keeps_its_kind() {
     let fails = tool_fn("t", async |_: ()| {
         Err::<(), _>(io::Error::other("disk full"))
@@ -141,111 +81,6 @@ async fn error_of_a_handler_is_the_source_and_a_tool_error_keeps_its_kind() {
         Err::<(), BoxError>(ToolError::rate_limited(ms(5)).into())
     });
     assert_eq!(error_of(boxed, call()).await.retry_after(), Some(ms(5)));
-}
-
-// === arguments
-
-/// The path and the message of the error for these arguments, which the handler must not see.
-async fn invalid(args: Value) -> (String, String) {
-    let probe = Probe::new();
-    let handler = probe.clone();
-    let tool = tool_fn("search", move |search: Search| {
-        drop(handler.enter());
-        std::future::ready(Ok::<_, io::Error>((search.pattern, search.filter.tags)))
-    });
-    let call = with(args);
-    let outcomes = Outcomes::of(call.context());
-    let rejected = error_of(PartialResultLayer::off().layer(tool), call).await;
-    assert_eq!((probe.started(), rejected.is_retryable()), (0, false));
-    assert_eq!(outcomes.all().await, [Outcome::Failed]);
-    let ToolError::InvalidArguments { path, message, .. } = rejected else {
-        unreachable!("{rejected:?}")
-    };
-    (path.to_string(), message.to_string())
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn invalid_argument_is_named_by_its_path() {
-    let nested = json!({ "pattern": "x", "filter": { "tags": [1, 2, "three"] } });
-    let as_text = Value::String(nested.to_string());
-    let three = "invalid type: string \"three\", expected u8";
-    for (args, path, start) in [
-        (nested, "filter.tags[2]", three),
-        (as_text, "filter.tags[2]", three),
-        (
-            json!({ "pattern": "x", "filter": {} }),
-            "filter",
-            "missing field `tags`",
-        ),
-        (
-            json!({ "filter": { "tags": [300] }, "pattern": "x" }),
-            "filter.tags[0]",
-            "invalid value: integer `300`, expected u8",
-        ),
-        (json!([]), ".", ""),
-        (json!(null), ".", "missing field `pattern`"),
-    ] {
-        let (actual, message) = invalid(args).await;
-        assert_eq!(actual, path);
-        assert!(message.starts_with(start), "{message}");
-    }
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn text_that_is_no_json_is_invalid() {
-    for text in ["{", "{\"pattern\": \"x\"", "pattern=x", "{} {}", "\u{0}"] {
-        assert!(!invalid(json!(text)).await.1.is_empty());
-    }
-    let complete = r#"{"pattern":"x","filter":{"tags":[1]}}"#;
-    let (path, message) = invalid(json!(format!("{complete} and more"))).await;
-    assert_eq!(path, ".");
-    assert!(message.starts_with("trailing characters"), "{message}");
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn arguments_given_as_json_text_are_parsed() {
-    let tool = tool_fn("search", async |search: Search| {
-        Ok::<_, io::Error>(format!("{} {:?}", search.pattern, search.filter.tags))
-    });
-    let args = json!(r#" {"pattern":"x","filter":{"tags":[1,2]}} "#);
-    assert_eq!(text_of(tool, with(args)).await, "x [1, 2]");
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn text_argument_of_a_handler_that_takes_text_is_not_parsed() {
-    let echo = tool_fn("echo", async |text: String| Ok::<_, io::Error>(text));
-    for plain in ["hello there", "{ not json", "line\nline"] {
-        assert_eq!(text_of(echo.clone(), with(json!(plain))).await, plain);
-    }
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn ten_megabytes_of_arguments_are_parsed_like_any_other() {
-    let length = tool_fn("length", async |text: String| {
-        Ok::<_, io::Error>(text.len())
-    });
-    let ten = "x".repeat(10 << 20);
-    let content = content_of(length, with(json!(ten))).await;
-    assert_eq!(content, Content::Json(json!(10 << 20)));
-
-    let wrong = json!({ "pattern": ten, "filter": { "tags": "none" } });
-    assert_eq!(invalid(wrong.clone()).await.0, "filter.tags");
-    assert_eq!(
-        invalid(Value::String(wrong.to_string())).await.0,
-        "filter.tags"
-    );
-}
-
-#[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn deeply_nested_text_is_invalid_and_overflows_no_stack() {
-    let tool = tool_fn("t", async |values: Vec<Value>| {
-        Ok::<_, io::Error>(values.len())
-    });
-    let deep = "[".repeat(1 << 20);
-    let rejected = error_of(tool, with(json!(deep))).await;
-    assert_eq!(rejected.kind(), ErrorKind::InvalidArguments);
-    let text = rejected.to_string();
-    assert!(text.contains("recursion limit exceeded"), "{text}");
 }
 
 // === streams
@@ -279,7 +114,7 @@ async fn stream_handler_takes_the_context_and_may_fail_between_items() {
 async fn stream_handler_is_not_called_with_invalid_arguments() {
     let tool = stream_tool_fn(
         "t",
-        move |_: Search| -> stream::Empty<io::Result<Content>> {
+        move |_: arguments::Search| -> stream::Empty<io::Result<Content>> {
             unreachable!("the arguments are invalid")
         },
     );
