@@ -278,6 +278,14 @@ impl Part {
         self.release_permit(limit, ());
     }
 
+    /// Returns whether hooks, tasks, blocking work or nested calls may outlive the call. False for
+    /// a call that has started none.
+    #[must_use]
+    #[inline]
+    pub fn may_be_outlived(&self) -> bool {
+        self.context.attempt_state().has_state()
+    }
+
     /// Counts this attempt for `limit`. Returns false if an outer layer of the same attempt has
     /// counted it.
     ///

@@ -161,12 +161,18 @@ impl LayerWatch for ResponseWatch {
         }
     }
 
+    /// A token of a call is kept by what outlives it, whichever layer runs the hooks.
     #[inline]
     fn on_end(self, part: &Part, end: &End<'_>) {
         let shared = match &self.0 {
             Admission::Off => return,
             Admission::Counted(call) => {
-                part.release(call.shared().id);
+                let shared = call.shared();
+                if part.may_be_outlived() {
+                    part.release_permit(shared.id, shared.outliving.token());
+                } else {
+                    part.release(shared.id);
+                }
                 call.end(end.outcome());
                 call.shared()
             }

@@ -60,8 +60,9 @@ impl ShutdownLayer {
     ///    wait in a queue or for a retry, and those whose response is streaming. The grace ends
     ///    earlier if no call is in flight. With a `grace` of zero, calls are cancelled at once.
     /// 3. The method then waits for cleanup hooks, spawned tasks, programs and blocking work. At
-    ///    `limit`, the remaining hooks are cancelled and count as abandoned. Calls and hooks have
-    ///    10 ms each to end after that. What still runs counts as orphaned.
+    ///    `limit`, the remaining hooks that this layer runs are cancelled and count as abandoned.
+    ///    Calls and hooks have 10 ms each to end after that. What still runs counts as orphaned,
+    ///    such as the hooks of an inner [`CleanupLayer`](crate::CleanupLayer), which counts them.
     ///
     /// The method returns after at most `grace`, `limit` and 20 ms. Concurrent and further
     /// shutdowns each wait on their own; the shortest grace and the shortest limit apply. A call is

@@ -80,8 +80,9 @@
 //!
 //! When a call is cancelled, its context is cancelled with the reason `Shutdown`, its future is
 //! dropped, and its caller receives the error with the partial result. Programs receive SIGTERM.
-//! Hooks run, and the shutdown waits for them. The hooks that no inner
-//! [cleanup layer](crate::CleanupLayer) runs are run by this layer, each for at most 5 s.
+//! Hooks run, and the shutdown waits for them. An inner [cleanup layer](crate::CleanupLayer) runs
+//! and counts its hooks as usual. Those still running at the limit count as orphaned. The other
+//! hooks are run and counted by this layer, each for at most 5 s.
 //!
 //! # Readiness
 //! Always ready. The inner service's readiness is polled inside the call's future.

@@ -61,7 +61,7 @@ fn decide(layer: &ShutdownLayer, part: &Part) -> Decision<ResponseWatch> {
     }
     match InFlight::enter(shared) {
         Some(call) => {
-            part.hold(shared.id);
+            part.hold_until_ended(shared.id);
             Decision::Start(ResponseWatch::new(Admission::Counted(call)))
         }
         None => {

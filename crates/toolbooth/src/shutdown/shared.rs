@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use toolbooth_core::{CleanupEnd, DEFAULT_HOOK_LIMIT, Hooks, Outcome, RunHooks};
 
 use super::calls::Calls;
@@ -14,8 +15,10 @@ pub(super) struct Shared {
     /// By it a child call finds out that a call above is counted.
     pub(super) id: LimitId,
     pub(super) calls: Calls,
-    /// What outlives the calls.
+    /// The hooks that this layer runs, and the blocking work.
     pub(super) tracker: Tracker,
+    /// Calls that something outlives: also hooks that inner layers run.
+    pub(super) outliving: TaskTracker,
 }
 
 /// A call that is counted until this is dropped.
@@ -34,6 +37,7 @@ impl Shared {
             id: LimitId::unique(),
             calls: Calls::default(),
             tracker: Tracker::new(),
+            outliving: TaskTracker::new(),
         }
     }
 
@@ -48,9 +52,11 @@ impl Shared {
         if timeout(grace, self.calls.ended()).await.is_err() {
             self.calls.cancel();
         }
+        self.outliving.close();
         let all = async {
             self.calls.ended().await;
             self.tracker.ended().await;
+            self.outliving.wait().await;
         };
         if timeout(limit, all).await.is_ok() {
             return self.report(0);
@@ -73,8 +79,10 @@ impl Shared {
         let mut report = self.tracker.final_report();
         report.completed = completed;
         report.cancelled = cancelled;
-        let in_flight = u64::try_from(in_flight).unwrap_or(u64::MAX);
-        report.orphaned = report.orphaned.saturating_add(in_flight);
+        let count = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        // A call with blocking work is in both counts.
+        let orphaned = report.orphaned.max(count(self.outliving.len()));
+        report.orphaned = orphaned.saturating_add(count(in_flight));
         report
     }
 }

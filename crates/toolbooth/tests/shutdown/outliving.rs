@@ -153,6 +153,37 @@ async fn tasks_of_a_spawn_layer_end_before_the_shutdown() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn shutdown_waits_for_the_hooks_of_an_inner_cleanup_layer() {
+    let (shutdown, cleanup) = (ShutdownLayer::new(), CleanupLayer::new());
+    let hooks = Probe::new();
+    let service = shutdown.layer(cleanup.layer(hooked(&hooks, ms(300))));
+    let running = start(service, call()).await;
+    let begun = Instant::now();
+    assert_eq!(
+        shut_down(&shutdown, ms(100), MINUTE).await,
+        Counts::calls(0, 1)
+    );
+    assert_eq!((begun.elapsed(), hooks.finished()), (ms(400), 1));
+    assert_eq!(cleanup.report().ran, 1);
+    assert_eq!(failed(running).await.kind(), ErrorKind::Cancelled);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn hooks_of_an_inner_cleanup_layer_are_orphaned_at_the_limit_and_run_on() {
+    let (shutdown, cleanup) = (ShutdownLayer::new(), CleanupLayer::new());
+    let hooks = Probe::new();
+    let service = shutdown.layer(cleanup.layer(hooked(&hooks, ms(3_000))));
+    let _running = start(service, call()).await;
+    let report = shut_down(&shutdown, ms(100), ms(200)).await;
+    assert_eq!(report, Counts::calls(0, 1).with_orphaned(1));
+    assert_eq!(cleanup.drain(MINUTE).await.ran, 1);
+    assert_eq!(
+        shut_down(&shutdown, ms(0), ms(0)).await,
+        Counts::calls(0, 1)
+    );
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn closed_cleanup_layer_inside_rejects_as_shutting_down() {
     let (shutdown, cleanup) = (ShutdownLayer::new(), CleanupLayer::new());
     let service = shutdown.layer(cleanup.layer(ScriptedTool::ready()));

@@ -245,7 +245,7 @@ impl Attempt {
 
     /// Returns false if `state` is as it was made: nothing to look at, nothing to notify.
     #[inline]
-    fn has_state(&self) -> bool {
+    pub(crate) fn has_state(&self) -> bool {
         self.has_state.load(Ordering::Acquire)
     }
 
