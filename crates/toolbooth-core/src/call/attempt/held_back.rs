@@ -1,5 +1,7 @@
 //! Whether a layer holds an attempt back.
 
+use std::sync::atomic::Ordering;
+
 use super::Attempt;
 use crate::sync::lock;
 
@@ -39,12 +41,16 @@ impl Attempt {
         if state.held_back != HeldBack::Never {
             state.held_back = held_back;
         }
+        if held_back == HeldBack::Yes {
+            self.layers.was_held_back.store(true, Ordering::Release);
+        }
     }
 
     /// Returns whether no attempt got past the layers inside.
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
-        self.has_state() && lock(&self.state).held_back == HeldBack::Yes
+        self.layers.was_held_back.load(Ordering::Acquire)
+            && lock(&self.state).held_back == HeldBack::Yes
     }
 
     /// Notifies the enclosing attempts that a later attempt enters its first layer.

@@ -112,6 +112,7 @@ impl Layers {
             ended: Mark::none(),
             starts_call: AtomicBool::new(false),
             timed: AtomicBool::new(false),
+            was_held_back: AtomicBool::new(false),
             on_task: AtomicBool::new(false),
             reading: AtomicMoment::none(),
             bound: AtomicBound::none(),

@@ -114,6 +114,8 @@ struct Layers {
     starts_call: AtomicBool,
     /// Whether a timeout layer is outside of what the attempt enters next.
     timed: AtomicBool,
+    /// Whether a layer has ever held the attempt back: until then `is_held_back` takes no lock.
+    was_held_back: AtomicBool,
     /// Whether an inner service runs on a task, so that parts may end at the same time.
     on_task: AtomicBool,
     /// The reading of the clock that is carried through a synchronous section.
