@@ -74,7 +74,7 @@ fn cases() -> [Case; 5] {
             end,
         },
     };
-    let total = "timed out after 4s (total limit of 4s)";
+    let total = "timed out after 4s (total limit of 4s of `timeout`)";
     [
         case(
             "A build of ten steps",
@@ -86,7 +86,11 @@ fn cases() -> [Case; 5] {
             "A build that hangs in its fourth step: the idle limit expires",
             json!({ "steps": 10, "hangs_in": 4 }),
             None,
-            (3, 1_400, Some("timed out after 1.4s (idle limit of 500ms)")),
+            (
+                3,
+                1_400,
+                Some("timed out after 1.4s (idle limit of 500ms of `timeout`)"),
+            ),
         ),
         case(
             "A build that never starts: the limit on the first item expires",
@@ -95,7 +99,7 @@ fn cases() -> [Case; 5] {
             (
                 0,
                 1_000,
-                Some("timed out after 1s (first_item limit of 1s)"),
+                Some("timed out after 1s (first_item limit of 1s of `timeout`)"),
             ),
         ),
         case(
@@ -108,7 +112,11 @@ fn cases() -> [Case; 5] {
             "A consumer that pauses after two lines: the permit is released, the error is buffered",
             json!({ "steps": 10 }),
             Some(2),
-            (2, 1_100, Some("timed out after 1.1s (idle limit of 500ms)")),
+            (
+                2,
+                1_100,
+                Some("timed out after 1.1s (idle limit of 500ms of `timeout`)"),
+            ),
         ),
     ]
 }

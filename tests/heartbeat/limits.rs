@@ -100,7 +100,7 @@ async fn idle_limit_of_150_expires_at_150_with_one_item() {
     assert_eq!(error.partial().unwrap().contents(), GeneratorTool::items(1));
     assert_eq!(
         error.to_string(),
-        "timed out after 150ms (idle limit of 150ms)"
+        "timed out after 150ms (idle limit of 150ms of `timeout`)"
     );
 
     let emits = kept(&idle(150), repeats(ms(200), 20, |call| call.emit("chunk")));

@@ -17,7 +17,9 @@ pub use call::{
     Registered, RunHooks, ToolCall,
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
-pub use error::{BoxError, ErrorKind, Origin, OverloadReason, Source, TimeoutScope, ToolError};
+pub use error::{
+    BoxError, ErrorKind, LayerName, Origin, OverloadReason, Source, TimeoutScope, ToolError,
+};
 pub use outcome::{CancelReason, Outcome};
 pub use response::{
     Checkpointed, Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, MAX_CHECKPOINT,

@@ -173,7 +173,7 @@ async fn error_of_a_nested_call_is_the_source_of_its_parents() {
     });
     let parent = TimeoutLayer::new(ms(500)).layer(parent);
     let failed = error_of(parent, toolbooth_test::call("parent")).await;
-    let nested = "timed out after 100ms (total limit of 100ms)";
+    let nested = "timed out after 100ms (total limit of 100ms of `timeout`)";
     assert_eq!(chain(&failed), ["the tool failed", nested]);
     assert_eq!(
         (failed.kind(), failed.tool()),

@@ -77,14 +77,14 @@ async fn expired_limits_are_logged() {
     let (logged, _guard) = Logged::start();
     let tool = TimeoutLayer::new(Duration::from_secs(2)).layer(slow());
     tool.clone().oneshot(call()).await.unwrap_err();
-    let expected = r#"DEBUG timed out tool="tool" call_id=call_7 scope=total limit=2s waited=2s"#;
+    let expected = r#"DEBUG timed out tool="tool" call_id=call_7 layer=timeout scope=total limit=2s waited=2s"#;
     assert_eq!(logged.lines(), [expected]);
     let late = call().with_deadline(Instant::now());
     tool.clone().oneshot(late).await.unwrap_err();
     assert_eq!(
         logged.lines(),
         [
-            r#"DEBUG rejected: the deadline has passed tool="tool" call_id=call_7 limit=0ns waited=0ns"#
+            r#"DEBUG rejected: the deadline has passed tool="tool" call_id=call_7 layer=timeout limit=0ns waited=0ns"#
         ]
     );
     tool.oneshot(call().with_timeout(Duration::MAX))
@@ -107,8 +107,8 @@ async fn rejections_are_logged() {
     assert_eq!(
         logged.lines(),
         [
-            r#"DEBUG rejected tool="tool" call_id=call_7 limit="concurrency" waited=2s rejection=WaitedTooLong(2s)"#,
-            r#"DEBUG rejected tool="tool" call_id=call_7 limit="rate" waited=0ns rejection=TooLate(3591s)"#,
+            r#"DEBUG rejected tool="tool" call_id=call_7 layer=concurrency waited=2s rejection=WaitedTooLong(2s)"#,
+            r#"DEBUG rejected tool="tool" call_id=call_7 layer=rate waited=0ns rejection=TooLate(3591s)"#,
         ]
     );
 }

@@ -5,17 +5,21 @@ mod convert;
 #[cfg(feature = "http")]
 mod http;
 mod kind;
+mod layer_name;
 mod origin;
 mod source;
+mod text;
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use kind::{ErrorKind, OverloadReason, TimeoutScope};
+pub use layer_name::LayerName;
 pub use origin::Origin;
 pub use source::Source;
 
+use self::text::{by_layer, millis, millis_up, of_layer, retry_text, waiting};
 use crate::call::Name;
 use crate::outcome::{CancelReason, Outcome};
 
@@ -42,7 +46,12 @@ pub type BoxError = tower::BoxError;
 #[non_exhaustive]
 pub enum ToolError {
     /// A time limit expired.
-    #[error("timed out after {:?} ({scope} limit of {limit:?})", millis(*.elapsed))]
+    #[error(
+        "timed out after {:?}{} ({scope} limit of {limit:?}{})",
+        millis(*.elapsed),
+        waiting(.origin),
+        of_layer(.origin)
+    )]
     #[non_exhaustive]
     Timeout {
         /// The kind of the limit.
@@ -57,7 +66,7 @@ pub enum ToolError {
         origin: Origin,
     },
     /// The call was cancelled.
-    #[error("cancelled: {reason}")]
+    #[error("cancelled: {reason}{}", by_layer(.origin))]
     #[non_exhaustive]
     Cancelled {
         /// The reason.
@@ -66,7 +75,11 @@ pub enum ToolError {
         origin: Origin,
     },
     /// A rate limit rejected the call. It did not run, and took no token.
-    #[error("rate limited, a token is free in {:?}", millis_up(*.retry_after))]
+    #[error(
+        "rate limited, a token is free in {:?}{}",
+        millis_up(*.retry_after),
+        by_layer(.origin)
+    )]
     #[non_exhaustive]
     RateLimited {
         /// The time until tokens are available for this call.
@@ -76,7 +89,7 @@ pub enum ToolError {
     },
     /// A concurrency limit, a queue, or a service that is shutting down rejected the call. It did
     /// not run.
-    #[error("overloaded: {reason}")]
+    #[error("overloaded: {reason}{}", by_layer(.origin))]
     #[non_exhaustive]
     Overloaded {
         /// Why it was rejected.
@@ -85,7 +98,7 @@ pub enum ToolError {
         origin: Origin,
     },
     /// An open circuit breaker rejected the call, since the tool failed too often. It did not run.
-    #[error("the circuit is open, {}", retry_text(*.retry_after))]
+    #[error("the circuit is open, {}{}", retry_text(*.retry_after), by_layer(.origin))]
     #[non_exhaustive]
     CircuitOpen {
         /// The time until the breaker admits a call again. `None` if it depends on a running probe,
@@ -329,24 +342,4 @@ impl ToolError {
             _ => false,
         }
     }
-}
-
-/// Truncates to milliseconds, the resolution of tokio's timers. Shorter durations stay unchanged.
-fn millis(duration: Duration) -> Duration {
-    match duration.as_millis() {
-        0 => duration,
-        _ => Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000),
-    }
-}
-
-fn retry_text(retry_after: Option<Duration>) -> String {
-    match retry_after {
-        Some(retry_after) => format!("retry after {:?}", millis_up(retry_after)),
-        None => "and the time to retry is not known".to_owned(),
-    }
-}
-
-/// Rounds up to milliseconds, so that a retry after this time is not too early.
-fn millis_up(duration: Duration) -> Duration {
-    millis(duration.saturating_add(Duration::from_nanos(999_999)))
 }

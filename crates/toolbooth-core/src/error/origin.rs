@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Source, ToolError};
+use super::{LayerName, Source, ToolError};
 use crate::call::{CallContext, Name};
 use crate::response::Partial;
 
@@ -16,6 +16,10 @@ struct Stamp {
     call: Option<Call>,
     /// Whether the tool had been called. Set together with `call`.
     started: bool,
+    /// The layer that made the error.
+    layer: Option<LayerName>,
+    /// The layer in whose queue the call waited when it ended.
+    queue: Option<LayerName>,
     partial: Option<Arc<Partial>>,
 }
 
@@ -32,6 +36,14 @@ struct Call {
 impl Origin {
     fn call(&self) -> Option<&Call> {
         self.0.as_ref()?.call.as_ref()
+    }
+
+    pub(super) fn layer(&self) -> Option<&LayerName> {
+        self.0.as_ref()?.layer.as_ref()
+    }
+
+    pub(super) fn queue(&self) -> Option<&LayerName> {
+        self.0.as_ref()?.queue.as_ref()
     }
 
     fn partial(&self) -> Option<&Arc<Partial>> {
@@ -94,6 +106,55 @@ impl ToolError {
                     | Self::TooDeep { .. }
             ),
         }
+    }
+
+    /// Returns the name of the layer that made the error, or `None` for an error of the tool or of
+    /// another crate's layer.
+    ///
+    /// Of a timeout it is the layer whose limit expired. Of the caller's deadline it is the layer
+    /// that enforced it.
+    #[must_use]
+    pub fn layer(&self) -> Option<&str> {
+        self.origin().layer().map(LayerName::as_str)
+    }
+
+    /// Returns the kind of the layer that made the error, such as `timeout`: stable and of low
+    /// cardinality.
+    #[must_use]
+    pub fn layer_kind(&self) -> Option<&'static str> {
+        self.origin().layer().map(LayerName::kind)
+    }
+
+    /// Returns the name of the limit in whose queue the call waited when it timed out, or `None`
+    /// if it waited in none.
+    #[must_use]
+    pub fn queue(&self) -> Option<&str> {
+        self.origin().queue().map(LayerName::as_str)
+    }
+
+    /// Sets the layer that made the error, for authors of layers.
+    #[must_use]
+    pub fn with_layer(mut self, layer: &LayerName) -> Self {
+        self.set_layer(layer);
+        self
+    }
+
+    /// Sets the layer that made the error, unless the error has a layer. For authors of layers.
+    pub fn set_layer(&mut self, layer: &LayerName) {
+        if self.origin().layer().is_none() {
+            self.origin_mut().stamp().layer = Some(layer.clone());
+        }
+    }
+
+    /// Sets the layer in whose queue the call waited, for authors of layers.
+    #[must_use]
+    pub fn with_queue(mut self, layer: &LayerName) -> Self {
+        self.set_queue(layer.clone());
+        self
+    }
+
+    pub(crate) fn set_queue(&mut self, layer: LayerName) {
+        self.origin_mut().stamp().queue = Some(layer);
     }
 
     pub(crate) fn shared_partial(&self) -> Option<&Arc<Partial>> {

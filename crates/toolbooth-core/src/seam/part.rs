@@ -9,6 +9,7 @@ use crate::call::{
     AdjustCost, Bound, CallContext, CleanupEnd, Hooks, LimitId, Moment, Name, Pass, Pulse,
     RareSettings, RunHooks,
 };
+use crate::error::{ErrorKind, LayerName, ToolError};
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, Displaced, KeepPolicy};
 
@@ -61,13 +62,23 @@ impl Part {
     fn end_early(&self, end: &mut End<'_>) {
         match end {
             End::Dropped(reason) => *reason = self.cancel_dropped(),
-            End::Failed(error) => error.adopt(&self.context, !self.is_held_back()),
+            End::Failed(error) => self.adopt(error),
             End::Complete | End::Panicked => {}
         }
         self.mark_ended(end.outcome());
         if let End::Failed(error) = end {
             if let Some(kept) = self.context.kept() {
                 error.set_partial(Some(kept));
+            }
+        }
+    }
+
+    fn adopt(&self, error: &mut ToolError) {
+        let waited = self.is_held_back();
+        error.adopt(&self.context, !waited);
+        if waited && error.kind() == ErrorKind::Timeout {
+            if let Some(queue) = self.context.attempt_state().take_queue() {
+                error.set_queue(queue);
             }
         }
     }
@@ -312,6 +323,12 @@ impl Part {
     /// Records that the call queues here or is rejected, before anything inside starts.
     pub fn hold_back(&self) {
         self.context.attempt_state().set_held_back(true);
+    }
+
+    /// Records the limit in whose queue the call waits when it ends, for the error of a timeout
+    /// outside.
+    pub fn set_queue(&self, queue: &LayerName) {
+        self.context.attempt_state().set_queue(queue);
     }
 
     /// Records that the call no longer queues here.

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 #[cfg(feature = "http")]
 use toolbooth_core::RequestHead;
-use toolbooth_core::{CallContext, Moment, Name, Part, ToolError, ToolRequest};
+use toolbooth_core::{CallContext, LayerName, Moment, Name, Part, ToolError, ToolRequest};
 use tower_layer::Layer;
 
 use super::CircuitBreaker;
@@ -11,7 +11,7 @@ use super::keyed::KeyedBreakers;
 use super::policy::BreakerPolicy;
 use super::rule::BreakerState;
 use super::shared::{Act, Acts, Breaker, StateChange};
-use crate::middleware::{KeyFn, PerTool};
+use crate::middleware::{KeyFn, PerTool, layer_name};
 
 /// Rejects calls while the breaker is open. See the [module](super).
 ///
@@ -19,6 +19,7 @@ use crate::middleware::{KeyFn, PerTool};
 #[derive(Debug, Clone)]
 pub struct CircuitBreakerLayer {
     breakers: Breakers,
+    pub(super) name: LayerName,
 }
 
 #[derive(Debug, Clone)]
@@ -43,9 +44,7 @@ impl CircuitBreakerLayer {
     #[must_use]
     pub fn with_policy(policy: BreakerPolicy) -> Self {
         let breaker = Breaker::new(policy, None, Arc::default(), Acts::default());
-        Self {
-            breakers: Breakers::One(Arc::new(breaker)),
-        }
+        Self::of(Breakers::One(Arc::new(breaker)))
     }
 
     /// Makes a breaker for each tool.
@@ -63,9 +62,8 @@ impl CircuitBreakerLayer {
     /// ```
     #[must_use]
     pub fn per_tool(policies: impl Into<PerTool<BreakerPolicy>>) -> Self {
-        Self {
-            breakers: Breakers::Keyed(Arc::new(KeyedBreakers::new(policies.into(), None))),
-        }
+        let keyed = KeyedBreakers::new(policies.into(), None);
+        Self::of(Breakers::Keyed(Arc::new(keyed)))
     }
 
     /// Makes a breaker for each key, such as the host that a tool calls.
@@ -89,9 +87,7 @@ impl CircuitBreakerLayer {
         key: impl Fn(&CallContext) -> Name + Send + Sync + 'static,
     ) -> Self {
         let keyed = KeyedBreakers::new(policies.into(), Some(KeyFn::of_call(key)));
-        Self {
-            breakers: Breakers::Keyed(Arc::new(keyed)),
-        }
+        Self::of(Breakers::Keyed(Arc::new(keyed)))
     }
 
     /// As [`by`](Self::by), with a key of the head of an `http::Request`: a header, an extension
@@ -116,17 +112,18 @@ impl CircuitBreakerLayer {
         key: impl Fn(&RequestHead<'_>) -> Name + Send + Sync + 'static,
     ) -> Self {
         let keyed = KeyedBreakers::new(policies.into(), Some(KeyFn::of_request(key)));
-        Self {
-            breakers: Breakers::Keyed(Arc::new(keyed)),
-        }
+        Self::of(Breakers::Keyed(Arc::new(keyed)))
     }
 
     /// Makes a layer without a breaker, for a stack whose breaker is optional.
     #[must_use]
     pub fn off() -> Self {
-        Self {
-            breakers: Breakers::None,
-        }
+        Self::of(Breakers::None)
+    }
+
+    const fn of(breakers: Breakers) -> Self {
+        let name = LayerName::new("breaker");
+        Self { breakers, name }
     }
 
     /// Bounds the keys of breakers by tool or by key.
@@ -160,8 +157,10 @@ impl CircuitBreakerLayer {
             Breakers::One(breaker) => Some(Arc::clone(breaker)),
             Breakers::Keyed(keyed) => keyed.find_or_create(&key.into(), Moment::now).ok()?,
         };
-        let breakers = Breakers::One(breaker?);
-        Some(Self { breakers })
+        Some(Self {
+            breakers: Breakers::One(breaker?),
+            name: self.name.clone(),
+        })
     }
 
     /// Registers a callback for changes of the state, for all clones of this value.
@@ -242,6 +241,8 @@ impl CircuitBreakerLayer {
         }
     }
 }
+
+layer_name!(CircuitBreakerLayer, name, "breaker");
 
 impl Default for CircuitBreakerLayer {
     fn default() -> Self {

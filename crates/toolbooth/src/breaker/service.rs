@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, LayerName, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
@@ -54,8 +54,10 @@ fn decide(
     part: &Part,
     request: &impl ToolRequest,
 ) -> Decision<ResponseWatch> {
-    let watch = layer.find(part, request).and_then(|breaker| match breaker {
-        Some(breaker) => admit(breaker, part),
+    let found = layer.find(part, request);
+    let found = found.map_err(|error| error.with_layer(&layer.name));
+    let watch = found.and_then(|breaker| match breaker {
+        Some(breaker) => admit(breaker, part, &layer.name),
         None => Ok(ResponseWatch::uncounted()),
     });
     match watch {
@@ -65,9 +67,13 @@ fn decide(
 }
 
 /// Admits a call or rejects it.
-fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<ResponseWatch, ToolError> {
+fn admit(
+    breaker: Arc<Breaker>,
+    part: &Part,
+    layer: &LayerName,
+) -> Result<ResponseWatch, ToolError> {
     // Checked first, so that an expired call is no probe.
-    if let Some(error) = not_to_start(part) {
+    if let Some(error) = not_to_start(part, layer) {
         return Err(error);
     }
     match breaker.admit(part) {
@@ -78,10 +84,11 @@ fn admit(breaker: Arc<Breaker>, part: &Part) -> Result<ResponseWatch, ToolError>
             tracing::debug!(
                 tool = context.tool(),
                 call_id = %context.id(),
+                %layer,
                 ?retry_after,
                 "rejected: the circuit is open"
             );
-            Err(ToolError::circuit_open(retry_after))
+            Err(ToolError::circuit_open(retry_after).with_layer(layer))
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, ErrorKind, LayerName, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use crate::middleware::{Decision, LayerFuture, LayerWatch, PartWatch, inner_accessors};
@@ -11,6 +11,7 @@ use crate::middleware::{Decision, LayerFuture, LayerWatch, PartWatch, inner_acce
 pub struct CatchPanic<S> {
     inner: S,
     catches: bool,
+    name: LayerName,
 }
 
 /// The future of [`CatchPanic`].
@@ -20,6 +21,7 @@ pub type ResponseFuture<S, R> = LayerFuture<S, R, ResponseWatch>;
 #[derive(Debug)]
 pub struct ResponseWatch {
     catches: bool,
+    name: LayerName,
 }
 
 // === impl CatchPanic ===
@@ -27,8 +29,12 @@ pub struct ResponseWatch {
 inner_accessors!(CatchPanic);
 
 impl<S> CatchPanic<S> {
-    pub(super) const fn new(inner: S, catches: bool) -> Self {
-        Self { inner, catches }
+    pub(super) const fn new(inner: S, catches: bool, name: LayerName) -> Self {
+        Self {
+            inner,
+            catches,
+            name,
+        }
     }
 }
 
@@ -49,9 +55,15 @@ where
 
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
-        let catches = self.catches;
-        LayerFuture::new(&mut self.inner, request, |_| {
-            Decision::Start(ResponseWatch { catches })
+        let Self {
+            inner,
+            catches,
+            name,
+        } = self;
+        let catches = *catches;
+        LayerFuture::new(inner, request, |_| {
+            let name = name.clone();
+            Decision::Start(ResponseWatch { catches, name })
         })
     }
 }
@@ -61,5 +73,11 @@ where
 impl LayerWatch for ResponseWatch {
     fn catches_panics(&self) -> bool {
         self.catches
+    }
+
+    fn on_error(&self, error: &mut ToolError) {
+        if self.catches && error.kind() == ErrorKind::Panicked && error.call_id().is_none() {
+            error.set_layer(&self.name);
+        }
     }
 }

@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use toolbooth_core::LayerName;
 use tower_layer::Layer;
 
 use super::Cleanup;
 use super::runner::Runner;
+use crate::middleware::layer_name;
 use crate::middleware::tracker::{DrainReport, Tracker};
 
 /// Runs the hooks that calls registered with [`on_cleanup`](crate::CallContext::on_cleanup). See
@@ -16,6 +18,7 @@ use crate::middleware::tracker::{DrainReport, Tracker};
 pub struct CleanupLayer {
     pub(super) runner: Option<Arc<Runner>>,
     pub(super) wait: Option<Duration>,
+    pub(super) name: LayerName,
 }
 
 // === impl CleanupLayer ===
@@ -27,6 +30,7 @@ impl CleanupLayer {
         Self {
             runner: Some(Arc::default()),
             wait: None,
+            name: LayerName::new("cleanup"),
         }
     }
 
@@ -36,6 +40,7 @@ impl CleanupLayer {
         Self {
             runner: None,
             wait: None,
+            name: LayerName::new("cleanup"),
         }
     }
 
@@ -121,6 +126,8 @@ impl CleanupLayer {
         self.runner.as_ref().map(|runner| runner.tracker())
     }
 }
+
+layer_name!(CleanupLayer, name, "cleanup");
 
 impl Default for CleanupLayer {
     fn default() -> Self {

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, OverloadReason, Part, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{
+    BoxError, LayerName, OverloadReason, Part, ToolError, ToolRequest, ToolResponse,
+};
 use tower_service::Service;
 
 use super::CleanupLayer;
@@ -49,7 +51,7 @@ where
         let inner = LayerFuture::new(inner, request, |part| {
             let watch = ResponseWatch::new(runner);
             match &layer.runner {
-                Some(runner) => decide(runner, part, watch),
+                Some(runner) => decide(runner, part, watch, &layer.name),
                 None => Decision::Start(watch),
             }
         });
@@ -58,11 +60,16 @@ where
 }
 
 #[inline]
-fn decide(runner: &Arc<Runner>, part: &Part, watch: ResponseWatch) -> Decision<ResponseWatch> {
+fn decide(
+    runner: &Arc<Runner>,
+    part: &Part,
+    watch: ResponseWatch,
+    layer: &LayerName,
+) -> Decision<ResponseWatch> {
     part.run_hooks_with(runner);
     if runner.is_closed() && !part.inherits(runner.id()) {
         let reason = OverloadReason::shutting_down(DEFAULT_RETRY_AFTER);
-        return Decision::Reject(watch, ToolError::overloaded(reason));
+        return Decision::Reject(watch, ToolError::overloaded(reason).with_layer(layer));
     }
     // Calls that it makes are admitted after a close.
     part.hold(runner.id());

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 
 use super::ConcurrencyLimit;
 use super::permits::{Permits, to_u64};
-use crate::middleware::{ConfigError, KeyFn, PerTool};
+use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name};
 use crate::queue::{Limits, Order};
 
 /// Limits how many calls run at once; other calls wait in a queue. See the [module](super).
@@ -17,7 +17,7 @@ use crate::queue::{Limits, Order};
 ///
 /// The `with_*` methods configure one value: call them before it is cloned or applied to a
 /// service. Called later, they return a value with a limit of its own, and the others stay as
-/// they are. Only [`with_cost`](Self::with_cost) and
+/// they are. [`with_cost`](Self::with_cost), [`with_name`](Self::with_name) and
 /// [`with_hold_until_ended`](Self::with_hold_until_ended) keep the limit shared.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimitLayer {
@@ -354,6 +354,8 @@ impl ConcurrencyLimitLayer {
         self.limits.queued()
     }
 }
+
+layer_name!(ConcurrencyLimitLayer, limits.name, "concurrency");
 
 impl<S> Layer<S> for ConcurrencyLimitLayer {
     type Service = ConcurrencyLimit<S>;

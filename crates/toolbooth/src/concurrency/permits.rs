@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use toolbooth_core::{Moment, Part, ToolError};
+use toolbooth_core::{LayerName, Moment, Part, ToolError};
 
 use super::future::ResponseWatch;
 use crate::middleware::Acquire;
@@ -28,6 +28,7 @@ pub(super) struct Claim<'a> {
     pub(super) cost: u64,
     /// Whether all work of the call keeps the permits until it has ended.
     pub(super) until_ended: bool,
+    pub(super) layer: &'a LayerName,
 }
 
 /// A call that waits for its permits.
@@ -35,6 +36,7 @@ pub(super) struct Claim<'a> {
 pub struct AcquirePermit {
     waiter: Waiter<Permits>,
     until_ended: bool,
+    layer: LayerName,
 }
 
 /// Counts the permits of one limit.
@@ -56,12 +58,14 @@ impl Permit {
             queue,
             cost,
             until_ended,
+            layer,
         } = claim;
         match queue.try_acquire(cost, || part.now()) {
             true => Ok(Self::acquired(part, queue.into_owned(), cost, until_ended)),
             false => Err(AcquirePermit {
                 waiter: Waiter::new(queue.into_owned(), cost, part.now()),
                 until_ended,
+                layer: layer.clone(),
             }),
         }
     }
@@ -130,12 +134,16 @@ impl Acquire<ResponseWatch> for AcquirePermit {
             return Poll::Ready(Ok(()));
         };
         trace_rejection(
-            "concurrency",
+            &self.layer,
             part.context(),
             &rejection,
             self.waiter.waited(),
         );
-        Poll::Ready(Err(rejection.error(part.context())))
+        Poll::Ready(Err(rejection.error(part.context(), &self.layer)))
+    }
+
+    fn queue(&self) -> Option<&LayerName> {
+        Some(&self.layer)
     }
 }
 
@@ -161,6 +169,8 @@ impl Permits {
 
 impl Limiter for Permits {
     type Setting = usize;
+
+    const KIND: &'static str = "concurrency";
 
     const TIMED: bool = false;
 

@@ -72,13 +72,13 @@ fn decide(
     if limits.is_unlimited() {
         return Decision::Start(without_permit);
     }
-    if let Some(error) = not_to_start(part) {
+    if let Some(error) = not_to_start(part, &limits.name) {
         return Decision::Reject(without_permit, error);
     }
     let Demand { queue, cost } = match limits.demand(part, request) {
         Ok(Some(demand)) => demand,
         Ok(None) => return Decision::Start(without_permit),
-        Err(rejection) => return reject(part, rejection),
+        Err(rejection) => return reject(limits, part, rejection),
     };
     if part.inherits(queue.id()) {
         return Decision::Start(without_permit);
@@ -87,17 +87,22 @@ fn decide(
         queue,
         cost,
         until_ended,
+        layer: &limits.name,
     };
     match Permit::try_acquire(part, claim) {
         Ok(permit) => Decision::Start(ResponseWatch::new(Some(permit))),
-        Err(acquire) if acquire.is_closed() => reject(part, Rejection::Closed),
+        Err(acquire) if acquire.is_closed() => reject(limits, part, Rejection::Closed),
         Err(acquire) => Decision::Wait(without_permit, acquire),
     }
 }
 
 #[cold]
-fn reject(part: &Part, rejection: Rejection) -> Decision<ResponseWatch, AcquirePermit> {
-    trace_rejection("concurrency", part.context(), &rejection, Duration::ZERO);
-    let error = rejection.error(part.context());
+fn reject(
+    limits: &Limits<Permits>,
+    part: &Part,
+    rejection: Rejection,
+) -> Decision<ResponseWatch, AcquirePermit> {
+    trace_rejection(&limits.name, part.context(), &rejection, Duration::ZERO);
+    let error = rejection.error(part.context(), &limits.name);
     Decision::Reject(ResponseWatch::new(None), error)
 }

@@ -1,4 +1,4 @@
-//! Access to the inner service, the same for every layer.
+//! Methods that are the same for every layer.
 
 /// Implements `get_ref`, `get_mut` and `into_inner` for a service with a field `inner`.
 macro_rules! inner_accessors {
@@ -22,4 +22,29 @@ macro_rules! inner_accessors {
     };
 }
 
+/// Implements `with_name` and `name` for a layer with its [`LayerName`](crate::LayerName) in a
+/// field.
+macro_rules! layer_name {
+    ($layer:ty, $($field:ident).+, $kind:literal) => {
+        impl $layer {
+            #[doc = concat!("Sets the name of this layer: `", $kind, "` by default.")]
+            ///
+            /// Its errors and logs carry the name. It applies to this value and its clones. What
+            /// the clones share stays shared.
+            #[must_use]
+            pub fn with_name(mut self, name: impl Into<crate::Name>) -> Self {
+                self.$($field).+ = self.$($field).+.renamed(name);
+                self
+            }
+
+            /// Returns the name of this layer.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                self.$($field).+.as_str()
+            }
+        }
+    };
+}
+
 pub(crate) use inner_accessors;
+pub(crate) use layer_name;

@@ -1,7 +1,7 @@
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{Part, ToolError};
+use toolbooth_core::{LayerName, Part, ToolError};
 
 /// What a layer decides about a call in `call`, before the inner service is polled.
 ///
@@ -30,6 +30,12 @@ pub trait Acquire<W>: Unpin {
         watch: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>>;
+
+    /// Returns the layer whose queue the call waits in, which the error of a timeout outside
+    /// names. `None` by default.
+    fn queue(&self) -> Option<&LayerName> {
+        None
+    }
 
     /// Called after the wait, when the inner service has been called. The layers inside have
     /// decided by then: see [`Part::is_held_back`]. The default does nothing.

@@ -18,7 +18,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, CancelReason, End, Part, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{
+    BoxError, CancelReason, End, ErrorKind, LayerName, Part, ToolError, ToolRequest, ToolResponse,
+};
 use tower_service::Service;
 
 use super::{Acquire, Decision, LayerWatch, PartWatch};
@@ -68,6 +70,8 @@ pin_project! {
 struct Waiting<S, R, A> {
     acquire: Option<A>,
     acquired: bool,
+    /// The layer whose queue it waits in, until it has acquired.
+    queue: Option<LayerName>,
     service: S,
     request: R,
 }
@@ -91,6 +95,7 @@ where
     S: Service<R> + Clone,
     S::Error: Into<BoxError> + 'static,
     W: LayerWatch,
+    A: Acquire<W>,
 {
     /// Enters the layer, lets it decide, and calls `inner` if so decided.
     ///
@@ -135,7 +140,8 @@ where
             Decision::Wait(watch, acquire) => {
                 entered.watch = Some(watch);
                 part.hold_back();
-                State::waiting(Some(acquire), inner.clone(), request)
+                let queue = acquire.queue().cloned();
+                State::waiting(Some(acquire), queue, inner.clone(), request)
             }
             Decision::Reject(watch, error) => {
                 entered.watch = Some(watch);
@@ -174,8 +180,23 @@ impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
         error
     }
 
+    /// Records where the call waits, if a layer outside ends it.
+    fn record_queue(&self, end: &End<'_>) {
+        let State::Waiting {
+            waiting: Some(call),
+        } = &self.state
+        else {
+            return;
+        };
+        let own_error = matches!(end, End::Failed(error) if error.kind() != ErrorKind::Cancelled);
+        if let (Some(queue), Some(part), false) = (&call.queue, &self.entered.part, own_error) {
+            part.set_queue(queue);
+        }
+    }
+
     fn end(self: Pin<&mut Self>, end: End<'_>) {
         let catches = self.entered.catches_panics();
+        self.record_queue(&end);
         let mut this = self.project();
         // If the drop panics, dropping `entered` ends the call as panicked.
         let mut entered = mem::take(this.entered);
@@ -261,6 +282,7 @@ where
             ready!(acquire.poll_acquire(part, watch, cx))?;
             part.mark_admitted();
             call.acquired = true;
+            call.queue = None;
         }
         ready!(call.service.poll_ready(cx)).map_err(ToolError::from_error)?;
         let call = waiting.take().expect("it was there before");
@@ -364,17 +386,18 @@ where
         let service = mem::replace(inner, fresh);
         match ready {
             Poll::Ready(Err(error)) => Self::failed(ToolError::from_error(error)),
-            _ => Self::waiting(None, service, request),
+            _ => Self::waiting(None, None, service, request),
         }
     }
 }
 
 impl<S: Service<R>, R, A> State<S, R, A> {
-    fn waiting(acquire: Option<A>, service: S, request: R) -> Self {
+    fn waiting(acquire: Option<A>, queue: Option<LayerName>, service: S, request: R) -> Self {
         Self::Waiting {
             waiting: Some(Box::new(Waiting {
                 acquire,
                 acquired: false,
+                queue,
                 service,
                 request,
             })),
@@ -396,9 +419,12 @@ impl<W: LayerWatch> Entered<W> {
         self.watch.as_ref().is_some_and(W::catches_panics)
     }
 
-    fn end(&mut self, end: End<'_>) {
+    fn end(&mut self, mut end: End<'_>) {
         let Some(part) = self.part.take() else { return };
         let watch = self.watch.take();
+        if let (End::Failed(error), Some(watch)) = (&mut end, &watch) {
+            watch.on_error(error);
+        }
         part.end(end, |part, end| {
             if let Some(watch) = watch {
                 watch.on_end(part, end);

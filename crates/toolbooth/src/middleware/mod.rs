@@ -32,6 +32,7 @@
 //! | read and compare instants, and limits on a call | [`Moment`], [`Bound`], [`Reading`] |
 //! | take one permit for a whole call, and keep it | [`LimitId`], [`KeptPermits`] |
 //! | let a tool adjust its cost | [`AdjustCost`] |
+//! | name the layer in its errors | [`LayerName`] |
 //! | observe activity | [`Pulse`] |
 //! | run cleanup hooks | [`Hooks`], [`RunHooks`], [`HookCounter`], [`DEFAULT_HOOK_LIMIT`] |
 //! | keep partial results | [`KeepPolicy`] |
@@ -63,7 +64,7 @@ pub(crate) mod sync;
 pub(crate) mod tracker;
 mod watch;
 
-pub(crate) use accessors::inner_accessors;
+pub(crate) use accessors::{inner_accessors, layer_name};
 pub use config::ConfigError;
 pub use decision::{Acquire, Decision};
 pub use future::LayerFuture;
@@ -73,7 +74,7 @@ pub(crate) use rejection::{DEFAULT_RETRY_AFTER, not_to_start};
 #[cfg(feature = "http")]
 pub(crate) use retry_after::retry_after;
 pub use toolbooth_core::{
-    AdjustCost, Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, KeptPermits, LimitId,
-    Moment, Part, Pulse, Reading, RunHooks, TaskScope,
+    AdjustCost, Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, KeptPermits, LayerName,
+    LimitId, Moment, Part, Pulse, Reading, RunHooks, TaskScope,
 };
 pub use watch::{LayerWatch, PartWatch};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use toolbooth_core::{Bound, Part, ToolError};
+use toolbooth_core::{Bound, LayerName, Part, ToolError};
 
 /// The default time after which a call that was rejected by a shutdown may be tried again.
 pub(crate) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -12,23 +12,24 @@ pub(crate) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// token or a probe. [`LayerFuture::new`](super::LayerFuture::new) checks cancellation again for
 /// the layers that do not call it.
 #[inline(always)]
-pub(crate) fn not_to_start(part: &Part) -> Option<ToolError> {
+pub(crate) fn not_to_start(part: &Part, layer: &LayerName) -> Option<ToolError> {
     if let Some(reason) = part.cancelled_before_start() {
         return Some(ToolError::cancelled(reason));
     }
     let bound = part.passed_deadline()?;
-    Some(deadline_passed(part, bound))
+    Some(deadline_passed(part, bound, layer))
 }
 
 #[cold]
-fn deadline_passed(part: &Part, bound: Bound) -> ToolError {
+fn deadline_passed(part: &Part, bound: Bound, layer: &LayerName) -> ToolError {
     let context = part.context();
     tracing::debug!(
         tool = context.tool(),
         call_id = %context.id(),
+        %layer,
         limit = ?bound.limit(),
         waited = ?context.elapsed(),
         "rejected: the deadline has passed"
     );
-    bound.error(context)
+    bound.error(context).with_layer(layer)
 }

@@ -50,6 +50,12 @@ pub trait LayerWatch: Send + Unpin + Sized + 'static {
         false
     }
 
+    /// Observes an error that ends the call, before the layers outside do: an error that this layer
+    /// made gets its [name](ToolError::set_layer). The default does nothing.
+    fn on_error(&self, error: &mut ToolError) {
+        let _ = error;
+    }
+
     /// Handles the end of the call: releases what the layer acquired.
     ///
     /// Called once, after everything inside was dropped and before the caller sees the outcome.
@@ -107,8 +113,11 @@ impl<W: LayerWatch> Watch for PartWatch<W> {
     }
 
     #[inline(always)]
-    fn on_end(self, end: End<'_>) {
+    fn on_end(self, mut end: End<'_>) {
         let Self { part, watch } = self;
+        if let End::Failed(error) = &mut end {
+            watch.on_error(error);
+        }
         part.end(end, |part, end| watch.on_end(part, end));
     }
 }

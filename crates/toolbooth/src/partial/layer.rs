@@ -1,13 +1,15 @@
-use toolbooth_core::KeepPolicy;
+use toolbooth_core::{KeepPolicy, LayerName};
 use tower_layer::Layer;
 
 use super::PartialResult;
+use crate::middleware::layer_name;
 
 /// Keeps partial results and attaches them to the error that ends a call early. See the
 /// [module](super).
 #[derive(Debug, Clone)]
 pub struct PartialResultLayer {
     policy: Option<KeepPolicy>,
+    name: LayerName,
 }
 
 // === impl PartialResultLayer ===
@@ -18,13 +20,17 @@ impl PartialResultLayer {
     pub const fn new() -> Self {
         Self {
             policy: Some(KeepPolicy::new()),
+            name: LayerName::new("partial"),
         }
     }
 
     /// Creates a layer that keeps nothing.
     #[must_use]
     pub const fn off() -> Self {
-        Self { policy: None }
+        Self {
+            policy: None,
+            name: LayerName::new("partial"),
+        }
     }
 
     /// Limits how many items are kept.
@@ -48,9 +54,12 @@ impl PartialResultLayer {
     fn map(self, change: impl FnOnce(KeepPolicy) -> KeepPolicy) -> Self {
         Self {
             policy: self.policy.map(change),
+            ..self
         }
     }
 }
+
+layer_name!(PartialResultLayer, name, "partial");
 
 impl Default for PartialResultLayer {
     fn default() -> Self {

@@ -15,6 +15,9 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// What the limit is set to.
     type Setting: Copy + fmt::Debug + Send + Sync;
 
+    /// The kind of the layer.
+    const KIND: &'static str;
+
     /// Whether waiters are granted at a point in time. Otherwise a release grants them.
     const TIMED: bool;
 

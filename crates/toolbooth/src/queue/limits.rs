@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use toolbooth_core::{CallContext, Name, Part, ToolRequest};
+use toolbooth_core::{CallContext, LayerName, Name, Part, ToolRequest};
 
 use super::keyed::KeyedQueues;
 use super::limit_queue::Settings;
@@ -18,6 +18,7 @@ pub(crate) struct Limits<L: Limiter> {
     queues: Queues<L>,
     /// `None`: every call costs 1.
     cost: Option<CostFn>,
+    pub(crate) name: LayerName,
 }
 
 #[derive(Debug)]
@@ -61,7 +62,11 @@ impl<L: Limiter> Limits<L> {
     }
 
     const fn of(queues: Queues<L>) -> Self {
-        Self { queues, cost: None }
+        Self {
+            queues,
+            cost: None,
+            name: LayerName::new(L::KIND),
+        }
     }
 
     /// Sets the cost of a call. The queues stay shared.
@@ -245,6 +250,7 @@ impl<L: Limiter> Clone for Limits<L> {
         Self {
             queues,
             cost: self.cost.clone(),
+            name: self.name.clone(),
         }
     }
 }

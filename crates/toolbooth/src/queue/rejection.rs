@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use toolbooth_core::{Bound, CallContext, CancelReason, OverloadReason, ToolError};
+use toolbooth_core::{
+    Bound, CallContext, CancelReason, LayerName, OverloadReason, TimeoutScope, ToolError,
+};
 
 use crate::middleware::keys::KeyRejection;
 
@@ -28,24 +30,37 @@ pub(crate) enum Rejection {
 // === impl Rejection ===
 
 impl Rejection {
-    /// Returns the error of a rejection that is the same for all limits.
-    pub(crate) fn error(self, context: &CallContext) -> ToolError {
-        ToolError::overloaded(match self {
+    /// Returns the error of a rejection by `layer` that is the same for all limits.
+    pub(crate) fn error(self, context: &CallContext, layer: &LayerName) -> ToolError {
+        let error = ToolError::overloaded(match self {
             Self::Closed => OverloadReason::Closed,
             Self::Full(capacity) => OverloadReason::queue_full(capacity),
             Self::TooHeavy(cost, limit) => OverloadReason::too_heavy(cost, limit),
             Self::TooLate(wait) => OverloadReason::too_late(wait),
             Self::WaitedTooLong(max_wait) => OverloadReason::waited_too_long(max_wait),
-            Self::Key(rejection) => return rejection.error(),
-            Self::Expired(bound) => return bound.error(context),
-            Self::ShuttingDown => return ToolError::cancelled(CancelReason::Shutdown),
-        })
+            Self::Key(rejection) => return rejection.error().with_layer(layer),
+            Self::Expired(bound) => return expired(bound, context, layer).with_queue(layer),
+            Self::ShuttingDown => {
+                return ToolError::cancelled(CancelReason::Shutdown).with_layer(layer);
+            }
+        });
+        error.with_layer(layer)
+    }
+}
+
+/// Returns the error of a call that waited until its limit. The limit is that of a timeout layer
+/// outside, which names itself, or the deadline that `layer` enforces.
+fn expired(bound: Bound, context: &CallContext, layer: &LayerName) -> ToolError {
+    let error = bound.error(context);
+    match bound.scope() {
+        TimeoutScope::Deadline => error.with_layer(layer),
+        _ => error,
     }
 }
 
 /// Logs that a limit rejects a call.
 pub(crate) fn trace_rejection(
-    limit: &'static str,
+    layer: &LayerName,
     context: &CallContext,
     rejection: &Rejection,
     waited: Duration,
@@ -53,7 +68,7 @@ pub(crate) fn trace_rejection(
     tracing::debug!(
         tool = context.tool(),
         call_id = %context.id(),
-        limit,
+        %layer,
         ?waited,
         ?rejection,
         "rejected"

@@ -1,7 +1,7 @@
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use toolbooth_core::{End, Moment, Part, ResponseHead, ToolError};
+use toolbooth_core::{End, LayerName, Moment, Part, ResponseHead, ToolError};
 
 use super::cool_down;
 use super::cost::AdjustableCost;
@@ -29,6 +29,7 @@ pub struct AcquireToken {
     /// What it was charged for, once it has its tokens.
     charged: Moment,
     options: Options,
+    layer: LayerName,
 }
 
 /// The tokens of a call.
@@ -103,11 +104,12 @@ impl Taken {
 // === impl AcquireToken ===
 
 impl AcquireToken {
-    pub(super) const fn new(waiter: Waiter<Rates>, options: Options) -> Self {
+    pub(super) const fn new(waiter: Waiter<Rates>, options: Options, layer: LayerName) -> Self {
         Self {
             charged: waiter.since(),
             waiter,
             options,
+            layer,
         }
     }
 }
@@ -130,16 +132,21 @@ impl Acquire<ResponseWatch> for AcquireToken {
             }
             Err(rejection) => rejection,
         };
-        trace_rejection("rate", context, &rejection, self.waiter.waited());
+        trace_rejection(&self.layer, context, &rejection, self.waiter.waited());
         Poll::Ready(Err(match rejection {
-            Rejection::TooLate(after) => ToolError::rate_limited(after),
+            Rejection::TooLate(after) => ToolError::rate_limited(after).with_layer(&self.layer),
             Rejection::WaitedTooLong(_) => {
                 let now = Moment::now();
                 let due = self.waiter.queue().due(self.waiter.cost(), now);
-                ToolError::rate_limited(due.map_or_else(Default::default, |due| due.since(now)))
+                let after = due.map_or_else(Default::default, |due| due.since(now));
+                ToolError::rate_limited(after).with_layer(&self.layer)
             }
-            rejection => rejection.error(context),
+            rejection => rejection.error(context, &self.layer),
         }))
+    }
+
+    fn queue(&self) -> Option<&LayerName> {
+        Some(&self.layer)
     }
 
     fn on_called(&mut self, part: &Part, watch: &mut ResponseWatch) {

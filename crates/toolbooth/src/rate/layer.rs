@@ -10,7 +10,7 @@ use super::RateLimit;
 use super::rates::Rates;
 use super::service::Options;
 use super::window::{MAX_CALLS, WindowTerms};
-use crate::middleware::{ConfigError, KeyFn, PerTool};
+use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name};
 use crate::queue::{Limits, Order};
 
 /// Limits how many calls start in a time; other calls wait or are rejected. See the
@@ -21,8 +21,8 @@ use crate::queue::{Limits, Order};
 ///
 /// The `with_*` methods configure one value: call them before it is cloned or applied to a
 /// service. Called later, they return a value with a bucket of its own, and the others stay as
-/// they are. [`with_cost`](Self::with_cost), [`reject`](Self::reject) and [`wait`](Self::wait) keep
-/// the bucket shared.
+/// they are. [`with_cost`](Self::with_cost), [`with_name`](Self::with_name), [`reject`](Self::reject)
+/// and [`wait`](Self::wait) keep the bucket shared.
 #[derive(Debug, Clone)]
 pub struct RateLimitLayer {
     pub(super) limits: Limits<Rates>,
@@ -381,6 +381,8 @@ impl RateLimitLayer {
         self
     }
 }
+
+layer_name!(RateLimitLayer, limits.name, "rate");
 
 impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;

@@ -120,6 +120,8 @@ impl Rates {
 impl Limiter for Rates {
     type Setting = Quota;
 
+    const KIND: &'static str = "rate";
+
     const TIMED: bool = true;
 
     fn new(quota: Option<Quota>) -> Self {

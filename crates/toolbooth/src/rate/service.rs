@@ -104,13 +104,13 @@ fn decide<'a>(
     if limits.is_unlimited() {
         return Decision::Start(ResponseWatch::new());
     }
-    if let Some(error) = not_to_start(part) {
+    if let Some(error) = not_to_start(part, &limits.name) {
         return Decision::Reject(ResponseWatch::new(), error);
     }
     let Demand { queue, cost } = match limits.demand(part, request) {
         Ok(Some(demand)) => demand,
         Ok(None) => return Decision::Start(ResponseWatch::new()),
-        Err(rejection) => return reject(part, rejection),
+        Err(rejection) => return reject(limits, part, rejection),
     };
     // A token is one for each attempt.
     if !part.count_once(queue.id()) {
@@ -135,18 +135,23 @@ fn decide<'a>(
             Some(due) => Rejection::TooLate(due.since(now)),
             None => Rejection::TooHeavy(cost, queue.limiter().capacity()),
         };
-        return reject(part, rejection);
+        return reject(limits, part, rejection);
     }
     let waiter = Waiter::new(queue.into_owned(), cost, now);
-    Decision::Wait(ResponseWatch::new(), AcquireToken::new(waiter, options))
+    let acquire = AcquireToken::new(waiter, options, limits.name.clone());
+    Decision::Wait(ResponseWatch::new(), acquire)
 }
 
 #[cold]
-fn reject(part: &Part, rejection: Rejection) -> Decision<ResponseWatch, AcquireToken> {
-    trace_rejection("rate", part.context(), &rejection, Duration::ZERO);
+fn reject(
+    limits: &Limits<Rates>,
+    part: &Part,
+    rejection: Rejection,
+) -> Decision<ResponseWatch, AcquireToken> {
+    trace_rejection(&limits.name, part.context(), &rejection, Duration::ZERO);
     let error = match rejection {
-        Rejection::TooLate(after) => ToolError::rate_limited(after),
-        rejection => rejection.error(part.context()),
+        Rejection::TooLate(after) => ToolError::rate_limited(after).with_layer(&limits.name),
+        rejection => rejection.error(part.context(), &limits.name),
     };
     Decision::Reject(ResponseWatch::new(), error)
 }

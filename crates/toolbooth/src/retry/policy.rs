@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use toolbooth_core::{
-    BoxError, CallContext, ErrorKind, Moment, Outcome, OverloadReason, ToolError, ToolRequest,
+    BoxError, CallContext, ErrorKind, LayerName, Moment, Outcome, OverloadReason, ToolError,
+    ToolRequest,
 };
 use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
 use super::backoff::Backoff;
-use crate::middleware::ConfigError;
+use crate::middleware::{ConfigError, layer_name};
 
 /// Decides whether a call is retried, for tower's [`RetryLayer`](tower::retry::RetryLayer).
 ///
@@ -24,6 +25,7 @@ pub struct RetryPolicy {
     failed: u32,
     backoff: Backoff,
     budget: Option<Arc<TpsBudget>>,
+    name: LayerName,
 }
 
 /// The class of a failure, which decides whether it is retried.
@@ -57,6 +59,7 @@ impl RetryPolicy {
             failed: 0,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
             budget: Some(Arc::new(TpsBudget::default())),
+            name: LayerName::new("retry"),
         }
     }
 
@@ -137,6 +140,8 @@ impl RetryPolicy {
         Some(wait)
     }
 }
+
+layer_name!(RetryPolicy, name, "retry");
 
 impl<R, Res, E> Policy<R, Res, E> for RetryPolicy
 where

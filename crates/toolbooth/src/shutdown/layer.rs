@@ -1,12 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use toolbooth_core::LayerName;
 use tower_layer::Layer;
 
 use super::Shutdown;
 use super::shared::Shared;
-use crate::middleware::DEFAULT_RETRY_AFTER;
 use crate::middleware::tracker::DrainReport;
+use crate::middleware::{DEFAULT_RETRY_AFTER, layer_name};
 
 /// Ends the calls of a service at its shutdown. See the [module](super).
 ///
@@ -15,6 +16,7 @@ use crate::middleware::tracker::DrainReport;
 pub struct ShutdownLayer {
     pub(super) shared: Option<Arc<Shared>>,
     pub(super) retry_after: Duration,
+    pub(super) name: LayerName,
 }
 
 // === impl ShutdownLayer ===
@@ -26,6 +28,7 @@ impl ShutdownLayer {
         Self {
             shared: Some(Arc::new(Shared::new())),
             retry_after: DEFAULT_RETRY_AFTER,
+            name: LayerName::new("shutdown"),
         }
     }
 
@@ -35,6 +38,7 @@ impl ShutdownLayer {
         Self {
             shared: None,
             retry_after: DEFAULT_RETRY_AFTER,
+            name: LayerName::new("shutdown"),
         }
     }
 
@@ -97,6 +101,8 @@ impl ShutdownLayer {
         shared.map_or(0, |shared| shared.calls.in_flight())
     }
 }
+
+layer_name!(ShutdownLayer, name, "shutdown");
 
 impl Default for ShutdownLayer {
     fn default() -> Self {

@@ -67,7 +67,8 @@ fn decide(layer: &ShutdownLayer, part: &Part) -> Decision<ResponseWatch> {
         None => {
             let uncounted = Admission::Uncounted(Arc::clone(shared));
             let reason = OverloadReason::shutting_down(layer.retry_after);
-            Decision::Reject(ResponseWatch::new(uncounted), ToolError::overloaded(reason))
+            let error = ToolError::overloaded(reason).with_layer(&layer.name);
+            Decision::Reject(ResponseWatch::new(uncounted), error)
         }
     }
 }

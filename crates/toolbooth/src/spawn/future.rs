@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, ErrorKind, LayerName, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::service::Spawning;
@@ -42,6 +42,7 @@ pin_project! {
 #[derive(Debug)]
 pub struct ResponseWatch {
     pub(super) catches: bool,
+    pub(super) name: LayerName,
 }
 
 // === impl ResponseFuture ===
@@ -110,5 +111,11 @@ where
 impl LayerWatch for ResponseWatch {
     fn catches_panics(&self) -> bool {
         self.catches
+    }
+
+    fn on_error(&self, error: &mut ToolError) {
+        if self.catches && error.kind() == ErrorKind::Panicked && error.call_id().is_none() {
+            error.set_layer(&self.name);
+        }
     }
 }

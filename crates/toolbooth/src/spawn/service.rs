@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, TaskScope, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, LayerName, TaskScope, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch, Spawned};
@@ -12,6 +12,7 @@ use crate::middleware::{Decision, LayerFuture, PartWatch};
 #[derive(Debug, Clone)]
 pub struct Spawn<S> {
     inner: Spawning<S>,
+    name: LayerName,
 }
 
 /// The service that [`LayerFuture`] calls: its future runs the inner future on a task.
@@ -24,9 +25,9 @@ pub(super) struct Spawning<S> {
 // === impl Spawn ===
 
 impl<S> Spawn<S> {
-    pub(super) const fn new(inner: S, spawns: bool) -> Self {
+    pub(super) const fn new(inner: S, spawns: bool, name: LayerName) -> Self {
         let inner = Spawning { inner, spawns };
-        Self { inner }
+        Self { inner, name }
     }
 
     /// Returns a reference to the inner service.
@@ -64,7 +65,8 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         let catches = self.inner.spawns;
         let inner = LayerFuture::new(&mut self.inner, request, |_| {
-            Decision::Start(ResponseWatch { catches })
+            let name = self.name.clone();
+            Decision::Start(ResponseWatch { catches, name })
         });
         ResponseFuture::new(inner)
     }

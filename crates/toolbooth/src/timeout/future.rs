@@ -6,7 +6,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
-use toolbooth_core::{Bound, BoxError, CancelReason, Item, Moment, Part, ToolError, ToolResponse};
+use toolbooth_core::{
+    Bound, BoxError, CancelReason, Item, LayerName, Moment, Part, ToolError, ToolResponse,
+};
 use tower_service::Service;
 
 use super::limits::CallLimits;
@@ -31,6 +33,7 @@ pin_project! {
 #[derive(Debug)]
 pub struct ResponseWatch {
     limits: CallLimits,
+    name: LayerName,
 }
 
 // === impl ResponseFuture ===
@@ -82,13 +85,13 @@ where
             Poll::Ready(late) => Some(late.map(ToolResponse::into_contents)),
             Poll::Pending => None,
         };
-        let Some((part, _)) = this.inner.as_mut().watch() else {
+        let Some((part, watch)) = this.inner.as_mut().watch() else {
             return Poll::Pending;
         };
         if late.is_none() && part.poll_cancelled(cx).is_pending() {
             ready!(poll_timer(this.sleep, cx));
         }
-        let timeout = expired.error(part.context());
+        let timeout = watch.error(part, expired);
         let timeout = match late {
             None => timeout,
             Some(Ok(contents)) => {
@@ -132,7 +135,7 @@ where
             return Poll::Pending;
         };
         let Some(end) = watch.limits.start_grace(expired) else {
-            let timeout = expired.error(part.context());
+            let timeout = watch.error(part, expired);
             // Drops the inner future.
             return Poll::Ready(Err(this.inner.fail(timeout)));
         };
@@ -161,8 +164,8 @@ fn poll_timer(sleep: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> 
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    pub(super) const fn new(limits: CallLimits) -> Self {
-        Self { limits }
+    pub(super) const fn new(limits: CallLimits, name: LayerName) -> Self {
+        Self { limits, name }
     }
 
     /// Cancels the call's context if a limit has expired, and returns the limit.
@@ -172,6 +175,7 @@ impl ResponseWatch {
         tracing::debug!(
             tool = context.tool(),
             call_id = %context.id(),
+            layer = %self.name,
             scope = %expired.scope(),
             limit = ?expired.limit(),
             waited = ?context.elapsed(),
@@ -181,11 +185,16 @@ impl ResponseWatch {
         Some(expired)
     }
 
+    /// Returns the error of a call that expires at this limit now.
+    fn error(&self, part: &Part, expired: Bound) -> ToolError {
+        expired.error(part.context()).with_layer(&self.name)
+    }
+
     /// Returns the error of a streaming response whose limit has expired; once.
     fn expire_stream(&mut self, part: &Part) -> Option<ToolError> {
         let expired = self.expire(part)?;
         self.limits = CallLimits::default();
-        Some(expired.error(part.context()))
+        Some(self.error(part, expired))
     }
 }
 
@@ -206,6 +215,17 @@ impl LayerWatch for ResponseWatch {
         match self.expire_stream(part) {
             Some(timeout) => ControlFlow::Break(timeout),
             None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Names the layer in the error of a limit inside whose queue the call waited too long.
+    fn on_error(&self, error: &mut ToolError) {
+        let is_own = match error {
+            ToolError::Timeout { scope, limit, .. } => self.limits.is_total(*scope, *limit),
+            _ => false,
+        };
+        if is_own && error.queue().is_some() {
+            error.set_layer(&self.name);
         }
     }
 }

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use toolbooth_core::LayerName;
 use tower_layer::Layer;
 
 use super::Timeout;
 use super::limits::Settings;
 use crate::Name;
-use crate::middleware::{ConfigError, PerTool};
+use crate::middleware::{ConfigError, PerTool, layer_name};
 
 /// Limits how long a call may take. See the [module](super).
 ///
@@ -15,6 +16,7 @@ use crate::middleware::{ConfigError, PerTool};
 #[derive(Debug, Clone)]
 pub struct TimeoutLayer {
     settings: Arc<Settings>,
+    name: LayerName,
 }
 
 // === impl TimeoutLayer ===
@@ -28,6 +30,7 @@ impl TimeoutLayer {
     pub fn new(limits: impl Into<PerTool<Duration>>) -> Self {
         Self {
             settings: Arc::new(Settings::new(limits.into())),
+            name: LayerName::new("timeout"),
         }
     }
 
@@ -120,10 +123,12 @@ impl TimeoutLayer {
     }
 }
 
+layer_name!(TimeoutLayer, name, "timeout");
+
 impl<S> Layer<S> for TimeoutLayer {
     type Service = Timeout<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Timeout::new(inner, Arc::clone(&self.settings))
+        Timeout::new(inner, Arc::clone(&self.settings), self.name.clone())
     }
 }

@@ -201,6 +201,12 @@ impl CallLimits {
         (next.at() <= now()).then_some(next)
     }
 
+    /// Returns whether the limit on the whole call is of this kind and length.
+    pub(super) fn is_total(&self, scope: TimeoutScope, limit: Duration) -> bool {
+        let total = self.total.map(|total| (total.scope(), total.limit()));
+        total == Some((scope, limit))
+    }
+
     /// Records an item of a streaming response.
     pub(super) fn record_item(&self, now: impl FnOnce() -> Moment) {
         let progress = self.progress.as_ref();

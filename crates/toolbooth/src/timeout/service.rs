@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, Part, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{BoxError, LayerName, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
@@ -14,6 +14,7 @@ use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_t
 pub struct Timeout<S> {
     inner: S,
     settings: Arc<Settings>,
+    name: LayerName,
 }
 
 // === impl Timeout ===
@@ -21,8 +22,12 @@ pub struct Timeout<S> {
 inner_accessors!(Timeout);
 
 impl<S> Timeout<S> {
-    pub(super) const fn new(inner: S, settings: Arc<Settings>) -> Self {
-        Self { inner, settings }
+    pub(super) const fn new(inner: S, settings: Arc<Settings>, name: LayerName) -> Self {
+        Self {
+            inner,
+            settings,
+            name,
+        }
     }
 }
 
@@ -43,16 +48,23 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
-        let Self { inner, settings } = self;
-        let inner = LayerFuture::new(inner, request, |part| decide(settings, part));
+        let Self {
+            inner,
+            settings,
+            name,
+        } = self;
+        let inner = LayerFuture::new(inner, request, |part| decide(settings, name, part));
         ResponseFuture::new(inner)
     }
 }
 
-fn decide(settings: &Settings, part: &Part) -> Decision<ResponseWatch> {
+fn decide(settings: &Settings, name: &LayerName, part: &Part) -> Decision<ResponseWatch> {
     let limits = settings.enter(part);
-    match not_to_start(part) {
-        None => Decision::Start(ResponseWatch::new(limits)),
-        Some(error) => Decision::Reject(ResponseWatch::new(CallLimits::default()), error),
+    match not_to_start(part, name) {
+        None => Decision::Start(ResponseWatch::new(limits, name.clone())),
+        Some(error) => {
+            let watch = ResponseWatch::new(CallLimits::default(), name.clone());
+            Decision::Reject(watch, error)
+        }
     }
 }

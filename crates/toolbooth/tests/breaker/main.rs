@@ -125,7 +125,7 @@ async fn rejection_names_its_call_and_when_to_retry() {
     assert_eq!(rejected.kind().as_str(), "circuit_open");
     let left = Duration::from_micros(17_999_500);
     assert_eq!(rejected.retry_after(), Some(left));
-    let text = "the circuit is open, retry after 18s";
+    let text = "the circuit is open, retry after 18s (by `breaker`)";
     assert_eq!(rejected.to_string(), text);
     assert_eq!(
         (rejected.tool(), rejected.call_id()),

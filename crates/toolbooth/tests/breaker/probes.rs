@@ -33,7 +33,7 @@ async fn open_time_is_exact_and_then_one_probe_runs() {
     assert_pending!(probe.poll());
     let rejected = assert_open(&mut service).await;
     assert_eq!(rejected.retry_after(), None);
-    let text = "the circuit is open, and the time to retry is not known";
+    let text = "the circuit is open, and the time to retry is not known (by `breaker`)";
     assert_eq!(rejected.to_string(), text);
 }
 

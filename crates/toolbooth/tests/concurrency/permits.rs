@@ -186,7 +186,7 @@ async fn limit_of_0_rejects_every_call() {
     let rejected = error_of(limit.layer(tool.handle()), call).await;
     assert_eq!(
         rejected.to_string(),
-        "overloaded: the limit is 0, no call can run"
+        "overloaded: the limit is 0, no call can run (by `concurrency`)"
     );
     let reason = OverloadReason::Closed;
     assert!(matches!(rejected, ToolError::Overloaded { reason: r, .. } if r == reason));

@@ -216,7 +216,7 @@ async fn expired_body_delivers_its_frames_then_an_error() {
         assert_eq!(text(&mut body).await, data);
     }
     let expired = error(&mut body).await;
-    let text = "timed out after 400ms (total limit of 400ms)";
+    let text = "timed out after 400ms (total limit of 400ms of `timeout`)";
     assert_eq!(expired.to_string(), text);
     assert_eq!((expired.tool(), start.elapsed()), (Some("GET *"), ms(400)));
     assert_eq!((call.is_running(), probe.running()), (false, 0));

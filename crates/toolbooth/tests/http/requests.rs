@@ -90,12 +90,18 @@ async fn limits_per_tool_apply_by_the_tool_name() {
     let mut post = get();
     *post.method_mut() = Method::POST;
     for (request, text) in [
-        (get(), "timed out after 400ms (total limit of 400ms)"),
+        (
+            get(),
+            "timed out after 400ms (total limit of 400ms of `timeout`)",
+        ),
         (
             with_extension(ToolName::new("slow")),
-            "timed out after 900ms (total limit of 900ms)",
+            "timed out after 900ms (total limit of 900ms of `timeout`)",
         ),
-        (post, "timed out after 100ms (total limit of 100ms)"),
+        (
+            post,
+            "timed out after 100ms (total limit of 100ms of `timeout`)",
+        ),
     ] {
         let expired = service.clone().oneshot(request).await.err().unwrap();
         assert_eq!(expired.to_string(), text);
@@ -112,9 +118,12 @@ async fn deadline_in_the_extensions_is_the_calls() {
         service.clone().oneshot(with_extension(deadline)),
         service.clone().oneshot(with_extension(deadline)),
     );
-    for response in [running, queued] {
+    let waited = " while waiting in the queue of `concurrency`";
+    for (response, waited) in [(running, ""), (queued, waited)] {
         let text = response.err().unwrap().to_string();
-        assert_eq!(text, "timed out after 150ms (deadline limit of 150ms)");
+        let expected =
+            format!("timed out after 150ms{waited} (deadline limit of 150ms of `timeout`)");
+        assert_eq!(text, expected);
     }
     assert_eq!((limit.in_flight(), limit.queued()), (0, 0));
 

@@ -32,7 +32,7 @@ async fn limit_expires_at_its_millisecond() {
     assert_eq!(timeout(&expired), (TOTAL, 1_000, 1_000));
     assert_eq!(
         expired.to_string(),
-        "timed out after 1s (total limit of 1s)"
+        "timed out after 1s (total limit of 1s of `timeout`)"
     );
     assert_eq!(
         (expired.tool(), expired.call_id()),

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Attempt;
+use crate::error::LayerName;
 use crate::sync::lock;
 
 /// Whether a layer holds the attempt back: while it queues, and after it was rejected.
@@ -51,6 +52,26 @@ impl Attempt {
     pub(crate) fn is_held_back(&self) -> bool {
         self.layers.was_held_back.load(Ordering::Acquire)
             && lock(&self.state).held_back == HeldBack::Yes
+    }
+
+    /// Records the limit in whose queue the attempt waits when it ends.
+    #[cold]
+    pub(crate) fn set_queue(&self, queue: &LayerName) {
+        self.outermost().change().rare().queue = Some(queue.clone());
+    }
+
+    /// Returns what was recorded since the last call, once: a later attempt may not wait.
+    pub(crate) fn take_queue(&self) -> Option<LayerName> {
+        self.outermost().with_rare(|rare| rare.queue.take())?
+    }
+
+    /// Returns the attempt that all attempts of this call are made inside of.
+    fn outermost(&self) -> &Self {
+        let mut attempt = self;
+        while let Some(link) = attempt.link() {
+            attempt = &link.attempt;
+        }
+        attempt
     }
 
     /// Notifies the enclosing attempts that a later attempt enters its first layer.

@@ -50,6 +50,7 @@ use super::kept::Kept;
 use super::name::Name;
 use super::pulse::Listener;
 use super::settings::Settings;
+use crate::error::LayerName;
 use crate::response::Partials;
 use crate::sync::lock;
 
@@ -158,6 +159,8 @@ struct RareState {
     costs: Vec<Cost>,
     /// What keeps the permits of layers that have not ended, where work keeps them.
     kept: Vec<(PassedLimit, Arc<Kept>)>,
+    /// The limit in whose queue an attempt waited when it ended.
+    queue: Option<LayerName>,
     /// Pulses of the timeout layers outside that have an idle or first-item limit.
     listeners: Vec<Listener>,
 }
