@@ -126,7 +126,9 @@ fn tool(index: &Index, checkpoints: bool) -> impl Tool {
 /// Makes one call of up to four attempts.
 async fn with_retry(checkpoints: bool) -> Job {
     let (index, start) = (Index::default(), Instant::now());
-    let policy = RetryPolicy::new(4).with_backoff(Duration::ZERO, Duration::ZERO);
+    let policy = RetryPolicy::new(4)
+        .with_idempotent(true) // an attempt that expires may be repeated
+        .with_backoff(Duration::ZERO, Duration::ZERO);
     let tool = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(120))) // of the whole job
         .layer(RetryLayer::new(policy))

@@ -75,7 +75,7 @@ fn import(done: &Recorder<u64>, attempts: &Recorder<u32>, checkpoints: bool) -> 
 async fn with_checkpoints_four_attempts_do_each_of_hundred_items_once() {
     let (done, attempts) = (Recorder::new(), Recorder::new());
     let stack = ServiceBuilder::new()
-        .layer(RetryLayer::new(at_once(10)))
+        .layer(RetryLayer::new(at_once(10).with_idempotent(true)))
         .layer(TimeoutLayer::new(LIMIT))
         .service(import(&done, &attempts, true));
     let start = Instant::now();
@@ -90,7 +90,7 @@ async fn with_checkpoints_four_attempts_do_each_of_hundred_items_once() {
 async fn without_checkpoints_four_attempts_do_thirty_items_and_repeat_ninety() {
     let (done, attempts) = (Recorder::new(), Recorder::new());
     let stack = ServiceBuilder::new()
-        .layer(RetryLayer::new(at_once(4)))
+        .layer(RetryLayer::new(at_once(4).with_idempotent(true)))
         .layer(TimeoutLayer::new(LIMIT))
         .layer(PartialResultLayer::new())
         .service(import(&done, &attempts, false));

@@ -10,7 +10,7 @@ use toolbooth_test::orders;
 use super::endings::{Contents, EIGHT, ENDINGS, EVERY, End, Ending, Name, Order, Seen};
 use super::*;
 
-use Ending::PanicsAtFirst;
+use Ending::{EmitsForEver, PanicsAtFirst};
 use Name::{CatchPanic, Cleanup, Concurrency, Partial, Rate, Retry, Spawn, Timeout};
 
 impl Stackable {
@@ -40,7 +40,7 @@ pub(super) async fn end(
     let tokens = layers.rate.remaining();
     let call = ToolCall::new("tool", json!(ending.args()));
     let call = match ending {
-        PanicsAtFirst => call.with_idempotent(true),
+        EmitsForEver | PanicsAtFirst => call.with_idempotent(true),
         _ => call,
     };
     register(call.context(), hooks, "caller");

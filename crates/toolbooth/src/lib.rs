@@ -84,7 +84,7 @@
 //! | [`CatchPanicLayer`] | A panic of the inner service becomes the error of its call. | No settings. | |
 //! | [`SpawnLayer`] | Each call runs on a task of its own. A tool that blocks its thread delays neither its caller nor an outer limit. | Needs a multi-threaded runtime for that. | |
 //! | [`ShutdownLayer`] | At a shutdown, new calls are rejected with a time to retry. After a grace, all other calls end, and what outlives them is awaited. | 5 s until a retry; grace and limit are arguments. | |
-//! | [`RetryPolicy`], in tower's `RetryLayer` | A failed call is tried again where that is safe, until its deadline, within one budget for all calls. | The number of attempts is required; backoff of 100 ms, doubled up to 10 s; a budget of 100 retries in 10 s, plus one for every five calls that succeed. | `retry` (off) |
+//! | [`RetryPolicy`], in tower's `RetryLayer` | A failed call is tried again if its tool had not started or it is idempotent, until its deadline, within one budget for all calls. | The number of attempts is required; no `retry_after` above 60 s; backoff of 100 ms, doubled up to 10 s; a budget of 100 retries in 10 s, plus one for every five calls that succeed. | `retry` (off) |
 //!
 //! [`tool_fn`] and [`stream_tool_fn`] convert functions into tools (feature `handler`, on).
 //! `CommandTool` converts a program into a tool, which ends with its call (feature `process`, off,
@@ -200,7 +200,7 @@ pub use queue::Order;
 #[cfg(feature = "rate")]
 pub use rate::{Quota, RateLimitLayer};
 #[cfg(feature = "retry")]
-pub use retry::RetryPolicy;
+pub use retry::{RetryBudget, RetryPolicy};
 pub use shutdown::ShutdownLayer;
 pub use spawn::SpawnLayer;
 pub use timeout::TimeoutLayer;

@@ -73,7 +73,7 @@ fn cases() -> Vec<Case> {
 
     let error = ToolError::overloaded(OverloadReason::Closed);
     let texts = &["overloaded: the limit is 0, no call can run"];
-    case(error, texts, "overloaded", Rejected, true);
+    case(error, texts, "overloaded", Rejected, false);
     let error = ToolError::overloaded(OverloadReason::queue_full(9));
     let texts = &["overloaded: the limit is reached, and 9 calls are queued"];
     case(error, texts, "overloaded", Rejected, true);

@@ -137,9 +137,10 @@ impl<A> ToolCall<A> {
 
     /// Sets whether running the call twice has the same effect as running it once.
     ///
-    /// By default a retry depends on whether the error [is
-    /// retryable](crate::ToolError::is_retryable). With `true` any failure of the tool may be
-    /// retried; with `false` only a call that did not run.
+    /// By default the settings of the retry policy apply, and otherwise the request's
+    /// [own](crate::ToolRequest::idempotent). A tool that had started is not called again unless
+    /// one of them is true, or its error [is retryable](crate::ToolError::is_retryable). With
+    /// `true` any failure of the tool may be retried; with `false` only a call that did not run.
     #[must_use]
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context

@@ -48,7 +48,7 @@ pub enum TimeoutScope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OverloadReason {
-    /// The limit is 0, so every call is rejected.
+    /// The limit is 0, so every call is rejected. A retry does not help.
     Closed,
     /// The queue is full.
     #[non_exhaustive]
@@ -184,9 +184,11 @@ impl OverloadReason {
     }
 
     /// Returns whether the same call may be admitted later.
+    ///
+    /// False for a limit of 0, and for a call whose cost exceeds the limit.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        !matches!(self, Self::TooHeavy { .. })
+        !matches!(self, Self::Closed | Self::TooHeavy { .. })
     }
 
     /// Returns the time to wait before a retry, if known.

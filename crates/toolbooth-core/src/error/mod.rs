@@ -60,7 +60,8 @@ pub enum ToolError {
         limit: Duration,
         /// The time since the call entered its outermost layer.
         elapsed: Duration,
-        /// The error that the tool returned within the grace after the limit expired.
+        /// The error that the tool returned within the grace after the limit expired, or by an
+        /// earlier attempt.
         source: Option<Source>,
         /// The call and its partial result.
         origin: Origin,
@@ -84,6 +85,8 @@ pub enum ToolError {
     RateLimited {
         /// The time until tokens are available for this call.
         retry_after: Duration,
+        /// The error of an earlier attempt that had called the tool.
+        source: Option<Source>,
         /// The call.
         origin: Origin,
     },
@@ -94,6 +97,8 @@ pub enum ToolError {
     Overloaded {
         /// Why it was rejected.
         reason: OverloadReason,
+        /// The error of an earlier attempt that had called the tool.
+        source: Option<Source>,
         /// The call.
         origin: Origin,
     },
@@ -104,6 +109,8 @@ pub enum ToolError {
         /// The time until the breaker admits a call again. `None` if it depends on a running probe,
         /// or if the circuit was opened by hand.
         retry_after: Option<Duration>,
+        /// The error of an earlier attempt that had called the tool.
+        source: Option<Source>,
         /// The call.
         origin: Origin,
     },
@@ -179,12 +186,17 @@ impl ToolError {
         }
     }
 
-    /// Sets the [source](std::error::Error::source) of a timeout: the error that the tool returned
-    /// within the grace. Errors of other kinds stay unchanged. For authors of timeout layers.
+    /// Sets the [source](std::error::Error::source) of a timeout or a rejection: the error that the
+    /// tool returned within the grace, or by an earlier attempt. Errors of other kinds stay
+    /// unchanged. For authors of timeout layers and retry policies.
     #[must_use]
-    pub fn with_late(mut self, late: Self) -> Self {
-        if let Self::Timeout { source, .. } = &mut self {
-            *source = Some(Source::of(late));
+    pub fn with_source(mut self, error: Self) -> Self {
+        if let Self::Timeout { source, .. }
+        | Self::RateLimited { source, .. }
+        | Self::Overloaded { source, .. }
+        | Self::CircuitOpen { source, .. } = &mut self
+        {
+            *source = Some(Source::of(error));
         }
         self
     }
@@ -203,6 +215,7 @@ impl ToolError {
     pub fn rate_limited(retry_after: Duration) -> Self {
         Self::RateLimited {
             retry_after,
+            source: None,
             origin: Origin::default(),
         }
     }
@@ -212,6 +225,7 @@ impl ToolError {
     pub fn overloaded(reason: OverloadReason) -> Self {
         Self::Overloaded {
             reason,
+            source: None,
             origin: Origin::default(),
         }
     }
@@ -221,6 +235,7 @@ impl ToolError {
     pub fn circuit_open(retry_after: impl Into<Option<Duration>>) -> Self {
         Self::CircuitOpen {
             retry_after: retry_after.into(),
+            source: None,
             origin: Origin::default(),
         }
     }
@@ -332,7 +347,11 @@ impl ToolError {
     /// Returns whether the same call may succeed later.
     ///
     /// True for timeouts, for rejections by limits, and for failures that the tool marked as
-    /// retryable. False for a call whose cost exceeds the limit.
+    /// retryable. False for a call whose cost exceeds the limit, and for a limit of 0.
+    ///
+    /// It does not state that a retry is safe: a tool that timed out may have had effects. A retry
+    /// policy also needs to know whether the tool had started and whether the call is
+    /// [idempotent](crate::ToolCall::with_idempotent).
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {

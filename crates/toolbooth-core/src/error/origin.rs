@@ -95,7 +95,7 @@ impl ToolError {
     #[must_use]
     pub fn started(&self) -> bool {
         match &self.origin().0 {
-            Some(stamp) if stamp.call.is_some() => stamp.started,
+            Some(stamp) if stamp.call.is_some() || stamp.started => stamp.started,
             _ => !matches!(
                 self,
                 Self::RateLimited { .. }
@@ -157,6 +157,16 @@ impl ToolError {
         self.origin_mut().stamp().queue = Some(layer);
     }
 
+    /// Records that this attempt of the call, or an earlier one, had called the tool. For authors
+    /// of retry policies.
+    #[must_use]
+    pub fn with_started(mut self) -> Self {
+        if !self.started() {
+            self.origin_mut().stamp().started = true;
+        }
+        self
+    }
+
     pub(crate) fn shared_partial(&self) -> Option<&Arc<Partial>> {
         self.origin().partial()
     }
@@ -201,7 +211,7 @@ impl ToolError {
             *limit = *elapsed;
         }
         let stamp = self.origin_mut().stamp();
-        stamp.started = started;
+        stamp.started |= started;
         stamp.call = Some(Call {
             serial: context.serial(),
             id: context.id(),

@@ -25,6 +25,18 @@ pub trait ToolRequest {
     fn http_head(&self) -> Option<super::RequestHead<'_>> {
         None
     }
+
+    /// Returns whether calling the tool twice has the same effect as calling it once, if known.
+    ///
+    /// The caller's [setting](CallContext::idempotent) takes precedence. Without one, an
+    /// `http::Request` is idempotent by its method ([RFC 9110, 9.2.2]): GET, HEAD, OPTIONS, TRACE,
+    /// PUT and DELETE are. So is any request with the header `Idempotency-Key`, by which a server
+    /// recognizes repetitions. Nothing is known of other requests.
+    ///
+    /// [RFC 9110, 9.2.2]: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
+    fn idempotent(&mut self) -> Option<bool> {
+        self.context().idempotent()
+    }
 }
 
 impl<A> ToolRequest for ToolCall<A> {

@@ -24,6 +24,12 @@ pub trait ToolResponse: Sized {
     /// Attaches a watch to the response.
     fn watch<W: Watch>(self, watch: W) -> Self::Watched<W>;
 
+    /// Calls `inspect` with the head of the response. Returns `None` for a response without one.
+    fn inspect_head<T>(&mut self, inspect: impl FnOnce(ResponseHead<'_>) -> T) -> Option<T> {
+        drop(inspect);
+        None
+    }
+
     /// Returns the contents of a buffered response of a tool, for the partial result of a call
     /// whose limit has expired.
     fn into_contents(self) -> Vec<Content> {
@@ -92,6 +98,10 @@ impl ToolResponse for ToolOutput {
             Body::One(_) | Body::Many(_) => watch.on_end(End::Complete),
         }
         self
+    }
+
+    fn inspect_head<T>(&mut self, inspect: impl FnOnce(ResponseHead<'_>) -> T) -> Option<T> {
+        Some(inspect(ResponseHead::Tool(self)))
     }
 
     fn into_contents(self) -> Vec<Content> {

@@ -19,6 +19,9 @@ pub enum ConfigError {
     /// A retry policy with 0 attempts.
     #[error("a call cannot have 0 attempts: use at least 1, which is a call without retries")]
     ZeroAttempts,
+    /// A retry budget with a ratio that is not from 0 to 1,000.
+    #[error("a retry budget allows from 0 to 1,000 retries for each call that succeeds")]
+    RetryRatio,
     /// A template with an unmatched brace, or with no argument name between braces.
     #[error(
         "the template `{template}` is malformed at byte {at}: \

@@ -34,13 +34,12 @@ impl Backoff {
         }
     }
 
-    pub(super) fn with_range(self, base: Duration, max: Duration) -> Self {
-        Self { base, max, ..self }
+    pub(super) const fn set_range(&mut self, base: Duration, max: Duration) {
+        (self.base, self.max) = (base, max);
     }
 
-    pub(super) fn with_seed(self, seed: u64) -> Self {
-        let random = Arc::new(SplitMix::new(seed));
-        Self { random, ..self }
+    pub(super) fn set_seed(&mut self, seed: u64) {
+        self.random = Arc::new(SplitMix::new(seed));
     }
 
     /// Returns the wait after `failed` attempts: uniformly random from zero to the ceiling.
@@ -90,7 +89,9 @@ mod tests {
     use super::*;
 
     fn backoff(base: Duration, max: Duration, seed: u64) -> Backoff {
-        Backoff::new(base, max).with_seed(seed)
+        let mut backoff = Backoff::new(base, max);
+        backoff.set_seed(seed);
+        backoff
     }
 
     /// The first numbers of Vigna's `splitmix64.c` for the seed 1234567:

@@ -20,7 +20,7 @@
 //! });
 //! let fetch = ServiceBuilder::new()
 //!     .layer(TimeoutLayer::new(Duration::from_secs(60))) // of all attempts together
-//!     .layer(RetryLayer::new(RetryPolicy::new(5)))
+//!     .layer(RetryLayer::new(RetryPolicy::new(5).with_idempotent(true)))
 //!     .layer(TimeoutLayer::new(Duration::from_secs(2))) // of each attempt
 //!     .service(fetch);
 //!
@@ -31,35 +31,57 @@
 //!
 //! # What is retried
 //!
-//! | error | retried |
-//! |---|---|
-//! | a rejection: `RateLimited`, `Overloaded`, `CircuitOpen` | yes: nothing ran |
-//! | any other that is [retryable](crate::ToolError::is_retryable): `Timeout`, a failure that the tool marked as retryable | yes, unless the call has [`with_idempotent(false)`](crate::ToolCall::with_idempotent) |
-//! | another failure of the tool, a panic | only if the call has [`with_idempotent(true)`](crate::ToolCall::with_idempotent) |
-//! | `Cancelled`, `InvalidArguments`, `UnknownTool`, `TooDeep` | never |
+//! What is known to be safe: an attempt whose tool had not [started](crate::ToolError::started),
+//! and a call that is idempotent. The last three columns are for calls that are not known to be
+//! idempotent, that are, and that are not.
 //!
-//! A response is never retried, not even one that [is an error](crate::ToolOutput::is_error). A
-//! streaming response that fails later is not retried either: its consumer already has the first
-//! items. Errors of tower's layers are judged by the `ToolError` that they are converted into.
+//! | failure | started | not known | idempotent | not idempotent |
+//! |---|---|---|---|---|
+//! | `Timeout` of a call that only waited | no | yes | yes | yes |
+//! | `RateLimited` by a layer | no | yes | yes | yes |
+//! | `Overloaded` by a layer | no | yes | yes | yes |
+//! | `CircuitOpen` by a layer | no | yes | yes | yes |
+//! | `Overloaded` by a limit of 0, for a cost above the limit, or by a shutdown | no | no | no | no |
+//! | `Cancelled`, `InvalidArguments`, `UnknownTool`, `TooDeep` | either | no | no | no |
+//! | `RateLimited`, `Overloaded`, `CircuitOpen` by the tool or another crate's layer | yes | yes | yes | no |
+//! | `Tool`, which the tool marked as retryable | yes | yes | yes | no |
+//! | `Tool` | yes | no | yes | no |
+//! | `Timeout` of a call that had started | yes | no | yes | no |
+//! | `Panicked` | yes | no | yes | no |
+//! | a response that [`with_responses`](RetryPolicy::with_responses) selects | yes | no | yes | no |
+//!
+//! Whether a call is idempotent is the first of these that is set:
+//!
+//! 1. [`ToolCall::with_idempotent`](crate::ToolCall::with_idempotent);
+//! 2. [`RetryPolicy::with_idempotent`] for the tool;
+//! 3. [`RetryPolicy::with_idempotent`] for all tools;
+//! 4. for an `http::Request`, its method: GET, HEAD, OPTIONS, TRACE, PUT and DELETE are idempotent,
+//!    and so is a request with the header `Idempotency-Key`. Nothing is known of other requests.
+//!
+//! Another response is never retried, not even one that [is an error](crate::ToolOutput::is_error).
+//! A streaming response that fails later is not retried either: its consumer already has the first
+//! items. An error that no layer of toolbooth has received, since the retry is directly around the
+//! tool, counts as the tool's.
 //!
 //! There is another attempt while all of these conditions hold:
 //!
 //! - Fewer attempts were made than [`RetryPolicy::new`] allows.
 //! - The call is not cancelled.
-//! - The backoff ends before the [deadline](crate::CallContext::deadline) of the call. That is the
+//! - The [`retry_after`](crate::ToolError::retry_after) of the error is not longer than the
+//!   [maximum](RetryPolicy::with_max_retry_after), 60 s by default. All waits of a call for an open
+//!   circuit are not longer together.
+//! - The wait ends before the [deadline](crate::CallContext::deadline) of the call. That is the
 //!   deadline set by the caller, or the limit of a timeout layer outside of the retry, whichever is
 //!   earlier.
 //! - The budget allows a retry.
 //!
-//! Otherwise the error of the last attempt is returned unchanged.
+//! The wait before an attempt is the `retry_after` of the error, if set, and a backoff on top. The
+//! backoff is exponential with full jitter, as in Marc Brooker's
+//! [Exponential Backoff And Jitter] (AWS Architecture Blog, 2015).
 //!
-//! The wait before an attempt is exponential with full jitter, as in Marc Brooker's
-//! [Exponential Backoff And Jitter] (AWS Architecture Blog, 2015). It is at least the
-//! [`retry_after`](crate::ToolError::retry_after) of the error, if set.
-//!
-//! The budget is tower's [`TpsBudget`](tower::retry::budget::TpsBudget). A successful call
-//! deposits, a retry withdraws, and a number of retries per second is always allowed. By default it
-//! allows 100 retries in 10 s, and one more for every five calls that succeeded in that time.
+//! The budget is a [`RetryBudget`]. A call that succeeds deposits, a retry withdraws, and a number
+//! of retries per second is always allowed. By default it allows 100 retries in 10 s, and one more
+//! for every five calls that succeeded in that time.
 //!
 //! [Exponential Backoff And Jitter]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 //!
@@ -89,7 +111,7 @@
 //!     Ok::<_, std::io::Error>(format!("done at attempt {}", call.attempt()))
 //! });
 //! let import = ServiceBuilder::new()
-//!     .layer(RetryLayer::new(RetryPolicy::new(5)))
+//!     .layer(RetryLayer::new(RetryPolicy::new(5).with_idempotent(true)))
 //!     .layer(TimeoutLayer::new(Duration::from_millis(305))) // 30 items and half of the next
 //!     .service(import);
 //! let response = import.oneshot(ToolCall::new("import", json!(null))).await?.collect().await?;
@@ -109,7 +131,10 @@
 //!
 //! # Errors
 //! None of its own. It returns the error of the last attempt, with the
-//! [partial result](crate::partial) of the last attempt that published one.
+//! [partial result](crate::partial) of the last attempt that published one. Its
+//! [`started`](crate::ToolError::started) is true if any attempt had called the tool. If the last
+//! attempt had not, the [source](std::error::Error::source) of the error is the error of the last
+//! one that had: a rejection by an open circuit has the failure of the tool as its source.
 //!
 //! # Clone
 //! Clones, and services made of one policy, share the budget and the sequence of the jitter. The
@@ -128,10 +153,14 @@
 //!
 //! # Cost
 //! A clone of the call for each attempt: one allocation, and one for the arguments, which all
-//! attempts share. With a budget, a lock and a clock reading for each success. For a wait, its
+//! attempts share. With a budget, a lock and a clock reading for each success. With a predicate for
+//! responses, its call for each. For a wait, its
 //! future and its registration for cancellation.
 
 mod backoff;
+mod budget;
+mod failure;
 mod policy;
 
+pub use budget::RetryBudget;
 pub use policy::RetryPolicy;

@@ -102,7 +102,7 @@ where
             }
             // The tool only reports that it was cancelled.
             Some(Err(ToolError::Cancelled { .. })) => timeout,
-            Some(Err(error)) => timeout.with_late(error),
+            Some(Err(error)) => timeout.with_source(error),
         };
         Poll::Ready(this.inner.fail(timeout))
     }

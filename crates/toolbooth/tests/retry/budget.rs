@@ -1,7 +1,7 @@
 //! The budget: how many retries all calls together may make.
 
 use futures_util::future::join_all;
-use tower::retry::budget::TpsBudget;
+use toolbooth::RetryBudget;
 
 use super::*;
 
@@ -21,8 +21,8 @@ async fn succeed(policy: &RetryPolicy, calls: usize) {
     }
 }
 
-fn budget(min_per_second: u32, share: f32) -> TpsBudget {
-    TpsBudget::new(Duration::from_secs(10), min_per_second, share)
+fn budget(min_per_second: u32, ratio: f64) -> RetryBudget {
+    RetryBudget::new(ratio, min_per_second).expect("a ratio")
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -46,8 +46,8 @@ async fn successes_earn_retries_by_the_share() {
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn clones_share_a_budget_and_so_do_policies_given_the_same_one() {
-    let shared = Arc::new(budget(1, 0.0));
-    let policy = at_once(3).with_budget(Arc::clone(&shared));
+    let shared = budget(1, 0.0);
+    let policy = at_once(3).with_budget(shared.clone());
     assert_eq!(attempts(&policy.clone(), 3).await, 3 + 6);
     assert_eq!(attempts(&policy, 3).await, 3 + 4);
     let other = at_once(3).with_budget(shared);
@@ -86,4 +86,31 @@ async fn exhausted_budget_returns_the_error_of_the_attempt() {
     let rejected = failure(RetryLayer::new(policy).layer(tool), call()).await;
     assert_eq!(rejected.retry_after(), Some(ms(7)));
     assert_eq!(starts.len(), 1);
+}
+
+/// Case A8. The ratio is exact: tower's budget allows as many retries as with a ratio of 1.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn ten_successes_earn_six_retries_with_a_ratio_of_three_fifths() {
+    let policy = at_once(2).with_budget(budget(0, 0.6));
+    succeed(&policy, 10).await;
+    assert_eq!(attempts(&policy, 10).await, 10 + 6);
+    assert_eq!(attempts(&policy, 10).await, 10);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn successful_call_deposits_once() {
+    let shared = budget(0, 1.0);
+    let policy = at_once(3).with_budget(shared.clone());
+    succeed(&policy, 2).await;
+    let tool = ScriptedTool::new(async |call: ToolCall| match call.context().attempt() {
+        3 => Ok(ToolOutput::text("done")),
+        _ => Err(retryable().into()),
+    });
+    // Withdraws the two retries, then deposits one.
+    let response = RetryLayer::new(policy.clone())
+        .layer(tool)
+        .oneshot(call())
+        .await;
+    assert_eq!(text(response.map_err(ToolError::from)).await, "done");
+    assert_eq!(attempts(&policy, 5).await, 5 + 1);
 }

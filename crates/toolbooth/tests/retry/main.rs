@@ -4,22 +4,27 @@
 mod support;
 
 mod budget;
+mod circuit;
 mod errors;
+mod http_requests;
+mod idempotence;
+mod table;
 mod waits;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use support::{Recorder, ScriptedTool, call, error, error_of, ms, text, text_of};
 use tokio::time::Instant;
+use toolbooth::ResponseHead;
 use toolbooth::{
     BoxError, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
     PartialResultLayer, Quota, RateLimitLayer, RetryPolicy, SpawnLayer, TimeoutLayer, ToolCall,
     ToolError, ToolOutput,
 };
+use toolbooth_test::{BoxTool, boxed};
 use tower::retry::{Retry, RetryLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 

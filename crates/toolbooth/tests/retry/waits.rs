@@ -1,5 +1,6 @@
 //! When the next attempt starts, and after which instant none does.
 
+use futures_util::future::join_all;
 use support::pass;
 
 use super::*;
@@ -36,10 +37,84 @@ async fn backoff_is_jittered_below_a_bound_that_doubles_and_reproducible_by_seed
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn next_attempt_waits_for_retry_after() {
-    let policy = RetryPolicy::new(4).with_backoff(ms(1), ms(20));
-    let starts = starts(policy, ToolError::rate_limited(ms(500)), call()).await;
-    assert_eq!(starts, [0, 500, 1_000, 1_500].map(ms));
+async fn next_attempt_waits_for_retry_after_and_the_backoff_on_top() {
+    let error = || ToolError::rate_limited(ms(500));
+    let exact = starts(at_once(4), error(), call()).await;
+    assert_eq!(exact, [0, 500, 1_000, 1_500].map(ms));
+
+    let policy = |base| RetryPolicy::new(4).with_backoff(base, ms(20)).with_seed(7);
+    let jittered = starts(policy(ms(20)), error(), call()).await;
+    // The same draws without a hint.
+    let jitter = starts(policy(ms(20)), retryable(), call()).await;
+    let expected: Vec<_> = (0..).zip(jitter).map(|(n, at)| n * ms(500) + at).collect();
+    assert_eq!(jittered, expected);
+    assert_ne!(jittered, exact);
+}
+
+/// Case A5. Attempts after a hint are spread by jitter.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn attempts_of_calls_that_were_rejected_together_are_spread() {
+    let one = Quota::per_second(NonZeroU32::MIN);
+    let starts = Starts::new();
+    let log = starts.clone();
+    let tool = ServiceBuilder::new()
+        .layer(RetryLayer::new(RetryPolicy::new(4).with_seed(5)))
+        .map_request(move |call: ToolCall| {
+            log.record(());
+            call
+        })
+        .layer(RateLimitLayer::new(one).reject())
+        .service(ScriptedTool::ready());
+    let results = join_all((0..10).map(|_| tool.clone().oneshot(call()))).await;
+    assert!(results.iter().any(Result::is_ok));
+
+    let times = starts.times();
+    assert_eq!(times[..10], [ms(0); 10]);
+    // The second attempts of the nine: from the hint on, within the backoff of 100 ms.
+    let mut second = times[10..19].to_vec();
+    assert!(
+        second.iter().all(|at| (ms(1_000)..=ms(1_101)).contains(at)),
+        "{second:?}"
+    );
+    second.dedup();
+    assert!(second.len() >= 6, "{second:?}");
+}
+
+/// Case A4. A hint beyond the maximum ends the retries with the error, at once.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn hint_beyond_the_maximum_ends_the_retries_at_once() {
+    let second = Duration::from_secs(1);
+    for (hint, attempts) in [
+        (60 * second, 2),
+        (60 * second + ms(1), 1),
+        (86_400 * second, 1),
+        (Duration::MAX, 1),
+    ] {
+        let log = Starts::new();
+        let start = Instant::now();
+        let tool = failing(&log, ToolError::rate_limited(hint));
+        let rejected = failure(RetryLayer::new(at_once(2)).layer(tool), call()).await;
+        assert_eq!(rejected.retry_after(), Some(hint));
+        assert_eq!(log.len(), attempts, "{hint:?}");
+        let waits = u32::try_from(attempts).unwrap() - 1;
+        assert_eq!(start.elapsed(), 60 * second * waits, "{hint:?}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn maximum_of_the_hint_is_a_setting() {
+    let error = || ToolError::rate_limited(ms(500));
+    let policy = |max| at_once(2).with_max_retry_after(max);
+    assert_eq!(starts(policy(ms(499)), error(), call()).await.len(), 1);
+    assert_eq!(starts(policy(ms(500)), error(), call()).await.len(), 2);
+    assert_eq!(
+        starts(policy(Duration::ZERO), error(), call()).await.len(),
+        1
+    );
+    // The backoff is bounded by its own maximum.
+    let policy = RetryPolicy::new(2).with_backoff(ms(500), ms(500));
+    let policy = policy.with_max_retry_after(Duration::ZERO);
+    assert_eq!(starts(policy, retryable(), call()).await.len(), 2);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -76,7 +151,7 @@ async fn limit_of_an_inner_timeout_is_per_attempt() {
         std::future::pending()
     });
     let layer = (RetryLayer::new(at_once(3)), TimeoutLayer::new(ms(100)));
-    error_of(layer.layer(tool), call()).await;
+    error_of(layer.layer(tool), call().with_idempotent(true)).await;
     assert_eq!(starts.times(), [0, 100, 200].map(ms));
 }
 

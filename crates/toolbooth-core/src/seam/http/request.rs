@@ -92,6 +92,13 @@ impl<B> ToolRequest for Request<B> {
     fn http_head(&self) -> Option<RequestHead<'_>> {
         Some(RequestHead::of(self))
     }
+
+    fn idempotent(&mut self) -> Option<bool> {
+        let by_method = self.method().is_safe()
+            || matches!(*self.method(), Method::PUT | Method::DELETE)
+            || self.headers().contains_key("idempotency-key");
+        self.context().idempotent().or(by_method.then_some(true))
+    }
 }
 
 fn new_context(extensions: &Extensions, method: &Method) -> CallContext {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -87,6 +88,18 @@ where
             false => Followed::new(source, watch),
         };
         Response::from_parts(head, WatchedBody { followed })
+    }
+
+    fn inspect_head<T>(&mut self, inspect: impl FnOnce(ResponseHead<'_>) -> T) -> Option<T> {
+        // `Parts` exist only on their own, so the head moves out and back.
+        let (mut head, ()) = Response::new(()).into_parts();
+        (head.status, head.version) = (self.status(), self.version());
+        mem::swap(&mut head.headers, self.headers_mut());
+        mem::swap(&mut head.extensions, self.extensions_mut());
+        let result = inspect(ResponseHead::Http(&head));
+        *self.headers_mut() = head.headers;
+        *self.extensions_mut() = head.extensions;
+        Some(result)
     }
 }
 
