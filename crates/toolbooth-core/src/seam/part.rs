@@ -130,6 +130,7 @@ impl Part {
 
     /// Returns the limit at which the call expires at the latest.
     #[must_use]
+    #[inline]
     pub fn bound(&self) -> Option<Bound> {
         self.context.attempt_state().bound()
     }

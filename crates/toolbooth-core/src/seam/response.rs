@@ -56,6 +56,7 @@ macro_rules! whole_response {
         impl $crate::ToolResponse for $response {
             type Watched<W: $crate::Watch> = Self;
 
+            #[inline(always)]
             fn watch<W: $crate::Watch>(self, watch: W) -> Self {
                 watch.on_end($crate::End::Complete);
                 self

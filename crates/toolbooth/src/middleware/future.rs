@@ -53,6 +53,9 @@ pin_project! {
 }
 
 pin_project! {
+    // A tag of a word of its own, not in a spare byte of the inner future: so nested futures are
+    // moved in whole words, and no load waits for several smaller stores (`three`: 20 ns).
+    #[repr(u64)]
     #[project = StateProj]
     enum State<S, R, A>
     where
