@@ -111,13 +111,13 @@ async fn run() -> Result<(), BoxError> {
     ] {
         let row = one_call(failure, does, call.clone()).await;
         row.print();
-        expect(failure, (row.starts, row.took), (starts, took))?;
+        expect(failure, &(row.starts, row.took), &(starts, took))?;
         let started = row.error.is_some_and(|error| error.started());
-        expect("the tool had started", started, true)?;
+        expect("the tool had started", &started, &true)?;
     }
     let row = queued(not_safe).await?;
     row.print();
-    expect(row.failure, (row.starts, row.error.is_none()), (1, true))?;
+    expect(row.failure, &(row.starts, row.error.is_none()), &(1, true))?;
 
     println!("\nA hundred calls that fail for now, up to three attempts each:");
     for (budget, expected) in [(None, 300), (Some(RetryBudget::new(0.2, 2)?), 120)] {
@@ -127,7 +127,7 @@ async fn run() -> Result<(), BoxError> {
         };
         let starts = outage(budget).await;
         println!("  {starts} starts with {name}");
-        expect(name, starts, expected)?;
+        expect(name, &starts, &expected)?;
     }
     Ok(())
 }
@@ -242,8 +242,8 @@ impl Row {
 
 fn expect<T: PartialEq + std::fmt::Debug>(
     what: &str,
-    found: T,
-    expected: T,
+    found: &T,
+    expected: &T,
 ) -> Result<(), BoxError> {
     match found == expected {
         true => Ok(()),
