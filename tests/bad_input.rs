@@ -110,7 +110,7 @@ async fn limits_that_admit_no_call_are_typed_errors() {
     let rejected = stack.oneshot(call(0)).await.unwrap_err();
     assert_eq!(
         rejected.to_string(),
-        "overloaded: the limit is 0, no call can run"
+        "overloaded: the limit is 0, no call can run (by `concurrency`)"
     );
     assert_eq!(limit.set_limit(0), Err(ConfigError::ZeroLimit));
     assert_eq!(

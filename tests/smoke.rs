@@ -405,7 +405,7 @@ fn waiter_whose_runtime_shuts_down_is_cancelled() {
     let error = waiter.join().unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.to_string().as_str()),
-        (ErrorKind::Cancelled, "cancelled: shutdown")
+        (ErrorKind::Cancelled, "cancelled: shutdown (by `rate`)")
     );
     assert_eq!(rate.queued(), 0);
 }

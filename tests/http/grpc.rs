@@ -120,7 +120,7 @@ async fn timeout_is_deadline_exceeded_before_the_head_and_within_the_stream() {
     };
     assert_eq!(error.code(), Code::DeadlineExceeded);
     let message = error.message();
-    assert!(message.contains("total limit of 320ms"), "{message}");
+    assert!(message == "the call timed out", "{message}");
     assert!(expected > 1, "no number came before the limit");
     assert_eq!(limits.at_once.in_flight(), 0);
 }
@@ -175,7 +175,7 @@ async fn grpc_timeout_is_the_deadline_of_the_call() {
     let long = within(Call::new(request("sleep", LONG)), ms(300));
     let error = call(&client, long).await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
-    assert!(error.message().contains("deadline limit"), "{error}");
+    assert_eq!(error.message(), "the call timed out");
     assert!(start.elapsed() >= ms(290), "{:?}", start.elapsed());
 
     let mut long = Call::new(CountRequest { count: 1_000_000 });

@@ -9,6 +9,7 @@ mod clients;
 mod ends;
 mod grpc;
 mod many;
+mod public;
 mod responses;
 
 use std::convert::Infallible;

@@ -15,7 +15,7 @@ pub fn status(error: &ToolError) -> Status {
         // The tool failed or panicked. Future kinds are no fault of the client either.
         _ => Code::Internal,
     };
-    let mut status = Status::new(code, error.to_string());
+    let mut status = Status::new(code, error.public_message());
     if let Some(seconds) = error.retry_after_seconds() {
         status.metadata_mut().insert("retry-after", seconds.into());
     }

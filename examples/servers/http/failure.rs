@@ -30,7 +30,7 @@ impl IntoResponse for Failure {
         let Self(error) = self;
         let body = Json(json!({
             "kind": error.kind().as_str(),
-            "message": error.to_string(),
+            "message": error.public_message(),
             "tool": error.tool(),
             "call_id": error.call_id(),
             "retryable": error.is_retryable(),

@@ -41,7 +41,7 @@ impl ToolError {
     /// use toolbooth_core::ToolError;
     ///
     /// fn to_response(error: &ToolError) -> Response<String> {
-    ///     let mut response = Response::new(error.to_string());
+    ///     let mut response = Response::new(error.public_message());
     ///     *response.status_mut() = error.status();
     ///     if let Some(seconds) = error.retry_after_seconds() {
     ///         response.headers_mut().insert(RETRY_AFTER, seconds.into());

@@ -2,11 +2,13 @@
 //! partial result of the call.
 
 mod convert;
+mod debug;
 #[cfg(feature = "http")]
 mod http;
 mod kind;
 mod layer_name;
 mod origin;
+mod public;
 mod source;
 mod text;
 
@@ -42,7 +44,7 @@ pub type BoxError = tower::BoxError;
 /// assert_eq!(error.to_string(), "there is no tool named `serach`");
 /// assert!(!error.is_retryable());
 /// ```
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolError {
     /// A time limit expired.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use super::{LayerName, Source, ToolError};
@@ -8,10 +9,10 @@ use crate::response::Partial;
 ///
 /// The layers fill it in. It is empty in an error that a tool made, until the first layer receives
 /// the error.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Origin(Option<Arc<Stamp>>);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Stamp {
     call: Option<Call>,
     /// Whether the tool had been called. Set together with `call`.
@@ -23,7 +24,7 @@ struct Stamp {
     partial: Option<Arc<Partial>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Call {
     /// Identifies the call: two calls may have the same id.
     serial: u64,
@@ -52,6 +53,13 @@ impl Origin {
 
     fn stamp(&mut self) -> &mut Stamp {
         Arc::make_mut(self.0.get_or_insert_default())
+    }
+}
+
+/// Shows nothing of the partial result.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,87 @@
+//! What a client may read of an error.
+
+use super::text::millis_up;
+use super::{OverloadReason, ToolError};
+use crate::outcome::CancelReason;
+
+/// The maximum number of characters of a path or a name in a public message.
+const MAX_NAME: usize = 128;
+
+/// The maximum number of characters of what is wrong with arguments.
+const MAX_MESSAGE: usize = 512;
+
+// === impl ToolError ===
+
+impl ToolError {
+    /// Returns a text that a client may read: a fixed text for the kind, and what is safe to add.
+    ///
+    /// It adds the time to retry, an unknown name as the client sent it, and the path and the
+    /// message of invalid arguments, at most 128 and 512 characters. It never has the message of a
+    /// panic, the text of a tool's error, the name of a layer or a tenant, or the operator's
+    /// limits. These are in `Display` and in the sources, for the log.
+    ///
+    /// ```
+    /// use toolbooth_core::ToolError;
+    ///
+    /// let error = ToolError::panicked("no route to postgres://admin:hunter2@db");
+    /// assert_eq!(error.public_message(), "the tool failed");
+    /// let error = ToolError::unknown_tool("serach");
+    /// assert_eq!(error.public_message(), "there is no tool named `serach`");
+    /// ```
+    #[must_use]
+    pub fn public_message(&self) -> String {
+        match self {
+            Self::Timeout { .. } => "the call timed out".to_owned(),
+            Self::Cancelled {
+                reason: CancelReason::Shutdown,
+                ..
+            } => "the service is shutting down".to_owned(),
+            Self::Cancelled { .. } => "the call was cancelled".to_owned(),
+            Self::RateLimited { retry_after, .. } => {
+                let after = millis_up(*retry_after);
+                format!("too many calls, try again in {after:?}")
+            }
+            Self::Overloaded {
+                reason: OverloadReason::TooHeavy { .. },
+                ..
+            } => "the call is too large".to_owned(),
+            Self::Overloaded {
+                reason: OverloadReason::ShuttingDown { .. },
+                ..
+            } => "the service is shutting down".to_owned(),
+            Self::Overloaded { .. } => "the service is overloaded, try again later".to_owned(),
+            Self::CircuitOpen { retry_after, .. } => match retry_after {
+                Some(after) => {
+                    let after = millis_up(*after);
+                    format!("the tool is unavailable, try again in {after:?}")
+                }
+                None => "the tool is unavailable, try again later".to_owned(),
+            },
+            Self::Panicked { .. } | Self::Tool { .. } => "the tool failed".to_owned(),
+            // The message of a layer, such as about a key, is not about what the client sent.
+            Self::InvalidArguments { .. } if self.layer().is_some() => {
+                "invalid arguments".to_owned()
+            }
+            Self::InvalidArguments { path, message, .. } => {
+                let (path, message) = (bounded(path, MAX_NAME), bounded(message, MAX_MESSAGE));
+                format!("invalid arguments at `{path}`: {message}")
+            }
+            Self::UnknownTool { name, .. } => {
+                format!("there is no tool named `{}`", bounded(name, MAX_NAME))
+            }
+            Self::TooDeep { .. } => "the call is nested too deep".to_owned(),
+        }
+    }
+}
+
+/// Returns at most `max` characters of a text, with control characters replaced by spaces.
+fn bounded(text: &str, max: usize) -> String {
+    let chars = text.chars().take(max);
+    let mut bounded: String = chars
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    if text.chars().nth(max).is_some() {
+        bounded.push_str("...");
+    }
+    bounded
+}
