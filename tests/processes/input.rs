@@ -147,16 +147,16 @@ async fn input_that_is_not_read_is_no_error() -> Result_ {
 
 #[tokio::test]
 async fn only_listed_variables_are_inherited() -> Result_ {
-    let env = CommandTool::new("env", "env");
+    let env = CommandTool::new("env", "env").with_env("LC_ALL", "C");
     assert!(std::env::vars_os().count() > 0);
-    assert_eq!(respond(env.clone(), json!({})).await?.text(), "");
+    assert_eq!(respond(env.clone(), json!({})).await?.text(), "LC_ALL=C\n");
     let some = env
         .with_inherited_env(["PATH", "TOOLBOOTH_IS_NOT_SET"])
         .with_env("A", "1 {x}\n2");
     let output = respond(some.clone(), json!({})).await?.text();
     assert_eq!(
         output,
-        format!("A=1 {{x}}\n2\nPATH={}\n", std::env::var("PATH")?)
+        format!("A=1 {{x}}\n2\nLC_ALL=C\nPATH={}\n", std::env::var("PATH")?)
     );
     let output = respond(some.with_env("PATH", "/nowhere"), json!({}))
         .await?
@@ -165,6 +165,84 @@ async fn only_listed_variables_are_inherited() -> Result_ {
         output.ends_with("PATH=/nowhere\n"),
         "the program is found in our PATH: {output}"
     );
+    Ok(())
+}
+
+/// Case C6. Any of the variables of a locale that the user sets replaces the default.
+#[tokio::test]
+async fn locale_is_utf_8_unless_the_user_sets_one() -> Result_ {
+    let sed = CommandTool::new("sed", "sed").with_arg("s/./x/g")?;
+    let sed = sed.with_stdin("{text}")?;
+    let one = respond(sed.clone(), json!({ "text": "é" })).await?;
+    assert_eq!(one.text(), "x");
+    let env = CommandTool::new("env", "env");
+    let unset = env.clone().with_inherited_env(["TOOLBOOTH_IS_NOT_SET"]);
+    assert_eq!(respond(unset, json!({})).await?.text(), "LANG=C.UTF-8\n");
+    for variable in ["LC_ALL", "LC_CTYPE", "LANG"] {
+        let sed = sed.clone().with_env(variable, "C");
+        let two = respond(sed, json!({ "text": "é" })).await?;
+        assert_eq!(two.text(), "xx", "{variable}");
+        let env = env.clone().with_env(variable, "C");
+        let output = respond(env, json!({})).await?.text();
+        assert_eq!(output, format!("{variable}=C\n"));
+    }
+    Ok(())
+}
+
+/// Case D1. In arguments and in the input.
+#[tokio::test]
+async fn number_with_a_zero_fraction_is_an_integer_of_the_program() -> Result_ {
+    let head = CommandTool::new("head", "head").with_args(["-n", "{n}"])?;
+    let head = head.with_stdin("a\n{n}\nc\n")?;
+    for (n, text) in [(json!(2.0), "a\n2\n"), (json!(1), "a\n")] {
+        assert_eq!(respond(head.clone(), json!({ "n": n })).await?.text(), text);
+    }
+    let rejected = respond(head, json!({ "n": 30.5 })).await?;
+    assert!(rejected.is_error(), "{rejected:?}");
+    assert!(rejected.text().contains("30.5"), "{rejected:?}");
+    Ok(())
+}
+
+/// Case C7. One argument, and all of them together. Input has no such bound.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn argument_that_is_too_long_is_invalid_and_names_the_bound() -> Result_ {
+    let echo = CommandTool::new("echo", "echo").with_args(["-n", "{short}{text}"])?;
+    let args = |length: usize| json!({ "short": "s", "text": "x".repeat(length) });
+    let fits = respond(echo.clone(), args(131_070)).await?;
+    assert_eq!(fits.text().len(), 131_071);
+    for (length, bytes) in [(131_071, "131072"), (200_000, "200001")] {
+        let error = respond(echo.clone(), args(length)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArguments);
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "invalid arguments at `text`: too long: the program would get an argument of \
+                 {bytes} bytes, and the maximum is 131071; longer values can be its input \
+                 (`with_stdin`)"
+            )
+        );
+    }
+
+    // Each of them fits.
+    let names: Vec<_> = (0..100).map(|n| format!("a{n}")).collect();
+    let templates = names.iter().map(|name| format!("{{{name}}}"));
+    let many = CommandTool::new("echo", "echo").with_args(templates)?;
+    let values = names.iter().enumerate().map(|(n, name)| {
+        let length = 131_000 - usize::from(n != 42);
+        (name.clone(), "x".repeat(length).into())
+    });
+    let values = serde_json::Value::Object(values.collect());
+    let error = respond(many, values).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("invalid arguments at `a42`: too long: all"),
+        "{text}"
+    );
+    assert!(text.contains("with_stdin"), "{text}");
+
+    let cat = CommandTool::new("cat", "cat").with_stdin("{text}")?;
+    assert_eq!(respond(cat, args(200_000)).await?.text().len(), 200_000);
     Ok(())
 }
 
@@ -214,8 +292,8 @@ async fn failure_to_start_a_program_is_an_error_of_the_tool() -> Result_ {
     ] {
         let error = respond(tool, json!({})).await.unwrap_err();
         assert_eq!(
-            (error.kind(), error.outcome()),
-            (ErrorKind::Tool, Outcome::Failed)
+            (error.kind(), error.outcome(), error.is_retryable()),
+            (ErrorKind::Tool, Outcome::Failed, false)
         );
         let CommandError::NotStarted { source, .. } = command_error(&error) else {
             panic!("{error:?}");
@@ -224,4 +302,63 @@ async fn failure_to_start_a_program_is_an_error_of_the_tool() -> Result_ {
         assert!(source.to_string().contains(message), "{source}");
     }
     Ok(())
+}
+
+/// Case C7. A file that is open for writing cannot be executed, until it is closed.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn failure_to_start_is_retryable_if_a_retry_can_help() -> Result_ {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let folder = Folder::new("busy");
+    let file = folder.file("program");
+    std::fs::copy("/bin/true", &file)?;
+    let writer = std::fs::OpenOptions::new()
+        .write(true)
+        .mode(0o755)
+        .open(&file)?;
+    let busy = CommandTool::new("t", &file);
+    let error = respond(busy.clone(), json!({})).await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+    let CommandError::NotStarted { source, .. } = command_error(&error) else {
+        panic!("{error:?}");
+    };
+    assert_eq!(source.kind(), io::ErrorKind::ExecutableFileBusy);
+    drop(writer);
+    assert!(!respond(busy, json!({})).await?.is_error());
+    Ok(())
+}
+
+/// Case C7. In a process of its own, whose files are all in use.
+#[cfg(target_os = "linux")]
+#[test]
+fn start_without_a_free_file_descriptor_is_retryable() {
+    const CHILD: &str = "TOOLBOOTH_TEST_WITHOUT_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "input::start_without_a_free_file_descriptor_is_retryable";
+        let me = std::env::current_exe().unwrap();
+        let ended = std::process::Command::new("prlimit")
+            .args(["--nofile=64:64", "--"])
+            .arg(me)
+            .args(["--exact", name])
+            .env(CHILD, "1")
+            .status();
+        assert!(ended.unwrap().success());
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let tool = CommandTool::new("true", "true");
+        respond(tool.clone(), json!({})).await.unwrap();
+        let open = || std::fs::File::open("/dev/null");
+        let files: Vec<_> = std::iter::from_fn(|| open().ok()).collect();
+        let error = respond(tool.clone(), json!({})).await.unwrap_err();
+        assert!(error.is_retryable(), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Tool);
+        drop(files);
+        respond(tool, json!({})).await.unwrap();
+    });
 }

@@ -8,6 +8,8 @@ mod ends;
 mod held;
 mod input;
 mod output;
+mod reading;
+mod session;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use toolbooth::process::{MAX_LINE, STDERR_TAIL};
 use toolbooth::{
-    CleanupLayer, CommandError, CommandOutput, CommandTool, Content, ErrorKind, Outcome,
-    TimeoutLayer, TimeoutScope,
+    CleanupLayer, CommandError, CommandOutput, CommandStderr, CommandTool, Content, ErrorKind,
+    Outcome, TimeoutLayer, TimeoutScope,
 };
 use toolbooth_test::timeout_of;
 use tower::{Layer, ServiceExt};
@@ -67,15 +67,12 @@ async fn output_that_is_no_json_is_an_error() -> Result_ {
 async fn exit_code_is_in_the_response() -> Result_ {
     let marked = Marked::new();
     for (script, meta, contents) in [
-        (
-            "echo out; echo why >&2",
-            json!({ "exit_code": 0 }),
-            vec!["out\n"],
-        ),
+        ("echo out", json!({ "exit_code": 0 }), vec!["out\n"]),
+        ("true", json!({ "exit_code": 0 }), vec![""]),
         (
             "echo out; echo >&2; echo why >&2; exit 3",
-            json!({ "exit_code": 3 }),
-            vec!["out\n", "the program `sh` ended with exit status: 3: why"],
+            json!({ "exit_code": 3, "stderr": 1 }),
+            vec!["out\n", "why", "the program `sh` ended with exit status: 3"],
         ),
         (
             "exit 1",
@@ -105,6 +102,101 @@ async fn exit_code_is_in_the_response() -> Result_ {
     Ok(())
 }
 
+/// Case B1. The program's half: exit codes that are results.
+#[tokio::test]
+async fn ok_exit_code_is_not_an_error() -> Result_ {
+    let marked = Marked::new();
+    let grep = CommandTool::new("grep", "grep")
+        .with_args(["-e", "{pattern}"])?
+        .with_stdin("a\nb\n")?;
+    let named = grep.clone().with_ok_exit_codes([0, 1]);
+    for (tool, pattern, code, is_error) in [
+        (&grep, "a", 0, false),
+        (&grep, "c", 1, true),
+        (&named, "a", 0, false),
+        (&named, "c", 1, false),
+        (&named, "[", 2, true),
+    ] {
+        let output = respond(tool.clone(), json!({ "pattern": pattern })).await?;
+        let meta = output.meta().expect("metadata");
+        let found = (meta["exit_code"].clone(), output.is_error());
+        assert_eq!(found, (json!(code), is_error), "{pattern}");
+    }
+    assert_eq!(respond(named, json!({ "pattern": "c" })).await?.text(), "");
+
+    let script = |output| {
+        let tool = marked.sh("echo '{}'; exit 1", &[]).with_output(output);
+        respond(tool.with_ok_exit_codes([0, 1]), json!({}))
+    };
+    let json = script(CommandOutput::Json).await?;
+    assert_eq!(json.contents(), [json!({}).into()]);
+    let lines = script(CommandOutput::Lines).await?;
+    assert_eq!(lines.contents(), ["{}".into()]);
+    // Without 0, 0 is an error as well. A signal always is.
+    let tool = marked.sh("exit 0", &[]).with_ok_exit_codes([1]);
+    assert!(respond(tool, json!({})).await?.is_error());
+    let tool = marked.sh("kill -15 $$", &[]).with_ok_exit_codes([15, 143]);
+    assert!(respond(tool, json!({})).await?.is_error());
+    Ok(())
+}
+
+/// Case C1. As a content of its own, or merged in order.
+#[tokio::test]
+async fn standard_error_is_in_the_response() -> Result_ {
+    let marked = Marked::new();
+    let script = "echo one; echo warn >&2; echo two; echo end >&2";
+    let tool = |output, stderr| {
+        let tool = marked.sh(script, &[]).with_output(output);
+        respond(tool.with_stderr(stderr), json!({}))
+    };
+    let only = respond(marked.sh("echo warn >&2", &[]), json!({})).await?;
+    assert_eq!(only.contents(), ["warn".into()]);
+    assert_eq!(only.meta().expect("metadata")["stderr"], 0);
+
+    for stderr in [CommandStderr::Separate, CommandStderr::Tail] {
+        let text = tool(CommandOutput::Text, stderr).await?;
+        assert_eq!(text.contents(), ["one\ntwo\n".into(), "warn\nend".into()]);
+        assert_eq!(text.meta().expect("metadata")["stderr"], 1);
+        let bytes = tool(CommandOutput::bytes("a/b"), stderr).await?;
+        let data = Content::data("a/b", "one\ntwo\n".as_bytes());
+        assert_eq!(bytes.contents(), [data, "warn\nend".into()]);
+        let lines = tool(CommandOutput::Lines, stderr).await?;
+        let last = json!({ "stderr": "warn\nend" }).into();
+        assert_eq!(lines.contents(), ["one".into(), "two".into(), last]);
+    }
+    let text = tool(CommandOutput::Text, CommandStderr::Merged).await?;
+    assert_eq!(text.contents(), ["one\nwarn\ntwo\nend\n".into()]);
+    assert_eq!(text.meta().expect("metadata").get("stderr"), None);
+    let lines = tool(CommandOutput::Lines, CommandStderr::Merged).await?;
+    let merged = ["one", "warn", "two", "end"].map(Content::from);
+    assert_eq!(lines.contents(), merged);
+
+    let json = marked.sh("echo '[1]'; echo warn >&2", &[]);
+    let json = respond(json.with_output(CommandOutput::Json), json!({})).await?;
+    assert_eq!(json.contents(), [json!([1]).into(), "warn".into()]);
+    Ok(())
+}
+
+/// Case C8. For lines, and for a text before the standard error.
+#[tokio::test]
+async fn collected_texts_have_line_ends_between_them() -> Result_ {
+    let marked = Marked::new();
+    for (script, text) in [
+        ("printf 'one\\ntwo'", "one\ntwo"),
+        ("printf 'one\\n\\n\\ntwo\\n'", "one\n\n\ntwo"),
+        ("true", ""),
+    ] {
+        let tool = marked.sh(script, &[]).with_output(CommandOutput::Lines);
+        assert_eq!(respond(tool, json!({})).await?.text(), text, "{script}");
+    }
+    let tool = marked.sh("printf out; printf warn >&2; exit 1", &[]);
+    assert_eq!(
+        respond(tool, json!({})).await?.text(),
+        "out\nwarn\nthe program `sh` ended with exit status: 1"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn stream_of_lines_ends_with_the_exit_code() -> Result_ {
     let marked = Marked::new();
@@ -123,7 +215,8 @@ async fn stream_of_lines_ends_with_the_exit_code() -> Result_ {
     assert_eq!(error.outcome(), Outcome::Failed);
     assert_eq!(
         error.partial().unwrap().contents(),
-        ["a".into(), "b".into()]
+        ["a".into(), "b".into()],
+        "the standard error is in the error"
     );
     let CommandError::Exited { status, stderr, .. } = command_error(&error) else {
         panic!("{error:?}");
@@ -138,61 +231,133 @@ async fn stream_of_lines_ends_with_the_exit_code() -> Result_ {
 
 /// More than a pipe holds.
 #[tokio::test]
-async fn tail_of_a_long_standard_error_is_kept() -> Result_ {
+async fn ends_of_a_long_standard_error_are_kept() -> Result_ {
     let marked = Marked::new();
     let tool = marked.sh("seq 1 1000000 >&2; echo out; exit 2", &[]);
-    let output = respond(tool, json!({})).await?;
-    let [out, ended] = output.contents() else {
-        panic!("{output:?}");
-    };
-    assert_eq!(out, &"out\n".into());
-    let text = ended.as_text().unwrap();
-    assert!(
-        text.starts_with("the program `sh` ended with exit status: 2: "),
-        "{text}"
-    );
-    assert!(text.ends_with("\n999999\n1000000"), "{text}");
-    assert!((STDERR_TAIL..STDERR_TAIL + 100).contains(&text.len()));
+    let written: u64 = (1..=1_000_000_u64)
+        .map(|n| n.to_string().len() as u64 + 1)
+        .sum();
+    for (stderr, cap, start) in [
+        (CommandStderr::Separate, MIB, "1\n2\n3\n"),
+        (CommandStderr::Tail, STDERR_TAIL, "["),
+    ] {
+        let output = respond(tool.clone().with_stderr(stderr), json!({})).await?;
+        let [out, stderr, _] = output.contents() else {
+            panic!("{output:?}");
+        };
+        assert_eq!(out, &"out\n".into());
+        let text = stderr.as_text().unwrap();
+        assert!(text.starts_with(start) && text.ends_with("\n999999\n1000000"));
+        let missing = written - cap as u64;
+        assert!(text.contains(&format!("[{missing} bytes of output are missing here]\n")));
+        assert!((cap..cap + 100).contains(&text.len()));
+        let meta = output.meta().expect("metadata");
+        assert_eq!(meta["stderr_dropped_bytes"], missing);
+    }
     Ok(())
 }
 
+/// Case C2. Complete lines, the unfinished one, and the end of the standard error.
 #[tokio::test]
 async fn output_so_far_is_the_partial_result() -> Result_ {
     let marked = Marked::new();
-    for (output, kept) in [
-        (CommandOutput::Text, vec!["a".into(), "b".into()]),
-        (CommandOutput::Json, vec!["a".into(), "b".into()]),
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.into()).collect::<Vec<_>>();
+    let prompt = "printf 'Continue? [y/N] '; sleep 60";
+    let half = "printf 'a\\nhalf'; sleep 60";
+    let both = "echo 'need login' >&2; printf 'a\\nb\\nhalf'; sleep 60";
+    let login = "echo 'need login' >&2; sleep 60";
+    let data = Content::data("a/b", "a\nhalf".as_bytes());
+    let calls = [
+        (CommandOutput::Text, login, texts(&["need login"])),
+        (CommandOutput::Text, prompt, texts(&["Continue? [y/N] "])),
+        (CommandOutput::Text, half, texts(&["a", "half"])),
         (
-            CommandOutput::bytes("a/b"),
-            vec![Content::data("a/b", "a\nb\nc".as_bytes())],
+            CommandOutput::Json,
+            both,
+            texts(&["a", "b", "half", "need login"]),
         ),
-    ] {
+        (CommandOutput::Lines, login, texts(&["need login"])),
+        (CommandOutput::Lines, prompt, texts(&["Continue? [y/N] "])),
+        (
+            CommandOutput::Lines,
+            both,
+            texts(&["a", "b", "half", "need login"]),
+        ),
+        (CommandOutput::bytes("a/b"), half, vec![data]),
+    ];
+    let calls = calls.map(async |(output, script, kept)| {
         let cleanup = CleanupLayer::new();
-        let tool = marked
-            .sh("printf 'a\\nb\\nc'; sleep 60", &[])
-            .with_output(output);
-        let tool = stack(tool, Duration::from_millis(400), &cleanup);
-        let error = tool.oneshot(call(json!({}))).await.unwrap_err();
-        assert_eq!(error.partial().unwrap().contents(), kept);
+        let tool = marked.sh(script, &[]).with_output(output.clone());
+        let tool = stack(tool, Duration::from_secs(1), &cleanup);
+        let response = async { tool.oneshot(call(json!({}))).await?.collect().await };
+        let error = response.await.unwrap_err();
+        let partial = error.partial().expect("some output");
+        assert_eq!(partial.contents(), kept, "{output:?} of {script}");
         cleanup.drain(LONG).await;
-    }
+    });
+    join_all(calls).await;
     assert_eq!(marked.alive(), 0);
     Ok(())
 }
 
+/// Case C2. Of a long output, the first and the last lines.
 #[tokio::test]
-async fn output_cap_keeps_the_first_bytes_and_the_program_completes() -> Result_ {
+async fn partial_result_has_the_ends_of_a_long_output() -> Result_ {
+    let (marked, cleanup) = (Marked::new(), CleanupLayer::new());
+    let tool = marked.sh("seq 1 100000; printf '...'; sleep 60", &[]);
+    let tool = stack(tool.with_output_cap(40), Duration::from_secs(2), &cleanup);
+    let error = tool.oneshot(call(json!({}))).await.unwrap_err();
+    let texts: Vec<_> = error
+        .partial()
+        .expect("some output")
+        .contents()
+        .iter()
+        .filter_map(Content::as_text)
+        .collect();
+    let first = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
+    assert_eq!(texts[..first.len()], first);
+    let missing = 588_895 + 3 - 40;
+    assert_eq!(
+        texts[first.len()..],
+        [
+            format!("[{missing} bytes of output are missing here]").as_str(),
+            "998",
+            "99999",
+            "100000",
+            "..."
+        ]
+    );
+    cleanup.drain(LONG).await;
+    Ok(())
+}
+
+/// Case C9. A line states how much is missing.
+#[tokio::test]
+async fn output_cap_keeps_both_ends_and_the_program_completes() -> Result_ {
     let marked = Marked::new();
     let tool = marked
         .sh("printf 'abc\\ndä'; printf 'f\\ng'; exit $1", &["{code}"])
         .with_output_cap(6);
     let output = respond(tool.clone(), json!({ "code": 0 })).await?;
-    assert_eq!(output.text(), "abc\nd", "without half of a character");
+    assert_eq!(
+        output.text(),
+        "abc\n[4 bytes of output are missing here]\nf\ng"
+    );
     assert_eq!(output.meta().unwrap()["dropped_bytes"], 4);
     let output = respond(tool.clone(), json!({ "code": 7 })).await?;
     assert_eq!(
         (output.is_error(), &output.meta().unwrap()["exit_code"]),
         (true, &json!(7))
+    );
+    let bytes = tool.clone().with_output(CommandOutput::bytes("a/b"));
+    let output = respond(bytes, json!({ "code": 0 })).await?;
+    let data = Content::data(
+        "a/b",
+        "abc\nd\u{c3}".chars().map(|c| c as u8).collect::<Vec<_>>(),
+    );
+    assert_eq!(
+        output.contents(),
+        [data, "[4 bytes of output are missing here]".into()]
     );
 
     let too_long = |error| match command_error(&error) {
@@ -214,6 +379,16 @@ async fn output_cap_keeps_the_first_bytes_and_the_program_completes() -> Result_
         too_long(respond(value, json!({ "code": 0 })).await.unwrap_err()),
         4
     );
+
+    // The default cap is 1 MiB.
+    let long = marked.sh("yes | head -c 1572864; echo end", &[]);
+    let text = respond(long, json!({})).await?.text();
+    assert!(text.starts_with("y\ny\n") && text.ends_with("y\ny\nend\n"));
+    let line = "[524292 bytes of output are missing here]\n";
+    assert_eq!(
+        (text.matches(line).count(), text.len()),
+        (1, MIB + line.len())
+    );
     Ok(())
 }
 
@@ -234,7 +409,8 @@ async fn output_of_100_megabytes_needs_bounded_memory() -> Result_ {
     let before = peak();
 
     let output = respond(head("100000000")?, json!({})).await?;
-    assert_eq!(output.text().len(), MIB, "the default cap");
+    let line = format!("\n[{} bytes of output are missing here]\n", BYTES - MIB);
+    assert_eq!(output.text().len(), MIB + line.len(), "the default cap");
     assert_eq!(output.meta().unwrap()["dropped_bytes"], BYTES - MIB);
     drop(output);
 

@@ -195,7 +195,7 @@ pub use handler::{stream_tool_fn, tool_fn};
 pub use middleware::{ConfigError, PerTool};
 pub use partial::PartialResultLayer;
 #[cfg(all(feature = "process", unix))]
-pub use process::{CommandError, CommandOutput, CommandTool};
+pub use process::{CommandError, CommandOutput, CommandStderr, CommandTool};
 pub use queue::Order;
 #[cfg(feature = "rate")]
 pub use rate::{Quota, RateLimitLayer};

@@ -27,6 +27,7 @@ use crate::error::{BoxError, ToolError};
 pub struct ToolOutput {
     pub(crate) body: Body,
     is_error: bool,
+    line_ends: bool,
     meta: Option<Box<Map<String, Value>>>,
 }
 
@@ -43,6 +44,7 @@ pub(crate) enum Body {
 pub struct Collected {
     contents: Vec<Content>,
     is_error: bool,
+    line_ends: bool,
     meta: Option<Box<Map<String, Value>>>,
 }
 
@@ -90,6 +92,24 @@ impl ToolOutput {
     #[must_use]
     pub const fn with_is_error(mut self, is_error: bool) -> Self {
         self.is_error = is_error;
+        self
+    }
+
+    /// Puts a line end between the texts of the response in [`Collected::text`], where a text does
+    /// not end with one. For a response whose items are lines, or texts of several kinds.
+    ///
+    /// ```
+    /// use toolbooth_core::{Content, ToolOutput};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), toolbooth_core::ToolError> {
+    /// let lines: Vec<Content> = vec!["one".into(), "two".into()];
+    /// let collected = ToolOutput::contents(lines).with_line_ends().collect().await?;
+    /// assert_eq!(collected.text(), "one\ntwo");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn with_line_ends(mut self) -> Self {
+        self.line_ends = true;
         self
     }
 
@@ -156,6 +176,7 @@ impl ToolOutput {
         Ok(Collected {
             contents,
             is_error: self.is_error,
+            line_ends: self.line_ends,
             meta: self.meta,
         })
     }
@@ -164,6 +185,7 @@ impl ToolOutput {
         Self {
             body,
             is_error: false,
+            line_ends: false,
             meta: None,
         }
     }
@@ -214,7 +236,8 @@ impl Collected {
     ///
     /// Texts are concatenated as they are. Any other content is on a line of its own, as
     /// [`Content::to_text`] writes it. The text is empty only for a response without contents, or
-    /// with empty texts alone.
+    /// with empty texts alone. If the tool set [`with_line_ends`](ToolOutput::with_line_ends), each
+    /// text begins a line as well.
     ///
     /// ```
     /// use serde_json::json;
@@ -229,15 +252,19 @@ impl Collected {
     #[must_use]
     pub fn text(&self) -> String {
         let mut joined = String::new();
-        let mut after_text = true;
+        let (mut after_text, mut is_open) = (true, false);
         for content in &self.contents {
             let is_text = content.as_text().is_some();
-            let at_line_start = joined.is_empty() || joined.ends_with('\n');
-            let continues = is_text && after_text;
-            if !at_line_start && !continues {
+            let begins_line = match self.line_ends {
+                true => is_open,
+                false => !(joined.is_empty() || joined.ends_with('\n') || is_text && after_text),
+            };
+            if begins_line {
                 joined.push('\n');
             }
-            joined.push_str(&content.to_text());
+            let text = content.to_text();
+            is_open = !text.ends_with('\n');
+            joined.push_str(&text);
             after_text = is_text;
         }
         joined

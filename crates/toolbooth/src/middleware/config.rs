@@ -34,6 +34,13 @@ pub enum ConfigError {
         /// The offset of the malformed byte, from 0.
         at: usize,
     },
+    /// A setting of a tool needs a program that is not in `PATH`.
+    #[error("there is no program `{program}` in PATH, which this setting needs")]
+    #[non_exhaustive]
+    MissingProgram {
+        /// The program, such as `prlimit`.
+        program: &'static str,
+    },
     /// A circuit breaker that opens after 0 failures.
     #[error("a circuit breaker cannot open after 0 failures: use at least 1")]
     ZeroFailures,

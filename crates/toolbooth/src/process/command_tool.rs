@@ -10,7 +10,8 @@ use std::time::Duration;
 use toolbooth_core::{Name, ToolCall, ToolError, ToolOutput};
 use tower_service::Service;
 
-use super::output::CommandOutput;
+use super::limits::Limits;
+use super::output::{CommandOutput, CommandStderr};
 use super::response;
 use super::start::{Spec, Variable};
 use super::template::Template;
@@ -51,7 +52,10 @@ impl CommandTool {
                 env: Vec::new(),
                 output: CommandOutput::default(),
                 output_cap: 1 << 20,
+                stderr: CommandStderr::default(),
+                ok_exit_codes: vec![0],
                 kill_grace: Duration::from_secs(2),
+                limits: Limits::default(),
             }),
         }
     }
@@ -134,11 +138,46 @@ impl CommandTool {
         self
     }
 
-    /// Sets the maximum number of bytes of output to keep, by default 1 MiB.
+    /// Sets what the response has of the standard error. By default it is
+    /// [`CommandStderr::Separate`]: a content of its own.
+    #[must_use]
+    pub fn with_stderr(mut self, stderr: CommandStderr) -> Self {
+        self.spec_mut().stderr = stderr;
+        self
+    }
+
+    /// Sets the exit codes with which a response is not an error, by default only 0.
     ///
-    /// Output beyond the cap is read and dropped, so that the program can run to its end. A
-    /// response of text or bytes then has the first bytes, and `dropped_bytes` in its metadata.
-    /// Lines and a JSON value fail with
+    /// Some programs use the exit code for a result: `grep` exits with 1 if nothing matches.
+    ///
+    /// ```
+    /// use toolbooth::{CommandTool, ToolCall};
+    /// use tower::ServiceExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), toolbooth::BoxError> {
+    /// let grep = CommandTool::new("grep", "grep")
+    ///     .with_args(["-e", "{pattern}"])?
+    ///     .with_stdin("{text}")?
+    ///     .with_ok_exit_codes([0, 1]);
+    /// let args = serde_json::json!({ "pattern": "b", "text": "a" });
+    /// let response = grep.oneshot(ToolCall::new("grep", args)).await?.collect().await?;
+    /// assert!(!response.is_error());
+    /// assert_eq!(response.meta().ok_or("no metadata")?["exit_code"], 1);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_ok_exit_codes(mut self, codes: impl IntoIterator<Item = i32>) -> Self {
+        self.spec_mut().ok_exit_codes = codes.into_iter().collect();
+        self
+    }
+
+    /// Sets the maximum number of bytes to keep of each output, by default 1 MiB.
+    ///
+    /// Output beyond the cap is read and dropped, so that the program can run to its end. A text
+    /// then has the first and the last bytes, with a line between them that states how many are
+    /// missing. Bytes have the first ones, and that line as a text of its own. The metadata has
+    /// `dropped_bytes` and `stderr_dropped_bytes`. Lines and a JSON value fail with
     /// [`CommandError::OutputTooLong`](super::CommandError::OutputTooLong).
     #[must_use]
     pub fn with_output_cap(mut self, bytes: usize) -> Self {
@@ -147,6 +186,9 @@ impl CommandTool {
     }
 
     /// Sets the time between SIGTERM and SIGKILL for the process group, by default 2 s.
+    ///
+    /// The grace of a timeout layer, in which a program has received SIGTERM already, counts. A
+    /// call that is over when that grace ends receives SIGKILL at the end of the longer of both.
     ///
     /// A cleanup hook waits for the end of the group. If the grace is longer than the limit of
     /// hooks (by default 5 s), that hook counts as failed, and the grace continues.
@@ -165,7 +207,7 @@ impl CommandTool {
         &self.name
     }
 
-    fn spec_mut(&mut self) -> &mut Spec {
+    pub(super) fn spec_mut(&mut self) -> &mut Spec {
         Arc::make_mut(&mut self.spec)
     }
 }

@@ -16,13 +16,15 @@ pub enum CommandError {
     },
     /// The program failed after a streaming response of its lines had begun. With any other output,
     /// the response has `is_error` instead.
-    #[error("{}", exit_text(.program, *.status, .stderr))]
+    #[error("{}", exit_text(.program, *.status, .limit.as_deref(), .stderr))]
     #[non_exhaustive]
     Exited {
         /// The program.
         program: String,
         /// The exit code, or the signal that ended the program.
         status: ExitStatus,
+        /// The limit of the tool that ended the program, if its exit shows one.
+        limit: Option<String>,
         /// The end of its standard error.
         stderr: String,
     },
@@ -58,9 +60,20 @@ pub enum CommandError {
 }
 
 /// Returns the text for a program that failed.
-pub(super) fn exit_text(program: &str, status: ExitStatus, stderr: &str) -> String {
-    match stderr {
-        "" => format!("the program `{program}` ended with {status}"),
-        stderr => format!("the program `{program}` ended with {status}: {stderr}"),
+pub(super) fn exit_text(
+    program: &str,
+    status: ExitStatus,
+    limit: Option<&str>,
+    stderr: &str,
+) -> String {
+    let mut text = format!("the program `{program}` ended with {status}");
+    if let Some(limit) = limit {
+        text.push_str(", by its ");
+        text.push_str(limit);
     }
+    if !stderr.is_empty() {
+        text.push_str(": ");
+        text.push_str(stderr);
+    }
+    text
 }

@@ -43,31 +43,58 @@
 //! within the script of `sh -c` would be code. Pass it to the shell as an argument of its own
 //! instead: `["-c", "wc -c < \"$1\"", "sh", "{file}"]`.
 //!
+//! A number with a zero fraction is an integer: `2.0` is filled in as `2`. An argument that is
+//! longer than the system allows, 128 KiB on Linux, fails with `InvalidArguments` as well. Pass
+//! long values as the [input](CommandTool::with_stdin).
+//!
 //! # Environment
 //! The program has only the variables that
 //! [`with_inherited_env`](CommandTool::with_inherited_env) passes and
-//! [`with_env`](CommandTool::with_env) sets. The program itself is looked up in the `PATH` of this
+//! [`with_env`](CommandTool::with_env) sets. If none of them is `LC_ALL`, `LC_CTYPE` or `LANG`, it
+//! has a UTF-8 locale: `LANG` is `C.UTF-8`. The program itself is looked up in the `PATH` of this
 //! process. A shell that starts programs needs a `PATH` of its own.
+//!
+//! A program leads a session of its own, which has no controlling terminal. So a program that reads
+//! a password from `/dev/tty` fails instead of waiting.
 //!
 //! # Output
 //! [`CommandOutput`] is one text (the default), a stream of lines, JSON, or bytes. At most the
-//! [cap](CommandTool::with_output_cap) is kept, by default 1 MiB. Lines longer than [`MAX_LINE`]
-//! are split into several items. With an outer [partial-result layer](crate::partial), the output
-//! that was read before a call failed is its partial result. All output, that on standard error as
-//! well, is a [heartbeat](crate::CallContext::heartbeat). If the consumer does not read the stream
-//! of lines, the program blocks on its full pipe: there is no buffer but that of the system.
+//! [cap](CommandTool::with_output_cap) is kept, by default 1 MiB. A longer text has its start and
+//! its end, and a line that states how much is missing. Lines longer than [`MAX_LINE`] are split
+//! into several items. The text of collected lines has a line end between two lines. If the
+//! consumer does not read the stream of lines, the program blocks on its full pipe: there is no
+//! buffer but that of the system, 4 KiB on Linux.
 //!
-//! With an exit code other than 0 the response reports a failure, `is_error`. It has the output,
-//! then a text with the code and the last [`STDERR_TAIL`] bytes of standard error. The metadata of
-//! a response has the `exit_code`, or the `signal` that ended the program. A stream of lines has
-//! begun before the exit code is known. It ends with [`CommandError::Exited`] after the last line.
+//! The standard error is a content of its own after the output, by default. [`CommandStderr`]
+//! merges it into the output, in order, or keeps only its end. The metadata has the index of that
+//! content as `stderr`. A stream of lines ends with `{"stderr": text}` instead.
+//!
+//! With an outer [partial-result layer](crate::partial), the output of a call that failed is its
+//! partial result, with an unfinished line, such as a prompt, and the last [`STDERR_TAIL`] bytes of
+//! standard error. All output, that on standard error as well, is a
+//! [heartbeat](crate::CallContext::heartbeat).
+//!
+//! With an exit code other than 0, or those of
+//! [`with_ok_exit_codes`](CommandTool::with_ok_exit_codes), the response reports a failure,
+//! `is_error`. A text with the code is its last content. The metadata has the `exit_code`, or the
+//! `signal` that ended the program. A stream of lines has begun before the exit code is known. It
+//! ends with [`CommandError::Exited`] after the last line.
+//!
+//! When the program exits, what its pipes hold is the end of the output. Output that other
+//! processes write later is not read. At most 64 KiB are read per poll.
 //!
 //! # Cancellation
 //! A program leads a process group of its own, which ends with the call. When the program exits,
-//! the remaining processes of the group receive SIGTERM. When the call ends early, the whole group
-//! receives SIGTERM before the caller receives the error, and its further output is read and
-//! dropped. A call ends early by an expired limit, by cancellation, by a panic, or because its
-//! future or its stream is dropped.
+//! the remaining processes of the group receive SIGTERM, whether or not the consumer reads. When
+//! the call ends early, the whole group receives SIGTERM before the caller receives the error, and
+//! its further output is read and dropped. A call ends early by an expired limit, by cancellation,
+//! by a panic, or because its future or its stream is dropped. A stopped process continues, to
+//! receive the signal.
+//!
+//! With the [grace](crate::TimeoutLayer::with_grace) of a timeout layer, the group receives SIGTERM
+//! at the limit, and the call waits within the grace. What the program writes then is in the
+//! partial result. A JSON value or bytes of a program that exits with success are the partial
+//! result as a whole.
 //!
 //! A concurrency limit outside counts a program until the caller receives the outcome, by default.
 //! During the grace the next program may run beside it, so that a program that ends slowly delays
@@ -84,15 +111,23 @@
 //!
 //! Three cases are not covered:
 //!
-//! - A process that leaves the group, such as a daemon, continues to run. Its output is not
+//! - A process that leaves the group, such as by `setsid`, continues to run. Its output is not
 //!   awaited.
 //! - A zombie whose parent is another process stays until that parent reaps it.
-//! - If this process is killed, its programs continue to run. The Ctrl-C of a terminal is not sent
-//!   to them either: handle it, and drain.
+//! - If this process is killed, its programs continue to run, unless
+//!   [`with_kill_on_host_exit`](CommandTool::with_kill_on_host_exit) is set. The Ctrl-C of a
+//!   terminal is not sent to them either: handle it, and drain.
+//!
+//! # Limits
+//! On Linux a program can have limits on [CPU time](CommandTool::with_cpu_limit),
+//! [address space](CommandTool::with_memory_limit),
+//! [processes](CommandTool::with_process_limit) and the
+//! [size of files](CommandTool::with_file_size_limit). There is none by default.
 //!
 //! # Errors
 //! `InvalidArguments`, and `Tool` with a [`CommandError`] as its source, such as for a missing
-//! program or output that is too long or not JSON.
+//! program or output that is too long or not JSON. A failure to start is retryable where a retry
+//! can help: too many processes or open files, no memory, or a file that is being written.
 //!
 //! # Readiness
 //! Always ready. The program is started by the first poll of the call's future.
@@ -105,21 +140,28 @@
 //! tokio's own child processes do. A paused clock does not pause them.
 //!
 //! # Cost
-//! Starting a process blocks the thread for about a millisecond. A cleanup hook needs a task at the
-//! end of the call. A program that is terminated early needs a second task.
+//! Starting a process blocks the thread for about a millisecond, and longer in a process with
+//! gigabytes of memory in use: a new session needs `fork`, which copies the page tables. Each
+//! program has a task, and a cleanup hook needs one at the end of the call.
 
+mod buffered;
 mod command_tool;
 mod error;
 mod group;
+mod kept;
+mod limits;
+mod lines;
 mod output;
 mod pipes;
 mod program;
 mod response;
 mod running;
 mod start;
+mod stream;
+mod supervisor;
 mod template;
 mod zombies;
 
 pub use command_tool::{CommandTool, ResponseFuture};
 pub use error::CommandError;
-pub use output::{CommandOutput, MAX_LINE, STDERR_TAIL};
+pub use output::{CommandOutput, CommandStderr, MAX_LINE, STDERR_TAIL};

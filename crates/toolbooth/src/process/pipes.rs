@@ -1,27 +1,29 @@
 //! This process's ends of a program's pipes.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::io::{Errno, ioctl_fionread, retry_on_intr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use super::output::Tail;
-
 /// The number of bytes per read.
-pub(super) const CHUNK: usize = 8 * 1_024;
+const CHUNK: usize = 8 * 1_024;
 
-/// The maximum number of reads per poll of a pipe that is drained: 64 KiB, the usual size of a
-/// pipe.
-const READS: usize = 8;
+/// The maximum number of rounds per poll. Each reads one chunk of both outputs: 64 KiB in all.
+pub(super) const ROUNDS: usize = 4;
+
+/// The usual size of a pipe, for a system that does not report how much a pipe holds.
+const PIPE_SIZE: usize = 64 * 1_024;
 
 /// The pipes that are still open.
 #[derive(Default)]
 pub(super) struct Pipes {
     pub(super) stdin: Option<Input>,
-    pub(super) stdout: Option<ChildStdout>,
-    pub(super) stderr: Option<ChildStderr>,
+    pub(super) stdout: Output<ChildStdout>,
+    pub(super) stderr: Output<ChildStderr>,
 }
 
 /// The standard input of a program.
@@ -29,6 +31,21 @@ pub(super) struct Input {
     pub(super) pipe: ChildStdin,
     pub(super) bytes: Vec<u8>,
     pub(super) written: usize,
+}
+
+/// An output of a program.
+pub(super) struct Output<P> {
+    /// `None` after its end.
+    pipe: Option<P>,
+    /// The number of bytes still to read after the exit of the program.
+    rest: Option<usize>,
+}
+
+/// The output to which bytes belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Stdout,
+    Stderr,
 }
 
 // === impl Pipes ===
@@ -46,89 +63,111 @@ impl Pipes {
         }
     }
 
-    /// Reads standard error into `tail`; returns whether any bytes were read.
-    pub(super) fn poll_stderr(&mut self, cx: &mut Context<'_>, tail: &mut Tail) -> bool {
-        poll_all(&mut self.stderr, cx, |bytes| tail.push(bytes))
+    /// Reads one chunk of each output; returns whether there was any.
+    ///
+    /// # Errors
+    /// The standard output cannot be read.
+    pub(super) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Source, &[u8]),
+    ) -> io::Result<bool> {
+        let mut space = [0; CHUNK];
+        // An error of the standard error closes it, and does not fail the call.
+        let stderr = self.stderr.read(cx, &mut space).unwrap_or_default();
+        let has_stderr = !stderr.is_empty();
+        if has_stderr {
+            take(Source::Stderr, stderr);
+        }
+        let stdout = self.stdout.read(cx, &mut space)?;
+        if !stdout.is_empty() {
+            take(Source::Stdout, stdout);
+        }
+        Ok(has_stderr || !stdout.is_empty())
     }
 
     /// Reads and drops the output of a program that is ending, so that its writes neither block nor
     /// fail.
     pub(super) fn discard(&mut self, cx: &mut Context<'_>) {
         self.stdin = None;
-        poll_all(&mut self.stdout, cx, |_| ());
-        poll_all(&mut self.stderr, cx, |_| ());
-    }
-
-    /// Reads standard output into `out`; returns whether it has any bytes.
-    pub(super) fn poll_stdout(
-        &mut self,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> io::Result<bool> {
-        let Some(pipe) = &mut self.stdout else {
-            return Ok(false);
-        };
-        if let Poll::Ready(read) = Pin::new(pipe).poll_read(cx, out) {
-            read?;
-            if out.filled().is_empty() {
-                self.stdout = None;
+        for _ in 0..ROUNDS {
+            if !self.read(cx, |_, _| ()).unwrap_or(true) {
+                return;
             }
         }
-        Ok(!out.filled().is_empty())
+        // There may be more bytes, for which no waker is registered.
+        cx.waker().wake_by_ref();
     }
 
-    /// Reads the rest of the output after the whole group has ended; returns whether `out` has any
-    /// bytes.
+    /// Ends both outputs after the bytes that their pipes hold now.
     ///
-    /// A process that has left the group may hold a pipe open, and is not awaited. So this reads
-    /// from the file descriptor directly: tokio reads only after an event of the driver.
-    pub(super) fn take_rest(&mut self, tail: &mut Tail, out: &mut ReadBuf<'_>) -> bool {
-        for _ in 0..READS {
-            let Some(pipe) = &self.stderr else { break };
-            let mut space = [0; CHUNK];
-            match rustix::io::read(pipe, &mut space) {
-                Ok(read) if read > 0 => tail.push(&space[..read]),
-                _ => self.stderr = None,
+    /// After the exit of the program: its own output is in the pipes. A process that has left the
+    /// group may hold them open, and its output is not awaited.
+    pub(super) fn end_with_held_bytes(&mut self) {
+        self.stdin = None;
+        self.stdout.end_with_held_bytes();
+        self.stderr.end_with_held_bytes();
+    }
+
+    /// Returns whether both outputs have ended.
+    pub(super) const fn have_ended(&self) -> bool {
+        self.stdout.pipe.is_none() && self.stderr.pipe.is_none()
+    }
+}
+
+// === impl Output ===
+
+impl<P> Output<P> {
+    pub(super) const fn new(pipe: Option<P>) -> Self {
+        Self { pipe, rest: None }
+    }
+}
+
+impl<P: AsyncRead + AsFd + Unpin> Output<P> {
+    /// Reads the next bytes. None if there are none yet, or after the end.
+    fn read<'a>(&mut self, cx: &mut Context<'_>, space: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let Some(pipe) = &mut self.pipe else {
+            return Ok(&[]);
+        };
+        let read = match &mut self.rest {
+            None => {
+                let mut buffer = ReadBuf::new(space);
+                match Pin::new(pipe).poll_read(cx, &mut buffer) {
+                    Poll::Pending => return Ok(&[]),
+                    Poll::Ready(read) => read.map(|()| buffer.filled().len()),
+                }
+            }
+            // Source the file descriptor, which does not block: tokio reads only after an event of
+            // its driver.
+            Some(rest) => {
+                let next = &mut space[..CHUNK.min(*rest)];
+                match retry_on_intr(|| rustix::io::read(&*pipe, &mut *next)) {
+                    Err(Errno::AGAIN) => Ok(0),
+                    read => read.map_err(io::Error::from),
+                }
+                .inspect(|read| *rest -= read)
+            }
+        };
+        match read {
+            Ok(read) if read > 0 => Ok(&space[..read]),
+            ended => {
+                self.pipe = None;
+                ended.map(|_| &space[..0])
             }
         }
-        self.stderr = None;
-        let Some(pipe) = &self.stdout else {
-            return false;
-        };
-        match rustix::io::read(pipe, out.initialize_unfilled()) {
-            Ok(read) if read > 0 => {
-                out.advance(read);
-                true
-            }
-            _ => {
-                self.stdout = None;
-                false
-            }
+    }
+
+    fn end_with_held_bytes(&mut self) {
+        if let (Some(pipe), None) = (&self.pipe, self.rest) {
+            let held = ioctl_fionread(pipe).ok();
+            let held = held.and_then(|held| usize::try_from(held).ok());
+            self.rest = Some(held.unwrap_or(PIPE_SIZE));
         }
     }
 }
 
-/// Drains a pipe, and closes it at its end; returns whether any bytes were read.
-fn poll_all(
-    pipe: &mut Option<impl AsyncRead + Unpin>,
-    cx: &mut Context<'_>,
-    mut take: impl FnMut(&[u8]),
-) -> bool {
-    let mut any = false;
-    for _ in 0..READS {
-        let Some(open) = pipe else { return any };
-        let mut space = [0; CHUNK];
-        let mut read = ReadBuf::new(&mut space);
-        match Pin::new(open).poll_read(cx, &mut read) {
-            Poll::Ready(Ok(())) if !read.filled().is_empty() => {
-                take(read.filled());
-                any = true;
-            }
-            Poll::Ready(_) => *pipe = None,
-            Poll::Pending => return any,
-        }
+impl<P> Default for Output<P> {
+    fn default() -> Self {
+        Self::new(None)
     }
-    // There may be more bytes, for which no waker is registered.
-    cx.waker().wake_by_ref();
-    any
 }

@@ -22,6 +22,16 @@ pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
         .and_then(std::path::absolute)
 }
 
+/// Returns the file of `program` if it can be executed, for a program that another one executes.
+pub(super) fn find_executable(program: &OsStr) -> io::Result<PathBuf> {
+    let file = find(program)?;
+    std::fs::metadata(&file)?;
+    match is_executable(&file) {
+        true => Ok(file),
+        false => Err(io::ErrorKind::PermissionDenied.into()),
+    }
+}
+
 fn is_executable(file: &Path) -> bool {
     let meta = std::fs::metadata(file);
     meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)

@@ -1,4 +1,4 @@
-//! A running program: its pipes and its process group.
+//! A running program: its pipes and its supervisor.
 //!
 //! The pipes are read only when the call is polled, so a slow consumer slows the program down. Each
 //! poll serves all three pipes, so neither a full standard error nor unread input blocks the
@@ -7,114 +7,86 @@
 use std::io;
 use std::pin::Pin;
 use std::process::ExitStatus;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
-use tokio::io::ReadBuf;
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
-use toolbooth_core::CallContext;
-use tracing::Instrument;
+use toolbooth_core::{CallContext, CancelReason};
 
-use super::group::Group;
-use super::output::Tail;
-use super::pipes::Pipes;
+use super::pipes::{Pipes, Source};
+use super::supervisor::Supervised;
 
+/// Dropping it ends the program.
 pub(super) struct Running {
-    /// `None` after the leader was reaped.
-    group: Option<Group>,
+    program: Supervised,
     status: Option<ExitStatus>,
-    /// The task that ends the processes that remain after the leader.
-    ending: Option<JoinHandle<()>>,
     pipes: Pipes,
-    stderr: Tail,
     context: CallContext,
-    runtime: Handle,
-    grace: Duration,
+    /// Waits for the cancellation of the call; `None` afterwards.
+    cancelled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 // === impl Running ===
 
 impl Running {
-    pub(super) fn new(group: Group, pipes: Pipes, context: CallContext, grace: Duration) -> Self {
+    pub(super) fn new(program: Supervised, pipes: Pipes, context: CallContext) -> Self {
+        let call = context.clone();
         Self {
-            group: Some(group),
+            program,
             status: None,
-            ending: None,
             pipes,
-            stderr: Tail::default(),
             context,
-            runtime: Handle::current(),
-            grace,
+            cancelled: Some(Box::pin(async move { call.cancelled().await })),
         }
     }
 
-    /// Reads the next bytes of the output into `out`, and returns `None`. Returns the exit status
+    /// Passes the next bytes of the output to `take`, and returns `None`. Returns the exit status
     /// once all output was read.
-    pub(super) fn poll_output(
+    ///
+    /// Call it at most [`ROUNDS`](super::pipes::ROUNDS) times per poll.
+    pub(super) fn poll_round(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
+        take: impl FnMut(Source, &[u8]),
     ) -> Poll<io::Result<Option<ExitStatus>>> {
         self.pipes.feed(cx);
-        let has_stderr = self.pipes.poll_stderr(cx, &mut self.stderr);
-        let has_output = self.pipes.poll_stdout(cx, out)?;
-        if has_stderr || has_output {
+        self.poll_cancelled(cx);
+        // Before the output, of which there may be no end.
+        if let Poll::Ready(status) = self.program.poll_exit(cx) {
+            self.status = Some(status?);
+            self.pipes.end_with_held_bytes();
+        }
+        if self.pipes.read(cx, take)? {
             // Output beyond the cap counts as well.
             self.context.heartbeat();
-        }
-        if has_output {
             return Poll::Ready(Ok(None));
         }
-        let status = ready!(self.poll_exit(cx))?;
-        if self.ending.is_none() && self.pipes.take_rest(&mut self.stderr, out) {
-            return Poll::Ready(Ok(None));
-        }
-        match self.pipes {
-            Pipes {
-                stdout: None,
-                stderr: None,
-                ..
-            } => Poll::Ready(Ok(Some(status))),
+        match self.status {
+            Some(status) if self.pipes.have_ended() => Poll::Ready(Ok(Some(status))),
             _ => Poll::Pending,
         }
     }
 
-    /// Takes the end of the standard error.
-    pub(super) fn stderr(&mut self) -> String {
-        self.stderr.take()
+    pub(super) const fn context(&self) -> &CallContext {
+        &self.context
     }
 
-    fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExitStatus>> {
-        if let Some(group) = &mut self.group {
-            let status = ready!(group.poll_leader(cx));
-            // At once: the leader is reaped, so its process id no longer reserves the id of the
-            // group. The output of the remaining members is read here until they end.
-            self.ending = self.end(Pipes::default());
-            self.status = Some(status?);
-        }
-        if let Some(ending) = &mut self.ending {
-            if Pin::new(ending).poll(cx).is_ready() {
-                self.ending = None;
+    /// Returns why the call was cancelled, and the program received SIGTERM, if so.
+    pub(super) fn cancel_reason(&self) -> Option<CancelReason> {
+        self.context.cancel_reason()
+    }
+
+    /// Sends SIGTERM to the program when its call is cancelled and not dropped: it has a grace.
+    fn poll_cancelled(&mut self, cx: &mut Context<'_>) {
+        if let Some(cancelled) = &mut self.cancelled {
+            if cancelled.as_mut().poll(cx).is_ready() {
+                self.cancelled = None;
+                self.program.terminate();
             }
         }
-        match self.status {
-            Some(status) => Poll::Ready(Ok(status)),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Sends SIGTERM to the group, and spawns a task that waits for its end. `None` if it is empty.
-    fn end(&mut self, pipes: Pipes) -> Option<JoinHandle<()>> {
-        let mut group = self.group.take()?;
-        let end = group.terminate().then(|| group.end(self.grace, pipes))?;
-        Some(self.runtime.spawn(end.in_current_span()))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let pipes = std::mem::take(&mut self.pipes);
-        self.end(pipes);
+        self.program.end(std::mem::take(&mut self.pipes));
     }
 }

@@ -2,19 +2,27 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use process_wrap::std::{ProcessSession, StdCommandWrap, StdCommandWrapper};
+use rustix::io::Errno;
 use serde_json::{Map, Value};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::runtime::Handle;
 use toolbooth_core::{CallContext, ToolError};
 
 use super::group::Group;
-use super::pipes::{Input, Pipes};
+use super::kept::Kept;
+use super::limits::Limits;
+use super::output::STDERR_TAIL;
+use super::pipes::{Input, Output, Pipes};
 use super::running::Running;
+use super::supervisor::supervise;
 use super::template::Template;
-use super::{CommandError, CommandOutput, program};
+use super::{CommandError, CommandOutput, CommandStderr};
 
 /// The settings of a tool: the program, and how to start it.
 #[derive(Clone)]
@@ -26,7 +34,10 @@ pub(super) struct Spec {
     pub(super) env: Vec<(OsString, Variable)>,
     pub(super) output: CommandOutput,
     pub(super) output_cap: usize,
+    pub(super) stderr: CommandStderr,
+    pub(super) ok_exit_codes: Vec<i32>,
     pub(super) kill_grace: Duration,
+    pub(super) limits: Limits,
 }
 
 /// A variable of the program's environment.
@@ -35,6 +46,19 @@ pub(super) enum Variable {
     Set(OsString),
     Inherited,
 }
+
+/// The variables that set the encoding of characters, and the value of the last by default.
+const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
+#[cfg(not(target_vendor = "apple"))]
+const UTF_8: &str = "C.UTF-8";
+#[cfg(target_vendor = "apple")]
+const UTF_8: &str = "en_US.UTF-8";
+
+/// The size of the pipe of a stream of lines.
+///
+/// Small, so that a program is at most a few lines ahead of a slow consumer.
+#[cfg(target_os = "linux")]
+const LINES_PIPE: usize = 4_096;
 
 // === impl Spec ===
 
@@ -45,40 +69,33 @@ impl Spec {
         context: &CallContext,
         args: &Map<String, Value>,
     ) -> Result<Running, ToolError> {
-        let argv: Result<Vec<_>, _> = self
-            .args
-            .iter()
-            .map(|arg| arg.fill_argument(args))
-            .collect();
-        let argv = argv?;
+        let argv = self.args.iter().map(|arg| arg.fill_argument(args));
+        let argv = argv.collect::<Result<Vec<_>, _>>()?;
         let input = self.stdin.as_ref().map(|input| input.fill(args));
         let input = input.transpose()?.map(String::into_bytes);
+        self.check_lengths(&argv, args)?;
 
-        let started = self.spawn(&argv, input.is_some());
-        let not_started = |source| CommandError::NotStarted {
-            program: self.program_name(),
-            source,
-        };
-        let mut child = started.map_err(|source| ToolError::failed(not_started(source)))?;
+        let started = self.spawn(argv, input.is_some());
+        let (mut child, stdout) = started.map_err(|source| self.not_started(source, args))?;
+        let stdin = child.stdin.take().zip(input);
         let pipes = Pipes {
-            stdin: child.stdin.take().zip(input).map(|(pipe, bytes)| Input {
+            stdin: stdin.map(|(pipe, bytes)| Input {
                 pipe,
                 bytes,
                 written: 0,
             }),
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
+            stdout: Output::new(Some(stdout)),
+            stderr: Output::new(child.stderr.take()),
         };
-        let (group, ended) = Group::led_by(child, context.keep_permits()).ok_or_else(|| {
-            ToolError::failed(not_started(io::Error::other("it has no process id")))
-        })?;
-        let running = Running::new(group, pipes, context.clone(), self.kill_grace);
-        // Only dropping `running` ends the group, so the hook waits for that.
+        let group = Group::led_by(child)
+            .ok_or_else(|| self.not_started(io::Error::other("it has no process id"), args))?;
+        let (program, ended) = supervise(group, self.kill_grace, context.keep_permits());
+        // Only dropping the result ends the group, so the hook waits for that.
         context.cleanup_waits_for(async move {
             // The sender is dropped without a value, so this is always an error.
             let _ = ended.await;
         });
-        Ok(running)
+        Ok(Running::new(program, pipes, context.clone()))
     }
 
     /// Returns the program for messages, with invalid UTF-8 replaced.
@@ -86,29 +103,45 @@ impl Spec {
         self.program.to_string_lossy().into_owned()
     }
 
-    fn spawn(&self, argv: &[String], has_input: bool) -> io::Result<Child> {
-        let mut command = Command::new(program::find(&self.program)?);
+    /// Returns whether the exit is a success.
+    pub(super) fn is_ok(&self, status: ExitStatus) -> bool {
+        let code = status.code();
+        code.is_some_and(|code| self.ok_exit_codes.contains(&code))
+    }
+
+    /// Returns the buffer for the standard error.
+    pub(super) const fn stderr(&self) -> Kept {
+        match self.stderr {
+            CommandStderr::Separate | CommandStderr::Merged => Kept::ends(self.output_cap),
+            CommandStderr::Tail => Kept::last(STDERR_TAIL),
+        }
+    }
+
+    fn spawn(&self, argv: Vec<String>, has_input: bool) -> io::Result<(Child, ChildStdout)> {
+        let mut line = self.limits.command_line(&self.program)?.into_iter();
+        let mut command = Command::new(line.next().unwrap_or_default());
+        let (stdout, written) = pipe()?;
+        #[cfg(target_os = "linux")]
+        if self.output == CommandOutput::Lines {
+            // The default size is correct as well.
+            let _ = rustix::pipe::fcntl_setpipe_size(&stdout, LINES_PIPE);
+        }
+        let stderr = match self.stderr {
+            CommandStderr::Merged => written.try_clone()?.into(),
+            CommandStderr::Separate | CommandStderr::Tail => Stdio::piped(),
+        };
         command
+            .args(line)
             .args(argv)
-            .env_clear()
             .stdin(match has_input {
                 true => Stdio::piped(),
                 false => Stdio::null(),
             })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
+            .stdout(written)
+            .stderr(stderr)
             // Kills the program if it is dropped before it has a group.
             .kill_on_drop(true);
-        for (name, variable) in &self.env {
-            match variable {
-                Variable::Set(value) => command.env(name, value),
-                Variable::Inherited => match std::env::var_os(name) {
-                    Some(value) => command.env(name, value),
-                    None => &mut command,
-                },
-            };
-        }
+        self.set_environment(&mut command);
         if let Some(folder) = &self.current_dir {
             // The error of the system is the same as for a missing program.
             if !folder.is_dir() {
@@ -117,6 +150,106 @@ impl Spec {
             }
             command.current_dir(folder);
         }
-        command.spawn()
+        // A session of its own, which has no controlling terminal.
+        ProcessSession.pre_spawn(
+            command.as_std_mut(),
+            &StdCommandWrap::with_new(&self.program, |_| ()),
+        )?;
+        let runtime = Handle::current();
+        let child = self.limits.on_thread(move || {
+            let _entered = runtime.enter();
+            command.spawn()
+        })?;
+        Ok((child, ChildStdout::from_std(stdout.into())?))
+    }
+
+    fn set_environment(&self, command: &mut Command) {
+        command.env_clear();
+        let mut has_locale = false;
+        for (name, variable) in &self.env {
+            let value = match variable {
+                Variable::Set(value) => Some(value.clone()),
+                Variable::Inherited => std::env::var_os(name),
+            };
+            if let Some(value) = value {
+                has_locale |= LOCALE.iter().any(|locale| name == locale);
+                command.env(name, value);
+            }
+        }
+        if !has_locale {
+            command.env(LOCALE[2], UTF_8);
+        }
+    }
+
+    // --- errors
+
+    /// Rejects arguments that the system would reject.
+    fn check_lengths(&self, argv: &[String], args: &Map<String, Value>) -> Result<(), ToolError> {
+        let Some(max) = max_argument() else {
+            return Ok(());
+        };
+        for (arg, template) in argv.iter().zip(&self.args) {
+            if arg.len() > max {
+                if let Some((name, _)) = template.longest(args) {
+                    let message = format!(
+                        "too long: the program would get an argument of {} bytes, and the maximum \
+                         is {max}; longer values can be its input (`with_stdin`)",
+                        arg.len()
+                    );
+                    return Err(ToolError::invalid_arguments(name, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn not_started(&self, source: io::Error, args: &Map<String, Value>) -> ToolError {
+        let errno = Errno::from_io_error(&source);
+        if errno == Some(Errno::TOOBIG) {
+            let longest = self.args.iter().filter_map(|arg| arg.longest(args));
+            if let Some((name, _)) = longest.max_by_key(|(_, length)| *length) {
+                let message = "too long: all arguments and variables of a program together exceed \
+                               the maximum of the system; long values can be its input \
+                               (`with_stdin`)";
+                return ToolError::invalid_arguments(name, message);
+            }
+        }
+        let may_help = errno.is_some_and(|errno| {
+            [
+                Errno::AGAIN,
+                Errno::MFILE,
+                Errno::NFILE,
+                Errno::NOMEM,
+                Errno::TXTBSY,
+            ]
+            .contains(&errno)
+        });
+        ToolError::failed(CommandError::NotStarted {
+            program: self.program_name(),
+            source,
+        })
+        .with_retryable(may_help)
+    }
+}
+
+/// Returns the maximum length of an argument in bytes, if the system has one.
+fn max_argument() -> Option<usize> {
+    // MAX_ARG_STRLEN of Linux, which includes the NUL at the end.
+    cfg!(target_os = "linux").then(|| 32 * rustix::param::page_size() - 1)
+}
+
+/// Makes a pipe that other programs do not inherit.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    #[cfg(not(target_vendor = "apple"))]
+    {
+        Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+    }
+    #[cfg(target_vendor = "apple")]
+    {
+        let (read, write) = rustix::pipe::pipe()?;
+        for end in [&read, &write] {
+            rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+        }
+        Ok((read, write))
     }
 }

@@ -1,6 +1,6 @@
 //! Templates with placeholders. Pure.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use toolbooth_core::ToolError;
 
 use crate::middleware::ConfigError;
@@ -61,6 +61,15 @@ impl Template {
         Ok(filled)
     }
 
+    /// Returns the longest text among the arguments of the call that are filled in, with its name.
+    pub(super) fn longest<'a>(&'a self, args: &'a Map<String, Value>) -> Option<(&'a str, usize)> {
+        let filled = self.0.iter().filter_map(|part| match part {
+            Part::Argument(name) => Some((name.as_str(), args.get(name)?.as_str()?.len())),
+            Part::Text(_) => None,
+        });
+        filled.max_by_key(|(_, length)| *length)
+    }
+
     /// Like [`fill`](Self::fill), but rejects a NUL: it would end the argument of a program.
     pub(super) fn fill_argument(&self, args: &Map<String, Value>) -> Result<String, ToolError> {
         let with_nul = self.0.iter().find_map(|part| match part {
@@ -87,7 +96,7 @@ fn placeholder(brace: &str) -> Option<(&str, &str)> {
 fn to_text(name: &str, value: Option<&Value>) -> Result<String, ToolError> {
     let found = match value {
         Some(Value::String(text)) => return Ok(text.clone()),
-        Some(Value::Number(number)) => return Ok(number.to_string()),
+        Some(Value::Number(number)) => return Ok(number_text(number)),
         Some(Value::Bool(flag)) => return Ok(flag.to_string()),
         Some(Value::Null) => "null",
         Some(Value::Array(_)) => "an array",
@@ -96,6 +105,19 @@ fn to_text(name: &str, value: Option<&Value>) -> Result<String, ToolError> {
     };
     let message = format!("{found}, expected a string, a number or a boolean");
     Err(ToolError::invalid_arguments(name, message))
+}
+
+/// Returns the text of a number. One with a zero fraction is an integer, as in JSON Schema.
+fn number_text(number: &Number) -> String {
+    /// Above, a float does not represent each integer.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match number.as_f64() {
+        // The sum is 0 for -0.
+        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT => {
+            format!("{:.0}", float + 0.0)
+        }
+        _ => number.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +146,22 @@ mod tests {
             ("ä{a}ö", "äxö"),
         ] {
             assert_eq!(filled(template, args.clone()).unwrap(), text, "{template}");
+        }
+    }
+
+    /// Case D1. As in JSON Schema.
+    #[test]
+    fn number_with_a_zero_fraction_is_an_integer() {
+        for (number, text) in [
+            (json!(2.0), "2"),
+            (json!(-7.0), "-7"),
+            (json!(-0.0), "0"),
+            (json!(3e5), "300000"),
+            (json!(30.5), "30.5"),
+            (json!(1e300), "1e+300"),
+            (json!(u64::MAX), "18446744073709551615"),
+        ] {
+            assert_eq!(filled("{n}", json!({ "n": number })).unwrap(), text);
         }
     }
 
