@@ -7,6 +7,7 @@
 mod ends;
 mod held;
 mod input;
+mod limits;
 mod output;
 mod reading;
 mod session;
