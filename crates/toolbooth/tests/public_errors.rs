@@ -106,7 +106,7 @@ async fn debug_of_an_error_has_no_arguments_and_no_output() {
     ] {
         let call = ToolCall::new("leaks", args);
         assert!(!format!("{call:?}").contains("secret"), "{call:?}");
-        let error = stack.clone().oneshot(call).await.err().expect("an error");
+        let error = stack.clone().oneshot(call).await.expect_err("an error");
         let text = format!("{error:?}");
         assert!(text.contains(shown), "{text}");
         assert!(!text.contains("secret"), "{text}");
