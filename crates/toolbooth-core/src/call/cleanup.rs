@@ -70,6 +70,26 @@ pub struct Hooks {
 /// Counts nothing. Abandoned hooks are traced nevertheless.
 struct Untracked;
 
+// === impl Registered ===
+
+impl Registered {
+    /// Returns the stable name: `held`, `runs_now` or `rejected`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::RunsNow => "runs_now",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl fmt::Display for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 // === impl Hooks ===
 
 impl Hooks {

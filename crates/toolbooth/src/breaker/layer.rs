@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +17,13 @@ use crate::middleware::{KeyFn, PerTool, layer_name};
 /// Rejects calls while the breaker is open. See the [module](super).
 ///
 /// Clones of a value, and services made of it, share one breaker, or one for each tool or key.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CircuitBreakerLayer {
     breakers: Breakers,
     pub(super) name: LayerName,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Breakers {
     None,
     One(Arc<Breaker>),
@@ -239,6 +240,16 @@ impl CircuitBreakerLayer {
             Breakers::One(breaker) => Ok(Some(Arc::clone(breaker))),
             Breakers::Keyed(keyed) => keyed.breaker_of(part, request),
         }
+    }
+}
+
+/// Shows the name and the state.
+impl fmt::Debug for CircuitBreakerLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerLayer")
+            .field("name", &self.name)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
     }
 }
 

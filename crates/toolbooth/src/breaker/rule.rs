@@ -10,6 +10,7 @@
 //! 4. There is no timer: transitions by time are applied at the next use.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use toolbooth_core::{LimitId, Moment, Part};
@@ -101,6 +102,27 @@ enum Phase {
 
 /// The maximum number of undelivered changes. Further changes are merged into the last one.
 const MAX_CHANGES: usize = 64;
+
+// === impl BreakerState ===
+
+impl BreakerState {
+    /// Returns the stable name: `closed`, `open`, `half_open` or `disabled`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl fmt::Display for BreakerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
 
 // === impl Part ===
 

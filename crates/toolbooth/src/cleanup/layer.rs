@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::middleware::tracker::{DrainReport, Tracker};
 ///
 /// The `with_*` methods configure this value alone. Clones share the counts and
 /// [`drain`](Self::drain).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CleanupLayer {
     pub(super) runner: Option<Arc<Runner>>,
     pub(super) wait: Option<Duration>,
@@ -124,6 +125,18 @@ impl CleanupLayer {
 
     fn tracker(&self) -> Option<&Tracker> {
         self.runner.as_ref().map(|runner| runner.tracker())
+    }
+}
+
+/// Shows the name, the wait of a response, whether it was closed, and how hooks ended.
+impl fmt::Debug for CleanupLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CleanupLayer")
+            .field("name", &self.name)
+            .field("wait", &self.wait)
+            .field("closed", &self.is_closed())
+            .field("report", &self.report())
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,7 @@ use toolbooth_core::{CallContext, Name};
 use tower_layer::Layer;
 
 use super::ConcurrencyLimit;
-use super::permits::{Permits, to_u64};
+use super::permits::{Permits, in_flight, to_u64};
 use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name};
 use crate::queue::{Limits, Order};
 
@@ -19,9 +19,9 @@ use crate::queue::{Limits, Order};
 /// service. Called later, they return a value with a limit of its own, and the others stay as
 /// they are. [`with_cost`](Self::with_cost), [`with_name`](Self::with_name) and
 /// [`with_hold_until_ended`](Self::with_hold_until_ended) keep the limit shared.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ConcurrencyLimitLayer {
-    limits: Limits<Permits>,
+    pub(super) limits: Limits<Permits>,
     until_ended: bool,
 }
 
@@ -344,8 +344,7 @@ impl ConcurrencyLimitLayer {
     /// Returns how many permits are held. They are not counted without a limit.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        let queues = self.limits.queues();
-        queues.iter().map(|queue| queue.limiter().in_flight()).sum()
+        in_flight(&self.limits)
     }
 
     /// Returns how many calls wait for a permit.

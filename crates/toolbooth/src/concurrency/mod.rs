@@ -100,6 +100,7 @@
 //! bytes, and several are allocated at once. A wait with an end of its own has one allocation for a
 //! timer.
 
+mod debug;
 mod future;
 mod layer;
 pub(crate) mod permits;

@@ -8,7 +8,7 @@ use super::future::ResponseWatch;
 use crate::middleware::Acquire;
 use crate::middleware::sync::Arc;
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
-use crate::queue::{LimitQueue, Limiter, Waiter, trace_rejection};
+use crate::queue::{LimitQueue, Limiter, Limits, Waiter, trace_rejection};
 
 /// The queue of calls that wait for permits.
 pub(super) type PermitQueue = LimitQueue<Permits>;
@@ -154,6 +154,14 @@ impl Permits {
         self.limit.load(Ordering::SeqCst)
     }
 
+    /// Returns the limit; `None` if there is none.
+    pub(super) fn setting(&self) -> Option<usize> {
+        match self.limit() {
+            u64::MAX => None,
+            limit => Some(to_usize(limit)),
+        }
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         to_usize(self.in_flight.load(Ordering::SeqCst))
     }
@@ -249,6 +257,12 @@ impl Limiter for Permits {
                 .saturating_add(service_time.saturating_mul(rounds)),
         ))
     }
+}
+
+/// Returns how many permits of all queues are held.
+pub(super) fn in_flight(limits: &Limits<Permits>) -> usize {
+    let queues = limits.queues();
+    queues.iter().map(|queue| queue.limiter().in_flight()).sum()
 }
 
 pub(super) fn to_u64(permits: usize) -> u64 {

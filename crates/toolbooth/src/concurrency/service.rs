@@ -12,10 +12,10 @@ use crate::queue::{Demand, Limits, Rejection, trace_rejection};
 /// A tool of which a limited number of calls run at once.
 ///
 /// Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ConcurrencyLimit<S> {
-    inner: S,
-    limits: Limits<Permits>,
+    pub(super) inner: S,
+    pub(super) limits: Limits<Permits>,
     until_ended: bool,
 }
 

@@ -221,6 +221,14 @@ impl<L: Limiter> KeyedQueues<L> {
         self.template.fresh_for(Some(key), self.limit_of(key))
     }
 
+    pub(super) const fn template(&self) -> &L {
+        &self.template
+    }
+
+    pub(super) fn limits(&self) -> PerTool<L::Setting> {
+        read(&self.config).limits.clone()
+    }
+
     pub(super) fn limit_of(&self, key: &str) -> Option<L::Setting> {
         read(&self.config).limits.get(key).copied()
     }

@@ -234,6 +234,23 @@ impl<L: Limiter> Limits<L> {
         }
     }
 
+    /// Returns the limiter of all calls, or that of which those of the keys are made.
+    pub(crate) fn limiter(&self) -> Option<&L> {
+        match &self.queues {
+            Queues::Unlimited => None,
+            Queues::Single(queue) => Some(queue.limiter()),
+            Queues::Keyed(keyed) => Some(keyed.template()),
+        }
+    }
+
+    /// Returns the limits by tool or by key; `None` if one limit is for all calls.
+    pub(crate) fn limits_of_keys(&self) -> Option<PerTool<L::Setting>> {
+        match &self.queues {
+            Queues::Unlimited | Queues::Single(_) => None,
+            Queues::Keyed(keyed) => Some(keyed.limits()),
+        }
+    }
+
     /// Returns how many calls wait in all queues.
     pub(crate) fn queued(&self) -> usize {
         self.queues().iter().map(|queue| queue.queued()).sum()

@@ -7,6 +7,7 @@
 //! it switches `arrival` over, and a decision takes effect only if `arrival` is unchanged. So each
 //! decision uses one whole quota. The `SeqCst` update of `arrival` orders the two.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::Quota;
@@ -83,6 +84,14 @@ impl Gcra {
             let arrival = now.saturating_add(taken.min(most)).min(SECOND - 1);
             arrival | (!word & SECOND)
         });
+    }
+
+    /// Returns the quota; `None` if there is no limit.
+    pub(super) fn quota(&self) -> Option<Quota> {
+        let (terms, _) = self.read(self.arrival.load(Ordering::SeqCst));
+        let burst = NonZeroU32::new(u32::try_from(terms.burst).ok()?)?;
+        let quota = Quota::with_period(Duration::from_nanos(terms.interval))?;
+        Some(quota.allow_burst(burst))
     }
 
     /// Returns how many tokens there are.

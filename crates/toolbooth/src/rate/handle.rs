@@ -6,6 +6,7 @@ use governor::Quota;
 use toolbooth_core::{Moment, Name};
 
 use super::RateLimitLayer;
+use super::rates::remaining;
 use crate::middleware::ConfigError;
 use crate::queue::Order;
 
@@ -63,10 +64,7 @@ impl RateLimitLayer {
     /// Of a limit by tool or by key, it is that of the key with the fewest.
     #[must_use]
     pub fn remaining(&self) -> u32 {
-        let now = Moment::now();
-        let queues = self.limits.queues();
-        let remaining = queues.iter().map(|queue| queue.limiter().remaining(now));
-        remaining.min().unwrap_or(u32::MAX)
+        remaining(&self.limits)
     }
 
     /// Returns how many tokens there are now for a tool or a key: `u32::MAX` if it has no limit.

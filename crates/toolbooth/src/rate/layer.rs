@@ -23,7 +23,7 @@ use crate::queue::{Limits, Order};
 /// service. Called later, they return a value with a bucket of its own, and the others stay as
 /// they are. [`with_cost`](Self::with_cost), [`with_name`](Self::with_name), [`reject`](Self::reject)
 /// and [`wait`](Self::wait) keep the bucket shared.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RateLimitLayer {
     pub(super) limits: Limits<Rates>,
     options: Options,

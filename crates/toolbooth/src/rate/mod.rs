@@ -115,6 +115,7 @@
 
 mod cool_down;
 mod cost;
+mod debug;
 mod future;
 pub(crate) mod gcra;
 mod handle;

@@ -10,7 +10,7 @@ use super::several::Several;
 use super::window::{Window, WindowTerms};
 use crate::middleware::PerTool;
 use crate::middleware::sync::{Arc, Mutex, lock};
-use crate::queue::Limiter;
+use crate::queue::{Limiter, Limits};
 
 /// The rates of one bucket.
 #[derive(Debug)]
@@ -81,6 +81,24 @@ impl Rates {
             }
         };
         Self { rule, added }
+    }
+
+    /// Returns the quota that can be changed; `None` if there is none.
+    pub(super) fn quota(&self) -> Option<Quota> {
+        match &self.rule {
+            Rule::One(gcra) => gcra.quota(),
+            Rule::Several(several) => lock(several).first.quota(),
+        }
+    }
+
+    /// Returns the quotas that were added.
+    pub(super) fn added_quotas(&self) -> &[PerTool<Quota>] {
+        &self.added.quotas
+    }
+
+    /// Returns the windows that were added.
+    pub(super) fn windows(&self) -> &[WindowTerms] {
+        &self.added.windows
     }
 
     /// Returns how many tokens there are: those of the quota or window with the fewest.
@@ -222,4 +240,12 @@ impl Added {
         };
         self.quotas.iter().filter_map(of_key).copied().map(Some)
     }
+}
+
+/// Returns how many tokens there are now: those of the key with the fewest.
+pub(super) fn remaining(limits: &Limits<Rates>) -> u32 {
+    let now = Moment::now();
+    let queues = limits.queues();
+    let remaining = queues.iter().map(|queue| queue.limiter().remaining(now));
+    remaining.min().unwrap_or(u32::MAX)
 }

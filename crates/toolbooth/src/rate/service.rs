@@ -12,10 +12,10 @@ use crate::queue::{Demand, Limiter, Limits, Rejection, Waiter, trace_rejection};
 /// A tool of which a limited number of calls start in a time.
 ///
 /// Made by [`RateLimitLayer`](super::RateLimitLayer).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RateLimit<S> {
-    inner: S,
-    limits: Limits<Rates>,
+    pub(super) inner: S,
+    pub(super) limits: Limits<Rates>,
     options: Options,
 }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use toolbooth_core::Moment;
@@ -39,11 +40,10 @@ const MAX_RATIO: f64 = 1_000.0;
 /// # drop((search, fetch));
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RetryBudget(Arc<Mutex<Balance>>);
 
 /// The rule. Pure: the time is an argument.
-#[derive(Debug)]
 struct Balance {
     /// What a success deposits.
     deposit: i64,
@@ -100,6 +100,21 @@ impl Default for RetryBudget {
     /// A retry for every five calls that succeed, and 10 retries per second.
     fn default() -> Self {
         Self::of(RETRY / 5, 10)
+    }
+}
+
+/// Shows the settings.
+impl fmt::Debug for RetryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Balance {
+            deposit, reserve, ..
+        } = *lock(&self.0);
+        #[expect(clippy::cast_precision_loss, reason = "at most 1,000 millions")]
+        let ratio = deposit as f64 / RETRY as f64;
+        f.debug_struct("RetryBudget")
+            .field("ratio", &ratio)
+            .field("min_per_second", &(reserve / RETRY / SLOTS as i64))
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::middleware::{DEFAULT_RETRY_AFTER, layer_name};
 /// Ends the calls of a service at its shutdown. See the [module](super).
 ///
 /// Clones share the calls and their end.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ShutdownLayer {
     pub(super) shared: Option<Arc<Shared>>,
     pub(super) retry_after: Duration,
@@ -99,6 +100,17 @@ impl ShutdownLayer {
     pub fn in_flight(&self) -> usize {
         let shared = self.shared.as_ref();
         shared.map_or(0, |shared| shared.calls.in_flight())
+    }
+}
+
+/// Shows the name, the time to retry after and how many calls are in flight.
+impl fmt::Debug for ShutdownLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShutdownLayer")
+            .field("name", &self.name)
+            .field("retry_after", &self.retry_after)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
     }
 }
 

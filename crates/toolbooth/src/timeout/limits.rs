@@ -1,5 +1,6 @@
 //! The limits of a layer and of a call: pure, with the time as an argument.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use toolbooth_core::{Bound, Moment, Name, Part, Pulse, TimeoutScope};
 use crate::middleware::PerTool;
 
 /// The settings of a layer.
-#[derive(Debug)]
 pub(super) struct Settings {
     configured: PerTool<Duration>,
     /// Replaces `configured` from the first `set_limit` on. Until then a call takes no lock.
@@ -66,6 +66,16 @@ impl Settings {
             .changed
             .get_or_init(|| RwLock::new(self.configured.clone()));
         change(&mut limits.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn limits(&self) -> PerTool<Duration> {
+        match self.changed.get() {
+            None => self.configured.clone(),
+            Some(limits) => limits
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
     }
 
     /// Returns this layer's limit on a whole call of `tool`.
@@ -168,6 +178,18 @@ impl Clone for Settings {
             first_item: self.first_item.clone(),
             grace: self.grace,
         }
+    }
+}
+
+/// Shows the limits as they are now.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("total", &self.limits())
+            .field("idle", &self.idle)
+            .field("first_item", &self.first_item)
+            .field("grace", &self.grace)
+            .finish()
     }
 }
 

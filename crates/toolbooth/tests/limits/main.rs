@@ -9,6 +9,7 @@ mod support;
 
 mod builders;
 mod changes;
+mod debug;
 mod keys;
 mod order;
 
