@@ -235,8 +235,9 @@ impl CallContext {
     /// when it was admitted.
     ///
     /// For a cost that is known only afterwards, such as the tokens that a language model used. It
-    /// applies to each limit of this name around the attempt whose cost is adjustable; a rate limit
-    /// has the option `with_adjustable_cost`. Returns false if there is none.
+    /// applies to each limit around the attempt whose cost is adjustable and whose layer has this
+    /// name. A rate limit has the option `with_adjustable_cost`. Its name is `rate`, or the one
+    /// that `with_name` sets. Returns false if there is no such limit.
     ///
     /// A higher cost is charged now, and is a debt of at most one full bucket if there are not
     /// enough tokens: later calls wait for longer. Of a lower one, the rest is refunded, except for

@@ -65,6 +65,15 @@ impl LayerName {
     }
 }
 
+impl From<&LayerName> for Name {
+    fn from(name: &LayerName) -> Self {
+        match &name.0 {
+            Repr::Kind(kind) => Self::from_static(kind),
+            Repr::Named(named) => named.name.clone(),
+        }
+    }
+}
+
 impl fmt::Display for LayerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -49,9 +49,10 @@ pub(super) fn register_cost(
     queue: &Arc<LimitQueue<Rates>>,
     cost: u64,
     charged: Moment,
+    layer: &LayerName,
 ) {
     let cost = AdjustableCost::new(Arc::clone(queue), cost, charged);
-    part.register_cost("rate", cost.shared());
+    part.register_cost(layer, cost.shared());
 }
 
 // === impl ResponseWatch ===
@@ -126,7 +127,8 @@ impl Acquire<ResponseWatch> for AcquireToken {
             Ok(charged) => {
                 self.charged = charged;
                 if self.options.adjusts {
-                    register_cost(part, self.waiter.queue(), self.waiter.cost(), charged);
+                    let (queue, cost) = (self.waiter.queue(), self.waiter.cost());
+                    register_cost(part, queue, cost, charged, &self.layer);
                 }
                 return Poll::Ready(Ok(()));
             }

@@ -242,7 +242,8 @@ impl RateLimitLayer {
     }
 
     /// Lets a tool adjust the cost of its call when the actual one is known, by
-    /// [`CallContext::adjust_cost`] with the name of this limit, `rate`. By default it cannot.
+    /// [`CallContext::adjust_cost`] with the [name](Self::name) of this layer: `rate`, or the one
+    /// that [`with_name`](Self::with_name) sets. By default it cannot.
     ///
     /// It applies to this value and its clones. A call that takes 0 tokens is not adjusted. Each
     /// call costs two allocations more.

@@ -123,7 +123,7 @@ fn decide<'a>(
     };
     if queue.try_acquire(cost, now) {
         if options.adjusts {
-            register_cost(part, &queue, cost, charged);
+            register_cost(part, &queue, cost, charged, &limits.name);
         }
         let demand = Demand { queue, cost };
         *spent = Some(Spent { demand, charged });

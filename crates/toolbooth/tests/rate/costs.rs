@@ -129,6 +129,28 @@ async fn other_names_and_limits_without_the_option_are_not_adjusted() {
     assert_eq!((rate.remaining(), fixed.remaining()), (9, 9));
 }
 
+/// Of two limits around a call, each is adjusted by its own name.
+#[tokio::test(start_paused = true)]
+async fn cost_is_adjusted_by_the_name_of_the_layer() {
+    let (minute, day) = (ten().with_name("minute"), ten().with_name("day"));
+    let tool = ScriptedTool::new(|call| async move {
+        let context = call.context();
+        let adjusted = [("minute", 2), ("day", 3), ("rate", 9)]
+            .map(|(name, actual)| context.adjust_cost(name, actual));
+        assert_eq!(adjusted, [true, true, false]);
+        Ok(ToolOutput::text("done"))
+    });
+    let mut stack = ServiceBuilder::new()
+        .layer(minute.clone())
+        .layer(day.clone())
+        .service(tool);
+    stack.call(call().with_priority(1)).await.unwrap();
+    assert_eq!((minute.remaining(), day.remaining()), (8, 7));
+    // This one waits for its tokens.
+    stack.call(call().with_priority(10)).await.unwrap();
+    assert_eq!((minute.remaining(), day.remaining()), (8, 7));
+}
+
 /// Each attempt has a cost of its own in a limit inside of the retry. Outside, the last one counts.
 #[tokio::test(start_paused = true)]
 async fn attempt_adjusts_the_limits_that_it_is_inside_of() {
