@@ -127,7 +127,7 @@ impl Counting {
             ToolError::Cancelled { reason, .. } if part.context().is_cancelled() => {
                 self.of_cancelled(*reason, seen, part)
             }
-            error if !error.started() => Verdict::None,
+            error if !error.started() || is_held_back(error) => Verdict::None,
             ToolError::RateLimited { retry_after, .. } => self
                 .of_hint(*retry_after)
                 .unwrap_or_else(|| self.of_tool_error(error)),
@@ -168,6 +168,19 @@ impl Counting {
         // A predicate that panics counts as true.
         catch_unwind(AssertUnwindSafe(|| predicate(result))).unwrap_or(true)
     }
+}
+
+/// Returns whether a layer inside rejected the attempt, or queued it until it timed out. An earlier
+/// attempt may have started.
+fn is_held_back(error: &ToolError) -> bool {
+    let is_rejected = matches!(
+        error.kind(),
+        ErrorKind::RateLimited
+            | ErrorKind::Overloaded
+            | ErrorKind::CircuitOpen
+            | ErrorKind::InvalidArguments
+    );
+    error.queue().is_some() || is_rejected && error.layer_kind().is_some()
 }
 
 const fn failure_if(counts: bool) -> Verdict {

@@ -46,11 +46,11 @@
 //! | an error of the tool | a failure |
 //! | an HTTP status of 500 to 599, or 408; a gRPC code of 2, 4, 13, 14 or 15 in the head or in the trailers | a failure, whether or not the body is read |
 //! | any other HTTP status | a success, whether or not the body is read |
-//! | a timeout of an inner or outer timeout layer | a failure; nothing, if all attempts of the call were still queued in inner layers |
+//! | a timeout of an inner or outer timeout layer | a failure; nothing, if all attempts within the limit were still queued in inner layers |
 //! | a panic | a failure; [configurable](BreakerPolicy::with_panics) |
 //! | dropped or cancelled after the first item of a streaming response | a success |
 //! | dropped or cancelled before that | nothing; [configurable](BreakerPolicy::with_drops) for drops |
-//! | a rejection by an inner layer | nothing |
+//! | a rejection by an inner layer, also of a later attempt | nothing |
 //! | invalid arguments, or a rejection such as `rate_limited`, returned by the tool itself | nothing; see [Cool-down](#cool-down) |
 //!
 //! A [predicate](BreakerPolicy::with_failures) decides otherwise on any response, and on any error

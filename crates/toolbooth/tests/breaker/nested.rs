@@ -1,8 +1,13 @@
 //! One breaker several times in the path of a call: in two layers, around a retry, and around the
 //! calls that a call makes.
 
+use std::num::NonZeroU32;
+
 use serde_json::Value;
-use toolbooth::{BoxError, ConcurrencyLimitLayer, SpawnLayer};
+use tokio::time::sleep;
+use toolbooth::{
+    BoxError, ConcurrencyLimitLayer, Quota, RateLimitLayer, RetryPolicy, SpawnLayer, TimeoutLayer,
+};
 use tower::ServiceBuilder;
 use tower::retry::{Policy, RetryLayer};
 
@@ -240,5 +245,57 @@ async fn child_with_another_key_needs_its_own_breaker() {
     advance(OPEN).await;
     assert_eq!(calls(&service, 1).await, [OK]);
     assert_eq!(child.state(), BreakerState::Closed);
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+/// A breaker that opens at the first failure, with a predicate that selects every result.
+fn opens_at_once() -> CircuitBreakerLayer {
+    let policy = BreakerPolicy::new().with_consecutive_failures(1);
+    let policy = policy.expect("1 is not 0").with_failures(|_| true);
+    CircuitBreakerLayer::with_policy(policy.with_cool_down(Duration::from_secs(60)))
+}
+
+/// The first attempt starts and fails. A limit inside of the retry rejects the second one, so the
+/// result of the call shows nothing about the tool, although the tool had started.
+#[tokio::test(start_paused = true)]
+async fn later_attempt_that_an_inner_limit_rejects_does_not_count() {
+    let breaker = opens_at_once();
+    let hourly = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN)).reject();
+    let stack = ServiceBuilder::new()
+        .layer(breaker.clone())
+        .layer(RetryLayer::new(RetryPolicy::new(2)))
+        .layer(hourly)
+        .service(fails(ToolError::failed("down").with_retryable(true)));
+    let error = error_of(stack, call().with_idempotent(true)).await;
+    assert_eq!(
+        (error.kind(), error.started()),
+        (ErrorKind::RateLimited, true)
+    );
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+/// As above, for a second attempt that times out in a queue.
+#[tokio::test(start_paused = true)]
+async fn later_attempt_that_times_out_in_a_queue_does_not_count() {
+    let (breaker, limit) = (opens_at_once(), ConcurrencyLimitLayer::new(1));
+    let stack = ServiceBuilder::new()
+        .layer(breaker.clone())
+        .layer(RetryLayer::new(RetryPolicy::new(2)))
+        .layer(TimeoutLayer::new(ms(50)))
+        .layer(limit.clone())
+        .service(ScriptedTool::new(|_| async {
+            sleep(ms(10)).await;
+            Err(ToolError::failed("down").with_retryable(true).into())
+        }));
+    let calls = tokio::spawn(error_of(stack, call().with_idempotent(true)));
+    sleep(ms(1)).await;
+    // It acquires the permit that the first attempt releases.
+    let mut holder = task::spawn(limit.layer(ScriptedTool::pending()).oneshot(call()));
+    assert_pending!(holder.poll());
+    sleep(ms(10)).await;
+    assert_pending!(holder.poll());
+    let error = calls.await.expect("it does not panic");
+    assert_eq!((error.kind(), error.started()), (ErrorKind::Timeout, true));
+    assert_eq!(error.queue(), Some("concurrency"));
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
