@@ -354,7 +354,7 @@ impl Part {
 
     // --- hooks
 
-    /// Sets what runs the hooks of this call if a [task](TaskScope) outlives it.
+    /// Sets what runs the hooks of this call if a [task](crate::TaskScope) outlives it.
     pub fn run_hooks_with<R: RunHooks>(&self, runner: &Arc<R>) {
         self.context.attempt_state().run_hooks_with(runner);
     }

@@ -1,6 +1,8 @@
 //! Limits by tool, by group and by key, their bounds, and costs (guarantees L2, L5, Q4, Q5).
 
+use toolbooth::concurrency::ConcurrencyLimit;
 use toolbooth::{BoxError, PerTool};
+use toolbooth_test::FastTool;
 
 use super::*;
 
@@ -287,6 +289,43 @@ async fn key_in_use_is_not_evicted() {
 
 #[derive(Debug, Clone, Copy)]
 struct Units(u32);
+
+/// Case F4. What a call of one key holds up, here in the function that returns its key, delays no
+/// call of another key. How throughput grows with threads is the benchmark line `keys_two_threads`.
+#[test]
+fn call_that_blocks_its_thread_delays_no_call_of_another_key() {
+    let (entered, enters) = std::sync::mpsc::channel();
+    let (resume, resumed) = std::sync::mpsc::channel();
+    let gate = std::sync::Mutex::new((entered, resumed));
+    let limit = ConcurrencyLimitLayer::by(1, move |context: &CallContext| {
+        if context.tenant() == Some("blocks") {
+            let gate = gate.lock().expect("no panic");
+            gate.0.send(()).expect("the test waits");
+            gate.1.recv().expect("the test resumes");
+        }
+        tenant(context)
+    });
+    let tool = limit.layer(FastTool::new());
+    let run = |tool: ConcurrencyLimit<FastTool>, tenant: String| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().build();
+        let response = runtime
+            .expect("a runtime")
+            .block_on(tool.oneshot(of(&tenant)));
+        response.expect("a response");
+    };
+    let blocks = tool.clone();
+    let blocked = std::thread::spawn(move || run(blocks, "blocks".to_owned()));
+    enters.recv().expect("the call enters");
+    // One thread holds the function of its key meanwhile.
+    for number in 0..100 {
+        run(tool.clone(), format!("tenant-{number}"));
+    }
+    assert!(!blocked.is_finished());
+    resume.send(()).expect("the call waits");
+    blocked.join().expect("no panic");
+    assert_eq!(limit.in_flight(), 0);
+}
 
 fn costing(id: &str, units: u32) -> ToolCall {
     call("tool").with_id(id).with_extension(Units(units))
