@@ -11,6 +11,7 @@ mod limits;
 mod output;
 mod reading;
 mod session;
+mod soak;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
