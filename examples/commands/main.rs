@@ -5,7 +5,8 @@
 //! cargo run --example commands
 //! ```
 //!
-//! It takes about a second, and needs the usual programs of unix: `sh`, `wc`, `ls`, `sleep`.
+//! It takes about a second, and needs the usual programs of unix: `sh`, `wc`, `ls`, `grep`,
+//! `sleep`.
 
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
@@ -51,6 +52,20 @@ async fn main() -> Result<(), BoxError> {
         .await?;
     println!("list: {}", response.text());
     assert!(response.is_error() && response.text().contains("no such folder"));
+
+    // `grep` exits with 1 if nothing matches, which is a result and not a failure.
+    let find = CommandTool::new("find", "grep")
+        .with_args(["-n", "-e", "{pattern}"])?
+        .with_stdin("{text}")?
+        .with_ok_exit_codes([0, 1]);
+    let none = json!({ "pattern": "b", "text": "a" });
+    let response = find
+        .oneshot(ToolCall::new("find", none))
+        .await?
+        .collect()
+        .await?;
+    println!("find: {:?}, no failure", response.text());
+    assert!(!response.is_error() && response.text().is_empty());
 
     // The error names a missing argument, and no program is started.
     let error = list.oneshot(ToolCall::new("list", json!({}))).await.err();

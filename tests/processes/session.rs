@@ -144,9 +144,8 @@ async fn stopped_program_continues_to_receive_sigterm() -> Result_ {
     Ok(())
 }
 
-/// The grace of the timeout layer counts for the time until SIGKILL.
 #[tokio::test]
-async fn deaf_program_is_killed_when_both_graces_are_over() -> Result_ {
+async fn program_that_ignores_sigterm_in_the_grace_is_killed_afterwards() -> Result_ {
     let (marked, cleanup) = (Marked::new(), CleanupLayer::new());
     let limit = TimeoutLayer::new(Duration::from_millis(300));
     let deaf = marked.sh("trap '' TERM; echo armed; while :; do sleep 60; done", &[]);

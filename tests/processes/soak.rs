@@ -135,7 +135,7 @@ async fn soak() {
     assert!((8 * 1_024..=65 * 1_024).contains(&most), "{most}");
 
     let longest = longest.load(Ordering::Relaxed);
-    println!(
+    eprintln!(
         "longest gap of a ticker of 1 ms: {longest} ms; grown by {grown} KiB; {most} B a poll"
     );
 }
