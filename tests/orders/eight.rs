@@ -114,7 +114,7 @@ fn seen(result: Option<Result<Vec<Content>, ToolError>>) -> Seen {
             let contents = partial.map_or(&[][..], |partial| partial.contents());
             assert_eq!(contents, chunks(contents.len()));
             let delivered = partial.map_or(0, toolbooth::Partial::delivered);
-            Seen::Error(error.kind(), contents.len(), delivered)
+            Seen::Error(error.kind(), contents.len(), delivered, error.started())
         }
     }
 }

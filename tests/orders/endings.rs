@@ -80,8 +80,9 @@ pub(super) const ENDINGS: [Ending; 13] = [
 pub(super) enum Seen {
     /// The contents of the response.
     Response(Contents),
-    /// An error: its kind, how many contents it carries, and how many were delivered before.
-    Error(ErrorKind, usize, u64),
+    /// An error: its kind, how many contents it carries, how many were delivered before, and
+    /// whether the tool had started.
+    Error(ErrorKind, usize, u64, bool),
     /// Nothing, since it dropped the call.
     Nothing,
 }
@@ -127,7 +128,7 @@ impl Order {
             caller: vec![outcome],
             tool: vec![outcome],
         };
-        let error = |kind, contents| Seen::Error(kind, contents, 0);
+        let error = |kind, contents| Seen::Error(kind, contents, 0, true);
         // Two attempts with their outcomes.
         let two = |at, seen, first: Outcome, second: Outcome| End {
             at,
@@ -162,7 +163,7 @@ impl Order {
             ),
             StreamsForEver => one(
                 1_999,
-                Seen::Error(ErrorKind::Timeout, 4, 4),
+                Seen::Error(ErrorKind::Timeout, 4, 4, true),
                 Outcome::TimedOut,
             ),
             StreamDroppedByItsConsumer => {
@@ -172,9 +173,10 @@ impl Order {
             Queued => one(599, done(), Outcome::Completed),
             QueuedForEver if self.outside(Timeout, Concurrency) => {
                 let twice = each(Timeout);
+                let timed_out = Seen::Error(ErrorKind::Timeout, 0, 0, false);
                 let end = match twice {
-                    true => two(3_998, timed_out(0), Outcome::TimedOut, Outcome::TimedOut),
-                    false => one(1_999, timed_out(0), Outcome::TimedOut),
+                    true => two(3_998, timed_out, Outcome::TimedOut, Outcome::TimedOut),
+                    false => one(1_999, timed_out, Outcome::TimedOut),
                 };
                 End {
                     // Refunded, whether it was taken or not.

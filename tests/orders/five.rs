@@ -116,8 +116,9 @@ impl Run {
 #[derive(Debug, PartialEq)]
 enum Returned {
     Response(Vec<Content>),
-    /// Its kind, the contents that it carries, and how many were delivered.
-    Error(ErrorKind, Vec<Content>, u64),
+    /// Its kind, the contents that it carries, how many were delivered, and whether the tool had
+    /// started.
+    Error(ErrorKind, Vec<Content>, u64, bool),
     Panic,
     Nothing,
 }
@@ -133,7 +134,8 @@ impl Ended {
                 assert_eq!(partial.map_or(0, toolbooth::Partial::dropped), 0);
                 let delivered = partial.map_or(0, toolbooth::Partial::delivered);
                 let contents = partial.map_or(&[][..], |partial| partial.contents());
-                Returned::Error(error.kind(), contents.to_vec(), delivered)
+                let contents = contents.to_vec();
+                Returned::Error(error.kind(), contents, delivered, error.started())
             }
             Err(error) if error.is_panic() => Returned::Panic,
             Err(_) => Returned::Nothing,
@@ -172,7 +174,7 @@ async fn call_completes() {
 
 #[tokio::test(start_paused = true)]
 async fn call_times_out() {
-    let expected = Returned::Error(ErrorKind::Timeout, chunks(10), 0);
+    let expected = Returned::Error(ErrorKind::Timeout, chunks(10), 0, true);
     every_order(
         "emits for ever",
         Caller::Waits,
@@ -185,7 +187,7 @@ async fn call_times_out() {
 
 #[tokio::test(start_paused = true)]
 async fn call_fails() {
-    let expected = Returned::Error(ErrorKind::Tool, chunks(3), 0);
+    let expected = Returned::Error(ErrorKind::Tool, chunks(3), 0, true);
     every_order(
         "fails after 3",
         Caller::Waits,
@@ -230,7 +232,7 @@ async fn stream_completes() {
 
 #[tokio::test(start_paused = true)]
 async fn stream_times_out() {
-    let expected = Returned::Error(ErrorKind::Timeout, chunks(10), 10);
+    let expected = Returned::Error(ErrorKind::Timeout, chunks(10), 10, true);
     every_order(
         "streams for ever",
         Caller::Waits,
@@ -261,22 +263,24 @@ async fn timeout_with_ten_permits_follows_the_order() {
         let waits_count = order.outside("timeout", "concurrency");
         let run = run(order, 10, "emits for ever", Caller::Waits).await;
         let ends = run.ended.iter().map(|ended| match ended.returned() {
-            Returned::Error(ErrorKind::Timeout, contents, 0) => (ended.at, contents.len()),
+            Returned::Error(ErrorKind::Timeout, contents, 0, started) => {
+                (ended.at, contents.len(), started)
+            }
             other => panic!("not a timeout: {other:?}"),
         });
-        let mut ends: Vec<(u128, usize)> = ends.collect();
+        let mut ends: Vec<(u128, usize, bool)> = ends.collect();
         assert_eq!(ends.len(), CALLS);
         ends.sort_unstable();
-        let batch = |at, chunks| std::iter::repeat_n((at, chunks), 10);
+        let batch = |at, chunks, started| std::iter::repeat_n((at, chunks, started), 10);
         let (expected, started): (Vec<_>, _) = if waits_count {
-            let ends = batch(1_999, 0)
-                .chain(batch(1_999, 0))
-                .chain(batch(1_999, 10));
+            let ends = batch(1_999, 0, false)
+                .chain(batch(1_999, 0, false))
+                .chain(batch(1_999, 10, true));
             (ends.collect(), 10)
         } else {
-            let ends = batch(1_999, 10)
-                .chain(batch(3_998, 10))
-                .chain(batch(5_997, 10));
+            let ends = batch(1_999, 10, true)
+                .chain(batch(3_998, 10, true))
+                .chain(batch(5_997, 10, true));
             (ends.collect(), 30)
         };
         assert_eq!(ends, expected, "{:?}", run.order.layers);
@@ -303,5 +307,36 @@ async fn drop_with_ten_permits_follows_the_order() {
         kept.sort_unstable();
         let expected: Vec<usize> = [0; 20].into_iter().chain([3; 10]).collect();
         assert_eq!(kept, expected, "{layers:?}");
+    }
+}
+
+/// With tokens for ten calls. A timeout outside of the rate limit would expire before there are
+/// more, so that the others are rejected. Inside of it, they stay in the queue.
+#[tokio::test(start_paused = true)]
+async fn call_without_a_token_has_not_started_in_any_order() {
+    for order in orders() {
+        let layers = Stackable::new(CALLS, 10);
+        let stack = (order.stack)(&layers, tool(&Hooks::new(), EVERY));
+        let mut calls = JoinSet::new();
+        for _ in 0..CALLS {
+            let call = ToolCall::new("tool", json!("emits for ever"));
+            calls.spawn(read(stack.clone().oneshot(call), Caller::Waits));
+        }
+        sleep(ms(2_500)).await;
+        let mut started = [0, 0];
+        while let Some(Ok(ended)) = calls.try_join_next() {
+            let error = ended.expect_err("the tool does not end by itself");
+            let kind = match error.started() {
+                true => ErrorKind::Timeout,
+                false => ErrorKind::RateLimited,
+            };
+            assert_eq!(error.kind(), kind, "{:?}", order.layers);
+            started[usize::from(error.started())] += 1;
+        }
+        let expected = match order.outside("timeout", "rate") {
+            true => [20, 10],
+            false => [0, 10],
+        };
+        assert_eq!(started, expected, "{:?}", order.layers);
     }
 }

@@ -63,7 +63,7 @@ impl Six {
         End {
             at: 0,
             limits: (1, 0, 0),
-            seen: Seen::Error(ErrorKind::CircuitOpen, 0, 0),
+            seen: Seen::Error(ErrorKind::CircuitOpen, 0, 0, false),
             // Refunded, if it was taken.
             tokens: 0,
             caller: vec![Outcome::Rejected],
