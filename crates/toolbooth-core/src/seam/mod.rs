@@ -5,6 +5,7 @@ mod checked;
 mod follow;
 #[cfg(feature = "http")]
 mod http;
+mod limits;
 mod part;
 mod request;
 mod response;

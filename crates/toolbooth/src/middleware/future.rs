@@ -15,14 +15,15 @@ use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use toolbooth_core::{
-    BoxError, CancelReason, End, ErrorKind, LayerName, Part, ToolError, ToolRequest, ToolResponse,
+    BoxError, CancelReason, End, ErrorKind, Part, ToolError, ToolRequest, ToolResponse,
 };
 use tower_service::Service;
 
+use super::state::{State, StateProj};
 use super::{Acquire, Decision, LayerWatch, PartWatch};
 
 pin_project! {
@@ -50,33 +51,6 @@ pin_project! {
             }
         }
     }
-}
-
-pin_project! {
-    // A tag of a word of its own, not in a spare byte of the inner future: so nested futures are
-    // moved in whole words, and no load waits for several smaller stores (`three`: 20 ns).
-    #[repr(u64)]
-    #[project = StateProj]
-    enum State<S, R, A>
-    where
-        S: Service<R>,
-    {
-        Running { #[pin] future: S::Future },
-        // Boxed: the futures of all layers are nested, and most calls never wait.
-        Waiting { waiting: Option<Box<Waiting<S, R, A>>> },
-        Failed { error: Option<Box<ToolError>> },
-        Done,
-    }
-}
-
-/// A call that has not started: it waits for `acquire`, if any, and then for `service`.
-struct Waiting<S, R, A> {
-    acquire: Option<A>,
-    acquired: bool,
-    /// The layer whose queue it waits in, until it has acquired.
-    queue: Option<LayerName>,
-    service: S,
-    request: R,
 }
 
 /// A call that has entered the layer. Both fields are `Some` until the end, but the watch is `None`
@@ -359,59 +333,6 @@ impl<S: Service<R>, R, W: LayerWatch, A> fmt::Debug for LayerFuture<S, R, W, A> 
         f.debug_struct("LayerFuture")
             .field("state", &format_args!("{state}"))
             .finish_non_exhaustive()
-    }
-}
-
-// === impl State ===
-
-impl<S, R, A> State<S, R, A>
-where
-    S: Service<R> + Clone,
-    S::Error: Into<BoxError> + 'static,
-{
-    #[inline(always)]
-    fn start(inner: &mut S, request: R, part: &Part) -> Self {
-        let reading = part.carry();
-        let ready = inner.poll_ready(&mut Context::from_waker(Waker::noop()));
-        if let Poll::Ready(Ok(())) = ready {
-            let future = inner.call(request);
-            drop(reading);
-            return Self::Running { future };
-        }
-        drop(reading);
-        Self::not_ready(ready, inner, request)
-    }
-
-    /// Replaces the instance that is not ready, or failed, by a fresh clone.
-    #[cold]
-    fn not_ready(ready: Poll<Result<(), S::Error>>, inner: &mut S, request: R) -> Self {
-        let fresh = inner.clone();
-        let service = mem::replace(inner, fresh);
-        match ready {
-            Poll::Ready(Err(error)) => Self::failed(ToolError::from_error(error)),
-            _ => Self::waiting(None, None, service, request),
-        }
-    }
-}
-
-impl<S: Service<R>, R, A> State<S, R, A> {
-    fn waiting(acquire: Option<A>, queue: Option<LayerName>, service: S, request: R) -> Self {
-        Self::Waiting {
-            waiting: Some(Box::new(Waiting {
-                acquire,
-                acquired: false,
-                queue,
-                service,
-                request,
-            })),
-        }
-    }
-
-    #[cold]
-    fn failed(error: ToolError) -> Self {
-        Self::Failed {
-            error: Some(Box::new(error)),
-        }
     }
 }
 

@@ -60,6 +60,7 @@ mod per_tool;
 mod rejection;
 #[cfg(feature = "http")]
 mod retry_after;
+mod state;
 pub(crate) mod sync;
 pub(crate) mod tracker;
 mod watch;
