@@ -22,7 +22,7 @@
 //! let timeout = tool.clone().oneshot(ToolCall::new("db", json!(null))).await;
 //! let timeout = timeout.err().ok_or("it takes longer than 5 s")?;
 //! assert_eq!(timeout.kind(), ErrorKind::Timeout);
-//! assert_eq!(timeout.to_string(), "timed out after 5s (total limit of 5s)");
+//! assert_eq!(timeout.to_string(), "timed out after 5s (total limit of 5s of `timeout`)");
 //!
 //! tool.oneshot(ToolCall::new("file", json!(null))).await?;
 //! # Ok(()) }
@@ -65,7 +65,7 @@
 //! index.clone().oneshot(ToolCall::new("index", json!(100))).await?; // takes 200 s
 //! let timeout = index.oneshot(ToolCall::new("index", json!(200))).await;
 //! let timeout = timeout.err().ok_or("it hangs")?;
-//! assert_eq!(timeout.to_string(), "timed out after 205.5s (idle limit of 5s)");
+//! assert_eq!(timeout.to_string(), "timed out after 205.5s (idle limit of 5s of `timeout`)");
 //! let progress = timeout.partial().and_then(|partial| partial.progress());
 //! let progress = progress.ok_or("it reported progress")?;
 //! assert_eq!((progress.done(), progress.message()), (100, Some("file 100")));
