@@ -22,9 +22,10 @@ impl Part {
     }
 
     /// Records that this layer holds a permit of `limit`, which everything inside
-    /// [inherits](Self::inherits): inner layers, attempts, and [child calls](CallContext::child).
+    /// [inherits](Self::inherits): inner layers, attempts, and
+    /// [child calls](crate::CallContext::child).
     ///
-    /// [Blocking tasks](CallContext::spawn_blocking) keep the permit until they have ended.
+    /// [Blocking tasks](crate::CallContext::spawn_blocking) keep the permit until they have ended.
     #[inline]
     pub fn hold(&self, limit: LimitId) {
         let attempt = self.context.attempt_state();
@@ -32,7 +33,8 @@ impl Part {
     }
 
     /// As [`hold`](Self::hold), for a permit that everything keeps that outlives the call: also its
-    /// cleanup hooks, its tasks, and what [keeps permits](CallContext::keep_permits), such as a
+    /// cleanup hooks, its tasks, and what
+    /// [keeps permits](crate::CallContext::keep_permits), such as a
     /// process.
     #[inline]
     pub fn hold_until_ended(&self, limit: LimitId) {
@@ -82,7 +84,7 @@ impl Part {
     }
 
     /// Registers what the limit of this name charged this attempt, for
-    /// [`CallContext::adjust_cost`].
+    /// [`CallContext::adjust_cost`](crate::CallContext::adjust_cost).
     pub fn register_cost(&self, limit: impl Into<Name>, cost: Arc<dyn AdjustCost>) {
         let attempt = self.context.attempt_state();
         attempt.register_cost(limit.into(), self.depth, cost);
