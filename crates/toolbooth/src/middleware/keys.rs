@@ -19,8 +19,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use hashbrown::HashTable;
-use toolbooth_core::{Moment, Name, OverloadReason, ToolError};
+use toolbooth_core::{Moment, Name};
 
+use super::KeyRejection;
 use super::sync::atomic::{AtomicBool, Ordering};
 use super::sync::{Arc, Mutex, RwLock, lock, read, write};
 
@@ -92,15 +93,6 @@ struct Registered {
     key: Name,
     /// The key was not looked up since, unless it is visited.
     unused_since: Moment,
-}
-
-/// Why there is no value for a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyRejection {
-    /// The key is too long; with its bytes.
-    TooLong(usize),
-    /// The map is full and no key is at rest; with the most keys.
-    TooMany(usize),
 }
 
 /// What the hand does with a key.
@@ -395,20 +387,5 @@ impl Registry {
         let next = self.keys.range(age + 1..).next();
         let next = next.or_else(|| self.keys.first_key_value());
         self.hand = next.map_or(self.added, |(age, _)| *age);
-    }
-}
-
-// === impl KeyRejection ===
-
-impl KeyRejection {
-    pub(crate) fn error(self) -> ToolError {
-        match self {
-            Self::TooLong(bytes) => {
-                let message =
-                    format!("a key may have {MAX_KEY_BYTES} bytes, and this one has {bytes}");
-                ToolError::invalid_arguments("key", message)
-            }
-            Self::TooMany(keys) => ToolError::overloaded(OverloadReason::too_many_keys(keys)),
-        }
     }
 }

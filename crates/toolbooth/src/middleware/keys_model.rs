@@ -8,9 +8,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use toolbooth_core::{Moment, Name};
 
+use super::KeyRejection;
 use super::keys::{
-    DEFAULT_MAX_KEYS, IDLE_CHECKS, Idle, KeyMap, KeyRejection, MAX_KEY_BYTES, MIN_PROBES,
-    SCAN_PAUSE_PER_KEY,
+    DEFAULT_MAX_KEYS, IDLE_CHECKS, Idle, KeyMap, MAX_KEY_BYTES, MIN_PROBES, SCAN_PAUSE_PER_KEY,
 };
 
 thread_local! {

@@ -71,7 +71,7 @@ pub use decision::{Acquire, Decision};
 pub use future::LayerFuture;
 pub(crate) use key_fn::KeyFn;
 pub use per_tool::PerTool;
-pub(crate) use rejection::{DEFAULT_RETRY_AFTER, not_to_start};
+pub(crate) use rejection::{DEFAULT_RETRY_AFTER, KeyRejection, not_to_start};
 #[cfg(feature = "http")]
 pub(crate) use retry_after::retry_after;
 pub use toolbooth_core::{

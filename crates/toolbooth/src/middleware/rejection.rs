@@ -1,6 +1,17 @@
 use std::time::Duration;
 
-use toolbooth_core::{Bound, LayerName, Part, ToolError};
+use toolbooth_core::{Bound, LayerName, OverloadReason, Part, ToolError};
+
+use super::keys::MAX_KEY_BYTES;
+
+/// Why there is no value for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyRejection {
+    /// The key is too long; with its bytes.
+    TooLong(usize),
+    /// The map is full and no key is at rest; with the most keys.
+    TooMany(usize),
+}
 
 /// The default time after which a call that was rejected by a shutdown may be tried again.
 pub(crate) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -32,4 +43,19 @@ fn deadline_passed(part: &Part, bound: Bound, layer: &LayerName) -> ToolError {
         "rejected: the deadline has passed"
     );
     bound.error(context).with_layer(layer)
+}
+
+// === impl KeyRejection ===
+
+impl KeyRejection {
+    pub(crate) fn error(self) -> ToolError {
+        match self {
+            Self::TooLong(bytes) => {
+                let message =
+                    format!("a key may have {MAX_KEY_BYTES} bytes, and this one has {bytes}");
+                ToolError::invalid_arguments("key", message)
+            }
+            Self::TooMany(keys) => ToolError::overloaded(OverloadReason::too_many_keys(keys)),
+        }
+    }
 }

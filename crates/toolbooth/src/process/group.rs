@@ -13,7 +13,6 @@
 use std::io;
 use std::pin::pin;
 use std::process::ExitStatus;
-use std::sync::Mutex;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::zombies::only_zombies;
-use crate::middleware::sync::lock;
+use crate::middleware::sync::{Mutex, lock};
 
 pub(super) struct Group {
     id: Pid,

@@ -10,7 +10,8 @@ use toolbooth_core::{Moment, Name, Part, ToolRequest};
 use super::limit_queue::Settings;
 use super::overflow::Overflow;
 use super::{LimitQueue, Limiter, Rejection};
-use crate::middleware::keys::{Idle, KeyMap, KeyRejection};
+use crate::middleware::KeyRejection;
+use crate::middleware::keys::{Idle, KeyMap};
 use crate::middleware::sync::{Arc, RwLock, read, write};
 use crate::middleware::{KeyFn, PerTool};
 

@@ -6,7 +6,8 @@ use toolbooth_core::{CallContext, Moment, Name};
 use super::Rejection;
 use super::classes::Classes;
 use super::waiters::Claim;
-use crate::middleware::keys::{KeyRejection, MAX_KEY_BYTES};
+use crate::middleware::KeyRejection;
+use crate::middleware::keys::MAX_KEY_BYTES;
 use crate::middleware::sync::Arc;
 
 /// The order in which calls that wait for a limit start.

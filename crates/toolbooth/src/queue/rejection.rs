@@ -4,7 +4,7 @@ use toolbooth_core::{
     Bound, CallContext, CancelReason, LayerName, OverloadReason, TimeoutScope, ToolError,
 };
 
-use crate::middleware::keys::KeyRejection;
+use crate::middleware::KeyRejection;
 
 /// Why a limit rejects a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

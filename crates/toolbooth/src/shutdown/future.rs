@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, CancelReason, End, Item, Part, ToolError, ToolResponse};
+use toolbooth_core::{BoxError, CancelReason, End, ErrorKind, Item, Part, ToolError, ToolResponse};
 use tower_service::Service;
 
 use super::calls::Wait;
@@ -78,7 +78,8 @@ where
     }
 }
 
-/// Ends a call whose context was cancelled. A response that is ready counts.
+/// Ends a call whose context was cancelled. A response or an error that is ready counts, unless the
+/// error only reports the cancellation.
 ///
 /// The poll comes after the cancellation, so that it starts nothing: a waiter that is granted the
 /// permit of another cancelled call sees that its own call is cancelled.
@@ -95,6 +96,7 @@ where
 {
     match inner.as_mut().poll_response(cx) {
         Poll::Ready(Ok(response)) => Ok(inner.watch_response(response)),
+        Poll::Ready(Err(own)) if own.kind() != ErrorKind::Cancelled => Err(inner.fail(own)),
         Poll::Ready(Err(_)) | Poll::Pending => Err(inner.fail(error)),
     }
 }

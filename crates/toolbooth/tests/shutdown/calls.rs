@@ -1,6 +1,6 @@
 //! Which calls are rejected, complete, or are cancelled, and when.
 
-use toolbooth::{ConcurrencyLimitLayer, TimeoutLayer};
+use toolbooth::{ConcurrencyLimitLayer, ErrorKind, TimeoutLayer, tool_fn};
 
 use super::*;
 
@@ -120,6 +120,27 @@ async fn response_that_is_ready_at_the_end_of_the_grace_counts() {
         unreachable!("it is ready")
     };
     assert_eq!(support::text(response).await, "done");
+    assert_eq!(ended.await.expect("no panic"), Counts::calls(1, 0));
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn error_that_is_ready_at_the_end_of_the_grace_is_returned() {
+    let shutdown = ShutdownLayer::new();
+    let tool = tool_fn("fails", async |(): ()| {
+        tokio::time::sleep(SECOND).await;
+        Err::<(), _>(std::io::Error::other("disk full"))
+    });
+    let mut future = tokio_test::task::spawn(shutdown.layer(tool).oneshot(call()));
+    assert!(future.poll().is_pending());
+    let ended = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { shut_down(&shutdown, SECOND, SECOND).await }
+    });
+    pass(SECOND).await;
+    let std::task::Poll::Ready(Err(failed)) = future.poll() else {
+        unreachable!("it is ready")
+    };
+    assert_eq!(failed.kind(), ErrorKind::Tool);
     assert_eq!(ended.await.expect("no panic"), Counts::calls(1, 0));
 }
 
