@@ -56,6 +56,48 @@ async fn limit_of_a_tool_and_a_limit_of_all_differ_in_their_errors() {
     }
 }
 
+/// A rejection has the limit: in its text, and by itself.
+#[tokio::test(start_paused = true)]
+async fn rejection_has_the_limit_that_rejected_the_call() {
+    let global = ConcurrencyLimitLayer::new(1).with_name("global");
+    let stack = global.with_queue_capacity(0).layer(takes(ms(200)));
+    let first = tokio::spawn(stack.clone().oneshot(call()));
+    pass(ms(0)).await;
+    let full = error_of(stack, call()).await;
+    assert_eq!(full.limit(), Some("1 at once"));
+    let text = "overloaded: the limit is reached, and no call can be queued \
+        (by `global`, limit: 1 at once)";
+    assert_eq!(full.to_string(), text);
+    first.abort();
+
+    let quota = Quota::per_second(NonZeroU32::MIN);
+    for (rate, limit) in [
+        (RateLimitLayer::new(quota), "a token every 1s, burst of 1"),
+        (
+            RateLimitLayer::new(quota)
+                .with_window(9, ms(60_000))
+                .expect("a window"),
+            "a token every 1s, burst of 1, and 9 in 60s",
+        ),
+    ] {
+        let stack = rate.reject().layer(takes(ms(1)));
+        assert!(stack.clone().oneshot(call()).await.is_ok());
+        let limited = error_of(stack, call()).await;
+        assert_eq!(limited.limit(), Some(limit));
+        assert!(
+            limited
+                .to_string()
+                .ends_with(&format!(" (by `rate`, limit: {limit})"))
+        );
+        assert_eq!(
+            limited.public_message(),
+            "too many calls, try again in 999ms"
+        );
+    }
+    let expired = TimeoutLayer::new(ms(50)).layer(takes(ms(200)));
+    assert_eq!(error_of(expired, call()).await.limit(), None);
+}
+
 /// The timeout reports its limit, and the innermost queue in which the call waited.
 #[tokio::test(start_paused = true)]
 async fn timeout_names_the_queue_in_which_the_call_waited() {

@@ -19,6 +19,8 @@ struct Stamp {
     started: bool,
     /// The layer that made the error.
     layer: Option<LayerName>,
+    /// The limit by which that layer rejected the call.
+    limit: Option<Name>,
     /// The layer in whose queue the call waited when it ended.
     queue: Option<LayerName>,
     partial: Option<Arc<Partial>>,
@@ -41,6 +43,10 @@ impl Origin {
 
     pub(super) fn layer(&self) -> Option<&LayerName> {
         self.0.as_ref()?.layer.as_ref()
+    }
+
+    pub(super) fn limit(&self) -> Option<&Name> {
+        self.0.as_ref()?.limit.as_ref()
     }
 
     pub(super) fn queue(&self) -> Option<&LayerName> {
@@ -133,6 +139,13 @@ impl ToolError {
         self.origin().layer().map(LayerName::kind)
     }
 
+    /// Returns the limit by which a concurrency or rate limit rejected the call, as text: such as
+    /// `3 at once`, or `a token every 100ms, burst of 10`. `None` for other errors.
+    #[must_use]
+    pub fn limit(&self) -> Option<&str> {
+        self.origin().limit().map(Name::as_str)
+    }
+
     /// Returns the name of the limit in whose queue the call waited when it timed out, or `None`
     /// if it waited in none.
     #[must_use]
@@ -152,6 +165,16 @@ impl ToolError {
         if self.origin().layer().is_none() {
             self.origin_mut().stamp().layer = Some(layer.clone());
         }
+    }
+
+    /// Sets the limit of a rejection as text. Errors of other kinds stay unchanged. For authors of
+    /// layers.
+    #[must_use]
+    pub fn with_limit(mut self, limit: impl Into<Name>) -> Self {
+        if let Self::RateLimited { origin, .. } | Self::Overloaded { origin, .. } = &mut self {
+            origin.stamp().limit = Some(limit.into());
+        }
+        self
     }
 
     /// Sets the layer in whose queue the call waited, for authors of layers.

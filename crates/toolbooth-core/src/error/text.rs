@@ -21,8 +21,21 @@ pub(super) fn of_layer(origin: &Origin) -> impl fmt::Display {
     Around(" of ", origin.layer(), "")
 }
 
+/// The layer that made an error, and its limit.
+struct ByLayer<'a>(&'a Origin);
+
+impl fmt::Display for ByLayer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.layer(), self.0.limit()) {
+            (Some(layer), Some(limit)) => write!(f, " (by `{layer}`, limit: {})", limit.as_str()),
+            (Some(layer), None) => write!(f, " (by `{layer}`)"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
 pub(super) fn by_layer(origin: &Origin) -> impl fmt::Display {
-    Around(" (by ", origin.layer(), ")")
+    ByLayer(origin)
 }
 
 pub(super) fn waiting(origin: &Origin) -> impl fmt::Display {

@@ -139,7 +139,9 @@ impl Acquire<ResponseWatch> for AcquirePermit {
             &rejection,
             self.waiter.waited(),
         );
-        Poll::Ready(Err(rejection.error(part.context(), &self.layer)))
+        let limit = self.waiter.queue().limiter().describe();
+        let error = rejection.error(part.context(), &self.layer);
+        Poll::Ready(Err(error.with_limit(limit)))
     }
 
     fn queue(&self) -> Option<&LayerName> {
@@ -200,6 +202,10 @@ impl Limiter for Permits {
 
     fn names(&self, _: &str) -> bool {
         false
+    }
+
+    fn describe(&self) -> String {
+        format!("{} at once", self.limit())
     }
 
     fn set(&self, limit: Option<usize>) {

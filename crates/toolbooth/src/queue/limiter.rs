@@ -53,6 +53,9 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// for at `acquired`.
     fn release(&self, cost: u64, acquired: Moment, now: impl FnOnce() -> Moment);
 
+    /// Returns the limit as text, for errors.
+    fn describe(&self) -> String;
+
     /// Returns the most that one call can acquire.
     fn capacity(&self) -> u64;
 

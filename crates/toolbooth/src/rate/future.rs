@@ -9,7 +9,7 @@ use super::rates::Rates;
 use super::service::Options;
 use crate::middleware::sync::Arc;
 use crate::middleware::{Acquire, LayerFuture, LayerWatch};
-use crate::queue::{LimitQueue, Rejection, Waiter, trace_rejection};
+use crate::queue::{LimitQueue, Limiter, Rejection, Waiter, trace_rejection};
 
 /// The future of [`RateLimit`](super::RateLimit).
 pub type ResponseFuture<S, R> = LayerFuture<S, R, ResponseWatch, AcquireToken>;
@@ -135,7 +135,7 @@ impl Acquire<ResponseWatch> for AcquireToken {
             Err(rejection) => rejection,
         };
         trace_rejection(&self.layer, context, &rejection, self.waiter.waited());
-        Poll::Ready(Err(match rejection {
+        let error = match rejection {
             Rejection::TooLate(after) => ToolError::rate_limited(after).with_layer(&self.layer),
             Rejection::WaitedTooLong(_) => {
                 let now = Moment::now();
@@ -144,7 +144,9 @@ impl Acquire<ResponseWatch> for AcquireToken {
                 ToolError::rate_limited(after).with_layer(&self.layer)
             }
             rejection => rejection.error(context, &self.layer),
-        }))
+        };
+        let limit = self.waiter.queue().limiter().describe();
+        Poll::Ready(Err(error.with_limit(limit)))
     }
 
     fn queue(&self) -> Option<&LayerName> {

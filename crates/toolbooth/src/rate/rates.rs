@@ -6,7 +6,7 @@ use governor::Quota;
 use toolbooth_core::Moment;
 
 use super::gcra::Gcra;
-use super::several::Several;
+use super::several::{Several, quota_text};
 use super::window::{Window, WindowTerms};
 use crate::middleware::PerTool;
 use crate::middleware::sync::{Arc, Mutex, lock};
@@ -161,6 +161,13 @@ impl Limiter for Rates {
             || !self.added.windows.is_empty()
             || self.added.quotas_of(key).next().is_some();
         is_limited.then(|| Self::build(key, Gcra::new(quota), Arc::clone(&self.added)))
+    }
+
+    fn describe(&self) -> String {
+        match &self.rule {
+            Rule::One(gcra) => quota_text(gcra).unwrap_or_default(),
+            Rule::Several(several) => lock(several).describe(),
+        }
     }
 
     fn names(&self, key: &str) -> bool {

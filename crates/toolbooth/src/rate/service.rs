@@ -110,7 +110,7 @@ fn decide<'a>(
     let Demand { queue, cost } = match limits.demand(part, request) {
         Ok(Some(demand)) => demand,
         Ok(None) => return Decision::Start(ResponseWatch::new()),
-        Err(rejection) => return reject(limits, part, rejection),
+        Err(rejection) => return reject(limits, part, rejection, None),
     };
     // A token is one for each attempt.
     if !part.count_once(queue.id()) {
@@ -135,7 +135,8 @@ fn decide<'a>(
             Some(due) => Rejection::TooLate(due.since(now)),
             None => Rejection::TooHeavy(cost, queue.limiter().capacity()),
         };
-        return reject(limits, part, rejection);
+        let limit = queue.limiter().describe();
+        return reject(limits, part, rejection, Some(limit));
     }
     let waiter = Waiter::new(queue.into_owned(), cost, now);
     let acquire = AcquireToken::new(waiter, options, limits.name.clone());
@@ -147,11 +148,16 @@ fn reject(
     limits: &Limits<Rates>,
     part: &Part,
     rejection: Rejection,
+    limit: Option<String>,
 ) -> Decision<ResponseWatch, AcquireToken> {
     trace_rejection(&limits.name, part.context(), &rejection, Duration::ZERO);
     let error = match rejection {
         Rejection::TooLate(after) => ToolError::rate_limited(after).with_layer(&limits.name),
         rejection => rejection.error(part.context(), &limits.name),
+    };
+    let error = match limit {
+        Some(limit) => error.with_limit(limit),
+        None => error,
     };
     Decision::Reject(ResponseWatch::new(), error)
 }

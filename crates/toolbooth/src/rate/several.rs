@@ -32,6 +32,17 @@ impl Several {
         std::iter::once(&self.first).chain(&self.quotas)
     }
 
+    /// Returns all of them as text.
+    pub(super) fn describe(&self) -> String {
+        let windows = self.windows.iter().map(|window| window.describe());
+        let all: Vec<_> = self
+            .quotas()
+            .filter_map(quota_text)
+            .chain(windows)
+            .collect();
+        all.join(", and ")
+    }
+
     /// Takes of all for a call that arrives at `now`, or of none.
     pub(super) fn try_acquire(&mut self, cost: u64, now: Moment) -> bool {
         let due = self.earliest(cost);
@@ -128,4 +139,11 @@ impl Several {
         let all = full.chain(empty.map(Moment::from_nanos));
         all.fold(self.paused_until, Moment::max)
     }
+}
+
+/// Returns the quota as text. `None` if there is no limit.
+pub(super) fn quota_text(gcra: &Gcra) -> Option<String> {
+    let quota = gcra.quota()?;
+    let (interval, burst) = (quota.replenish_interval(), quota.burst_size());
+    Some(format!("a token every {interval:?}, burst of {burst}"))
 }

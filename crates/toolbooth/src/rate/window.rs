@@ -56,6 +56,10 @@ impl Window {
         }
     }
 
+    pub(super) fn describe(&self) -> String {
+        format!("{} in {:?}", self.calls, Duration::from_nanos(self.period))
+    }
+
     pub(super) const fn calls(&self) -> u64 {
         self.calls
     }

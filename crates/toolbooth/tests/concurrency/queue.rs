@@ -211,7 +211,8 @@ async fn queue_holds_1024_calls_by_default_and_rejects_the_next() {
     let next = call();
     let outcomes = Outcomes::of(next.context());
     let rejected = error(service.call(next).await);
-    let text = "overloaded: the limit is reached, and 1024 calls are queued (by `concurrency`)";
+    let text = "overloaded: the limit is reached, and 1024 calls are queued \
+        (by `concurrency`, limit: 1 at once)";
     assert_overloaded(&rejected, OverloadReason::queue_full(1_024), text);
     assert_eq!(outcomes.all().await, [Outcome::Rejected]);
     assert_eq!(counts(&limit), (0, 1, 1_024));
@@ -233,7 +234,8 @@ async fn queue_of_0_rejects_at_the_first_poll_without_a_permit() {
     let running = pending(&mut service, "first");
     let mut rejected = task::spawn(service.call(call()));
     let rejected = error(assert_ready!(rejected.poll()));
-    let text = "overloaded: the limit is reached, and no call can be queued (by `concurrency`)";
+    let text = "overloaded: the limit is reached, and no call can be queued \
+        (by `concurrency`, limit: 1 at once)";
     assert_overloaded(&rejected, OverloadReason::queue_full(0), text);
     drop(running);
     let _next = pending(&mut service, "next");
@@ -253,7 +255,8 @@ async fn maximum_wait_is_exact_and_counts_from_the_call() {
     tokio::time::advance(ms(1)).await;
     assert!(waiter.is_woken());
     let rejected = error(assert_ready!(waiter.poll()));
-    let text = "overloaded: still queued after the maximum wait of 250ms (by `concurrency`)";
+    let text = "overloaded: still queued after the maximum wait of 250ms \
+        (by `concurrency`, limit: 1 at once)";
     assert_overloaded(&rejected, OverloadReason::waited_too_long(ms(250)), text);
     assert_eq!(counts(&limit), (0, 1, 0));
     drop(running);

@@ -410,7 +410,8 @@ async fn cost_above_the_limit_is_rejected_at_once() {
     );
     assert_eq!(
         rejected.to_string(),
-        "overloaded: the call costs 4, more than the limit of 3 (by `concurrency`)"
+        "overloaded: the call costs 4, more than the limit of 3 \
+         (by `concurrency`, limit: 3 at once)"
     );
     assert_eq!((finished[1].at, rejected.is_retryable()), (ms(0), false));
     assert_eq!(tool.probe().started(), 1);
