@@ -1,6 +1,7 @@
 //! `ConcurrencyLimitLayer::with_hold_until_ended`: hooks, tasks and nested calls keep the permit.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::time::{sleep, timeout};
 use toolbooth::{CleanupEnd, SpawnLayer, ToolOutput};
@@ -331,6 +332,71 @@ async fn waiting_attempt_inherits_the_permit_that_hooks_of_the_call_keep() {
     assert_eq!((watch.elapsed(), counts(&limit)), (ms(20), (0, 1, 0)));
     sleep(ms(101)).await;
     assert_eq!((log.len(), counts(&limit)), (2, (1, 0, 0)));
+}
+
+/// Polls a future within each wakeup, as another thread may.
+struct PolledInWake<T> {
+    future: Mutex<std::pin::Pin<Box<dyn Future<Output = T> + Send>>>,
+    output: Mutex<Option<T>>,
+}
+
+impl<T: Send + 'static> PolledInWake<T> {
+    fn start(future: impl Future<Output = T> + Send + 'static) -> Arc<Self> {
+        let (future, output) = (Mutex::new(Box::pin(future) as _), Mutex::new(None));
+        let started = Arc::new(Self { future, output });
+        Arc::clone(&started).wake();
+        started
+    }
+}
+
+impl<T: Send + 'static> Wake for PolledInWake<T> {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let mut future = self.future.lock().expect("no panic");
+        let is_over = self.output.lock().expect("no panic").is_some();
+        if is_over {
+            return;
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            *self.output.lock().expect("no panic") = Some(output);
+        }
+    }
+}
+
+/// The attempt that waits is polled between the end of the other one and the moment in which its
+/// hooks are left to the call.
+#[tokio::test(start_paused = true)]
+async fn waiting_attempt_is_woken_when_the_hooks_are_left_to_the_call() {
+    let (limit, log) = (held(1), Recorder::new());
+    let hooked = hooked(&log);
+    let slow = service_fn(move |call: ToolCall| {
+        let hooked = hooked.clone();
+        async move {
+            sleep(ms(10)).await;
+            hooked.oneshot(call).await
+        }
+    });
+    let inner = boxed(limit.layer(slow));
+    let parallel = service_fn(move |call: ToolCall| {
+        let (inner, other) = (inner.clone(), call.clone());
+        async move {
+            // Both are attempts made inside of the layers around.
+            let mut one = Box::pin(inner.clone().oneshot(call.clone()));
+            assert!(futures_util::poll!(one.as_mut()).is_pending());
+            let two = PolledInWake::start(inner.oneshot(other));
+            one.await?;
+            loop {
+                if let Some(output) = two.output.lock().expect("no panic").take() {
+                    return output;
+                }
+                sleep(ms(1)).await;
+            }
+        }
+    });
+    let stack = TimeoutLayer::new(MINUTE).layer(boxed(parallel));
+    let watch = Stopwatch::start();
+    assert!(in_time(stack.oneshot(call())).await.is_ok());
+    assert_eq!((watch.elapsed(), counts(&limit)), (ms(20), (0, 1, 0)));
 }
 
 /// The attempt that acquires the permit leaves its hooks to the call.

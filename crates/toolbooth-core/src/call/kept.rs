@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::{CallContext, LimitId};
 use crate::sync::lock;
@@ -18,6 +18,8 @@ pub struct KeptPermits(Vec<Arc<Kept>>);
 pub(super) struct Kept {
     limit: LimitId,
     permit: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Wakes the calls that wait for a permit, some of which inherit this one.
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// Permits while something else keeps them.
@@ -59,6 +61,12 @@ impl KeptPermits {
         self.0.iter().any(|kept| kept.limit == limit)
     }
 
+    /// Wakes attempts of the call that wait: what keeps the permits is in an enclosing attempt now,
+    /// from which they inherit. Called without a lock.
+    pub(super) fn wake_heirs(&self) {
+        self.0.iter().for_each(|kept| kept.wake());
+    }
+
     /// Returns `None` if there are none.
     pub(super) fn downgrade(&self) -> Option<WeakPermits> {
         let permits = || WeakPermits(self.0.iter().map(Arc::downgrade).collect());
@@ -81,7 +89,18 @@ impl Kept {
         Arc::new(Self {
             limit,
             permit: Mutex::new(None),
+            wake: OnceLock::new(),
         })
+    }
+
+    pub(super) fn set_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.wake.get_or_init(|| Box::new(wake));
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
     }
 
     pub(super) fn set(&self, permit: impl Any + Send) {

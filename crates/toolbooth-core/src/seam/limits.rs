@@ -46,11 +46,24 @@ impl Part {
     /// keeps it has ended. Call it at the [end](Self::end).
     ///
     /// Returns true if hooks keep it that layers outside have yet to run. Other attempts of the
-    /// call inherit it until then, also those that wait for a permit by now.
+    /// call inherit it until then. Those that wait for a permit by now are to look again: use
+    /// [`release_permit_and_wake`](Self::release_permit_and_wake) for a limit that has waiters.
     #[inline]
     pub fn release_permit<T: Send + 'static>(&self, limit: LimitId, permit: T) -> bool {
+        self.release_permit_and_wake(limit, permit, || ())
+    }
+
+    /// As [`release_permit`](Self::release_permit), with what wakes the calls that wait for the
+    /// limit. It is called when an attempt of this call may have come to inherit the permit.
+    #[inline]
+    pub fn release_permit_and_wake<T: Send + 'static>(
+        &self,
+        limit: LimitId,
+        permit: T,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> bool {
         let attempt = self.context.attempt_state();
-        attempt.release_limit(limit, self.depth, permit)
+        attempt.release_limit(limit, self.depth, permit, wake)
     }
 
     /// Removes the record of this layer, if there is no permit to drop.

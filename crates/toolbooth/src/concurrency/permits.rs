@@ -95,10 +95,8 @@ impl Permit {
     #[cold]
     fn release_when_ended(self, part: &Part) {
         let queue = Arc::clone(&self.queue);
-        if part.release_permit(queue.id(), self) {
-            // Another attempt of this call may wait here. It inherits the permits from now on.
-            queue.wake_all();
-        }
+        // Another attempt of this call may wait here. It inherits the permits from now on.
+        part.release_permit_and_wake(self.queue.id(), self, move || queue.wake_all());
     }
 }
 

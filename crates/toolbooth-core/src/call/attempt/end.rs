@@ -173,9 +173,12 @@ impl Attempt {
 
     fn leave(&self, mut hooks: Hooks, outcome: Outcome) {
         if let Some(Link { attempt, depth }) = self.link() {
+            let permits = hooks.permits().clone();
             let mut outer = attempt.change();
             let is_over = attempt.ended_outside(depth + 1).is_some();
             if !is_over && outer.rare().hooks.append(&mut hooks) {
+                drop(outer);
+                permits.wake_heirs();
                 return;
             }
         }

@@ -42,9 +42,16 @@ impl Attempt {
 
     /// Releases the permit of the layer at `depth`: drops it when nothing keeps it any more.
     ///
-    /// Returns true if hooks keep it that layers outside have yet to run.
+    /// Returns true if hooks keep it that layers outside have yet to run. Then `wake` is called,
+    /// and once more for each enclosing attempt to which the hooks are left.
     #[inline]
-    pub(crate) fn release_limit<T>(&self, limit: LimitId, depth: u32, permit: T) -> bool
+    pub(crate) fn release_limit<T>(
+        &self,
+        limit: LimitId,
+        depth: u32,
+        permit: T,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> bool
     where
         T: Send + 'static,
     {
@@ -54,7 +61,7 @@ impl Attempt {
         let slot = slots.find(|slot| slot.get().is_some_and(is_own));
         let passed = slot.and_then(LimitSlot::take);
         match self.has_state() {
-            true => self.release_kept(limit, depth, passed, permit),
+            true => self.release_kept(limit, depth, passed, permit, wake),
             false => false,
         }
     }
@@ -66,6 +73,7 @@ impl Attempt {
         depth: u32,
         passed: Option<PassedLimit>,
         permit: T,
+        wake: impl Fn() + Send + Sync + 'static,
     ) -> bool
     where
         T: Send + 'static,
@@ -85,12 +93,16 @@ impl Attempt {
         let mut kept = index.map(|index| rare.kept.swap_remove(index).1);
         if is_pending {
             let kept = kept.get_or_insert_with(|| Kept::new(limit));
+            kept.set_wake(wake);
             rare.hooks.permits().add(Arc::clone(kept));
         }
         drop(state);
         // Without the lock: the last owner drops the permit, which wakes waiters.
         if let Some(kept) = kept {
             kept.set(permit);
+            if is_pending {
+                kept.wake();
+            }
         }
         is_pending
     }
