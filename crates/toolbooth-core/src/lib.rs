@@ -13,17 +13,18 @@ mod sync;
 
 pub use call::{
     AdjustCost, Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH,
-    HookCounter, Hooks, KeptPermits, LimitId, MAX_HOOKS, Message, Moment, Name, Progress, Pulse,
-    Registered, RunHooks, ToolCall,
+    HookCounter, Hooks, KeptPermits, LimitId, MAX_HOOKS, MAX_NAME, Message, Moment, Name, Progress,
+    Pulse, Registered, RunHooks, ToolCall,
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use error::{
-    BoxError, ErrorKind, LayerName, Origin, OverloadReason, Source, TimeoutScope, ToolError,
+    BoxError, ErrorKind, ErrorReport, LayerName, Origin, OverloadReason, Source, TimeoutScope,
+    ToolError,
 };
 pub use outcome::{CancelReason, Outcome};
 pub use response::{
     Checkpointed, Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, MAX_CHECKPOINT,
-    Partial, ToolOutput,
+    MAX_JSON_DEPTH, Partial, ToolOutput, nests_too_deep,
 };
 #[cfg(feature = "http")]
 pub use seam::{CallDeadline, RequestHead, ToolName, WatchedBody};

@@ -206,10 +206,10 @@ pub use spawn::SpawnLayer;
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
     BoxError, CallContext, CancelReason, Canceller, Checkpointed, CleanupEnd, Collected, Content,
-    ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, IntoToolOutput, Item, KeptPermits,
-    MAX_CHECKPOINT, MAX_HOOKS, Message, Name, Origin, Outcome, OverloadReason, Partial, Progress,
-    Registered, ResponseHead, Source, TimeoutScope, ToolCall, ToolError, ToolOutput, ToolRequest,
-    ToolResponse, Watch, checked, whole_response,
+    ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, ErrorReport, IntoToolOutput, Item,
+    KeptPermits, MAX_CHECKPOINT, MAX_HOOKS, MAX_JSON_DEPTH, MAX_NAME, Message, Name, Origin,
+    Outcome, OverloadReason, Partial, Progress, Registered, ResponseHead, Source, TimeoutScope,
+    ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse, Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]
 pub use toolbooth_core::{CallDeadline, RequestHead, ToolName, WatchedBody};

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::CallContext;
 use crate::response::Content;
 
 /// A progress report of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Its JSON has the fields `done`, `total` and `message`; the last two are left out if not set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     done: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
+    #[serde(default, skip_serializing_if = "Message::is_none")]
     message: Message,
 }
 
@@ -121,6 +127,12 @@ impl Progress {
 
 // === impl Message ===
 
+impl Message {
+    const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         Self(Some(text.into()))
@@ -136,5 +148,18 @@ impl From<String> for Message {
 impl From<Option<&str>> for Message {
     fn from(text: Option<&str>) -> Self {
         Self(text.map(Arc::from))
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_deref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(Self(text.map(Arc::from)))
     }
 }

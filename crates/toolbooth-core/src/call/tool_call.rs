@@ -30,6 +30,44 @@ use super::{CallContext, Canceller, Moment, Name};
 /// The context is one allocation, together with a name and an id of at most 24 bytes each. The
 /// first [`args`](Self::args) or clone moves the arguments to a second allocation, which clones
 /// share.
+///
+/// # JSON
+/// A call whose arguments are a [`Value`] has this JSON. Only `name` is required; what is not set
+/// is left out, and unknown fields are ignored. Times are in milliseconds.
+///
+/// | Field | Meaning |
+/// |---|---|
+/// | `name` | The name of the tool. |
+/// | `args` | The arguments, `null` by default. |
+/// | `id` | The [id](CallContext::id). Always written, so that both sides log the same one. |
+/// | `tenant`, `priority`, `idempotent`, `max_depth` | As set by `with_tenant` and so on. |
+/// | `remaining_ms` | The time until the [deadline](CallContext::deadline) from now, when it is written and when it is read. |
+/// | `timeout_ms`, `idle_timeout_ms`, `first_item_timeout_ms` | As set by `with_timeout` and so on. |
+///
+/// Extensions, hooks, cancellation and partial results are not in it. It contains the arguments, so
+/// it is as secret as they are. A name, an id or a tenant of more than
+/// [`MAX_NAME`](crate::MAX_NAME) bytes is an error, and so are arguments that nest too deep.
+///
+/// ```
+/// use std::time::Duration;
+/// use serde_json::json;
+/// use toolbooth_core::ToolCall;
+///
+/// let expected = json!({
+///     "name": "search",
+///     "args": { "pattern": "TODO" },
+///     "id": "call_8fj2",
+///     "tenant": "acme",
+///     "timeout_ms": 5_000,
+/// });
+/// let call = ToolCall::new("search", json!({ "pattern": "TODO" }))
+///     .with_id("call_8fj2")
+///     .with_tenant("acme")
+///     .with_timeout(Duration::from_secs(5));
+/// assert_eq!(serde_json::to_value(&call).unwrap(), expected);
+/// let read: ToolCall = serde_json::from_value(expected).unwrap();
+/// assert_eq!((read.name(), read.context().tenant()), ("search", Some("acme")));
+/// ```
 pub struct ToolCall<A = Value> {
     context: CallContext,
     args: Args<A>,

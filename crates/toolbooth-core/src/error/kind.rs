@@ -1,8 +1,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The kind of a [`ToolError`](crate::ToolError): stable and of low cardinality, for metric labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// Its JSON is the [stable name](Self::as_str).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A time limit expired.
@@ -24,6 +29,7 @@ pub enum ErrorKind {
     /// The call is nested too deep.
     TooDeep,
     /// The tool failed.
+    #[serde(rename = "tool_error")]
     Tool,
 }
 

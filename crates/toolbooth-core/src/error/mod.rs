@@ -7,8 +7,10 @@ mod debug;
 mod http;
 mod kind;
 mod layer_name;
+mod model;
 mod origin;
 mod public;
+mod report;
 mod source;
 mod text;
 
@@ -19,6 +21,7 @@ use std::time::Duration;
 pub use kind::{ErrorKind, OverloadReason, TimeoutScope};
 pub use layer_name::LayerName;
 pub use origin::Origin;
+pub use report::ErrorReport;
 pub use source::Source;
 
 use self::text::{by_layer, millis, millis_up, of_layer, retry_text, waiting};

@@ -188,6 +188,26 @@ impl ToolError {
         self.origin_mut().stamp().queue = Some(layer);
     }
 
+    /// Assigns the error to a call, unless it has a call already. For authors of adapters that
+    /// reject a call before any layer receives it.
+    ///
+    /// The error of another call becomes the source of a failure of this call's tool.
+    ///
+    /// ```
+    /// use toolbooth_core::{ToolCall, ToolError};
+    ///
+    /// let call = ToolCall::new("search", serde_json::json!(null)).with_id("call_8fj2");
+    /// let error = ToolError::invalid_arguments(".", "not JSON").with_call(call.context());
+    /// assert_eq!((error.tool(), error.call_id()), (Some("search"), Some("call_8fj2")));
+    /// assert!(!error.started());
+    /// ```
+    #[must_use]
+    pub fn with_call(mut self, context: &CallContext) -> Self {
+        let started = self.started();
+        self.adopt(context, started);
+        self
+    }
+
     /// Records that this attempt of the call, or an earlier one, had called the tool. For authors
     /// of retry policies.
     #[must_use]

@@ -5,7 +5,7 @@ use super::{OverloadReason, ToolError};
 use crate::outcome::CancelReason;
 
 /// The maximum number of characters of a path or a name in a public message.
-const MAX_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
 
 /// The maximum number of characters of what is wrong with arguments.
 const MAX_MESSAGE: usize = 512;
@@ -75,7 +75,7 @@ impl ToolError {
 }
 
 /// Returns at most `max` characters of a text, with control characters replaced by spaces.
-fn bounded(text: &str, max: usize) -> String {
+pub(super) fn bounded(text: &str, max: usize) -> String {
     let chars = text.chars().take(max);
     let mut bounded: String = chars
         .map(|char| if char.is_control() { ' ' } else { char })

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::{LayerName, Origin};
 
+/// The maximum number of days that a duration is written as.
+const MAX_DAYS: u128 = 1_000;
+
 /// A layer's name between two texts, or nothing.
 struct Around<'a>(&'static str, Option<&'a LayerName>, &'static str);
 
@@ -60,4 +63,27 @@ pub(super) fn retry_text(retry_after: Option<Duration>) -> String {
 /// Rounds up to milliseconds, so that a retry after this time is not too early.
 pub(super) fn millis_up(duration: Duration) -> Duration {
     millis(duration.saturating_add(Duration::from_nanos(999_999)))
+}
+
+/// Writes a duration for a reader, rounded down: `250 ms`, `1.5 s`, `90 s`, `3 min`, `20 h`.
+pub(super) fn spoken_down(duration: Duration) -> String {
+    spoken(duration, |dividend, divisor| dividend / divisor)
+}
+
+/// Writes a duration for a reader, rounded up, so that a retry after this time is not too early.
+pub(super) fn spoken_up(duration: Duration) -> String {
+    spoken(duration, u128::div_ceil)
+}
+
+fn spoken(duration: Duration, divide: fn(u128, u128) -> u128) -> String {
+    let millis = divide(duration.as_nanos(), 1_000_000);
+    let tenths = divide(millis, 100);
+    match duration.as_secs() {
+        0 if millis < 1_000 => format!("{millis} ms"),
+        0..120 if tenths % 10 == 0 => format!("{} s", tenths / 10),
+        0..120 => format!("{}.{} s", tenths / 10, tenths % 10),
+        120..7_200 => format!("{} min", divide(millis, 60_000)),
+        7_200..172_800 => format!("{} h", divide(millis, 3_600_000)),
+        _ => format!("{} days", divide(millis, 86_400_000).min(MAX_DAYS)),
+    }
 }

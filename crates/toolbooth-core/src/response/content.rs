@@ -3,6 +3,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::json::{TooDeep, nests_too_deep};
+
 /// One item of a response.
 ///
 /// ```
@@ -10,6 +12,28 @@ use serde_json::Value;
 ///
 /// assert_eq!(Content::from("three lines"), Content::Text("three lines".to_owned()));
 /// assert_eq!(Content::from("three lines").as_text(), Some("three lines"));
+/// ```
+///
+/// # JSON
+/// An object whose `type` is `text`, `json` or `data`. Bytes are in base64, the standard alphabet
+/// with padding. A JSON value that nests deeper than [`MAX_JSON_DEPTH`](crate::MAX_JSON_DEPTH) does
+/// not serialize.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth_core::Content;
+///
+/// for (content, expected) in [
+///     (Content::from("hi"), json!({ "type": "text", "text": "hi" })),
+///     (Content::from(json!([1])), json!({ "type": "json", "value": [1] })),
+///     (
+///         Content::data("image/png", &b"\x89PNG"[..]),
+///         json!({ "type": "data", "media_type": "image/png", "data": "iVBORw==" }),
+///     ),
+/// ] {
+///     assert_eq!(serde_json::to_value(&content).unwrap(), expected);
+///     assert_eq!(serde_json::from_value::<Content>(expected).unwrap(), content);
+/// }
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -51,6 +75,9 @@ impl Content {
     /// Returns the content as text for a model: the text itself, the JSON of a value, or the media
     /// type and the length of bytes.
     ///
+    /// A fixed text stands for a JSON value that nests deeper than
+    /// [`MAX_JSON_DEPTH`](crate::MAX_JSON_DEPTH).
+    ///
     /// ```
     /// use toolbooth_core::Content;
     ///
@@ -62,11 +89,33 @@ impl Content {
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
+            Self::Json(value) if nests_too_deep(value) => Cow::Owned(format!("[{TooDeep}]")),
             Self::Json(value) => Cow::Owned(value.to_string()),
             Self::Data { media_type, bytes } => {
                 Cow::Owned(format!("[{media_type}, {} bytes]", bytes.len()))
             }
         }
+    }
+
+    /// Concatenates contents as text, as [`Collected::text`](crate::Collected::text) describes.
+    pub(super) fn join(contents: &[Self], line_ends: bool) -> String {
+        let mut joined = String::new();
+        let (mut after_text, mut is_open) = (true, false);
+        for content in contents {
+            let is_text = content.as_text().is_some();
+            let begins_line = match line_ends {
+                true => is_open,
+                false => !(joined.is_empty() || joined.ends_with('\n') || is_text && after_text),
+            };
+            if begins_line {
+                joined.push('\n');
+            }
+            let text = content.to_text();
+            is_open = !text.ends_with('\n');
+            joined.push_str(&text);
+            after_text = is_text;
+        }
+        joined
     }
 
     /// Returns the approximate size in bytes, which bounds on responses count.

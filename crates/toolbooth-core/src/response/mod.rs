@@ -3,6 +3,7 @@
 mod buffer;
 mod checkpoint;
 mod content;
+mod json;
 mod keep_policy;
 mod output;
 mod partial;
@@ -12,6 +13,8 @@ mod stream;
 pub(crate) use buffer::Displaced;
 pub use checkpoint::{Checkpointed, MAX_CHECKPOINT};
 pub use content::Content;
+pub(crate) use json::TooDeep;
+pub use json::{MAX_JSON_DEPTH, nests_too_deep};
 pub use keep_policy::KeepPolicy;
 pub(crate) use output::Body;
 pub use output::{Collected, IntoToolOutput, ToolOutput};

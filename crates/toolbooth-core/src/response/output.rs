@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Content, ContentStream, Partial};
@@ -40,11 +40,35 @@ pub(crate) enum Body {
 }
 
 /// A response that was read to its end.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// # JSON
+/// The fields `contents`, `is_error`, `line_ends` (set by
+/// [`with_line_ends`](ToolOutput::with_line_ends)) and `meta`. All but `contents` are left out if
+/// they are false or empty, and unknown fields are ignored.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth_core::{Collected, ToolOutput};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), toolbooth_core::BoxError> {
+/// let failed = ToolOutput::error("no such file").with_meta("code", 2).collect().await?;
+/// let expected = json!({
+///     "contents": [{ "type": "text", "text": "no such file" }],
+///     "is_error": true,
+///     "meta": { "code": 2 },
+/// });
+/// assert_eq!(serde_json::to_value(&failed)?, expected);
+/// assert_eq!(serde_json::from_value::<Collected>(expected)?, failed);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Collected {
     contents: Vec<Content>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_error: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     line_ends: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     meta: Option<Box<Map<String, Value>>>,
 }
 
@@ -251,23 +275,7 @@ impl Collected {
     /// ```
     #[must_use]
     pub fn text(&self) -> String {
-        let mut joined = String::new();
-        let (mut after_text, mut is_open) = (true, false);
-        for content in &self.contents {
-            let is_text = content.as_text().is_some();
-            let begins_line = match self.line_ends {
-                true => is_open,
-                false => !(joined.is_empty() || joined.ends_with('\n') || is_text && after_text),
-            };
-            if begins_line {
-                joined.push('\n');
-            }
-            let text = content.to_text();
-            is_open = !text.ends_with('\n');
-            joined.push_str(&text);
-            after_text = is_text;
-        }
-        joined
+        Content::join(&self.contents, self.line_ends)
     }
 
     /// Returns whether the response reports a failure of the tool.

@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::Content;
 use crate::call::Progress;
 
@@ -7,13 +9,43 @@ use crate::call::Progress;
 /// without gaps, unless the layer that kept them drops the oldest
 /// ([`with_drop_oldest`](crate::KeepPolicy::with_drop_oldest)). If the tool returned a complete
 /// response within the grace of an expired timeout, they are the contents of that response.
-#[derive(Debug, Clone, PartialEq, Default)]
+///
+/// # JSON
+/// The fields `contents`, `snapshot`, `progress`, `dropped` and `delivered`. All but `contents` are
+/// left out if they are empty or 0, and unknown fields are ignored.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth_core::Partial;
+///
+/// let expected = json!({
+///     "contents": [{ "type": "text", "text": "page 1" }],
+///     "progress": { "done": 1, "total": 10 },
+///     "dropped": 2,
+/// });
+/// let partial: Partial = serde_json::from_value(expected.clone()).unwrap();
+/// assert_eq!((partial.contents(), partial.dropped()), (&["page 1".into()][..], 2));
+/// assert_eq!(serde_json::to_value(&partial).unwrap(), expected);
+/// ```
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Partial {
     pub(super) contents: Vec<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) snapshot: Option<Content>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) progress: Option<Progress>,
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) dropped: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) delivered: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 // === impl Partial ===
@@ -29,6 +61,16 @@ impl Partial {
     #[must_use]
     pub fn into_contents(self) -> Vec<Content> {
         self.contents
+    }
+
+    /// Returns the items as text for a model, each on a line of its own as [`Content::to_text`]
+    /// writes it. Without items it is the text of the [`snapshot`](Self::snapshot).
+    #[must_use]
+    pub fn text(&self) -> String {
+        match &self.snapshot {
+            Some(snapshot) if self.contents.is_empty() => snapshot.to_text().into_owned(),
+            _ => Content::join(&self.contents, true),
+        }
     }
 
     /// Returns the last snapshot that the tool published.
