@@ -88,7 +88,8 @@
 //!
 //! [`tool_fn`] and [`stream_tool_fn`] convert functions into tools (feature `handler`, on).
 //! `CommandTool` converts a program into a tool, which ends with its call (feature `process`, off,
-//! on unix). [`ServiceBuilderExt`] adds a method for each layer to `tower::ServiceBuilder`. The
+//! on unix). `CallGroup` runs several calls under one deadline (feature `group`, off).
+//! [`ServiceBuilderExt`] adds a method for each layer to `tower::ServiceBuilder`. The
 //! feature `http` (off) implements the layers for services of `http::Request`. `full` enables all
 //! features.
 //!
@@ -170,6 +171,8 @@ mod builder;
 pub mod catch_panic;
 pub mod cleanup;
 pub mod concurrency;
+#[cfg(feature = "group")]
+pub mod group;
 #[cfg(feature = "handler")]
 pub mod handler;
 pub mod middleware;
@@ -190,6 +193,8 @@ pub use builder::ServiceBuilderExt;
 pub use catch_panic::CatchPanicLayer;
 pub use cleanup::{CleanupLayer, DrainReport};
 pub use concurrency::ConcurrencyLimitLayer;
+#[cfg(feature = "group")]
+pub use group::{CallGroup, GroupError};
 #[cfg(feature = "handler")]
 pub use handler::{stream_tool_fn, tool_fn};
 pub use middleware::{ConfigError, PerTool};
