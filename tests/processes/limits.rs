@@ -44,6 +44,21 @@ async fn limits_are_those_of_the_program_and_its_children() -> Result_ {
 }
 
 #[tokio::test]
+async fn longest_limits_are_no_limits() -> Result_ {
+    let tool = Marked::new()
+        .sh("cat /proc/self/limits", &[])
+        .with_cpu_limit(Duration::MAX)?
+        .with_file_size_limit(u64::MAX)?;
+    let text = respond(tool, json!({})).await?.text();
+    for name in ["Max cpu time", "Max file size"] {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let soft = line.and_then(|line| line.split_whitespace().next());
+        assert_eq!(soft, Some("unlimited"), "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn limit_that_ends_a_program_is_named() -> Result_ {
     let (marked, folder) = (Marked::new(), Folder::new("limits"));
     let busy = "while :; do :; done";

@@ -78,6 +78,25 @@ fn public_message_bounds_what_the_client_sent() {
     assert_eq!(error.public_message(), text);
 }
 
+/// A client can neither forge lines of the log nor flood it.
+#[test]
+fn text_for_the_log_bounds_what_the_client_sent() {
+    for error in [
+        ToolError::unknown_tool("a\n\u{1b}[31mERROR"),
+        ToolError::invalid_arguments("a\n\u{1b}[31mERROR", "b\nERROR"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains("`a  [31mERROR`"), "{text}");
+        assert!(!text.chars().any(char::is_control), "{text}");
+    }
+    let long = "x".repeat(1 << 20);
+    let unknown = ToolError::unknown_tool(long.as_str()).to_string();
+    let invalid = ToolError::invalid_arguments(long.as_str(), long.as_str());
+    for text in [unknown, invalid.to_string(), format!("{invalid:?}")] {
+        assert!(text.len() < 1_000, "{}", text.len());
+    }
+}
+
 /// The message of the layer is about a key that the operator chose.
 #[tokio::test]
 async fn public_message_of_a_key_that_a_layer_rejects_has_no_details() {

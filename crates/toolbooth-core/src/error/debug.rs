@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::ToolError;
+use super::text::bounded_name;
 use crate::response::{Content, Partial};
 
 /// The counts of a partial result.
@@ -14,7 +15,9 @@ struct Counts<'a>(&'a Partial);
 impl fmt::Debug for ToolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::InvalidArguments { path, .. } => format!("invalid arguments at `{path}`"),
+            Self::InvalidArguments { path, .. } => {
+                format!("invalid arguments at `{}`", bounded_name(path))
+            }
             other => other.to_string(),
         };
         f.debug_struct("ToolError")

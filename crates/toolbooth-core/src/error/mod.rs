@@ -24,7 +24,9 @@ pub use origin::Origin;
 pub use report::ErrorReport;
 pub use source::Source;
 
-use self::text::{by_layer, millis, millis_up, of_layer, retry_text, waiting};
+use self::text::{
+    bounded_message, bounded_name, by_layer, millis, millis_up, of_layer, retry_text, waiting,
+};
 use crate::call::Name;
 use crate::outcome::{CancelReason, Outcome};
 
@@ -129,7 +131,11 @@ pub enum ToolError {
         origin: Origin,
     },
     /// The arguments are invalid for the tool. It did not run.
-    #[error("invalid arguments at `{path}`: {message}")]
+    #[error(
+        "invalid arguments at `{}`: {}",
+        bounded_name(.path),
+        bounded_message(.message)
+    )]
     #[non_exhaustive]
     InvalidArguments {
         /// The path within the arguments, such as `filter.tags[2]`, or `.` for all of them.
@@ -140,7 +146,7 @@ pub enum ToolError {
         origin: Origin,
     },
     /// There is no tool of this name. Nothing ran.
-    #[error("there is no tool named `{name}`")]
+    #[error("there is no tool named `{}`", bounded_name(.name))]
     #[non_exhaustive]
     UnknownTool {
         /// The unknown name.

@@ -1,7 +1,6 @@
 //! What a model reads of an error.
 
-use super::public::{MAX_NAME, bounded};
-use super::text::{spoken_down, spoken_up};
+use super::text::{bounded_name, spoken_down, spoken_up};
 use super::{OverloadReason, ToolError};
 use crate::outcome::CancelReason;
 
@@ -40,7 +39,7 @@ impl ToolError {
 
     fn what_happened(&self) -> String {
         let tool = match self.tool() {
-            Some(name) => format!("the tool \"{}\"", bounded(name, MAX_NAME)),
+            Some(name) => format!("the tool \"{}\"", bounded_name(name)),
             None => "the tool".to_owned(),
         };
         match self {

@@ -1,14 +1,8 @@
 //! What a client may read of an error.
 
-use super::text::millis_up;
+use super::text::{bounded_message, bounded_name, millis_up};
 use super::{OverloadReason, ToolError};
 use crate::outcome::CancelReason;
-
-/// The maximum number of characters of a path or a name in a public message.
-pub(super) const MAX_NAME: usize = 128;
-
-/// The maximum number of characters of what is wrong with arguments.
-const MAX_MESSAGE: usize = 512;
 
 // === impl ToolError ===
 
@@ -63,25 +57,13 @@ impl ToolError {
                 "invalid arguments".to_owned()
             }
             Self::InvalidArguments { path, message, .. } => {
-                let (path, message) = (bounded(path, MAX_NAME), bounded(message, MAX_MESSAGE));
+                let (path, message) = (bounded_name(path), bounded_message(message));
                 format!("invalid arguments at `{path}`: {message}")
             }
             Self::UnknownTool { name, .. } => {
-                format!("there is no tool named `{}`", bounded(name, MAX_NAME))
+                format!("there is no tool named `{}`", bounded_name(name))
             }
             Self::TooDeep { .. } => "the call is nested too deep".to_owned(),
         }
     }
-}
-
-/// Returns at most `max` characters of a text, with control characters replaced by spaces.
-pub(super) fn bounded(text: &str, max: usize) -> String {
-    let chars = text.chars().take(max);
-    let mut bounded: String = chars
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
-    if text.chars().nth(max).is_some() {
-        bounded.push_str("...");
-    }
-    bounded
 }

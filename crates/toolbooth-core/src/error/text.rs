@@ -8,6 +8,12 @@ use super::{LayerName, Origin};
 /// The maximum number of days that a duration is written as.
 const MAX_DAYS: u128 = 1_000;
 
+/// The maximum number of characters of a path or a name.
+const MAX_NAME: usize = 128;
+
+/// The maximum number of characters of what is wrong with arguments.
+const MAX_MESSAGE: usize = 512;
+
 /// A layer's name between two texts, or nothing.
 struct Around<'a>(&'static str, Option<&'a LayerName>, &'static str);
 
@@ -86,4 +92,27 @@ fn spoken(duration: Duration, divide: fn(u128, u128) -> u128) -> String {
         7_200..172_800 => format!("{} h", divide(millis, 3_600_000)),
         _ => format!("{} days", divide(millis, 86_400_000).min(MAX_DAYS)),
     }
+}
+
+/// Returns the start of a name or a path, which the client may have sent.
+pub(super) fn bounded_name(name: &str) -> String {
+    bounded(name, MAX_NAME)
+}
+
+/// Returns the start of what is wrong with arguments, which may quote what the client sent.
+pub(super) fn bounded_message(message: &str) -> String {
+    bounded(message, MAX_MESSAGE)
+}
+
+/// Returns at most `max` characters of a text, with control characters replaced by spaces: a line
+/// end would start a line of the log.
+fn bounded(text: &str, max: usize) -> String {
+    let chars = text.chars().take(max);
+    let mut bounded: String = chars
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    if text.chars().nth(max).is_some() {
+        bounded.push_str("...");
+    }
+    bounded
 }

@@ -277,7 +277,9 @@ impl BreakerPolicy {
             return self.open_time;
         };
         let times = i32::try_from(trips.saturating_sub(1)).unwrap_or(i32::MAX);
-        let grown = self.open_time.as_secs_f64() * factor.powi(times);
+        // Finite, so that the product with a time of 0 is 0.
+        let factor = factor.powi(times).min(f64::MAX);
+        let grown = self.open_time.as_secs_f64() * factor;
         let grown = Duration::try_from_secs_f64(grown).unwrap_or(Duration::MAX);
         grown.min(max).max(self.open_time)
     }

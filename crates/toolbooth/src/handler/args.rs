@@ -91,7 +91,9 @@ fn from_value<T: DeserializeOwned>(mut args: Value, policy: ArgsPolicy) -> Resul
     }
     match result {
         // The error of what was sent is clearer than that of what was parsed from it.
-        Err(error) if policy.lenient => from(Lenient(args)).map_err(|_parsed: ToolError| error),
+        Err(error) if policy.lenient => {
+            from(Lenient::new(args)).map_err(|_parsed: ToolError| error)
+        }
         result => result,
     }
 }

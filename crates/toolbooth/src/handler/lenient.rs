@@ -10,21 +10,44 @@ use super::args::whole;
 /// struct or an enum is wanted.
 ///
 /// Where any type is accepted, as in a [`Value`], an untagged enum or a flattened struct, a text
-/// stays a text.
-pub(super) struct Lenient(pub(super) Value);
+/// stays a text. So does a text within [`MAX_TEXTS`] texts.
+pub(super) struct Lenient {
+    value: Value,
+    /// The number of texts that were parsed around the value.
+    texts: u8,
+}
+
+/// The maximum number of texts within one another that are parsed.
+///
+/// `serde_json` bounds the nesting within one text, and this bounds it in all. Otherwise 4 KiB of
+/// arguments overflow the stack of a thread, if the type is recursive.
+const MAX_TEXTS: u8 = 3;
 
 // === impl Lenient ===
 
 impl Lenient {
+    pub(super) const fn new(value: Value) -> Self {
+        Self { value, texts: 0 }
+    }
+
     /// Returns the JSON in a text if `fits` accepts it, otherwise the value as it is.
-    fn parsed(self, fits: impl FnOnce(&Value) -> bool) -> Value {
-        let Value::String(text) = &self.0 else {
-            return self.0;
-        };
-        match serde_json::from_str::<Value>(text) {
-            Ok(parsed) if fits(&parsed) => whole(&parsed).map_or(parsed, Value::from),
-            _ => self.0,
+    fn parsed(self, fits: impl FnOnce(&Value) -> bool) -> Self {
+        let Self { value, texts } = self;
+        let text = value.as_str().filter(|_| texts < MAX_TEXTS);
+        let parsed = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        match parsed.filter(fits) {
+            Some(parsed) => Self {
+                value: whole(&parsed).map_or(parsed, Value::from),
+                texts: texts + 1,
+            },
+            None => Self { value, texts },
         }
+    }
+
+    /// Returns a function that makes the values within this one lenient.
+    const fn within(&self) -> impl Fn(Value) -> Self + use<> {
+        let texts = self.texts;
+        move |value| Self { value, texts }
     }
 }
 
@@ -39,7 +62,7 @@ impl<'de> IntoDeserializer<'de, Error> for Lenient {
 macro_rules! parse_if {
     ($fits:path: $($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.parsed($fits).$method(visitor)
+            self.parsed($fits).value.$method(visitor)
         }
     )*};
 }
@@ -47,7 +70,7 @@ macro_rules! parse_if {
 macro_rules! as_it_is {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.0.$method(visitor)
+            self.value.$method(visitor)
         }
     )*};
 }
@@ -71,11 +94,11 @@ impl<'de> Deserializer<'de> for Lenient {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.deserialize_unit_struct(name, visitor)
+        self.value.deserialize_unit_struct(name, visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
+        match self.value {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
@@ -90,9 +113,11 @@ impl<'de> Deserializer<'de> for Lenient {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.parsed(Value::is_array) {
+        let parsed = self.parsed(Value::is_array);
+        let within = parsed.within();
+        match parsed.value {
             Value::Array(values) => {
-                let mut values = SeqDeserializer::new(values.into_iter().map(Lenient));
+                let mut values = SeqDeserializer::new(values.into_iter().map(within));
                 let result = visitor.visit_seq(&mut values)?;
                 values.end()?;
                 Ok(result)
@@ -115,9 +140,11 @@ impl<'de> Deserializer<'de> for Lenient {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.parsed(Value::is_object) {
+        let parsed = self.parsed(Value::is_object);
+        let within = parsed.within();
+        match parsed.value {
             Value::Object(fields) => {
-                let mut fields = fields_of(fields);
+                let mut fields = fields_of(fields, within);
                 let result = visitor.visit_map(&mut fields)?;
                 fields.end()?;
                 Ok(result)
@@ -132,10 +159,11 @@ impl<'de> Deserializer<'de> for Lenient {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.parsed(|parsed| parsed.is_object() || parsed.is_array()) {
-            fields @ Value::Object(_) => Self(fields).deserialize_map(visitor),
-            values @ Value::Array(_) => Self(values).deserialize_seq(visitor),
-            other => other.deserialize_struct(name, names, visitor),
+        let parsed = self.parsed(|parsed| parsed.is_object() || parsed.is_array());
+        match &parsed.value {
+            Value::Object(_) => parsed.deserialize_map(visitor),
+            Value::Array(_) => parsed.deserialize_seq(visitor),
+            _ => parsed.value.deserialize_struct(name, names, visitor),
         }
     }
 
@@ -145,9 +173,11 @@ impl<'de> Deserializer<'de> for Lenient {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.parsed(Value::is_object) {
+        let parsed = self.parsed(Value::is_object);
+        let within = parsed.within();
+        match parsed.value {
             Value::Object(variant) if variant.len() == 1 => {
-                visitor.visit_enum(MapAccessDeserializer::new(fields_of(variant)))
+                visitor.visit_enum(MapAccessDeserializer::new(fields_of(variant, within)))
             }
             other => other.deserialize_enum(name, variants, visitor),
         }
@@ -157,7 +187,8 @@ impl<'de> Deserializer<'de> for Lenient {
 /// Returns the fields with lenient values. A key is a text, which may stand for a number.
 fn fields_of<'de>(
     fields: serde_json::Map<String, Value>,
+    within: impl Fn(Value) -> Lenient,
 ) -> MapDeserializer<'de, impl Iterator<Item = (Lenient, Lenient)>, Error> {
-    let lenient = |(key, value)| (Lenient(Value::String(key)), Lenient(value));
+    let lenient = move |(key, value)| (within(Value::String(key)), within(value));
     MapDeserializer::new(fields.into_iter().map(lenient))
 }

@@ -44,7 +44,8 @@ impl CommandTool {
     /// # Errors
     /// [`ConfigError::MissingProgram`] if there is no `prlimit` in `PATH`.
     pub fn with_cpu_limit(self, limit: Duration) -> Result<Self, ConfigError> {
-        let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
+        let part = u64::from(limit.subsec_nanos() > 0);
+        let seconds = limit.as_secs().saturating_add(part);
         self.limited(|limits| limits.cpu_seconds = Some(seconds.max(1)))
     }
 

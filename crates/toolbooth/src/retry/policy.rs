@@ -1,6 +1,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +135,7 @@ impl RetryPolicy {
     /// By default no response is retried. A response that is selected here is retried only for
     /// calls that are idempotent, since the tool had started. The header `Retry-After` in seconds
     /// of a 429 or 503 is a lower bound of the wait. Without a retry the response is returned. It
-    /// deposits nothing into the budget.
+    /// deposits nothing into the budget. A predicate that panics counts as false.
     ///
     /// ```
     /// use toolbooth::{ResponseHead, RetryPolicy};
@@ -341,9 +342,13 @@ impl Settings {
     /// Returns the failure that a response is, if the predicate selects it.
     fn failure<Res: ToolResponse>(&self, response: &mut Res) -> Option<Failure> {
         let Responses(is_failure) = self.responses.as_ref()?;
-        response
-            .inspect_head(|head| is_failure(head).then(|| Failure::of_response(head)))
-            .flatten()
+        let inspected = response.inspect_head(|head| {
+            let is_failure = catch_unwind(AssertUnwindSafe(|| is_failure(head)));
+            is_failure
+                .unwrap_or(false)
+                .then(|| Failure::of_response(head))
+        });
+        inspected.flatten()
     }
 }
 

@@ -152,7 +152,11 @@ mod http {
     async fn service_that_rejects_a_call_opens_its_breaker_for_that_time() {
         for status in [429, 503] {
             for reads in [true, false] {
-                for (time, expected) in [("7", Duration::from_secs(7)), ("86400", MAX)] {
+                for (time, expected) in [
+                    ("7", Duration::from_secs(7)),
+                    ("86400", MAX),
+                    ("100000000000000000000", MAX),
+                ] {
                     let breaker = CircuitBreakerLayer::with_policy(cools());
                     respond(&breaker, status, time, reads).await;
                     let mut service = breaker.layer(ScriptedTool::ready());

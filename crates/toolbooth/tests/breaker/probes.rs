@@ -183,6 +183,18 @@ async fn open_time_grows_until_the_breaker_closes() {
     assert_eq!(assert_open(&mut service).await.retry_after(), Some(OPEN));
 }
 
+/// Also after trips that make the factor infinite.
+#[tokio::test(start_paused = true)]
+async fn open_time_of_zero_stays_zero_however_it_grows() {
+    let policy = two().with_open_time(Duration::ZERO);
+    let policy = policy.with_open_growth(f64::MAX, Duration::from_secs(100));
+    let breaker = CircuitBreakerLayer::with_policy(policy.unwrap());
+    for _ in 0..4 {
+        breaker.trip();
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn unlimited_open_time_lasts_until_the_reset() {
     let policy = two().with_open_time(Duration::MAX);

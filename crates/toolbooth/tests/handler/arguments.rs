@@ -247,6 +247,31 @@ async fn number_stays_as_it_was_sent_where_it_fits() {
 
 // === leniency
 
+/// A recursive type does not overflow the stack: the texts within a text are bounded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn texts_within_texts_are_parsed_to_a_bounded_depth() {
+    #[derive(Debug, Deserialize)]
+    struct Tree(Vec<Self>);
+
+    fn depth(Tree(trees): &Tree) -> usize {
+        1 + trees.iter().map(depth).max().unwrap_or(0)
+    }
+
+    let quoted = |levels: usize| {
+        (0..levels).fold("[]".to_owned(), |inner, _| {
+            let inner = Value::String(inner).to_string();
+            format!("{}{inner}{}", "[".repeat(120), "]".repeat(120))
+        })
+    };
+    for (levels, expected) in [(1, Some(121)), (2, Some(241)), (3, None), (10, None)] {
+        let args = json!([quoted(levels)]);
+        // On a thread of the runtime, whose stack is small.
+        let received = tokio::spawn(received::<Tree>(args, true)).await.unwrap();
+        let found = received.map(|tree| depth(&tree) - 1);
+        assert_eq!(found.ok(), expected, "{levels}");
+    }
+}
+
 /// Case D2. A text is parsed where another type is wanted, only if the tool is lenient.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn text_stands_for_the_wanted_type_if_the_tool_is_lenient() {

@@ -158,7 +158,13 @@ async fn retry_after_of_a_response_pauses_the_limit() {
             "Wed, 21 Oct 2026 07:28:00 GMT",
             None,
         ),
+        (
+            StatusCode::TOO_MANY_REQUESTS,
+            "100000000000000000000",
+            Some(ms(60_000)),
+        ),
         (StatusCode::TOO_MANY_REQUESTS, "-1", None),
+        (StatusCode::TOO_MANY_REQUESTS, "+1", None),
         (StatusCode::OK, "7", None),
     ] {
         let rate = RateLimitLayer::new(per_second(100, 100))

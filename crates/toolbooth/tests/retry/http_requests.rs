@@ -149,8 +149,10 @@ async fn retry_after_of_a_response_is_a_lower_bound_of_the_wait_and_bounded() {
     };
     assert_eq!(times("2").await, [0, 2_000, 4_000].map(ms));
     assert_eq!(times("61").await, [ms(0)]);
-    assert_eq!(times("99999999999999999999999").await, [ms(0); 3]);
-    assert_eq!(times("Fri, 31 Dec 1999 23:59:59 GMT").await, [ms(0); 3]);
+    assert_eq!(times("99999999999999999999999").await, [ms(0)]);
+    for no_seconds in ["Fri, 31 Dec 1999 23:59:59 GMT", "-2", "+2", "2.5", ""] {
+        assert_eq!(times(no_seconds).await, [ms(0); 3], "{no_seconds}");
+    }
 }
 
 /// The predicate sees the head, and the caller receives it unchanged.
@@ -181,6 +183,15 @@ async fn inspected_response_is_returned_whole() {
     assert_eq!(response.headers().get_all("a").iter().count(), 2);
     assert_eq!(response.extensions().get::<u8>(), Some(&7));
     assert_eq!(response.into_body(), "body");
+}
+
+/// The tool has worked: its response is not lost.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn panic_in_the_predicate_selects_no_response() {
+    let policy = at_once(3).with_responses(|_| panic!("in the predicate"));
+    let ok = Api::Returns(StatusCode::OK, "0");
+    let (times, result) = attempts(policy, ok, request(Method::GET)).await;
+    assert_eq!((times.len(), result.unwrap()), (1, StatusCode::OK));
 }
 
 /// A request that succeeds deposits one retry, a response that is selected none.
