@@ -22,8 +22,8 @@ use toolbooth::{
 };
 use toolbooth_test::{
     BoxTool, ErrorInjectionTool, Finished, GeneratorTool, InjectedError, PartialResultTool,
-    Recorder, ResourceCleanupTool, SlowTool, Stopwatch, StreamingTool, boxed, call, call_all,
-    count_wakes, ms, timeout_of,
+    Recorder, ResourceCleanupTool, SlowTool, Stopwatch, StreamingTool, assert_timed_out, boxed,
+    call, call_all, count_wakes, ms, timeout_of,
 };
 use toolbooth_tests::{Layers, Retries, calls};
 use tower::{Layer, Service, ServiceExt};
@@ -49,14 +49,6 @@ async fn finish(tool: BoxTool, call: ToolCall) -> Finished {
 
 fn timeout(finished: &Finished) -> Option<(TimeoutScope, Duration, Duration)> {
     finished.result.as_ref().err().and_then(timeout_of)
-}
-
-#[track_caller]
-fn assert_timed_out(finished: &Finished, limit: Duration) {
-    assert_eq!(
-        (timeout(finished), finished.at),
-        (Some((TimeoutScope::Total, limit, limit)), limit)
-    );
 }
 
 fn partial(finished: &Finished) -> Option<&Partial> {

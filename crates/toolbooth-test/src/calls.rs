@@ -3,7 +3,9 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use toolbooth_core::{BoxError, Collected, ErrorKind, Name, ToolCall, ToolError, ToolOutput};
+use toolbooth_core::{
+    BoxError, Collected, ErrorKind, Name, Outcome, ToolCall, ToolError, ToolOutput,
+};
 use tower_service::Service;
 
 use crate::clock::Stopwatch;
@@ -12,27 +14,12 @@ use crate::clock::Stopwatch;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Finished {
+    /// The name of the tool.
+    pub tool: Name,
     /// The time of the end, since all calls were made.
     pub at: Duration,
     /// The response or the error.
     pub result: Result<Collected, ToolError>,
-}
-
-/// Creates a call of `tool` without arguments, with an id of its own and no settings.
-///
-/// Every other field can be set alone by the `with_*` methods of [`ToolCall`]. For a call with
-/// arguments use [`ToolCall::new`].
-///
-/// ```
-/// use toolbooth_test::call;
-///
-/// let first = call("search").with_tenant("acme");
-/// assert_eq!((first.context().tool(), first.context().tenant()), ("search", Some("acme")));
-/// assert_ne!(first.context().id(), call("search").context().id());
-/// ```
-#[must_use]
-pub fn call(tool: impl Into<Name>) -> ToolCall {
-    ToolCall::new(tool, serde_json::Value::Null)
 }
 
 /// Makes all calls at once, each on its own task, and returns their ends in the order of the calls.
@@ -70,9 +57,10 @@ where
     for (index, call) in calls.into_iter().enumerate() {
         let service = service.clone();
         tasks.spawn(async move {
+            let tool = Name::from(call.name());
             let result = call_one(service, call).await;
             let at = watch.elapsed();
-            (index, Finished { at, result })
+            (index, Finished { tool, at, result })
         });
     }
     let mut finished = Vec::with_capacity(tasks.len());
@@ -108,9 +96,26 @@ impl Finished {
         self.result.is_ok()
     }
 
+    /// Returns the outcome of the call. A response that reports an error is a failure.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match &self.result {
+            Ok(response) if response.is_error() => Outcome::Failed,
+            Ok(_) => Outcome::Completed,
+            Err(error) => error.outcome(),
+        }
+    }
+
     /// Returns the kind of the error, if the call failed.
     #[must_use]
     pub fn error_kind(&self) -> Option<ErrorKind> {
         self.result.as_ref().err().map(ToolError::kind)
+    }
+}
+
+/// One call as a list, for functions of lists of calls.
+impl AsRef<[Self]> for Finished {
+    fn as_ref(&self) -> &[Self] {
+        std::slice::from_ref(self)
     }
 }

@@ -1,7 +1,9 @@
+use std::any::Any;
 use std::fmt;
 use std::future::{Pending, pending};
 use std::panic::panic_any;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -9,14 +11,30 @@ use toolbooth_core::{BoxError, ToolCall, ToolOutput};
 use tower_service::Service;
 
 use crate::probe::{Inside, Probe};
+use crate::script::Script;
 use crate::sync::lock;
 
 type Work = Pin<Box<dyn Future<Output = Result<ToolOutput, BoxError>> + Send>>;
 
 /// A tool whose readiness and work the test controls, and which logs what each clone does.
 ///
-/// It shows what a layer does with its inner service: which instance it polls for readiness, which
-/// it calls, how often it clones, and when it drops the future of a call.
+/// Its work is a function, or a [`Script`] for each call. The log shows what a layer does with its
+/// inner service: which instance it polls for readiness, which it calls, how often it clones, and
+/// when it drops the future of a call.
+///
+/// ```
+/// use toolbooth_test::{Script, ScriptedTool, call, call_all, ms};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let up = Script::new().delay(ms(10)).respond("42 rows");
+/// let tool = ScriptedTool::scripts([Script::new().fail("down"), up]);
+/// let finished = call_all(tool, [call("db"), call("db"), call("db")]).await;
+/// let ok: Vec<_> = finished.iter().map(|call| (call.is_ok(), call.at)).collect();
+/// assert_eq!(ok, [(false, ms(0)), (true, ms(10)), (true, ms(10))]);
+/// # }
+/// ```
+///
+/// The test sets when it is ready:
 ///
 /// ```
 /// use toolbooth::TimeoutLayer;
@@ -108,6 +126,26 @@ impl ScriptedTool {
         }
     }
 
+    /// Creates a tool whose calls run this script.
+    #[must_use]
+    pub fn script(script: Script) -> Self {
+        Self::scripts([script])
+    }
+
+    /// Creates a tool whose n-th call runs the n-th script. Later calls run the last one.
+    ///
+    /// Without a script each call returns an empty response.
+    #[must_use]
+    pub fn scripts(scripts: impl IntoIterator<Item = Script>) -> Self {
+        let scripts: Vec<_> = scripts.into_iter().collect();
+        let next = AtomicUsize::new(0);
+        Self::new(move |call| {
+            let script = scripts.get(next.fetch_add(1, Ordering::Relaxed));
+            let script = script.or(scripts.last()).cloned();
+            script.unwrap_or_default().run(call)
+        })
+    }
+
     /// Creates a tool that returns the text `done` at the first poll.
     #[must_use]
     pub fn ready() -> Self {
@@ -173,9 +211,10 @@ impl ScriptedTool {
     }
 }
 
-#[expect(clippy::panic, reason = "the script contains the panic")]
-fn scripted_panic(text: &'static str) -> ! {
-    panic_any(text)
+/// Panics because the test asked for it.
+#[expect(clippy::panic, reason = "the test contains the panic")]
+pub(crate) fn scripted_panic<T: Any + Send>(message: T) -> ! {
+    panic_any(message)
 }
 
 impl Clone for ScriptedTool {

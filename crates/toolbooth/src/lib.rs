@@ -153,6 +153,12 @@
 //! [`ConcurrencyLimitLayer::in_flight`], [`RateLimitLayer::remaining`], [`CleanupLayer::report`]. A
 //! clone of a [`ToolCall`] is another attempt of the same call.
 //!
+//! # Testing
+//!
+//! The crate `toolbooth-test` has mock tools, scripted tools, fault injection, probes, recorders,
+//! assertions and paused-clock helpers, all in its root. Its documentation is a guide to testing a
+//! stack. On a paused clock a test of a timeout takes no time, and is exact to the millisecond.
+//!
 //! # Layers of your own
 //!
 //! The module [`middleware`] has what an author of a layer needs, and a [guide](middleware::guide)

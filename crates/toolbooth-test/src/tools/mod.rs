@@ -1,17 +1,22 @@
 //! Mock tools, each with one known behavior.
 
 mod chained;
+mod configurable_concurrency;
+mod configurable_timeout;
 mod error_injection;
 mod failing;
 mod fast;
 mod generator;
 mod heartbeat;
 mod partial_result;
+mod priority;
+mod race_condition;
 mod rate_limited;
 mod resource_cleanup;
 mod resource_intensive;
 mod slow;
 mod streaming;
+mod variable_delay;
 
 use std::fmt;
 use std::pin::Pin;
@@ -20,17 +25,22 @@ use std::task::{Context, Poll};
 use toolbooth_core::{ToolError, ToolOutput};
 
 pub use chained::ChainedTool;
+pub use configurable_concurrency::ConfigurableConcurrencyTool;
+pub use configurable_timeout::{ConfigurableTimeoutTool, MockBehavior, MockRecord, MockToolConfig};
 pub use error_injection::{ErrorInjectionTool, InjectedError};
 pub use failing::FailingTool;
 pub use fast::FastTool;
 pub use generator::GeneratorTool;
 pub use heartbeat::HeartbeatTool;
 pub use partial_result::PartialResultTool;
+pub use priority::PriorityTool;
+pub use race_condition::RaceConditionTool;
 pub use rate_limited::RateLimitedTool;
 pub use resource_cleanup::ResourceCleanupTool;
 pub use resource_intensive::ResourceIntensiveTool;
 pub use slow::SlowTool;
 pub use streaming::StreamingTool;
+pub use variable_delay::VariableDelayTool;
 
 /// The future of a call to a mock tool. It does nothing before its first poll.
 #[must_use = "futures do nothing unless polled"]
@@ -62,7 +72,9 @@ use service;
 // === impl ToolFuture ===
 
 impl ToolFuture {
-    fn new(work: impl Future<Output = Result<ToolOutput, ToolError>> + Send + 'static) -> Self {
+    pub(crate) fn new(
+        work: impl Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
+    ) -> Self {
         Self(Box::pin(work))
     }
 }
