@@ -18,8 +18,8 @@ pub use call::{
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use error::{
-    BoxError, ErrorKind, ErrorReport, LayerName, Origin, OverloadReason, Source, TimeoutScope,
-    ToolError,
+    BoxError, DenyReason, ErrorKind, ErrorReport, LayerName, Origin, OverloadReason, Source,
+    TimeoutScope, ToolError,
 };
 pub use outcome::{CancelReason, Outcome};
 pub use response::{

@@ -86,6 +86,7 @@
 //! | [`ShutdownLayer`] | At a shutdown, new calls are rejected with a time to retry. After a grace, all other calls end, and what outlives them is awaited. | 5 s until a retry; grace and limit are arguments. | |
 //! | [`RetryPolicy`], in tower's `RetryLayer` | A failed call is tried again if its tool had not started or it is idempotent, until its deadline, within one budget for all calls. | The number of attempts is required; no `retry_after` above 60 s; backoff of 100 ms, doubled up to 10 s; a budget of 100 retries in 10 s, plus one for every five calls that succeed. | `retry` (off) |
 //!
+//! [`Toolbox`] calls many tools by name (feature `toolbox`, on).
 //! [`tool_fn`] and [`stream_tool_fn`] convert functions into tools (feature `handler`, on).
 //! `CommandTool` converts a program into a tool, which ends with its call (feature `process`, off,
 //! on unix). `CallGroup` runs several calls under one deadline (feature `group`, off).
@@ -193,6 +194,8 @@ pub mod retry;
 pub mod shutdown;
 pub mod spawn;
 pub mod timeout;
+#[cfg(feature = "toolbox")]
+pub mod toolbox;
 
 pub use breaker::{BreakerPolicy, CircuitBreakerLayer};
 pub use builder::ServiceBuilderExt;
@@ -217,14 +220,16 @@ pub use spawn::SpawnLayer;
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
     BoxError, CallContext, CancelReason, Canceller, Checkpointed, CleanupEnd, Collected, Content,
-    ContentStream, DEFAULT_MAX_DEPTH, End, ErrorKind, ErrorReport, IntoToolOutput, Item,
-    KeptPermits, MAX_CHECKPOINT, MAX_HOOKS, MAX_JSON_DEPTH, MAX_NAME, Message, Name, Origin,
+    ContentStream, DEFAULT_MAX_DEPTH, DenyReason, End, ErrorKind, ErrorReport, IntoToolOutput,
+    Item, KeptPermits, MAX_CHECKPOINT, MAX_HOOKS, MAX_JSON_DEPTH, MAX_NAME, Message, Name, Origin,
     Outcome, OverloadReason, Partial, Progress, Registered, ResponseHead, Source, TimeoutScope,
     ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse, Watch, checked, whole_response,
 };
 #[cfg(feature = "http")]
 pub use toolbooth_core::{CallDeadline, RequestHead, ToolName, WatchedBody};
 pub use toolbooth_core::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
+#[cfg(feature = "toolbox")]
+pub use toolbox::{ToolAnnotations, ToolSpec, Toolbox};
 
 /// Runs the README's examples as tests.
 #[cfg(all(doctest, feature = "full"))]

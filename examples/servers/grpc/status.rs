@@ -9,6 +9,7 @@ pub fn status(error: &ToolError) -> Status {
         ErrorKind::RateLimited => Code::ResourceExhausted,
         ErrorKind::Overloaded | ErrorKind::CircuitOpen => Code::Unavailable,
         ErrorKind::UnknownTool => Code::NotFound,
+        ErrorKind::Denied => Code::PermissionDenied,
         ErrorKind::TooDeep => Code::FailedPrecondition,
         ErrorKind::InvalidArguments => Code::InvalidArgument,
         ErrorKind::Cancelled => Code::Cancelled,

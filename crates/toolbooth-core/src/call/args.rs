@@ -25,7 +25,7 @@ impl<A> Args<A> {
         self.shared()
     }
 
-    fn shared(&self) -> &Arc<A> {
+    pub(super) fn shared(&self) -> &Arc<A> {
         self.shared.get_or_init(|| {
             let own = lock(&self.own).take();
             Arc::new(own.expect("`own` is taken only here, once, and by value in `into_inner`"))

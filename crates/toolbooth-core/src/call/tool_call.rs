@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -214,6 +215,12 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn args(&self) -> &A {
         self.args.get()
+    }
+
+    /// Returns a handle that shares the arguments.
+    #[must_use]
+    pub fn shared_args(&self) -> Arc<A> {
+        Arc::clone(self.args.shared())
     }
 
     /// Returns the context, which travels with the call.

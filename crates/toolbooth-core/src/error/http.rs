@@ -23,10 +23,12 @@ impl ToolError {
     /// | `Overloaded`, `CircuitOpen` | 503 Service Unavailable | [RFC 9110, 15.6.4] |
     /// | `Panicked`, `Tool` | 500 Internal Server Error | [RFC 9110, 15.6.1] |
     /// | `InvalidArguments` | 400 Bad Request | [RFC 9110, 15.5.1] |
+    /// | `Denied` | 403 Forbidden | [RFC 9110, 15.5.4] |
     /// | `UnknownTool` | 404 Not Found | [RFC 9110, 15.5.5] |
     /// | `TooDeep` | 508 Loop Detected | [RFC 5842, 7.2] |
     ///
     /// [RFC 9110, 15.5.1]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.1
+    /// [RFC 9110, 15.5.4]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.4
     /// [RFC 9110, 15.5.5]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.5
     /// [RFC 9110, 15.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-15.6.1
     /// [RFC 9110, 15.6.4]: https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4
@@ -73,6 +75,7 @@ impl ToolError {
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Panicked { .. } | Self::Tool { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::InvalidArguments { .. } => StatusCode::BAD_REQUEST,
+            Self::Denied { .. } => StatusCode::FORBIDDEN,
             Self::UnknownTool { .. } => StatusCode::NOT_FOUND,
             Self::TooDeep { .. } => StatusCode::LOOP_DETECTED,
         }
@@ -109,7 +112,9 @@ impl ToolError {
 mod tests {
     use std::time::Duration;
 
-    use crate::{BoxError, CancelReason, ErrorKind, OverloadReason, TimeoutScope, ToolError};
+    use crate::{
+        BoxError, CancelReason, DenyReason, ErrorKind, OverloadReason, TimeoutScope, ToolError,
+    };
 
     /// The status of each kind. A new kind does not compile until it is added here.
     fn status_of(kind: ErrorKind) -> u16 {
@@ -120,6 +125,7 @@ mod tests {
             ErrorKind::Overloaded | ErrorKind::CircuitOpen => 503,
             ErrorKind::Panicked | ErrorKind::Tool => 500,
             ErrorKind::InvalidArguments => 400,
+            ErrorKind::Denied => 403,
             ErrorKind::UnknownTool => 404,
             ErrorKind::TooDeep => 508,
         }
@@ -142,6 +148,7 @@ mod tests {
             ToolError::panicked("oh"),
             ToolError::invalid_arguments("filter.tags[2]", "not a string"),
             ToolError::unknown_tool("serach"),
+            ToolError::denied(DenyReason::decided("read-only mode")),
             ToolError::too_deep(5),
             ToolError::failed("half way"),
             ToolError::failed("half way").with_retryable(true),
@@ -155,7 +162,7 @@ mod tests {
             assert_eq!(error.status(), status_of(error.kind()), "{error}");
             kinds.insert(error.kind());
         }
-        assert_eq!(kinds.len(), 10, "one kind is missing");
+        assert_eq!(kinds.len(), 11, "one kind is missing");
     }
 
     #[test]

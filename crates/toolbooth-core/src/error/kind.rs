@@ -1,7 +1,10 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::text::bounded_message;
 
 /// The kind of a [`ToolError`](crate::ToolError): stable and of low cardinality, for metric labels.
 ///
@@ -26,6 +29,8 @@ pub enum ErrorKind {
     InvalidArguments,
     /// There is no tool of that name.
     UnknownTool,
+    /// Denied by a gate.
+    Denied,
     /// The call is nested too deep.
     TooDeep,
     /// The tool failed.
@@ -48,6 +53,30 @@ pub enum TimeoutScope {
     /// The limit of another crate's layer, such as tower's `Timeout`. Its length is not known; the
     /// elapsed time stands for it.
     Foreign,
+}
+
+/// Why a gate did not allow a call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DenyReason {
+    /// The gate decided so.
+    #[non_exhaustive]
+    Decided {
+        /// The message of the decision, which the client may read.
+        message: Arc<str>,
+    },
+    /// The gate did not decide in time.
+    #[non_exhaustive]
+    NoDecision {
+        /// The maximum time for a decision.
+        limit: Duration,
+    },
+    /// The gate panicked.
+    #[non_exhaustive]
+    Panicked {
+        /// The message of the panic.
+        message: Arc<str>,
+    },
 }
 
 /// Why a call was rejected as overloaded.
@@ -104,7 +133,8 @@ pub enum OverloadReason {
 
 impl ErrorKind {
     /// Returns the stable name: `timeout`, `cancelled`, `rate_limited`, `overloaded`,
-    /// `circuit_open`, `panicked`, `invalid_arguments`, `unknown_tool`, `too_deep` or `tool_error`.
+    /// `circuit_open`, `panicked`, `invalid_arguments`, `unknown_tool`, `denied`, `too_deep` or
+    /// `tool_error`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -116,6 +146,7 @@ impl ErrorKind {
             Self::Panicked => "panicked",
             Self::InvalidArguments => "invalid_arguments",
             Self::UnknownTool => "unknown_tool",
+            Self::Denied => "denied",
             Self::TooDeep => "too_deep",
             Self::Tool => "tool_error",
         }
@@ -147,6 +178,42 @@ impl TimeoutScope {
 impl fmt::Display for TimeoutScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+// === impl DenyReason ===
+
+impl DenyReason {
+    /// Makes the reason of a gate that decided so, with a message that the client may read.
+    #[must_use]
+    pub fn decided(message: impl Into<Arc<str>>) -> Self {
+        let message = message.into();
+        Self::Decided { message }
+    }
+
+    /// Makes the reason of a gate that did not decide within `limit`.
+    #[must_use]
+    pub const fn no_decision(limit: Duration) -> Self {
+        Self::NoDecision { limit }
+    }
+
+    /// Makes the reason of a gate that panicked, with the message of the panic.
+    #[must_use]
+    pub fn panicked(message: impl Into<Arc<str>>) -> Self {
+        let message = message.into();
+        Self::Panicked { message }
+    }
+}
+
+impl fmt::Display for DenyReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decided { message } => f.write_str(&bounded_message(message)),
+            Self::NoDecision { limit } => write!(f, "the gate did not decide within {limit:?}"),
+            Self::Panicked { message } => {
+                write!(f, "the gate panicked: {}", bounded_message(message))
+            }
+        }
     }
 }
 

@@ -18,14 +18,15 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use kind::{ErrorKind, OverloadReason, TimeoutScope};
+pub use kind::{DenyReason, ErrorKind, OverloadReason, TimeoutScope};
 pub use layer_name::LayerName;
 pub use origin::Origin;
 pub use report::ErrorReport;
 pub use source::Source;
 
 use self::text::{
-    bounded_message, bounded_name, by_layer, millis, millis_up, of_layer, retry_text, waiting,
+    bounded_message, bounded_name, by_layer, millis, millis_up, nearest_names, of_layer,
+    retry_text, waiting,
 };
 use crate::call::Name;
 use crate::outcome::{CancelReason, Outcome};
@@ -146,11 +147,22 @@ pub enum ToolError {
         origin: Origin,
     },
     /// There is no tool of this name. Nothing ran.
-    #[error("there is no tool named `{}`", bounded_name(.name))]
+    #[error("there is no tool named `{}`{}", bounded_name(.name), nearest_names(.nearest))]
     #[non_exhaustive]
     UnknownTool {
-        /// The unknown name.
+        /// The unknown name. A toolbox shortens a long one.
         name: Name,
+        /// The most similar names of tools, the nearest first.
+        nearest: Arc<[Name]>,
+        /// The call.
+        origin: Origin,
+    },
+    /// A gate did not allow the call: a check of the mode, or a person. It did not run.
+    #[error("denied: {reason}{}", by_layer(.origin))]
+    #[non_exhaustive]
+    Denied {
+        /// Why it was denied.
+        reason: DenyReason,
         /// The call.
         origin: Origin,
     },
@@ -288,6 +300,26 @@ impl ToolError {
     pub fn unknown_tool(name: impl Into<Name>) -> Self {
         Self::UnknownTool {
             name: name.into(),
+            nearest: Arc::default(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// Sets the most similar names of tools, the nearest first. Errors of other kinds than
+    /// `UnknownTool` stay unchanged. The client may read these names.
+    #[must_use]
+    pub fn with_nearest(mut self, names: impl Into<Arc<[Name]>>) -> Self {
+        if let Self::UnknownTool { nearest, .. } = &mut self {
+            *nearest = names.into();
+        }
+        self
+    }
+
+    /// Makes the error of a call that a gate did not allow.
+    #[must_use]
+    pub fn denied(reason: DenyReason) -> Self {
+        Self::Denied {
+            reason,
             origin: Origin::default(),
         }
     }
@@ -323,6 +355,7 @@ impl ToolError {
             Self::Panicked { .. } => ErrorKind::Panicked,
             Self::InvalidArguments { .. } => ErrorKind::InvalidArguments,
             Self::UnknownTool { .. } => ErrorKind::UnknownTool,
+            Self::Denied { .. } => ErrorKind::Denied,
             Self::TooDeep { .. } => ErrorKind::TooDeep,
             Self::Tool { .. } => ErrorKind::Tool,
         }
@@ -338,6 +371,7 @@ impl ToolError {
             | Self::Overloaded { .. }
             | Self::CircuitOpen { .. }
             | Self::UnknownTool { .. }
+            | Self::Denied { .. }
             | Self::TooDeep { .. } => Outcome::Rejected,
             Self::Panicked { .. } => Outcome::Panicked,
             Self::InvalidArguments { .. } | Self::Tool { .. } => Outcome::Failed,

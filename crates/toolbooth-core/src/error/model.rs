@@ -1,7 +1,7 @@
 //! What a model reads of an error.
 
-use super::text::{bounded_name, spoken_down, spoken_up};
-use super::{OverloadReason, ToolError};
+use super::text::{bounded_message, bounded_name, spoken_down, spoken_up};
+use super::{DenyReason, OverloadReason, ToolError};
 use crate::outcome::CancelReason;
 
 // === impl ToolError ===
@@ -74,6 +74,14 @@ impl ToolError {
             Self::InvalidArguments { .. } => {
                 format!("the call of {tool} has {}", self.public_message())
             }
+            Self::Denied {
+                reason: DenyReason::Decided { message },
+                ..
+            } => format!(
+                "the call of {tool} was denied: {}",
+                bounded_message(message)
+            ),
+            Self::Denied { .. } => format!("the call of {tool} was not approved"),
             Self::UnknownTool { .. } | Self::TooDeep { .. } => self.public_message(),
         }
     }
@@ -84,6 +92,7 @@ impl ToolError {
                 return "Correct the arguments before you try again.".to_owned();
             }
             Self::UnknownTool { .. } => return "Call a tool that is available.".to_owned(),
+            Self::Denied { .. } => return "Do not repeat the call on your own.".to_owned(),
             Self::Cancelled {
                 reason: CancelReason::Explicit | CancelReason::CallerGone | CancelReason::Parent,
                 ..

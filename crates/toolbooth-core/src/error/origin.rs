@@ -117,6 +117,7 @@ impl ToolError {
                     | Self::CircuitOpen { .. }
                     | Self::InvalidArguments { .. }
                     | Self::UnknownTool { .. }
+                    | Self::Denied { .. }
                     | Self::TooDeep { .. }
             ),
         }
@@ -280,6 +281,7 @@ impl ToolError {
             | Self::Panicked { origin, .. }
             | Self::InvalidArguments { origin, .. }
             | Self::UnknownTool { origin, .. }
+            | Self::Denied { origin, .. }
             | Self::TooDeep { origin, .. }
             | Self::Tool { origin, .. } => origin,
         }
@@ -295,6 +297,7 @@ impl ToolError {
             | Self::Panicked { origin, .. }
             | Self::InvalidArguments { origin, .. }
             | Self::UnknownTool { origin, .. }
+            | Self::Denied { origin, .. }
             | Self::TooDeep { origin, .. }
             | Self::Tool { origin, .. } => origin,
         }

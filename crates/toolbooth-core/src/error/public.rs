@@ -1,7 +1,7 @@
 //! What a client may read of an error.
 
-use super::text::{bounded_message, bounded_name, millis_up};
-use super::{OverloadReason, ToolError};
+use super::text::{bounded_message, bounded_name, millis_up, nearest_names};
+use super::{DenyReason, OverloadReason, ToolError};
 use crate::outcome::CancelReason;
 
 // === impl ToolError ===
@@ -9,8 +9,9 @@ use crate::outcome::CancelReason;
 impl ToolError {
     /// Returns a text that a client may read: a fixed text for the kind, and what is safe to add.
     ///
-    /// It adds the time to retry, an unknown name as the client sent it, and the path and the
-    /// message of invalid arguments, at most 128 and 512 characters. It never has the message of a
+    /// It adds the time to retry, an unknown name as the client sent it with the nearest names, the
+    /// message of a gate that denied the call, and the path and the message of invalid arguments.
+    /// Names and paths have at most 128 characters, messages 512. It never has the message of a
     /// panic, the text of a tool's error, the name of a layer or a tenant, or the operator's
     /// limits. These are in `Display` and in the sources, for the log.
     ///
@@ -60,9 +61,15 @@ impl ToolError {
                 let (path, message) = (bounded_name(path), bounded_message(message));
                 format!("invalid arguments at `{path}`: {message}")
             }
-            Self::UnknownTool { name, .. } => {
-                format!("there is no tool named `{}`", bounded_name(name))
+            Self::UnknownTool { name, nearest, .. } => {
+                let (name, nearest) = (bounded_name(name), nearest_names(nearest));
+                format!("there is no tool named `{name}`{nearest}")
             }
+            Self::Denied {
+                reason: DenyReason::Decided { message },
+                ..
+            } => format!("the call was denied: {}", bounded_message(message)),
+            Self::Denied { .. } => "the call was not approved".to_owned(),
             Self::TooDeep { .. } => "the call is nested too deep".to_owned(),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{LayerName, Origin};
+use crate::call::Name;
 
 /// The maximum number of days that a duration is written as.
 const MAX_DAYS: u128 = 1_000;
@@ -45,6 +46,30 @@ impl fmt::Display for ByLayer<'_> {
 
 pub(super) fn by_layer(origin: &Origin) -> impl fmt::Display {
     ByLayer(origin)
+}
+
+/// Names that are similar to an unknown one, or nothing.
+struct Nearest<'a>(&'a [Name]);
+
+impl fmt::Display for Nearest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, name) in self.0.iter().enumerate() {
+            let before = match position {
+                0 => ", did you mean ",
+                _ if position + 1 == self.0.len() => " or ",
+                _ => ", ",
+            };
+            write!(f, "{before}`{name}`")?;
+        }
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => f.write_str("?"),
+        }
+    }
+}
+
+pub(super) fn nearest_names(names: &[Name]) -> impl fmt::Display {
+    Nearest(names)
 }
 
 pub(super) fn waiting(origin: &Origin) -> impl fmt::Display {

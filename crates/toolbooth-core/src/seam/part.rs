@@ -194,6 +194,18 @@ impl Part {
         pulse
     }
 
+    // --- the tool
+
+    /// Sets whether the tool of the call is idempotent, for authors of registries of tools.
+    ///
+    /// A retry policy, inside or outside of the registry, applies it to calls whose caller and
+    /// policy set nothing: see [`ToolRequest::idempotent`](crate::ToolRequest::idempotent).
+    #[inline]
+    pub fn set_tool_is_idempotent(&self, is_idempotent: bool) {
+        let attempt = self.context.attempt_state();
+        attempt.set_tool_is_idempotent(is_idempotent);
+    }
+
     // --- cancellation
 
     /// Returns the reason if the call was cancelled before it is started. For a layer that is not

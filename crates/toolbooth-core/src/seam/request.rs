@@ -28,14 +28,17 @@ pub trait ToolRequest {
 
     /// Returns whether calling the tool twice has the same effect as calling it once, if known.
     ///
-    /// The caller's [setting](CallContext::idempotent) takes precedence. Without one, an
+    /// The caller's [setting](CallContext::idempotent) takes precedence. Without one, a call is
+    /// idempotent if a toolbox resolved its tool and the annotations of the tool state that. An
     /// `http::Request` is idempotent by its method ([RFC 9110, 9.2.2]): GET, HEAD, OPTIONS, TRACE,
     /// PUT and DELETE are. So is any request with the header `Idempotency-Key`, by which a server
     /// recognizes repetitions. Nothing is known of other requests.
     ///
     /// [RFC 9110, 9.2.2]: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
     fn idempotent(&mut self) -> Option<bool> {
-        self.context().idempotent()
+        let context = self.context();
+        let tool = || context.attempt_state().tool_is_idempotent().then_some(true);
+        context.idempotent().or_else(tool)
     }
 }
 

@@ -179,6 +179,8 @@ fn is_held_back(error: &ToolError) -> bool {
             | ErrorKind::Overloaded
             | ErrorKind::CircuitOpen
             | ErrorKind::InvalidArguments
+            | ErrorKind::UnknownTool
+            | ErrorKind::Denied
     );
     error.queue().is_some() || is_rejected && error.layer_kind().is_some()
 }

@@ -74,6 +74,12 @@ impl<T> PerTool<T> {
         self.tools.contains_key(tool)
     }
 
+    /// Iterates over the tools that have a setting of their own.
+    #[cfg(feature = "toolbox")]
+    pub(crate) fn tools(&self) -> impl Iterator<Item = &Name> {
+        self.tools.keys()
+    }
+
     /// Iterates over all values.
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.default.iter().chain(self.tools.values().flatten())

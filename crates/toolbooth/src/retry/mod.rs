@@ -42,7 +42,7 @@
 //! | `Overloaded` by a layer | no | yes | yes | yes |
 //! | `CircuitOpen` by a layer | no | yes | yes | yes |
 //! | `Overloaded` by a limit of 0, for a cost above the limit, or by a shutdown | no | no | no | no |
-//! | `Cancelled`, `InvalidArguments`, `UnknownTool`, `TooDeep` | either | no | no | no |
+//! | `Cancelled`, `InvalidArguments`, `UnknownTool`, `Denied`, `TooDeep` | either | no | no | no |
 //! | `RateLimited`, `Overloaded`, `CircuitOpen` by the tool or another crate's layer | yes | yes | yes | no |
 //! | `Tool`, which the tool marked as retryable | yes | yes | yes | no |
 //! | `Tool` | yes | no | yes | no |
@@ -55,7 +55,8 @@
 //! 1. [`ToolCall::with_idempotent`](crate::ToolCall::with_idempotent);
 //! 2. [`RetryPolicy::with_idempotent`] for the tool;
 //! 3. [`RetryPolicy::with_idempotent`] for all tools;
-//! 4. for an `http::Request`, its method: GET, HEAD, OPTIONS, TRACE, PUT and DELETE are idempotent,
+//! 4. the annotations of the tool in a [toolbox](crate::toolbox);
+//! 5. for an `http::Request`, its method: GET, HEAD, OPTIONS, TRACE, PUT and DELETE are idempotent,
 //!    and so is a request with the header `Idempotency-Key`. Nothing is known of other requests.
 //!
 //! Another response is never retried, not even one that [is an error](crate::ToolOutput::is_error).

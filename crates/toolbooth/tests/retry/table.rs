@@ -1,7 +1,7 @@
 //! The table of failures in the documentation of the module, row by row.
 
 use futures_util::FutureExt;
-use toolbooth::{CancelReason, OverloadReason, ShutdownLayer, TimeoutScope};
+use toolbooth::{CancelReason, DenyReason, OverloadReason, ShutdownLayer, TimeoutScope};
 
 use super::*;
 
@@ -132,10 +132,11 @@ fn cases(failure: &str) -> Vec<Case> {
                 boxed(shutdown.layer(ScriptedTool::ready())),
             ]
         }
-        "`Cancelled`, `InvalidArguments`, `UnknownTool`, `TooDeep`" => by_the_tool([
+        "`Cancelled`, `InvalidArguments`, `UnknownTool`, `Denied`, `TooDeep`" => by_the_tool([
             ToolError::cancelled(CancelReason::Explicit),
             ToolError::invalid_arguments("path", "not a text"),
             ToolError::unknown_tool("serach"),
+            ToolError::denied(DenyReason::decided("read-only mode")),
             ToolError::too_deep(5),
         ]),
         "`RateLimited`, `Overloaded`, `CircuitOpen` by the tool or another crate's layer" => {

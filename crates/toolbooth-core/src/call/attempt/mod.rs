@@ -91,6 +91,8 @@ struct Call {
     attempts: AtomicU32,
     /// Whether there is, or was, another attempt.
     forked: AtomicBool,
+    /// Whether the tool is idempotent, as far as a toolbox knows it.
+    tool_is_idempotent: AtomicBool,
     /// Partial results, progress and checkpoint, from the first that is published.
     partials: OnceLock<Box<Mutex<Partials>>>,
 }
@@ -177,6 +179,7 @@ impl Attempt {
             started: AtomicMoment::none(),
             attempts: AtomicU32::new(0),
             forked: AtomicBool::new(false),
+            tool_is_idempotent: AtomicBool::new(false),
             partials: OnceLock::new(),
         };
         Self::new(settings, Lineage::First(call))
@@ -279,6 +282,18 @@ impl Attempt {
             Some(id) => id.clone(),
             None => Name::from(format_args!("call-{}", self.serial())),
         }
+    }
+
+    /// Sets whether the tool is idempotent, for all attempts: a retry policy outside of what
+    /// resolved the tool holds another attempt than the one that was called.
+    #[inline]
+    pub(crate) fn set_tool_is_idempotent(&self, is_idempotent: bool) {
+        let tool = &self.call().tool_is_idempotent;
+        tool.store(is_idempotent, Ordering::Release);
+    }
+
+    pub(crate) fn tool_is_idempotent(&self) -> bool {
+        self.call().tool_is_idempotent.load(Ordering::Acquire)
     }
 
     pub(in crate::call) fn serial(&self) -> u64 {

@@ -1,0 +1,217 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toolbooth_core::{LayerName, Name};
+use tower_layer::Layer;
+
+use super::gate::{DEFAULT_GATE_LIMIT, Denied, Gate, GateRequest};
+use super::shared::{Settings, Shared, ToolLayer, Version};
+use super::tool::ToolService;
+use super::{Tool, ToolSpec, Toolbox, ToolboxError, ToolboxFault};
+use crate::{PerTool, TimeoutLayer};
+
+/// Builds a [`Toolbox`]. Made by [`Toolbox::builder`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct ToolboxBuilder {
+    tools: Vec<(ToolSpec, ToolService)>,
+    timeout: Option<PerTool<Duration>>,
+    settings: Settings,
+}
+
+// === impl ToolboxBuilder ===
+
+impl ToolboxBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            tools: Vec::new(),
+            timeout: None,
+            settings: Settings {
+                name: LayerName::new("toolbox"),
+                layers: Vec::new(),
+                gate: None,
+                gate_name: LayerName::new("gate"),
+                gate_limit: PerTool::new(DEFAULT_GATE_LIMIT),
+                idempotent: PerTool::none(),
+            },
+        }
+    }
+
+    /// Adds a tool. For layers around this tool alone, pass the stack as `tool`.
+    ///
+    /// A name suffices as `spec`.
+    pub fn tool(mut self, spec: impl Into<ToolSpec>, tool: impl Tool) -> Self {
+        self.tools.push((spec.into(), ToolService::new(tool)));
+        self
+    }
+
+    /// Adds a layer around each tool, also around tools that are inserted later. The first one is
+    /// the outermost.
+    ///
+    /// A limit is shared by all tools, unless it is one for each tool, as of
+    /// [`ConcurrencyLimitLayer::per_tool`](crate::ConcurrencyLimitLayer::per_tool). Each layer that
+    /// is added here allocates once for a call. A `tower::ServiceBuilder` with several layers is
+    /// one layer.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<ToolService> + Send + Sync + 'static,
+        L::Service: Tool,
+    {
+        self.settings.layers.push(erased(layer));
+        self
+    }
+
+    /// Limits the time of each call: a [`TimeoutLayer`] around the layers of each tool.
+    ///
+    /// By default there is no limit. The wait for the gate does not count.
+    pub fn with_timeout(mut self, limits: impl Into<PerTool<Duration>>) -> Self {
+        self.timeout = Some(limits.into());
+        self
+    }
+
+    /// Sets whether tools are idempotent, instead of their
+    /// [annotations](super::ToolAnnotations::is_idempotent).
+    ///
+    /// The setting of a call, and that of a retry policy, take precedence.
+    pub fn with_idempotent(mut self, idempotent: impl Into<PerTool<bool>>) -> Self {
+        self.settings.idempotent = idempotent.into();
+        self
+    }
+
+    /// Sets the gate, which decides about each call before its tool: by a mode, or by asking a
+    /// person.
+    ///
+    /// The wait for the decision is inside of the call's future. It comes before the layers of the
+    /// tool: the call holds no permit, has taken no token, and its timeout has not begun. The
+    /// caller's deadline applies. A retry outside of the toolbox passes the gate with each attempt,
+    /// a retry inside passes it once.
+    ///
+    /// A call without the approval fails with [`ToolError::Denied`](crate::ToolError::Denied), also
+    /// if the gate panics or does not decide within
+    /// [`with_gate_limit`](Self::with_gate_limit). Its tool is not called.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolbooth::toolbox::{Denied, GateRequest};
+    /// use toolbooth::{ToolAnnotations, ToolCall, ToolSpec, Toolbox, tool_fn};
+    /// use tower::ServiceExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// async fn read_only(call: GateRequest) -> Result<(), Denied> {
+    ///     match call.spec().annotations().is_read_only() {
+    ///         true => Ok(()),
+    ///         false => Err(Denied::new("only tools that change nothing are allowed")),
+    ///     }
+    /// }
+    ///
+    /// let reads = ToolAnnotations::new().with_read_only(true);
+    /// let toolbox = Toolbox::builder()
+    ///     .tool(
+    ///         ToolSpec::new("read").with_annotations(reads),
+    ///         tool_fn("read", async |_: ()| Ok::<_, std::io::Error>("text")),
+    ///     )
+    ///     .tool("delete", tool_fn("delete", async |_: ()| Ok::<_, std::io::Error>("gone")))
+    ///     .gate(read_only)
+    ///     .build()?;
+    ///
+    /// let call = |name| toolbox.clone().oneshot(ToolCall::new(name, json!({})));
+    /// assert!(call("read").await.is_ok());
+    /// let denied = call("delete").await.err().ok_or("it changes something")?;
+    /// assert_eq!(
+    ///     denied.public_message(),
+    ///     "the call was denied: only tools that change nothing are allowed"
+    /// );
+    /// assert!(!denied.started());
+    /// # Ok(()) }
+    /// ```
+    pub fn gate<F, Fut>(mut self, decide: F) -> Self
+    where
+        F: Fn(GateRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Denied>> + Send + 'static,
+    {
+        self.settings.gate = Some(Gate::new(decide));
+        self
+    }
+
+    /// Sets the maximum time for a decision of the gate: 10 minutes by default. `None` is no limit.
+    pub fn with_gate_limit(mut self, limit: impl Into<PerTool<Duration>>) -> Self {
+        self.settings.gate_limit = limit.into();
+        self
+    }
+
+    /// Sets the name that the errors of the toolbox and of its gate carry: `toolbox` and `gate` by
+    /// default.
+    pub fn with_name(mut self, name: impl Into<Name>) -> Self {
+        let name = name.into();
+        self.settings.gate_name = self.settings.gate_name.renamed(name.clone());
+        self.settings.name = self.settings.name.renamed(name);
+        self
+    }
+
+    /// Builds the toolbox.
+    ///
+    /// # Errors
+    /// All of these that are found: a name that is used twice, an invalid name or schema, and a
+    /// setting for a tool that is not there.
+    pub fn build(mut self) -> Result<Toolbox, ToolboxError> {
+        let mut faults = Vec::new();
+        if let Some(timeout) = &self.timeout {
+            let layer = TimeoutLayer::new(timeout.clone());
+            self.settings.layers.insert(0, erased(layer));
+        }
+        let mut version = Version::default();
+        for (spec, tool) in self.tools {
+            let entry = self.settings.entry_of(spec, tool);
+            if let Err(fault) = entry.and_then(|entry| version.insert(entry)) {
+                faults.push(fault);
+            }
+        }
+        let settings = &self.settings;
+        faults.extend(unknown(&version, "`with_timeout`", self.timeout.as_ref()));
+        faults.extend(unknown(
+            &version,
+            "`with_gate_limit`",
+            Some(&settings.gate_limit),
+        ));
+        faults.extend(unknown(
+            &version,
+            "`with_idempotent`",
+            Some(&settings.idempotent),
+        ));
+        ToolboxError::of(faults)?;
+        let shared = Arc::new(Shared::new(self.settings, version));
+        Ok(Toolbox { shared })
+    }
+}
+
+/// Returns the faults of the names of a setting that no tool has, sorted by name.
+fn unknown<T>(
+    version: &Version,
+    setting: &'static str,
+    values: Option<&PerTool<T>>,
+) -> Vec<ToolboxFault> {
+    let names = values.into_iter().flat_map(PerTool::tools);
+    let mut unknown: Vec<&Name> = names.filter(|name| version.get(name).is_none()).collect();
+    unknown.sort_unstable();
+    let faults = unknown.into_iter();
+    faults.map(|name| version.fault(setting, name)).collect()
+}
+
+fn erased<L>(layer: L) -> ToolLayer
+where
+    L: Layer<ToolService> + Send + Sync + 'static,
+    L::Service: Tool,
+{
+    Box::new(move |tool| ToolService::new(layer.layer(tool)))
+}
+
+/// Shows the number of tools and of layers.
+impl fmt::Debug for ToolboxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolboxBuilder")
+            .field("tools", &self.tools.len())
+            .field("layers", &self.settings.layers.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! The tools of a toolbox: immutable versions, replaced as a whole.
+//!
+//! Invariants:
+//! 1. A call loads one version, once. It keeps the tool that it found there.
+//! 2. `writer` is held while a version is copied and replaced. No foreign code runs meanwhile: a
+//!    tool is wrapped before, and a removed one is dropped after.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use toolbooth_core::{LayerName, Name, ToolError};
+
+use super::error::{MAX_NAME, check_name, shortened};
+use super::gate::Gate;
+use super::nearest::nearest;
+use super::tool::ToolService;
+use super::{Tool, ToolSpec, ToolboxFault};
+use crate::PerTool;
+use crate::middleware::sync::lock;
+
+/// A layer for all tools.
+pub(super) type ToolLayer = Box<dyn Fn(ToolService) -> ToolService + Send + Sync>;
+
+/// What all handles of a toolbox share.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    version: ArcSwap<Version>,
+    writer: Mutex<()>,
+    changed: watch::Sender<()>,
+}
+
+/// The settings of a toolbox, for the tools that it has and for those that come later.
+pub(super) struct Settings {
+    pub(super) name: LayerName,
+    /// The outermost first.
+    pub(super) layers: Vec<ToolLayer>,
+    pub(super) gate: Option<Gate>,
+    pub(super) gate_name: LayerName,
+    pub(super) gate_limit: PerTool<Duration>,
+    pub(super) idempotent: PerTool<bool>,
+}
+
+/// The tools at one time.
+#[derive(Clone, Default)]
+pub(super) struct Version {
+    tools: HashMap<Name, Arc<Entry>>,
+}
+
+/// A tool with its layers.
+pub(super) struct Entry {
+    pub(super) spec: ToolSpec,
+    pub(super) service: ToolService,
+    pub(super) is_idempotent: bool,
+    pub(super) gate_limit: Option<Duration>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(settings: Settings, version: Version) -> Self {
+        Self {
+            settings,
+            version: ArcSwap::from_pointee(version),
+            writer: Mutex::new(()),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// Returns the tools as they are now.
+    #[inline]
+    pub(super) fn version(&self) -> arc_swap::Guard<Arc<Version>> {
+        self.version.load()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Replaces the version by a changed copy. If the change fails, nothing happens.
+    pub(super) fn change<T, E>(
+        &self,
+        change: impl FnOnce(&mut Version) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let writer = lock(&self.writer);
+        let mut version = Version::clone(&self.version.load());
+        let result = change(&mut version)?;
+        let previous = self.version.swap(Arc::new(version));
+        drop(writer);
+        // Drops removed tools, without the lock.
+        drop(previous);
+        self.changed.send_replace(());
+        Ok(result)
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Checks a tool, and wraps it by the layers.
+    pub(super) fn entry(&self, spec: ToolSpec, tool: impl Tool) -> Result<Entry, ToolboxFault> {
+        self.entry_of(spec, ToolService::new(tool))
+    }
+
+    pub(super) fn entry_of(
+        &self,
+        spec: ToolSpec,
+        tool: ToolService,
+    ) -> Result<Entry, ToolboxFault> {
+        let name = spec.name();
+        check_name(name)?;
+        let layers = self.layers.iter().rev();
+        let service = layers.fold(tool, |inner, layer| layer(inner));
+        let annotated = spec.annotations().is_idempotent();
+        Ok(Entry {
+            service,
+            is_idempotent: self.idempotent.get(name).copied().unwrap_or(annotated),
+            gate_limit: self.gate_limit.get(name).copied(),
+            spec,
+        })
+    }
+}
+
+// === impl Version ===
+
+impl Version {
+    #[inline]
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        // A name of a megabyte is not hashed.
+        match name.len() <= MAX_NAME {
+            true => self.tools.get(name),
+            false => None,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tools.len()
+    }
+
+    /// Returns the tools in the order of their names.
+    pub(super) fn sorted(&self) -> Vec<&Arc<Entry>> {
+        let mut tools: Vec<_> = self.tools.values().collect();
+        tools.sort_unstable_by(|a, b| a.spec.name().cmp(b.spec.name()));
+        tools
+    }
+
+    /// Adds a tool.
+    pub(super) fn insert(&mut self, entry: Entry) -> Result<(), ToolboxFault> {
+        let name = entry.spec.tool_name().clone();
+        if self.tools.contains_key(&name) {
+            return Err(ToolboxFault::Duplicate { name });
+        }
+        self.tools.insert(name, Arc::new(entry));
+        Ok(())
+    }
+
+    /// Replaces a tool. Returns the previous one.
+    pub(super) fn replace(&mut self, entry: Entry) -> Result<Arc<Entry>, ToolboxFault> {
+        match self.tools.get_mut(entry.spec.name()) {
+            Some(slot) => Ok(std::mem::replace(slot, Arc::new(entry))),
+            None => Err(self.fault("`replace`", entry.spec.name())),
+        }
+    }
+
+    /// Removes a tool.
+    pub(super) fn remove(&mut self, name: &str) -> Option<Arc<Entry>> {
+        self.tools.remove(name)
+    }
+
+    /// Returns the fault of a setting or a change that names an unknown tool.
+    pub(super) fn fault(&self, what: &'static str, name: &str) -> ToolboxFault {
+        ToolboxFault::UnknownTool {
+            what,
+            name: shortened(name),
+            nearest: nearest(name, self.tools.keys()),
+        }
+    }
+
+    /// Returns the error of a call of an unknown tool.
+    pub(super) fn unknown(&self, name: &str) -> ToolError {
+        ToolError::unknown_tool(shortened(name)).with_nearest(nearest(name, self.tools.keys()))
+    }
+}
+
+// === impl Entry ===
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
+use toolbooth_core::Name;
+
+use super::ToolAnnotations;
+
+/// The description of a tool: its name, the schemas of its arguments and its result, and hints
+/// about its effects.
+///
+/// It serializes to the JSON of a tool in MCP, and deserializes from it. Clones share the contents.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth::{ToolAnnotations, ToolSpec};
+///
+/// let spec = ToolSpec::new("search")
+///     .with_description("Finds files by a pattern")
+///     .with_input_schema(json!({
+///         "type": "object",
+///         "properties": { "pattern": { "type": "string" } },
+///         "required": ["pattern"],
+///     }))
+///     .with_annotations(ToolAnnotations::new().with_read_only(true));
+///
+/// let json = serde_json::to_value(&spec)?;
+/// assert_eq!(json["annotations"]["readOnlyHint"], true);
+/// assert_eq!(json["inputSchema"]["required"], json!(["pattern"]));
+/// assert_eq!(serde_json::from_value::<ToolSpec>(json)?, spec);
+/// # Ok::<_, serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpec(Arc<Fields>);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    name: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(default = "any_object")]
+    input_schema: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_schema: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotations: Option<ToolAnnotations>,
+}
+
+// === impl ToolSpec ===
+
+impl ToolSpec {
+    /// Creates the description of a tool that takes any JSON object, and of whose effects nothing
+    /// is known.
+    #[must_use]
+    pub fn new(name: impl Into<Name>) -> Self {
+        Self(Arc::new(Fields {
+            name: name.into(),
+            title: None,
+            description: None,
+            input_schema: any_object(),
+            output_schema: None,
+            annotations: None,
+        }))
+    }
+
+    /// Sets the title, for people.
+    #[must_use]
+    pub fn with_title(self, title: impl Into<String>) -> Self {
+        self.with(|fields| fields.title = Some(title.into()))
+    }
+
+    /// Sets the description, for models.
+    #[must_use]
+    pub fn with_description(self, description: impl Into<String>) -> Self {
+        self.with(|fields| fields.description = Some(description.into()))
+    }
+
+    /// Sets the JSON Schema of the arguments. By default they are any object.
+    #[must_use]
+    pub fn with_input_schema(self, schema: Value) -> Self {
+        self.with(|fields| fields.input_schema = schema)
+    }
+
+    /// Sets the JSON Schema of the result.
+    #[must_use]
+    pub fn with_output_schema(self, schema: Value) -> Self {
+        self.with(|fields| fields.output_schema = Some(schema))
+    }
+
+    /// Sets the hints about the effects of the tool.
+    #[must_use]
+    pub fn with_annotations(self, annotations: ToolAnnotations) -> Self {
+        self.with(|fields| fields.annotations = Some(annotations))
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Returns the title, if set.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.0.title.as_deref()
+    }
+
+    /// Returns the description, if set.
+    #[must_use]
+    pub fn description(&self) -> Option<&str> {
+        self.0.description.as_deref()
+    }
+
+    /// Returns the JSON Schema of the arguments.
+    #[must_use]
+    pub fn input_schema(&self) -> &Value {
+        &self.0.input_schema
+    }
+
+    /// Returns the JSON Schema of the result, if set.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<&Value> {
+        self.0.output_schema.as_ref()
+    }
+
+    /// Returns the hints about the effects of the tool. Without any, the defaults of MCP.
+    #[must_use]
+    pub fn annotations(&self) -> ToolAnnotations {
+        self.0.annotations.unwrap_or_default()
+    }
+
+    pub(super) fn tool_name(&self) -> &Name {
+        &self.0.name
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Fields)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl From<&str> for ToolSpec {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl Serialize for ToolSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ToolSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Arc::new(Fields::deserialize(deserializer)?)))
+    }
+}
+
+fn any_object() -> Value {
+    json!({ "type": "object" })
+}
