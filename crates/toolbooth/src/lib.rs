@@ -183,6 +183,8 @@ pub mod group;
 #[cfg(feature = "handler")]
 pub mod handler;
 pub mod middleware;
+#[cfg(feature = "handler")]
+pub mod model;
 pub mod partial;
 #[cfg(all(feature = "process", unix))]
 pub mod process;

@@ -166,7 +166,7 @@ fn model_message_states_what_happened_and_when_to_try_again() {
         (
             ToolError::overloaded(OverloadReason::too_heavy(4, 3)),
             format!(
-                "The call of the tool was rejected, because it is too large. {had_not} \
+                "The call of the tool was rejected, because the call is too large. {had_not} \
                  Make the call smaller before you try again."
             ),
         ),

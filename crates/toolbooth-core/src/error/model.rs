@@ -60,7 +60,7 @@ impl ToolError {
             }
             Self::Overloaded { reason, .. } => {
                 let why = match reason {
-                    OverloadReason::TooHeavy { .. } => "it is too large",
+                    OverloadReason::TooHeavy { .. } => "the call is too large",
                     OverloadReason::Closed => "the tool takes no calls",
                     OverloadReason::ShuttingDown { .. } => "the service is shutting down",
                     _ => "the service is overloaded",

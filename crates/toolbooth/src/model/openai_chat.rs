@@ -1,0 +1,40 @@
+//! The shapes of OpenAI Chat Completions, which many other servers accept as well.
+
+use serde_json::{Value, json};
+
+use super::{MessageError, ModelCall, ModelResult};
+
+/// Reads the calls of a message of the assistant: `choices[0].message` of a response.
+///
+/// A message without `tool_calls` has none. A tool call that is not a function gets an error.
+///
+/// # Errors
+/// The value is not a message, or `tool_calls` is not a list.
+pub fn calls(message: &Value) -> Result<Vec<ModelCall>, MessageError> {
+    if !message.get("role").is_some_and(Value::is_string) {
+        return Err(MessageError::new("a message with a `role`"));
+    }
+    match message.get("tool_calls") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(calls)) => Ok(calls.iter().map(call).collect()),
+        Some(_) => Err(MessageError::new("a list in `tool_calls`")),
+    }
+}
+
+fn call(item: &Value) -> ModelCall {
+    let function = item.get("function");
+    let field = |name| function.and_then(|function| function.get(name));
+    ModelCall::read(item.get("id"), field("name"), field("arguments"))
+}
+
+/// Writes the message with the role `tool` for the result of a call.
+///
+/// The shape has no flag for errors and no images: the text has both.
+#[must_use]
+pub fn result(result: &ModelResult) -> Value {
+    json!({
+        "role": "tool",
+        "tool_call_id": result.id(),
+        "content": result.text(),
+    })
+}
