@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use triomphe::Arc;
 
 use super::child::Parent;
 use super::kept::{KeptPermits, WeakPermits};

@@ -1,9 +1,9 @@
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use triomphe::Arc;
 
 use super::attempt::{Attempt, AttemptHandle};
 use super::canceller::Canceller;

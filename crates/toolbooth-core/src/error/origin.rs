@@ -1,5 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 use super::{LayerName, Source, ToolError};
 use crate::call::{CallContext, Name};

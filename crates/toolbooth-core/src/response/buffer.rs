@@ -1,4 +1,6 @@
-use std::collections::VecDeque;
+use std::fmt;
+
+use triomphe::{Arc, UniqueArc};
 
 use super::{Content, KeepPolicy, Partial};
 
@@ -9,14 +11,12 @@ use super::{Content, KeepPolicy, Partial};
 pub(crate) type Displaced = Vec<Content>;
 
 /// The partial result of one attempt while the attempt still publishes.
-#[derive(Debug, Default)]
+///
+/// It is made where errors and hooks share it later, so closing it moves nothing (`storm`).
 pub(super) struct Buffer {
-    contents: VecDeque<Content>,
-    /// The sum of the sizes of `contents`.
+    partial: UniqueArc<Partial>,
+    /// The sum of the sizes of the contents.
     bytes: usize,
-    snapshot: Option<Content>,
-    dropped: u64,
-    delivered: u64,
 }
 
 // === impl Buffer ===
@@ -28,7 +28,7 @@ impl Buffer {
         let mut displaced = Vec::new();
         if policy.drop_oldest && !never_fits {
             while !self.fits(policy, size) {
-                let Some(oldest) = self.contents.pop_front() else {
+                let Some(oldest) = self.partial.contents.pop_front() else {
                     break;
                 };
                 self.bytes -= oldest.size();
@@ -37,56 +37,74 @@ impl Buffer {
         }
         // Without `drop_oldest` the contents are a prefix without gaps: after the first item that
         // did not fit, no other is stored.
-        let gap = self.dropped > 0 && !policy.drop_oldest;
+        let gap = self.partial.dropped > 0 && !policy.drop_oldest;
         if never_fits || gap || !self.fits(policy, size) {
             displaced.push(content);
         } else {
             self.bytes += size;
-            self.contents.push_back(content);
+            let contents = &mut self.partial.contents;
+            if contents.is_empty() {
+                // Many calls emit one item. `push_back` alone makes room for four (`storm`).
+                contents.reserve_exact(1);
+            }
+            contents.push_back(content);
         }
-        self.dropped += displaced.len() as u64;
+        self.partial.dropped += displaced.len() as u64;
         displaced
     }
 
     /// Replaces the snapshot unless `content` is too large; returns the content that is not stored.
     pub(super) fn set_snapshot(&mut self, policy: KeepPolicy, content: Content) -> Option<Content> {
         match content.size() <= policy.max_bytes {
-            true => self.snapshot.replace(content),
+            true => replace(&mut self.partial.snapshot, content),
             false => Some(content),
         }
     }
 
     /// Counts an item that the consumer of a streaming response receives.
-    pub(super) const fn count_delivered(&mut self) {
-        self.delivered += 1;
+    pub(super) fn count_delivered(&mut self) {
+        self.partial.delivered += 1;
     }
 
-    /// Whether anything was published, even if none of it is stored.
-    pub(super) fn is_published(&self) -> bool {
-        !self.contents.is_empty() || self.snapshot.is_some() || self.dropped + self.delivered > 0
+    pub(super) fn partial(&self) -> &Partial {
+        &self.partial
     }
 
-    pub(super) fn to_partial(&self) -> Partial {
-        Partial {
-            contents: self.contents.iter().cloned().collect(),
-            snapshot: self.snapshot.clone(),
-            progress: None,
-            dropped: self.dropped,
-            delivered: self.delivered,
-        }
-    }
-
-    pub(super) fn into_partial(self) -> Partial {
-        Partial {
-            contents: self.contents.into(),
-            snapshot: self.snapshot,
-            progress: None,
-            dropped: self.dropped,
-            delivered: self.delivered,
-        }
+    pub(super) fn into_partial(mut self) -> Arc<Partial> {
+        self.partial.contents.make_contiguous();
+        self.partial.shareable()
     }
 
     fn fits(&self, policy: KeepPolicy, size: usize) -> bool {
-        self.contents.len() < policy.max_items && self.bytes + size <= policy.max_bytes
+        self.partial.contents.len() < policy.max_items && self.bytes + size <= policy.max_bytes
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self {
+            partial: UniqueArc::new(Partial::default()),
+            bytes: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("partial", self.partial())
+            .field("bytes", &self.bytes)
+            .finish()
+    }
+}
+
+/// Replaces a boxed value, and uses its box again.
+pub(super) fn replace<T>(boxed: &mut Option<Box<T>>, value: T) -> Option<T> {
+    match boxed {
+        Some(boxed) => Some(std::mem::replace(&mut **boxed, value)),
+        None => {
+            *boxed = Some(Box::new(value));
+            None
+        }
     }
 }

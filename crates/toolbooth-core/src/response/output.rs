@@ -1,11 +1,11 @@
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use triomphe::Arc;
 
 use super::{Content, ContentStream, Partial};
 use crate::error::{BoxError, ToolError};

@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use super::Content;
@@ -29,11 +31,13 @@ use crate::call::Progress;
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Partial {
-    pub(super) contents: Vec<Content>,
+    /// Contiguous, except while the attempt publishes.
+    pub(super) contents: VecDeque<Content>,
+    /// Boxed, since few calls publish these two and each call pays for their size (`storm`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) snapshot: Option<Content>,
+    pub(super) snapshot: Option<Box<Content>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) progress: Option<Progress>,
+    pub(super) progress: Option<Box<Progress>>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) dropped: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -54,13 +58,13 @@ impl Partial {
     /// Returns the items that were emitted and streamed, in order.
     #[must_use]
     pub fn contents(&self) -> &[Content] {
-        &self.contents
+        self.contents.as_slices().0
     }
 
     /// Returns the items by value.
     #[must_use]
     pub fn into_contents(self) -> Vec<Content> {
-        self.contents
+        self.contents.into()
     }
 
     /// Returns the items as text for a model, each on a line of its own as [`Content::to_text`]
@@ -69,20 +73,20 @@ impl Partial {
     pub fn text(&self) -> String {
         match &self.snapshot {
             Some(snapshot) if self.contents.is_empty() => snapshot.to_text().into_owned(),
-            _ => Content::join(&self.contents, true),
+            _ => Content::join(self.contents(), true),
         }
     }
 
     /// Returns the last snapshot that the tool published.
     #[must_use]
-    pub const fn snapshot(&self) -> Option<&Content> {
-        self.snapshot.as_ref()
+    pub fn snapshot(&self) -> Option<&Content> {
+        self.snapshot.as_deref()
     }
 
     /// Returns the last progress that the call reported.
     #[must_use]
-    pub const fn progress(&self) -> Option<&Progress> {
-        self.progress.as_ref()
+    pub fn progress(&self) -> Option<&Progress> {
+        self.progress.as_deref()
     }
 
     /// Returns the number of items that did not fit within the bounds and were dropped.
@@ -102,13 +106,15 @@ impl Partial {
     }
 
     /// Makes the partial result of a stream that has none itself, from the items collected.
-    pub(super) const fn collected(contents: Vec<Content>) -> Self {
+    pub(super) fn collected(contents: Vec<Content>) -> Self {
         Self {
-            contents,
-            snapshot: None,
-            progress: None,
-            dropped: 0,
-            delivered: 0,
+            contents: contents.into(),
+            ..Self::default()
         }
+    }
+
+    /// Returns whether anything was published, even if none of it is stored.
+    pub(super) fn is_published(&self) -> bool {
+        !self.contents.is_empty() || self.snapshot.is_some() || self.dropped + self.delivered > 0
     }
 }

@@ -1,8 +1,8 @@
 //! The partial results of a call, within bounds. No clock, task or lock.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, replace};
 use super::{Content, Displaced, KeepPolicy, Partial};
 use crate::call::Progress;
 
@@ -10,10 +10,11 @@ use crate::call::Progress;
 #[derive(Debug, Default)]
 pub(crate) struct Partials {
     attempts: Vec<Attempt>,
-    progress: Option<Progress>,
+    /// Boxed, as the checkpoint: few calls have them (`storm`).
+    progress: Option<Box<Progress>>,
     /// Whether a layer keeps partial results: only then an error carries the progress.
     keeps: bool,
-    checkpoint: Option<Content>,
+    checkpoint: Option<Box<Content>>,
 }
 
 /// The partial result of one attempt.
@@ -27,8 +28,10 @@ pub(crate) struct Attempt {
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum State {
+    #[default]
+    Empty,
     Open(Buffer),
     /// Shared with the error that carries it. Nothing is appended to it.
     Closed(Arc<Partial>),
@@ -75,22 +78,22 @@ impl Partials {
     pub(crate) fn late(&mut self, attempt: u32, contents: Vec<Content>) -> Displaced {
         let entry = self.entry(attempt);
         entry.late = true;
-        let mut displaced = contents;
+        let mut contents = contents.into();
         entry.state.close(|partial| {
-            std::mem::swap(&mut Arc::make_mut(partial).contents, &mut displaced);
+            std::mem::swap(&mut Arc::make_mut(partial).contents, &mut contents);
         });
-        displaced
+        contents.into()
     }
 
     /// Records the progress of the call; returns the report that it replaces.
     pub(crate) fn report(&mut self, progress: Progress, keeps: bool) -> Option<Progress> {
         self.keeps |= keeps;
-        let progress = progress.after(self.progress.as_ref());
-        self.progress.replace(progress)
+        let progress = progress.after(self.progress.as_deref());
+        replace(&mut self.progress, progress)
     }
 
-    pub(crate) const fn last_progress(&self) -> Option<&Progress> {
-        self.progress.as_ref()
+    pub(crate) fn last_progress(&self) -> Option<&Progress> {
+        self.progress.as_deref()
     }
 
     /// Marks `attempt` as ended. Of the ended attempts only the one an error would carry stays.
@@ -116,7 +119,7 @@ impl Partials {
         let own = self.attempts.iter().find(|entry| entry.number == attempt);
         let entry = own.or_else(|| self.last());
         let mut partial = entry.map_or_else(Partial::default, |entry| entry.state.to_partial());
-        partial.progress = self.kept_progress().cloned();
+        partial.progress = self.kept_progress();
         (partial != Partial::default()).then_some(partial)
     }
 
@@ -124,7 +127,7 @@ impl Partials {
     ///
     /// Afterwards nothing is appended to it; only its progress may still be updated.
     pub(crate) fn attach(&mut self) -> Option<Arc<Partial>> {
-        let progress = self.kept_progress().cloned();
+        let progress = self.kept_progress();
         let Some(number) = self.last().map(|last| last.number) else {
             let partial = Partial {
                 progress: Some(progress?),
@@ -141,12 +144,12 @@ impl Partials {
     }
 
     /// Replaces the checkpoint; returns the one before.
-    pub(crate) const fn set_checkpoint(&mut self, content: Content) -> Option<Content> {
-        self.checkpoint.replace(content)
+    pub(crate) fn set_checkpoint(&mut self, content: Content) -> Option<Content> {
+        replace(&mut self.checkpoint, content)
     }
 
     pub(crate) fn checkpoint(&self) -> Option<Content> {
-        self.checkpoint.clone()
+        self.checkpoint.as_deref().cloned()
     }
 
     /// Returns the last attempt that published anything. A complete late response has precedence.
@@ -158,15 +161,19 @@ impl Partials {
         published.max_by_key(|entry| (entry.late, entry.number))
     }
 
-    fn kept_progress(&self) -> Option<&Progress> {
-        self.progress.as_ref().filter(|_| self.keeps)
+    fn kept_progress(&self) -> Option<Box<Progress>> {
+        self.progress.as_ref().filter(|_| self.keeps).cloned()
     }
 
     /// Returns the open buffer of `attempt`, or `None` once it is closed.
     fn buffer(&mut self, attempt: u32) -> Option<&mut Buffer> {
-        match &mut self.entry(attempt).state {
+        let state = &mut self.entry(attempt).state;
+        if matches!(state, State::Empty) {
+            *state = State::Open(Buffer::default());
+        }
+        match state {
             State::Open(buffer) => Some(buffer),
-            State::Closed(_) => None,
+            State::Empty | State::Closed(_) => None,
         }
     }
 
@@ -187,7 +194,7 @@ impl Partials {
                     number: attempt,
                     ended: false,
                     late: false,
-                    state: State::Open(Buffer::default()),
+                    state: State::Empty,
                 });
                 self.attempts.len() - 1
             }
@@ -199,24 +206,29 @@ impl Partials {
 // === impl State ===
 
 impl State {
-    fn is_published(&self) -> bool {
+    fn partial(&self) -> Option<&Partial> {
         match self {
-            Self::Open(buffer) => buffer.is_published(),
-            Self::Closed(partial) => **partial != Partial::default(),
+            Self::Empty => None,
+            Self::Open(buffer) => Some(buffer.partial()),
+            Self::Closed(partial) => Some(partial),
         }
     }
 
+    fn is_published(&self) -> bool {
+        self.partial().is_some_and(Partial::is_published)
+    }
+
     fn to_partial(&self) -> Partial {
-        match self {
-            Self::Open(buffer) => buffer.to_partial(),
-            Self::Closed(partial) => Partial::clone(partial),
-        }
+        let mut partial = self.partial().cloned().unwrap_or_default();
+        partial.contents.make_contiguous();
+        partial
     }
 
     /// Closes the buffer and applies `change`. An error that already carries it is not changed.
     fn close(&mut self, change: impl FnOnce(&mut Arc<Partial>)) -> Arc<Partial> {
-        let mut partial = match std::mem::replace(self, Self::Open(Buffer::default())) {
-            Self::Open(buffer) => Arc::new(buffer.into_partial()),
+        let mut partial = match std::mem::take(self) {
+            Self::Empty => Arc::default(),
+            Self::Open(buffer) => buffer.into_partial(),
             Self::Closed(partial) => partial,
         };
         change(&mut partial);
@@ -230,8 +242,9 @@ mod tests {
     use super::*;
 
     fn texts(partial: Option<Partial>) -> Vec<String> {
-        let contents = partial.unwrap_or_default().into_contents();
-        contents
+        let partial = partial.unwrap_or_default();
+        partial
+            .contents()
             .iter()
             .filter_map(|content| content.as_text().map(str::to_owned))
             .collect()
@@ -264,6 +277,21 @@ mod tests {
             texts(keep(by_bytes, &["ab", "c", "de", "toolong"]).copy(1)),
             ["c", "de"]
         );
+    }
+
+    /// A ring buffer that has wrapped around has two slices.
+    #[test]
+    fn contents_are_contiguous_once_they_are_read() {
+        let policy = KeepPolicy::new().with_max_items(3).with_drop_oldest();
+        for pushed in 3..12 {
+            let items: Vec<_> = (0..pushed).map(|item: u32| item.to_string()).collect();
+            let items: Vec<_> = items.iter().map(String::as_str).collect();
+            let mut partials = keep(policy, &items);
+            let newest = &items[items.len() - 3..];
+            assert_eq!(texts(partials.copy(1)), newest);
+            let attached = partials.attach().map(Arc::unwrap_or_clone);
+            assert_eq!(texts(attached), newest);
+        }
     }
 
     #[test]
