@@ -57,9 +57,16 @@ pub trait RunHooks: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The hooks of a call, and its tasks, which end before the hooks run.
+///
+/// One box: it moves from the context of the call to the task that runs the hooks (`storm`).
 #[derive(Default)]
-pub struct Hooks {
-    list: Vec<Hook>,
+pub struct Hooks(Box<Parts>);
+
+#[derive(Default)]
+struct Parts {
+    /// Most calls have one hook: it needs no list (`storm`).
+    first: Option<Hook>,
+    more: Vec<Hook>,
     runtime: Option<Handle>,
     /// Awaited before the first hook runs.
     tasks: Tasks,
@@ -96,13 +103,14 @@ impl Hooks {
     /// Returns whether there is nothing to run.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.tasks.is_empty()
+        self.len() == 0 && self.0.tasks.is_empty()
     }
 
     /// Returns the runtime on which the first hook was registered, otherwise the current one.
     #[must_use]
     pub fn runtime(&self) -> Option<Handle> {
-        self.runtime.clone().or_else(|| Handle::try_current().ok())
+        let runtime = self.0.runtime.clone();
+        runtime.or_else(|| Handle::try_current().ok())
     }
 
     /// Runs the hooks one after the other, last in first out.
@@ -114,22 +122,36 @@ impl Hooks {
     /// `counter` counts them. The future completes after all tasks have ended, including tasks that
     /// block their thread. Then it releases the permits that are held until all has ended.
     pub fn run<T: HookCounter>(
-        mut self,
+        self,
         end: CleanupEnd,
         limit: Duration,
         counter: T,
         stop: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = ()> + Send {
-        let list = std::mem::take(&mut self.list);
-        let tasks = std::mem::take(&mut self.tasks);
-        let permits = std::mem::take(&mut self.permits);
-        let end = end.with_permits(&permits);
-        RunningHooks::new(list, tasks, permits, end, limit, counter, stop).in_current_span()
+        let end = end.with_permits(&self.0.permits);
+        RunningHooks::new(self, end, limit, counter, stop).in_current_span()
+    }
+
+    /// Takes the hook that was added last.
+    pub(super) fn pop(&mut self) -> Option<Hook> {
+        let Parts { first, more, .. } = &mut *self.0;
+        more.pop().or_else(|| first.take())
+    }
+
+    /// Returns the number of hooks.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Drops all hooks.
+    pub(super) fn clear(&mut self) {
+        self.0.first = None;
+        self.0.more.clear();
     }
 
     /// Adds a hook, or returns it if there are too many.
     pub(super) fn push(&mut self, hook: Hook) -> Option<Hook> {
-        if self.list.len() >= MAX_HOOKS {
+        if self.len() >= MAX_HOOKS {
             return Some(hook);
         }
         self.push_internal(hook);
@@ -139,43 +161,40 @@ impl Hooks {
     /// Adds a hook of a layer, without a bound: there are few of them.
     pub(super) fn push_internal(&mut self, hook: Hook) {
         self.remember_runtime();
-        if self.list.is_empty() {
-            // Most calls have one hook. `push` alone makes room for four (`storm`).
-            self.list.reserve_exact(1);
-        }
-        self.list.push(hook);
+        self.0.push(hook);
     }
 
     fn remember_runtime(&mut self) {
-        if self.runtime.is_none() {
-            self.runtime = Handle::try_current().ok();
+        if self.0.runtime.is_none() {
+            self.0.runtime = Handle::try_current().ok();
         }
     }
 
     /// Returns the tasks.
-    pub(super) const fn tasks(&mut self) -> &mut Tasks {
-        &mut self.tasks
+    pub(super) fn tasks(&mut self) -> &mut Tasks {
+        &mut self.0.tasks
     }
 
     /// Returns the permits that the hooks and the tasks keep until all of them have ended.
-    pub(super) const fn permits(&mut self) -> &mut KeptPermits {
-        &mut self.permits
+    pub(super) fn permits(&mut self) -> &mut KeptPermits {
+        &mut self.0.permits
     }
 
     pub(super) fn push_task(&mut self, depth: u32, task: JoinHandle<()>) {
         self.remember_runtime();
-        self.tasks.push(depth, task);
+        self.0.tasks.push(depth, task);
     }
 
     /// Moves the hooks and tasks of an attempt here if all of them fit; returns whether they do.
     pub(super) fn append(&mut self, hooks: &mut Self) -> bool {
-        let room = self.list.len() + hooks.list.len() <= MAX_HOOKS
-            && self.tasks.has_room(hooks.tasks.len());
+        let (all, more) = (&mut *self.0, &mut *hooks.0);
+        let room = all.len() + more.len() <= MAX_HOOKS && all.tasks.has_room(more.tasks.len());
         if room {
-            self.list.append(&mut hooks.list);
-            self.tasks.append(&mut hooks.tasks);
-            self.permits.add_all(&hooks.permits);
-            self.runtime = self.runtime.take().or(hooks.runtime.take());
+            let hooks = more.first.take().into_iter().chain(more.more.drain(..));
+            hooks.for_each(|hook| all.push(hook));
+            all.tasks.append(&mut more.tasks);
+            all.permits.add_all(&more.permits);
+            all.runtime = all.runtime.take().or(more.runtime.take());
         }
         room
     }
@@ -192,29 +211,41 @@ impl Hooks {
 
 impl From<Hook> for Hooks {
     fn from(hook: Hook) -> Self {
-        Self {
-            list: vec![hook],
-            runtime: None,
-            tasks: Tasks::default(),
-            permits: KeptPermits::default(),
-        }
+        let mut hooks = Self::default();
+        hooks.0.push(hook);
+        hooks
     }
 }
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
-            .field("len", &self.list.len())
-            .field("tasks", &self.tasks.len())
+            .field("len", &self.len())
+            .field("tasks", &self.0.tasks.len())
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Hooks {
+// === impl Parts ===
+
+impl Parts {
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
+
+    fn push(&mut self, hook: Hook) {
+        match &self.first {
+            None if self.more.is_empty() => self.first = Some(hook),
+            _ => self.more.push(hook),
+        }
+    }
+}
+
+impl Drop for Parts {
     fn drop(&mut self) {
-        if !self.list.is_empty() {
+        if self.len() > 0 {
             tracing::warn!(
-                hooks = self.list.len(),
+                hooks = self.len(),
                 "cleanup hooks were dropped without being run"
             );
         }

@@ -10,9 +10,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep};
 
 use super::CleanupEnd;
-use super::cleanup::{Hook, HookCounter, HookFuture};
-use super::kept::KeptPermits;
-use super::spawned::Tasks;
+use super::cleanup::{Hook, HookCounter, HookFuture, Hooks};
 
 pin_project! {
     /// Waits for the tasks of a call, then runs its hooks. `stop` abandons the hooks.
@@ -22,22 +20,21 @@ pin_project! {
     pub(super) struct RunningHooks<T: HookCounter, F> {
         #[pin]
         stop: F,
-        // `None` once all hooks have ended or were abandoned.
+        // `None` once all has ended.
         batch: Option<Batch<T>>,
-        // Awaited once more at the end, without a limit.
-        tasks: Tasks,
-        // Released after that.
-        permits: KeptPermits,
     }
 }
 
-/// Hooks that have not ended. They count as abandoned when the batch is dropped.
+/// The hooks and the tasks of a call. Hooks that have not ended count as abandoned when the batch
+/// is dropped.
 struct Batch<T: HookCounter> {
-    list: Vec<Hook>,
-    /// The hook that runs. It is the last that was taken from the list.
+    hooks: Hooks,
+    /// The hook that runs. It is the last that was taken from the hooks.
     running: Option<HookFuture>,
     /// Whether the tasks have ended, or have reached the limit.
     tasks_stopped: bool,
+    /// Whether all hooks have ended or were abandoned.
+    hooks_ended: bool,
     end: CleanupEnd,
     limit: Duration,
     /// The limit of the tasks, or of the hook that runs, once it is pending.
@@ -56,29 +53,23 @@ enum HookResult {
 
 impl<T: HookCounter, F> RunningHooks<T, F> {
     pub(super) const fn new(
-        list: Vec<Hook>,
-        tasks: Tasks,
-        permits: KeptPermits,
+        hooks: Hooks,
         end: CleanupEnd,
         limit: Duration,
         counter: T,
         stop: F,
     ) -> Self {
         let batch = Some(Batch {
-            list,
+            hooks,
             running: None,
             tasks_stopped: false,
+            hooks_ended: false,
             end,
             limit,
             timer: None,
             counter,
         });
-        Self {
-            stop,
-            batch,
-            tasks,
-            permits,
-        }
+        Self { stop, batch }
     }
 }
 
@@ -87,14 +78,18 @@ impl<T: HookCounter, F: Future<Output = ()>> Future for RunningHooks<T, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        if let Some(batch) = this.batch {
+        let Some(batch) = this.batch else {
+            return Poll::Ready(());
+        };
+        if !batch.hooks_ended {
             if this.stop.poll(cx).is_pending() {
-                ready!(batch.poll_run(this.tasks, cx));
+                ready!(batch.poll_run(cx));
             }
-            *this.batch = None;
+            batch.abandon();
         }
-        ready!(this.tasks.poll_join(cx));
-        drop(std::mem::take(this.permits));
+        // Once more, without a limit. Then the permits are released.
+        ready!(batch.hooks.tasks().poll_join(cx));
+        *this.batch = None;
         Poll::Ready(())
     }
 }
@@ -102,15 +97,15 @@ impl<T: HookCounter, F: Future<Output = ()>> Future for RunningHooks<T, F> {
 // === impl Batch ===
 
 impl<T: HookCounter> Batch<T> {
-    fn poll_run(&mut self, tasks: &mut Tasks, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.tasks_stopped {
-            ready!(self.poll_tasks(tasks, cx));
+            ready!(self.poll_tasks(cx));
             self.tasks_stopped = true;
             self.timer = None;
         }
         loop {
             if self.running.is_none() {
-                let Some(hook) = self.list.pop() else {
+                let Some(hook) = self.hooks.pop() else {
                     return Poll::Ready(());
                 };
                 if !self.start(hook) {
@@ -124,7 +119,8 @@ impl<T: HookCounter> Batch<T> {
     }
 
     /// Waits for the tasks until the limit.
-    fn poll_tasks(&mut self, tasks: &mut Tasks, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_tasks(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let tasks = self.hooks.tasks();
         if tasks.is_empty() || tasks.poll_join(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -173,6 +169,20 @@ impl<T: HookCounter> Batch<T> {
         self.count(&result);
     }
 
+    /// Counts the hooks that have not ended, and drops them.
+    fn abandon(&mut self) {
+        self.hooks_ended = true;
+        self.timer = None;
+        let hooks = self.hooks.len() + usize::from(self.running.is_some());
+        if hooks > 0 {
+            let (tool, id) = (self.end.tool(), self.end.call_id());
+            tracing::warn!(%tool, call_id = %id, hooks, "cleanup hooks were abandoned");
+            self.counter.abandoned(hooks);
+            self.running = None;
+            self.hooks.clear();
+        }
+    }
+
     fn count(&self, result: &HookResult) {
         let failure = match result {
             HookResult::Completed => return self.counter.ran(),
@@ -187,11 +197,6 @@ impl<T: HookCounter> Batch<T> {
 
 impl<T: HookCounter> Drop for Batch<T> {
     fn drop(&mut self) {
-        let hooks = self.list.len() + usize::from(self.running.is_some());
-        if hooks > 0 {
-            let (tool, id) = (self.end.tool(), self.end.call_id());
-            tracing::warn!(%tool, call_id = %id, hooks, "cleanup hooks were abandoned");
-            self.counter.abandoned(hooks);
-        }
+        self.abandon();
     }
 }

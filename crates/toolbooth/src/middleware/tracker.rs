@@ -1,11 +1,13 @@
 //! The work that outlives calls: it is awaited by a drain, and counted.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use toolbooth_core::{CleanupEnd, HookCounter, Hooks};
@@ -58,6 +60,13 @@ struct Counts {
     abandoned: AtomicU64,
 }
 
+/// Completes when the hooks are cancelled.
+struct Cancelled {
+    token: CancellationToken,
+    /// Boxed, since each cleanup is a task and most need it for one poll (`storm`).
+    wait: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
 /// Counts the hooks of one call.
 struct Counter(Arc<Counts>);
 
@@ -82,7 +91,10 @@ impl Tracker {
         limit: Duration,
     ) -> Option<JoinHandle<()>> {
         let runtime = hooks.runtime();
-        let cancelled = self.cancel().clone().cancelled_owned();
+        let cancelled = Cancelled {
+            token: self.cancel().clone(),
+            wait: None,
+        };
         let run = hooks.run(end, limit, Counter(Arc::clone(&self.counts)), cancelled);
         Some(self.tasks.spawn_on(run, &runtime?))
     }
@@ -145,6 +157,18 @@ impl Tracker {
             let orphans = self.orphans.len();
             tracing::warn!(orphans, "blocking work outlives its call");
         }
+    }
+}
+
+// === impl Cancelled ===
+
+impl Future for Cancelled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { token, wait } = &mut *self;
+        let wait = wait.get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
+        wait.as_mut().poll(cx)
     }
 }
 

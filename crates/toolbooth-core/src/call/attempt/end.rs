@@ -34,8 +34,8 @@ impl Attempt {
     #[cold]
     fn notify_inside(&self, depth: u32) {
         let mut state = lock(&self.state);
-        if let Some(rare) = &mut state.rare {
-            rare.hooks.tasks().abort(depth);
+        if let Some(hooks) = &mut state.hooks {
+            hooks.tasks().abort(depth);
         }
         let scopes = state.take_scopes(depth);
         drop(state);
@@ -121,7 +121,7 @@ impl Attempt {
         let (attempt, depth) = self.registers_at();
         let mut state = attempt.change();
         let Some(outcome) = attempt.ended_outside(depth) else {
-            let rejected = push(&mut state.rare().hooks, hook);
+            let rejected = push(state.hooks(), hook);
             drop(state);
             return rejected.map_or(Registered::Held, cleanup::reject);
         };
@@ -153,7 +153,7 @@ impl Attempt {
 
     #[cold]
     fn take_some_hooks(&self) -> Option<Hooks> {
-        let mut hooks = self.with_rare(|rare| std::mem::take(&mut rare.hooks))?;
+        let mut hooks = lock(&self.state).hooks.take()?;
         hooks.tasks().abort(0);
         if hooks.is_empty() {
             return None;
@@ -176,7 +176,7 @@ impl Attempt {
             let permits = hooks.permits().clone();
             let mut outer = attempt.change();
             let is_over = attempt.ended_outside(depth + 1).is_some();
-            if !is_over && outer.rare().hooks.append(&mut hooks) {
+            if !is_over && outer.hooks().append(&mut hooks) {
                 drop(outer);
                 permits.wake_heirs();
                 return;

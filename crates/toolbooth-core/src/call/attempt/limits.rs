@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Attempt, Link, RareState};
+use super::{Attempt, Link, RareState, State};
 use crate::call::LimitId;
 use crate::call::kept::{Kept, KeptPermits, WeakPermits};
 use crate::sync::lock;
@@ -79,22 +79,28 @@ impl Attempt {
         T: Send + 'static,
     {
         let mut state = lock(&self.state);
-        let Some(rare) = state.rare.as_deref_mut() else {
-            return false;
-        };
+        let State { hooks, rare, .. } = &mut *state;
         let passed = passed.or_else(|| {
+            let rare = rare.as_deref_mut()?;
             let is_own = |passed: &PassedLimit| passed.is_at(limit, depth);
             let index = rare.limits.iter().position(is_own)?;
             Some(rare.limits.swap_remove(index))
         });
         let until_ended = passed.is_some_and(|passed| passed.pass() == Pass::PermitUntilEnded);
-        let is_pending = until_ended && !rare.hooks.is_empty();
-        let index = rare.kept.iter().position(|(at, _)| at.is_at(limit, depth));
-        let mut kept = index.map(|index| rare.kept.swap_remove(index).1);
-        if is_pending {
+        let mut kept = rare.as_deref_mut().and_then(|rare| {
+            let index = rare
+                .kept
+                .iter()
+                .position(|(at, _)| at.is_at(limit, depth))?;
+            Some(rare.kept.swap_remove(index).1)
+        });
+        let hooks = hooks.as_mut().filter(|hooks| !hooks.is_empty());
+        let pending = hooks.filter(|_| until_ended);
+        let is_pending = pending.is_some();
+        if let Some(hooks) = pending {
             let kept = kept.get_or_insert_with(|| Kept::new(limit));
             kept.set_wake(wake);
-            rare.hooks.permits().add(Arc::clone(kept));
+            hooks.permits().add(Arc::clone(kept));
         }
         drop(state);
         // Without the lock: the last owner drops the permit, which wakes waiters.
@@ -147,12 +153,7 @@ impl Attempt {
         let is_searched = |passed: PassedLimit| passed.is_of(limit) && passed.is_outside(depth);
         let mut slots = self.layers.limits.iter().filter_map(LimitSlot::get);
         slots.any(is_searched)
-            || self
-                .with_rare(|rare| {
-                    rare.limits.iter().copied().any(is_searched)
-                        || rare.hooks.permits().contain(limit)
-                })
-                .unwrap_or(false)
+            || (self.has_state() && lock(&self.state).has_limit(limit, is_searched))
     }
 
     // --- work that outlives the call
@@ -178,14 +179,15 @@ impl Attempt {
         let is_searched = |passed: &PassedLimit| is_kept(passed.pass()) && passed.is_outside(depth);
         let slots = || self.layers.limits.iter().filter_map(LimitSlot::get);
         let is_recorded = slots().any(|passed| is_searched(&passed));
-        if is_recorded || self.has_rare() {
+        if is_recorded || self.has_state() {
             let mut state = self.change();
-            let rare = state.rare();
             // Read again, under the lock: see `release_limit`.
-            for passed in slots().chain(rare.limits.clone()).filter(is_searched) {
-                permits.add(rare.kept_permit(passed));
+            for passed in slots().chain(state.more_limits()).filter(is_searched) {
+                permits.add(state.rare().kept_permit(passed));
             }
-            permits.add_all(rare.hooks.permits());
+            if let Some(hooks) = &mut state.hooks {
+                permits.add_all(hooks.permits());
+            }
         }
         match (self.around(), self.permits_of_hook()) {
             (Some(Link { attempt, depth }), _) => {
@@ -194,6 +196,22 @@ impl Attempt {
             (None, Some(of_hook)) => of_hook.upgrade().for_each(|kept| permits.add(kept)),
             (None, None) => {}
         }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn has_limit(&mut self, limit: LimitId, is_searched: impl Fn(PassedLimit) -> bool) -> bool {
+        let rare = self.rare.as_deref();
+        rare.is_some_and(|rare| rare.limits.iter().copied().any(is_searched))
+            || (self.hooks.as_mut()).is_some_and(|hooks| hooks.permits().contain(limit))
+    }
+
+    /// Returns the limits that found no slot.
+    fn more_limits(&self) -> Vec<PassedLimit> {
+        let rare = self.rare.as_deref();
+        rare.map_or_else(Vec::new, |rare| rare.limits.clone())
     }
 }
 

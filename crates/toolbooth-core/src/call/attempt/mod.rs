@@ -138,14 +138,14 @@ struct State {
     cancelled: Option<Cancelled>,
     /// Whether a layer holds the attempt back.
     held_back: HeldBack,
+    /// Cleanup hooks and tasks, until the end takes them.
+    hooks: Option<Hooks>,
     /// Boxed, since few attempts have any of it.
     rare: Option<Box<RareState>>,
 }
 
 #[derive(Debug, Default)]
 struct RareState {
-    /// Cleanup hooks and tasks, until the end takes them.
-    hooks: Hooks,
     /// Runs the hooks if a task outlives the call: the innermost cleanup layer on the task, and
     /// its depth.
     runner: Option<(u32, Arc<dyn RunHooks>)>,
@@ -264,10 +264,6 @@ impl Attempt {
         state
     }
 
-    fn has_rare(&self) -> bool {
-        self.has_state() && lock(&self.state).rare.is_some()
-    }
-
     /// Reads or takes from the rare state, if there is any.
     #[inline]
     fn with_rare<T>(&self, read: impl FnOnce(&mut RareState) -> T) -> Option<T> {
@@ -319,8 +315,13 @@ impl State {
         Self {
             cancelled: None,
             held_back: HeldBack::No,
+            hooks: None,
             rare: None,
         }
+    }
+
+    fn hooks(&mut self) -> &mut Hooks {
+        self.hooks.get_or_insert_default()
     }
 
     fn rare(&mut self) -> &mut RareState {

@@ -14,7 +14,7 @@ impl Attempt {
     /// Returns whether a task may be started.
     pub(in crate::call) fn may_spawn(&self) -> Result<(), ToolError> {
         let (attempt, depth) = self.registers_at();
-        let has_room = attempt.change().rare().hooks.tasks().has_room(1);
+        let has_room = attempt.change().hooks().tasks().has_room(1);
         match attempt.ended_outside(depth) {
             Some(_) => Err(self.rejected(ToolError::cancelled(CancelReason::Parent))),
             None if has_room => Ok(()),
@@ -26,7 +26,7 @@ impl Attempt {
     pub(in crate::call) fn end_with(&self, task: JoinHandle<()>) {
         let (attempt, depth) = self.registers_at();
         let mut state = attempt.change();
-        let hooks = &mut state.rare().hooks;
+        let hooks = state.hooks();
         if attempt.ended_outside(depth).is_none() && hooks.tasks().has_room(1) {
             hooks.push_task(attempt.depth().min(depth - 1), task);
         } else {
