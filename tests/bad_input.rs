@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use toolbooth::breaker::{BreakerState, Over};
 use toolbooth::{
     BreakerPolicy, CallContext, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
-    ConfigError, ErrorKind, Outcome, PartialResultLayer, PerTool, RateLimitLayer, TimeoutLayer,
-    ToolCall, tool_fn,
+    ConfigError, ErrorKind, Outcome, PartialResultLayer, PerTool, RateLimitLayer, SharedState,
+    StateError, TimeoutLayer, ToolCall, tool_fn,
 };
 use toolbooth_test::{BoxTool, boxed};
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -217,4 +217,30 @@ async fn breaker_with_extreme_settings_works() -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn key_of_1_mb_is_rejected_by_every_operation_on_shared_state() {
+    let state = SharedState::new();
+    let key = "k".repeat(1_000_000);
+    let results = [
+        state.get::<i64>(&key).map(|_| ()),
+        state.set(&key, 1_i64).map(|_| ()),
+        state.increment(&key, 1).map(|_| ()),
+        state.update(&key, |_: Option<&i64>| 1).map(|_| ()),
+        state.compare_and_swap(&key, 0, 1_i64).map(|_| ()),
+        state.get_or_insert_with(&key, || 1_i64).map(|_| ()),
+        state.lock(&key).await.map(|_| ()),
+    ];
+    for result in results {
+        assert!(matches!(
+            result,
+            Err(StateError::KeyTooLong {
+                bytes: 1_000_000,
+                max: 256,
+                ..
+            })
+        ));
+    }
+    assert!(state.is_empty() && !state.remove(&key));
 }

@@ -11,6 +11,8 @@ use crate::PartialResultLayer;
 use crate::PerTool;
 use crate::ShutdownLayer;
 use crate::SpawnLayer;
+#[cfg(feature = "state")]
+use crate::StateLayer;
 use crate::TimeoutLayer;
 #[cfg(feature = "rate")]
 use crate::{Quota, RateLimitLayer};
@@ -118,6 +120,10 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     ///
     /// Takes the layer, which is also the handle to [shut down](ShutdownLayer::shutdown).
     fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>>;
+
+    /// Adds a [`StateLayer`]: provides shared state to the tools inside.
+    #[cfg(feature = "state")]
+    fn tool_state(self, state: StateLayer) -> ServiceBuilder<Stack<StateLayer, L>>;
 }
 
 mod sealed {
@@ -184,5 +190,10 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
 
     fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>> {
         self.layer(shutdown)
+    }
+
+    #[cfg(feature = "state")]
+    fn tool_state(self, state: StateLayer) -> ServiceBuilder<Stack<StateLayer, L>> {
+        self.layer(state)
     }
 }

@@ -90,6 +90,7 @@
 //! [`tool_fn`] and [`stream_tool_fn`] convert functions into tools (feature `handler`, on).
 //! `CommandTool` converts a program into a tool, which ends with its call (feature `process`, off,
 //! on unix). `CallGroup` runs several calls under one deadline (feature `group`, off).
+//! `SharedState` has typed values that tools share (feature `state`, off).
 //! [`ServiceBuilderExt`] adds a method for each layer to `tower::ServiceBuilder`. The
 //! feature `http` (off) implements the layers for services of `http::Request`. `full` enables all
 //! features.
@@ -195,6 +196,8 @@ pub mod rate;
 pub mod retry;
 pub mod shutdown;
 pub mod spawn;
+#[cfg(feature = "state")]
+pub mod state;
 pub mod timeout;
 #[cfg(feature = "toolbox")]
 pub mod toolbox;
@@ -219,6 +222,8 @@ pub use rate::{Quota, RateLimitLayer};
 pub use retry::{RetryBudget, RetryPolicy};
 pub use shutdown::ShutdownLayer;
 pub use spawn::SpawnLayer;
+#[cfg(feature = "state")]
+pub use state::{SharedState, StateError, StateLayer};
 pub use timeout::TimeoutLayer;
 pub use toolbooth_core::{
     BoxError, CallContext, CancelReason, Canceller, Checkpointed, CleanupEnd, Collected, Content,

@@ -288,3 +288,19 @@ async fn builder_accepts_any_request_of_a_tool() {
     let response = built(http).oneshot(http::Request::new(())).await;
     assert_eq!(response.unwrap(), "/");
 }
+
+#[cfg(feature = "state")]
+#[tokio::test]
+async fn state_layer_provides_its_state() {
+    use toolbooth::{SharedState, StateLayer};
+
+    let state = SharedState::new();
+    let stack = ServiceBuilder::new()
+        .tool_state(StateLayer::new(state.clone()))
+        .service(tool_fn("tool", async |call: CallContext, by: i64| {
+            let state = call.extension::<SharedState>().expect("a state");
+            state.increment("counter", by)
+        }));
+    stack.oneshot(call(3)).await.unwrap();
+    assert_eq!(state.get("counter"), Ok(Some(3_i64)));
+}

@@ -91,7 +91,8 @@ impl CallContext {
             level: 1 + above.map_or(0, |parent| parent.level),
             cap: attempt.bound().map(|bound| bound.at()),
         };
-        let child = Self::new_nested(self.settings(), parent, name.into())?;
+        let mut child = Self::new_nested(self.settings(), parent, name.into())?;
+        child.configure(|settings| settings.inherit_provided(attempt.all_provided()));
         let signal = Signal::new(attempt.scope(u32::MAX).child_token(), true);
         signal.arm(0);
         child.attempt_state().set_signal(Arc::new(signal));

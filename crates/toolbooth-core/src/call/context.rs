@@ -92,10 +92,12 @@ impl CallContext {
         self.idempotent() == Some(true)
     }
 
-    /// Returns the value of this type that the caller attached, if any.
+    /// Returns the value of this type that the caller attached, otherwise the one that the
+    /// innermost layer around has [provided](crate::Part::provide).
     #[must_use]
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.settings().extension()
+        let provided = || self.attempt.provided();
+        self.settings().extension().or_else(provided)
     }
 
     /// Records that this attempt ends before its tool is called, for adapters that turn something

@@ -31,8 +31,11 @@ pub(crate) struct RareSettings {
     pub(super) max_depth: Option<u32>,
     /// The call that made this one.
     pub(super) parent: Option<Parent>,
-    extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
+    extensions: Vec<Extension>,
 }
+
+/// A value with its type, of which there is one of each.
+pub(super) type Extension = (TypeId, Arc<dyn Any + Send + Sync>);
 
 // === impl Settings ===
 
@@ -99,6 +102,19 @@ impl Settings {
         let extensions = &mut self.rare_mut().extensions;
         extensions.retain(|(id, _)| *id != TypeId::of::<T>());
         extensions.push((TypeId::of::<T>(), Arc::new(value)));
+    }
+
+    /// Adds what layers have provided to the caller, where the caller has no value of that type.
+    pub(super) fn inherit_provided<'a>(&mut self, provided: impl Iterator<Item = &'a Extension>) {
+        let own = self.rare.as_ref().map_or(0, |rare| rare.extensions.len());
+        for (id, value) in provided {
+            let extensions = &mut self.rare_mut().extensions;
+            match extensions.iter().position(|(of, _)| of == id) {
+                Some(at) if at < own => {}
+                Some(at) => extensions[at].1 = Arc::clone(value),
+                None => extensions.push((*id, Arc::clone(value))),
+            }
+        }
     }
 
     pub(super) fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {

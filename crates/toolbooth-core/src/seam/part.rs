@@ -249,6 +249,15 @@ impl Part {
         })
     }
 
+    // --- values
+
+    /// Provides a value to everything inside, which reads it with [`CallContext::extension`]. A
+    /// value of that type that the caller attached takes precedence. Children of the call inherit
+    /// it.
+    pub fn provide<T: Send + Sync + 'static>(&self, value: &Arc<T>) {
+        self.context.attempt_state().provide(value);
+    }
+
     // --- hooks
 
     /// Sets what runs the hooks of this call if a [task](crate::TaskScope) outlives it.

@@ -23,6 +23,7 @@ mod end;
 mod held_back;
 mod layers;
 mod limits;
+mod provided;
 mod publish;
 mod serial;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use self::end::Mark;
 use self::held_back::HeldBack;
 pub(crate) use self::limits::Pass;
 use self::limits::{LimitSlot, PassedLimit};
+use self::provided::Provided;
 use self::publish::AtomicKeep;
 use self::serial::serial;
 use super::blocking::BlockingWork;
@@ -93,8 +95,17 @@ struct Call {
     forked: AtomicBool,
     /// Whether the tool is idempotent, as far as a toolbox knows it.
     tool_is_idempotent: AtomicBool,
-    /// Partial results, progress and checkpoint, from the first that is published.
-    partials: OnceLock<Box<Mutex<Partials>>>,
+    /// Made for the first that is published or provided.
+    published: OnceLock<Box<Published>>,
+}
+
+/// What few calls have.
+#[derive(Debug, Default)]
+struct Published {
+    /// Partial results, progress and checkpoint.
+    partials: Mutex<Partials>,
+    /// The values that layers provide.
+    provided: Provided,
 }
 
 /// The attempt that a fork or a child call is inside of, and how many of its layers that are.
@@ -180,7 +191,7 @@ impl Attempt {
             attempts: AtomicU32::new(0),
             forked: AtomicBool::new(false),
             tool_is_idempotent: AtomicBool::new(false),
-            partials: OnceLock::new(),
+            published: OnceLock::new(),
         };
         Self::new(settings, Lineage::First(call))
     }
@@ -307,6 +318,12 @@ impl Attempt {
             }
             number => number,
         }
+    }
+}
+
+impl Call {
+    fn published(&self) -> &Published {
+        self.published.get_or_init(Box::default)
     }
 }
 

@@ -146,8 +146,7 @@ impl Attempt {
     /// Changes what is kept, unless a part outside of `depth` has ended: then returns false. What
     /// the change displaces is dropped after the lock, since dropping bytes may run anything.
     fn publish<T>(&self, depth: u32, change: impl FnOnce(&mut Partials) -> T) -> bool {
-        let partials = self.call().partials.get_or_init(Box::default);
-        let mut partials = lock(partials);
+        let mut partials = lock(&self.call().published().partials);
         if self.ended_outside(depth).is_some() {
             return false;
         }
@@ -167,13 +166,13 @@ impl Attempt {
         read: impl FnOnce(&mut Partials, u32) -> Option<T>,
     ) -> Option<T> {
         let number = self.layers.number.load(Ordering::Acquire);
-        read(&mut lock(self.call().partials.get()?), number)
+        read(&mut lock(&self.call().published.get()?.partials), number)
     }
 
     #[inline]
     pub(super) fn end_partials(&self) {
-        if let Some(partials) = self.call().partials.get() {
-            self.end_kept(partials);
+        if let Some(published) = self.call().published.get() {
+            self.end_kept(&published.partials);
         }
     }
 
