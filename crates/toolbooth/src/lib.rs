@@ -86,7 +86,8 @@
 //! | [`ShutdownLayer`] | At a shutdown, new calls are rejected with a time to retry. After a grace, all other calls end, and what outlives them is awaited. | 5 s until a retry; grace and limit are arguments. | |
 //! | [`RetryPolicy`], in tower's `RetryLayer` | A failed call is tried again if its tool had not started or it is idempotent, until its deadline, within one budget for all calls. | The number of attempts is required; no `retry_after` above 60 s; backoff of 100 ms, doubled up to 10 s; a budget of 100 retries in 10 s, plus one for every five calls that succeed. | `retry` (off) |
 //!
-//! [`Toolbox`] calls many tools by name (feature `toolbox`, on).
+//! [`Toolbox`] calls many tools by name (feature `toolbox`, on). `Policies` are the limits of its
+//! tools as data, which change while calls run (feature `policy`, off).
 //! [`tool_fn`] and [`stream_tool_fn`] convert functions into tools (feature `handler`, on).
 //! `CommandTool` converts a program into a tool, which ends with its call (feature `process`, off,
 //! on unix). `CallGroup` runs several calls under one deadline (feature `group`, off).
@@ -187,6 +188,8 @@ pub mod middleware;
 #[cfg(feature = "handler")]
 pub mod model;
 pub mod partial;
+#[cfg(feature = "policy")]
+pub mod policy;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
 mod queue;
@@ -213,6 +216,8 @@ pub use group::{CallGroup, GroupError};
 pub use handler::{stream_tool_fn, tool_fn};
 pub use middleware::{ConfigError, PerTool};
 pub use partial::PartialResultLayer;
+#[cfg(feature = "policy")]
+pub use policy::{Policies, PolicyChange, PolicyError, ToolPolicy};
 #[cfg(all(feature = "process", unix))]
 pub use process::{CommandError, CommandOutput, CommandStderr, CommandTool};
 pub use queue::Order;

@@ -223,6 +223,15 @@ impl CircuitBreakerLayer {
         self.act(Act::Disable);
     }
 
+    /// Changes the rules of one breaker for all calls, and keeps its state. What counts as a
+    /// failure does not change. Has no effect on breakers by tool or by key.
+    #[cfg(feature = "policy")]
+    pub(crate) fn set_policy(&self, policy: BreakerPolicy) {
+        if let Breakers::One(breaker) = &self.breakers {
+            breaker.set_policy(policy);
+        }
+    }
+
     fn act(&self, act: Act) {
         let now = Moment::now();
         match &self.breakers {

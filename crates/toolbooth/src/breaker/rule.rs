@@ -161,6 +161,28 @@ impl Rule {
         }
     }
 
+    /// Changes the rules. The state stays, and so do the counts of a window that stays the same.
+    #[cfg(feature = "policy")]
+    pub(super) fn set_policy(&mut self, policy: BreakerPolicy) {
+        let failures = self.failures.take();
+        self.failures = policy.failures.map(|rate| match failures {
+            Some((before, window)) if before.over == rate.over => (rate, window),
+            _ => (rate, Window::new(rate.over)),
+        });
+        let slow = self.slow.take();
+        self.slow = policy.slow.map(|(limit, rate)| match slow {
+            Some((_, before, window)) if before.over == rate.over => (limit, rate, window),
+            _ => (limit, rate, Window::new(rate.over)),
+        });
+        self.policy = policy;
+        // Fewer probes may suffice, of which no other would come.
+        if let Phase::HalfOpen { succeeded, .. } = self.phase {
+            if succeeded >= self.policy.probes {
+                self.close();
+            }
+        }
+    }
+
     /// Admits a call or rejects it. Returns the generation of a call that is counted.
     pub(super) fn admit(&mut self, caller: &impl Caller) -> Result<Option<LimitId>, Rejected> {
         let generation = self.generation;

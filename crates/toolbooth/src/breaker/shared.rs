@@ -13,6 +13,7 @@ use toolbooth_core::{LimitId, Moment, Name};
 use super::counting::Counting;
 use super::policy::BreakerPolicy;
 use super::rule::{BreakerState, Caller, Change, Rejected, Rule, Verdict};
+use crate::middleware::sync::atomic::{AtomicBool, Ordering};
 use crate::middleware::sync::{Arc, Mutex, lock};
 
 /// A circuit breaker.
@@ -23,7 +24,8 @@ pub(super) struct Breaker {
     key: Option<Name>,
     listeners: Arc<Listeners>,
     counting: Counting,
-    timed: bool,
+    /// Whether slow calls are counted.
+    timed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -97,13 +99,20 @@ impl Breaker {
             key,
             listeners,
             counting,
-            timed,
+            timed: AtomicBool::new(timed),
         }
     }
 
     /// Returns whether slow calls are counted.
-    pub(super) const fn is_timed(&self) -> bool {
-        self.timed
+    pub(super) fn is_timed(&self) -> bool {
+        self.timed.load(Ordering::Relaxed)
+    }
+
+    /// Changes the rules, and keeps the state.
+    #[cfg(feature = "policy")]
+    pub(super) fn set_policy(&self, policy: BreakerPolicy) {
+        self.timed.store(policy.slow.is_some(), Ordering::Relaxed);
+        self.locked(|rule| rule.set_policy(policy));
     }
 
     /// Returns the settings that decide how results are counted.

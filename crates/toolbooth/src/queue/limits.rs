@@ -183,6 +183,18 @@ impl<L: Limiter> Limits<L> {
         Ok(())
     }
 
+    /// Changes the limiter of one limit for all calls. It must not be one by tool or by key.
+    #[cfg(feature = "policy")]
+    pub(crate) fn change(&self, change: impl FnOnce(&L)) -> Result<(), ConfigError> {
+        match &self.queues {
+            Queues::Single(queue) => {
+                queue.set_limit(change);
+                Ok(())
+            }
+            Queues::Unlimited | Queues::Keyed(_) => Err(ConfigError::NoLimit),
+        }
+    }
+
     /// Changes the limit of one key, or of its group.
     pub(crate) fn set_limit_for(
         &self,

@@ -6,9 +6,9 @@ use toolbooth_core::{CallContext, Moment, Name};
 use super::Rejection;
 use super::classes::Classes;
 use super::waiters::Claim;
-use crate::middleware::KeyRejection;
 use crate::middleware::keys::MAX_KEY_BYTES;
 use crate::middleware::sync::Arc;
+use crate::middleware::{KeyRejection, PerTool};
 
 /// The order in which calls that wait for a limit start.
 ///
@@ -37,6 +37,8 @@ use crate::middleware::sync::Arc;
 #[derive(Clone, Default)]
 pub struct Order {
     priority: bool,
+    /// The priorities of calls that have none of their own.
+    tools: Option<Arc<PerTool<i32>>>,
     aging: Option<Duration>,
     fair: Option<Fair>,
 }
@@ -65,6 +67,24 @@ impl Order {
             priority: true,
             ..Self::default()
         }
+    }
+
+    /// Sets the priorities of tools: those of calls whose own priority is 0.
+    ///
+    /// Without an order by priority it has no effect.
+    ///
+    /// ```
+    /// use toolbooth::{ConcurrencyLimitLayer, Order, PerTool};
+    ///
+    /// let tools = PerTool::none().with("search", 10);
+    /// let search_first = Order::priority().with_tool_priorities(tools);
+    /// let limit = ConcurrencyLimitLayer::new(4).with_order(search_first);
+    /// # drop(limit);
+    /// ```
+    #[must_use]
+    pub fn with_tool_priorities(mut self, tools: impl Into<PerTool<i32>>) -> Self {
+        self.tools = Some(Arc::new(tools.into()));
+        self
     }
 
     /// Starts calls of different keys, such as tenants, in turns.
@@ -143,6 +163,13 @@ impl Order {
         (!self.is_fifo()).then(|| Classes::new(self.fair.is_some()))
     }
 
+    fn priority_of(&self, context: &CallContext) -> i32 {
+        match (context.priority(), &self.tools) {
+            (0, Some(tools)) => tools.get(context.tool()).copied().unwrap_or(0),
+            (own, _) => own,
+        }
+    }
+
     /// Reads from a call what the order uses. Calls the user's functions if it is fair.
     pub(super) fn claim(
         &self,
@@ -152,7 +179,7 @@ impl Order {
     ) -> Result<Claim, Rejection> {
         let mut claim = Claim::new(since, cost);
         if self.priority {
-            claim.priority = context.priority();
+            claim.priority = self.priority_of(context);
         }
         if let Some(fair) = &self.fair {
             let key = (fair.key)(context);

@@ -38,6 +38,20 @@ impl RateLimitLayer {
         self.limits.set_limit_for(&key.into(), quota.into())
     }
 
+    /// Changes all quotas of one limit for all calls, also those that were added. Those that are
+    /// missing in `quotas` limit nothing.
+    #[cfg(feature = "policy")]
+    pub(crate) fn set_quotas(&self, quotas: &[Quota]) -> Result<(), ConfigError> {
+        self.limits.change(|rates| rates.set_all(quotas))
+    }
+
+    /// Returns how many quotas one limit for all calls has, with those that were added.
+    #[cfg(feature = "policy")]
+    pub(crate) fn quotas(&self) -> usize {
+        let rates = self.limits.limiter();
+        rates.map_or(0, |rates| rates.added_quotas().len() + 1)
+    }
+
     /// Changes how many calls may wait in each queue. Calls that wait already stay.
     pub fn set_queue_capacity(&self, calls: usize) {
         self.limits.configure(|queue| queue.capacity = calls);

@@ -91,6 +91,23 @@ impl Rates {
         }
     }
 
+    /// Changes all quotas: the first one, and those that were added. Those that are missing in
+    /// `quotas` limit nothing.
+    #[cfg(feature = "policy")]
+    pub(super) fn set_all(&self, quotas: &[Quota]) {
+        let now = Moment::now();
+        let mut quotas = quotas.iter().copied();
+        match &self.rule {
+            Rule::One(first) => first.set_quota(quotas.next(), now),
+            Rule::Several(several) => {
+                let several = lock(several);
+                several
+                    .quotas()
+                    .for_each(|quota| quota.set_quota(quotas.next(), now));
+            }
+        }
+    }
+
     /// Returns the quotas that were added.
     pub(super) fn added_quotas(&self) -> &[PerTool<Quota>] {
         &self.added.quotas

@@ -28,7 +28,7 @@ impl Several {
         }
     }
 
-    fn quotas(&self) -> impl Iterator<Item = &Gcra> {
+    pub(super) fn quotas(&self) -> impl Iterator<Item = &Gcra> {
         std::iter::once(&self.first).chain(&self.quotas)
     }
 

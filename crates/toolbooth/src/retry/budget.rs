@@ -67,16 +67,14 @@ impl RetryBudget {
     /// # Errors
     /// [`ConfigError::RetryRatio`] for a ratio that is not from 0 to 1,000.
     pub fn new(ratio: f64, min_per_second: u32) -> Result<Self, ConfigError> {
-        if !(0.0..=MAX_RATIO).contains(&ratio) {
-            return Err(ConfigError::RetryRatio);
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_precision_loss,
-            reason = "from 0 to 1,000 millions"
-        )]
-        let deposit = (ratio * RETRY as f64).round() as i64;
-        Ok(Self::of(deposit, min_per_second))
+        Ok(Self::of(deposit_of(ratio)?, min_per_second))
+    }
+
+    /// Changes the ratio. The balance stays.
+    #[cfg(feature = "policy")]
+    pub(crate) fn set_ratio(&self, ratio: f64) -> Result<(), ConfigError> {
+        lock(&self.0).deposit = deposit_of(ratio)?;
+        Ok(())
     }
 
     fn of(deposit: i64, min_per_second: u32) -> Self {
@@ -94,6 +92,19 @@ impl RetryBudget {
         let now = Moment::now();
         lock(&self.0).withdraw(now.as_nanos())
     }
+}
+
+/// Returns what a success deposits.
+fn deposit_of(ratio: f64) -> Result<i64, ConfigError> {
+    if !(0.0..=MAX_RATIO).contains(&ratio) {
+        return Err(ConfigError::RetryRatio);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "from 0 to 1,000 millions"
+    )]
+    Ok((ratio * RETRY as f64).round() as i64)
 }
 
 impl Default for RetryBudget {
@@ -201,7 +212,7 @@ mod tests {
         }
     }
 
-    fn deposit_of(ratio: f64) -> Option<i64> {
+    fn deposit_in_new(ratio: f64) -> Option<i64> {
         let budget = RetryBudget::new(ratio, 0).ok()?;
         let deposit = lock(&budget.0).deposit;
         Some(deposit)
@@ -209,11 +220,11 @@ mod tests {
 
     #[test]
     fn ratio_is_exact_to_a_millionth() {
-        assert_eq!(deposit_of(0.0), Some(0));
-        assert_eq!(deposit_of(0.6), Some(600_000));
-        assert_eq!(deposit_of(0.2), Some(200_000));
-        assert_eq!(deposit_of(0.000_001_4), Some(1));
-        assert_eq!(deposit_of(1_000.0), Some(1_000_000_000));
+        assert_eq!(deposit_in_new(0.0), Some(0));
+        assert_eq!(deposit_in_new(0.6), Some(600_000));
+        assert_eq!(deposit_in_new(0.2), Some(200_000));
+        assert_eq!(deposit_in_new(0.000_001_4), Some(1));
+        assert_eq!(deposit_in_new(1_000.0), Some(1_000_000_000));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use super::gate::{DEFAULT_GATE_LIMIT, Denied, Gate, GateRequest};
 use super::shared::{Settings, Shared, ToolLayer, Version};
+use super::stacks::AddStacks;
 use super::tool::ToolService;
 use super::{Tool, ToolSpec, Toolbox, ToolboxError, ToolboxFault};
 use crate::{PerTool, TimeoutLayer};
@@ -16,6 +17,7 @@ use crate::{PerTool, TimeoutLayer};
 pub struct ToolboxBuilder {
     tools: Vec<(ToolSpec, ToolService)>,
     timeout: Option<PerTool<Duration>>,
+    stacks: Option<AddStacks>,
     settings: Settings,
 }
 
@@ -26,6 +28,7 @@ impl ToolboxBuilder {
         Self {
             tools: Vec::new(),
             timeout: None,
+            stacks: None,
             settings: Settings {
                 name: LayerName::new("toolbox"),
                 layers: Vec::new(),
@@ -149,6 +152,16 @@ impl ToolboxBuilder {
         self
     }
 
+    /// Sets what adds layers that can change.
+    #[cfg(feature = "policy")]
+    pub(crate) fn with_stacks(
+        mut self,
+        add: impl FnOnce(&mut Version) -> Result<(), String> + Send + 'static,
+    ) -> Self {
+        self.stacks = Some(Box::new(add));
+        self
+    }
+
     /// Builds the toolbox.
     ///
     /// # Errors
@@ -179,6 +192,12 @@ impl ToolboxBuilder {
             "`with_idempotent`",
             Some(&settings.idempotent),
         ));
+        if let Some(add) = self.stacks {
+            let added = add(&mut version);
+            faults.extend(added.err().map(|message| ToolboxFault::Policies {
+                message: message.into(),
+            }));
+        }
         ToolboxError::of(faults)?;
         let shared = Arc::new(Shared::new(self.settings, version));
         Ok(Toolbox { shared })

@@ -43,6 +43,13 @@ pub enum ToolboxFault {
         /// What is wrong.
         message: Box<str>,
     },
+    /// The policies cannot be used: a value is out of its range, or a name is unknown.
+    #[error("the policies are invalid: {message}")]
+    #[non_exhaustive]
+    Policies {
+        /// What is wrong, and where.
+        message: Box<str>,
+    },
     /// There is no tool of the name that a setting or a change has.
     #[error("{what} names the tool `{name}`, which is not there{}", did_you_mean(.nearest))]
     #[non_exhaustive]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use toolbooth_core::Name;
 
+#[cfg(feature = "policy")]
+use super::Version;
 use super::shared::Shared;
 use super::{ResolvedTool, Tool, ToolSpec, ToolboxBuilder, ToolboxError};
 
@@ -110,6 +112,21 @@ impl Toolbox {
         let version = self.shared.version();
         let tools = version.sorted().into_iter();
         tools.map(|entry| entry.spec.tool_name().clone()).collect()
+    }
+
+    /// Returns the tools as they are now, with their layers, and the number of layers for all.
+    #[cfg(feature = "policy")]
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Version, usize) -> T) -> T {
+        read(&self.shared.version(), self.shared.settings.layers.len())
+    }
+
+    /// Replaces the layers around the tools. If it fails, nothing happens.
+    #[cfg(feature = "policy")]
+    pub(crate) fn change_stacks<T, E>(
+        &self,
+        change: impl FnOnce(&mut Version) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.shared.update(change)
     }
 
     /// Returns what notifies of later changes.

@@ -85,10 +85,11 @@ mod builder;
 mod error;
 mod gate;
 mod handle;
-mod nearest;
+pub(crate) mod nearest;
 mod service;
 mod shared;
 mod spec;
+mod stacks;
 mod tool;
 
 pub use annotations::ToolAnnotations;
@@ -97,5 +98,9 @@ pub use error::{ToolboxError, ToolboxFault};
 pub use gate::{Denied, GateRequest};
 pub use handle::{Toolbox, ToolboxChanges};
 pub use service::{ResolvedTool, ResponseFuture};
+#[cfg(feature = "policy")]
+pub(crate) use shared::Version;
 pub use spec::ToolSpec;
+#[cfg(feature = "policy")]
+pub(crate) use stacks::{Stacked, Stacks};
 pub use tool::{Tool, ToolFuture, ToolService};

@@ -14,7 +14,7 @@ const MAX_WORK: usize = 1 << 20;
 ///
 /// A name is similar if few edits turn it into the other, or if it contains the other. The work is
 /// bounded: of many thousand names of the same length, not all are compared.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a Name>) -> Vec<Name> {
+pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a Name>) -> Vec<Name> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Vec::new();
     }

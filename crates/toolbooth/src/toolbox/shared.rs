@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,10 +17,11 @@ use toolbooth_core::{LayerName, Name, ToolError};
 use super::error::{MAX_NAME, check_name, shortened};
 use super::gate::Gate;
 use super::nearest::nearest;
+use super::stacks::{Stacked, Stacks};
 use super::tool::ToolService;
 use super::{Tool, ToolSpec, ToolboxFault};
 use crate::PerTool;
-use crate::middleware::sync::lock;
+use crate::middleware::sync::{Mutex, lock};
 
 /// A layer for all tools.
 pub(super) type ToolLayer = Box<dyn Fn(ToolService) -> ToolService + Send + Sync>;
@@ -46,14 +47,21 @@ pub(super) struct Settings {
 
 /// The tools at one time.
 #[derive(Clone, Default)]
-pub(super) struct Version {
+pub(crate) struct Version {
     tools: HashMap<Name, Arc<Entry>>,
+    /// The layers that can change.
+    stacks: Option<Arc<dyn Stacks>>,
 }
 
 /// A tool with its layers.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) spec: ToolSpec,
+    /// The tool with the layers of the toolbox.
+    tool: ToolService,
+    /// The same, with the layers that can change.
     pub(super) service: ToolService,
+    is_annotated_idempotent: bool,
     pub(super) is_idempotent: bool,
     pub(super) gate_limit: Option<Duration>,
 }
@@ -85,6 +93,16 @@ impl Shared {
         &self,
         change: impl FnOnce(&mut Version) -> Result<T, E>,
     ) -> Result<T, E> {
+        let result = self.update(change)?;
+        self.changed.send_replace(());
+        Ok(result)
+    }
+
+    /// As [`change`](Self::change), for a change that keeps the tools. It is not notified.
+    pub(super) fn update<T, E>(
+        &self,
+        change: impl FnOnce(&mut Version) -> Result<T, E>,
+    ) -> Result<T, E> {
         let writer = lock(&self.writer);
         let mut version = Version::clone(&self.version.load());
         let result = change(&mut version)?;
@@ -92,7 +110,6 @@ impl Shared {
         drop(writer);
         // Drops removed tools, without the lock.
         drop(previous);
-        self.changed.send_replace(());
         Ok(result)
     }
 }
@@ -113,11 +130,14 @@ impl Settings {
         let name = spec.name();
         check_name(name)?;
         let layers = self.layers.iter().rev();
-        let service = layers.fold(tool, |inner, layer| layer(inner));
+        let tool = layers.fold(tool, |inner, layer| layer(inner));
         let annotated = spec.annotations().is_idempotent();
+        let is_idempotent = self.idempotent.get(name).copied().unwrap_or(annotated);
         Ok(Entry {
-            service,
-            is_idempotent: self.idempotent.get(name).copied().unwrap_or(annotated),
+            service: tool.clone(),
+            tool,
+            is_annotated_idempotent: is_idempotent,
+            is_idempotent,
             gate_limit: self.gate_limit.get(name).copied(),
             spec,
         })
@@ -153,12 +173,50 @@ impl Version {
         if self.tools.contains_key(&name) {
             return Err(ToolboxFault::Duplicate { name });
         }
+        let entry = self.with_stack(entry);
         self.tools.insert(name, Arc::new(entry));
         Ok(())
     }
 
+    fn with_stack(&self, entry: Entry) -> Entry {
+        match &self.stacks {
+            None => entry,
+            Some(stacks) => {
+                let stack = stacks.stack(entry.spec.name(), entry.tool.clone());
+                entry.with_stack(stack)
+            }
+        }
+    }
+
+    /// Returns the layers that can change.
+    #[cfg(feature = "policy")]
+    pub(crate) fn stacks(&self) -> Option<&dyn Stacks> {
+        self.stacks.as_deref()
+    }
+
+    /// Replaces the layers that can change, around each tool, and for tools that are inserted
+    /// later.
+    #[cfg(feature = "policy")]
+    pub(crate) fn set_stacks(
+        &mut self,
+        stacks: Arc<dyn Stacks>,
+        mut stack: impl FnMut(&Name, ToolService) -> Stacked,
+    ) {
+        for (name, entry) in &mut self.tools {
+            let stack = stack(name, entry.tool.clone());
+            *entry = Arc::new(Entry::clone(entry).with_stack(stack));
+        }
+        self.stacks = Some(stacks);
+    }
+
+    /// Returns the names of the tools.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.tools.keys()
+    }
+
     /// Replaces a tool. Returns the previous one.
     pub(super) fn replace(&mut self, entry: Entry) -> Result<Arc<Entry>, ToolboxFault> {
+        let entry = self.with_stack(entry);
         match self.tools.get_mut(entry.spec.name()) {
             Some(slot) => Ok(std::mem::replace(slot, Arc::new(entry))),
             None => Err(self.fault("`replace`", entry.spec.name())),
@@ -175,17 +233,28 @@ impl Version {
         ToolboxFault::UnknownTool {
             what,
             name: shortened(name),
-            nearest: nearest(name, self.tools.keys()),
+            nearest: nearest(name, self.names()),
         }
     }
 
     /// Returns the error of a call of an unknown tool.
     pub(super) fn unknown(&self, name: &str) -> ToolError {
-        ToolError::unknown_tool(shortened(name)).with_nearest(nearest(name, self.tools.keys()))
+        ToolError::unknown_tool(shortened(name)).with_nearest(nearest(name, self.names()))
     }
 }
 
 // === impl Entry ===
+
+impl Entry {
+    fn with_stack(self, stack: Stacked) -> Self {
+        let is_annotated = self.is_annotated_idempotent;
+        Self {
+            service: stack.service,
+            is_idempotent: stack.is_idempotent.unwrap_or(is_annotated),
+            ..self
+        }
+    }
+}
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
