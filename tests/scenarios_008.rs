@@ -7,12 +7,12 @@ use std::convert::Infallible;
 
 use tokio::time::sleep;
 use toolbooth::{
-    CallContext, CircuitBreakerLayer, ConcurrencyLimitLayer, ErrorKind, Order, Outcome,
-    RateLimitLayer, ToolCall, ToolError, ToolOutput, tool_fn,
+    BoxError, CallContext, CircuitBreakerLayer, ConcurrencyLimitLayer, ErrorKind, Order, Outcome,
+    RateLimitLayer, SharedState, StateLayer, ToolCall, ToolError, ToolOutput, tool_fn,
 };
 use toolbooth_test::{
-    FailingTool, FastTool, RateLimitedTool, Recorder, ResourceIntensiveTool, SlowTool, Stopwatch,
-    boxed, call, call_all, count_kind, count_ok, last_ok, ms, outcome,
+    FailingTool, FastTool, RaceConditionTool, RateLimitedTool, Recorder, ResourceIntensiveTool,
+    SlowTool, Stopwatch, boxed, call, call_all, count_kind, count_ok, last_ok, ms, outcome,
 };
 use toolbooth_tests::{calls, quota};
 use tower::{Layer, Service, ServiceExt};
@@ -67,6 +67,36 @@ async fn high_concurrency_under_a_limit_of_10() {
         assert_eq!((tool.probe().max(), tool.probe().finished()), (10, n));
         assert_eq!(limit.available(), 10);
     }
+}
+
+/// Control: twenty tools with a lock each around one counter lose all updates but one.
+#[tokio::test(start_paused = true)]
+async fn race_condition_20() {
+    let first = RaceConditionTool::new();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        calls.spawn(RaceConditionTool::sharing(&first).oneshot(call("count")));
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(first.count(), 1);
+}
+
+/// The same, with the atomic operations of a state that the tools share.
+#[tokio::test(start_paused = true)]
+async fn race_condition_20_with_shared_state_loses_no_update() {
+    let state = SharedState::new();
+    let tool = tool_fn("count", async |call: CallContext, (): ()| {
+        let state = call.extension::<SharedState>().ok_or("there is no state")?;
+        sleep(ms(1)).await;
+        Ok::<_, BoxError>(state.increment("counter", 1)?)
+    });
+    let finished = call_all(StateLayer::new(state.clone()).layer(tool), calls(20)).await;
+    assert_eq!((count_ok(&finished), last_ok(&finished)), (20, Some(ms(1))));
+    let numbers = finished.iter().map(|call| call.result.as_ref().unwrap().text());
+    let mut numbers: Vec<u64> = numbers.map(|number| number.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+    assert_eq!(state.get::<i64>("counter").unwrap(), Some(20));
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,6 +207,26 @@ async fn sequential_parallel_and_mixed_pipelines() {
         let (fast, slow) = tokio::join!(call_all(fast, calls(n)), call_all(slow, calls(2)));
         assert_eq!((count_ok(&fast), last_ok(&fast)), (n, Some(ms(10))));
         assert_eq!((count_ok(&slow), last_ok(&slow)), (2, Some(ms(500))));
+    }
+}
+
+/// Its calls wait for one lock: 10 calls of 1 ms take 10 ms, behind a limit or without one.
+#[tokio::test(start_paused = true)]
+async fn race_condition_of_one_tool_counts_all_calls() {
+    for limit in [None, Some(3)] {
+        let tool = RaceConditionTool::new();
+        let stack = ConcurrencyLimitLayer::new(limit).layer(tool.clone());
+        let finished = call_all(stack, calls(10)).await;
+        assert_eq!(
+            (count_ok(&finished), last_ok(&finished)),
+            (10, Some(ms(10)))
+        );
+        assert_eq!(tool.count(), 10);
+        let counts = finished
+            .iter()
+            .map(|call| call.result.as_ref().unwrap().text());
+        let expected: Vec<_> = (1..=10).map(|count| count.to_string()).collect();
+        assert_eq!(counts.collect::<Vec<_>>(), expected);
     }
 }
 

@@ -100,34 +100,8 @@
 //!
 //! Recommended, outside to inside: shutdown, timeout of the call, retry, circuit breaker, rate
 //! limit, concurrency limit, timeout of an attempt, cleanup, partial results, tool. Every other
-//! order works as well, with another meaning:
-//!
-//! | A | B | A outside B | B outside A |
-//! |---|---|---|---|
-//! | timeout | rate limit | The wait for a token counts. A call whose token would be late is rejected at once. | The limit starts with the token. |
-//! | timeout | concurrency limit | The wait for a permit counts. | The limit starts with the permit. |
-//! | timeout | cleanup | Waiting for hooks ([`with_wait`](CleanupLayer::with_wait)) uses up the limit. A call that expired waits for none. | The limit covers the tool alone. A call that expired waits for its hooks as well. |
-//! | rate limit | concurrency limit | A call that waits for a token holds no permit. A call that then gets no permit in time is refunded its token. | A call holds its permit while it waits for a token. |
-//! | rate limit, concurrency limit | cleanup | A call that is rejected, or ends in the queue, does not reach the cleanup layer: hooks that its caller registered run, but are not counted there. | The cleanup layer runs and counts the hooks of every call. |
-//! | breaker | timeout | A timeout is a failure. The timeout of a call that only waited in an inner queue is not. | The same. |
-//! | breaker | rate limit, concurrency limit | While the breaker is open, no token and no permit is taken. | A call may wait in a queue and then be rejected. Its token is refunded. |
-//! | partial results | any layer | No difference. | No difference. |
-//! | catch panics | any layer | A panic unwinds through the inner layer. | The outer layer receives an error. |
-//! | shutdown | any layer | A call that waits in the inner layer ends with the grace. | A call that waits in the outer layer is rejected when its wait ends. |
-//! | spawn | timeout | The limit runs on the tool's task: a tool that blocks its thread expires when it yields. | The call expires on time, whatever the tool does. |
-//! | spawn | concurrency limit | A call that ends while its tool blocks its thread releases its permit when the tool yields. | The permit is released at once, although the tool may still block. |
-//!
-//! Layers outside of a retry apply to the call as a whole, layers inside to each attempt:
-//!
-//! | A | A outside the retry | the retry outside A |
-//! |---|---|---|
-//! | timeout | It bounds all attempts and the waits between them. No attempt starts that would be late. | It bounds each attempt. The call may take n times as long, and the waits. |
-//! | rate limit | One token for the call. | A token for each attempt. A rejection is retried when a token is available. |
-//! | concurrency limit | The permit is held during the waits. | A permit for each attempt. Between attempts the call holds none, and then it is queued again. |
-//! | cleanup | Hooks of all attempts run at the end of the call, and receive its outcome. | Hooks of an attempt run at its end; with [`with_wait`](CleanupLayer::with_wait), before the next attempt. |
-//! | circuit breaker | It counts calls: a call that succeeds in its third attempt is a success. | It counts attempts, and may open within a call. Its rejection is retried when it admits a probe. |
-//! | catch panic, spawn | A panic in any attempt ends the call. | A panic is the error of its attempt, which is retried if the call is idempotent. |
-//! | partial results | No difference. | No difference. |
+//! order works as well, with another meaning: the [guide to the order](guide::order) has a table of
+//! all pairs, both ways.
 //!
 //! # Cancel safety
 //!
@@ -156,11 +130,19 @@
 //! [`ConcurrencyLimitLayer::in_flight`], [`RateLimitLayer::remaining`], [`CleanupLayer::report`]. A
 //! clone of a [`ToolCall`] is another attempt of the same call.
 //!
+//! The [guide to thread-safety](guide::safety) has a row for each public type.
+//!
 //! # Testing
 //!
 //! The crate `toolbooth-test` has mock tools, scripted tools, fault injection, probes, recorders,
 //! assertions and paused-clock helpers, all in its root. Its documentation is a guide to testing a
 //! stack. On a paused clock a test of a timeout takes no time, and is exact to the millisecond.
+//!
+//! # Guides
+//!
+//! The module [`guide`] has pages on [concurrent calls](guide::concurrency), the [order of
+//! layers](guide::order), [thread-safety and cancel-safety](guide::safety), and [running in
+//! production](guide::production).
 //!
 //! # Layers of your own
 //!
@@ -182,6 +164,7 @@ pub mod cleanup;
 pub mod concurrency;
 #[cfg(feature = "group")]
 pub mod group;
+pub mod guide;
 #[cfg(feature = "handler")]
 pub mod handler;
 pub mod middleware;
