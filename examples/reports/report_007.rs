@@ -1,10 +1,9 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use toolbooth::{
     CleanupLayer, ErrorKind, Outcome, Partial, PartialResultLayer, TimeoutLayer, ToolCall,
-    ToolError,
+    ToolError, Toolbox,
 };
 use toolbooth_test::{
     BoxTool, ErrorInjectionTool, Finished, GeneratorTool, InjectedError, PartialResultTool, Probe,
@@ -144,11 +143,14 @@ async fn cleanup_of_thirty_tools(table: &mut Table) {
     let tools: Vec<_> = (0..30)
         .map(|_| ResourceCleanupTool::new(ms(60_000)))
         .collect();
-    let calls = tools.iter().enumerate().map(|(n, tool)| {
-        let stack = stack(ms(2_000), &cleanup, boxed(tool.clone()));
-        stack.oneshot(call(format!("resource_{n}")))
+    let names: Vec<_> = (0..30).map(|n| format!("resource_{n}")).collect();
+    let named = names.iter().zip(&tools);
+    let toolbox = named.fold(Toolbox::builder(), |toolbox, (name, tool)| {
+        toolbox.tool(name.as_str(), tool.clone())
     });
-    join_all(calls).await;
+    let toolbox = toolbox.build().expect("each name is there once");
+    let stack = stack(ms(2_000), &cleanup, boxed(toolbox));
+    call_all(stack, names.iter().map(|name| call(name.as_str()))).await;
     cleanup.drain(ms(1_000)).await;
     let resources: Vec<_> = tools.iter().map(|tool| tool.resources().clone()).collect();
     let hooks: Vec<_> = tools.iter().map(ResourceCleanupTool::hooks).collect();

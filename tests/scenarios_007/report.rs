@@ -1,6 +1,7 @@
 //! The scenarios of the report's runner, and its pipelines, which it specifies without results.
 
-use tower::service_fn;
+use toolbooth::Toolbox;
+use toolbooth_test::assert_released;
 
 use super::*;
 
@@ -107,21 +108,23 @@ async fn resource_cleanup_of_one_shared_tool() {
     }
 }
 
+/// Each name is a tool of its own, and each of its calls cleans up.
 #[tokio::test(start_paused = true)]
 async fn resource_cleanup_of_thirty_tools() {
     let booth = booth(ms(2_000));
     let tools: Vec<_> = (0..30)
         .map(|_| ResourceCleanupTool::new(ms(60_000)))
         .collect();
-    let running = tools
-        .iter()
-        .enumerate()
-        .map(|(n, tool)| finish(booth.wrap(tool.clone()), call(format!("tool_{n}"))));
-    let finished = join_all(running).await;
-    for (finished, tool) in finished.iter().zip(&tools) {
-        assert_timed_out(finished, ms(2_000));
-        let resources = tool.resources();
-        assert_eq!((resources.started(), resources.finished()), (1, 1));
+    let names: Vec<_> = (0..30).map(|n| format!("tool_{n}")).collect();
+    let mut toolbox = Toolbox::builder();
+    for (name, tool) in names.iter().zip(&tools) {
+        toolbox = toolbox.tool(name.as_str(), tool.clone());
+    }
+    let toolbox = booth.wrap(toolbox.build().unwrap());
+    let finished = call_all(toolbox, names.iter().map(|name| call(name.as_str()))).await;
+    assert_timed_out(&finished, ms(2_000));
+    for tool in &tools {
+        assert_released(tool.resources(), 1);
     }
     hooks_end(&booth).await;
     for tool in &tools {
@@ -245,16 +248,14 @@ async fn slow_tool_at_each_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn unknown_tool_is_a_typed_error_and_never_a_success() {
-    let toolbox = service_fn(async |call: ToolCall| match call.name() {
-        "slow" => Ok(ToolOutput::text("done")),
-        other => Err(ToolError::unknown_tool(other)),
-    });
+    let toolbox = Toolbox::builder().tool("slow", SlowTool::new(ms(500)));
+    let toolbox = toolbox.build().unwrap();
     let booth = booth(ms(1_000));
     let ends = Recorder::new();
     for tool in ["slow", "slow_tool"] {
         let call = call(tool);
         call.context().on_cleanup(ends.hook_for(tool));
-        let finished = finish(booth.wrap(toolbox), call).await;
+        let finished = finish(booth.wrap(toolbox.clone()), call).await;
         let expected = (tool == "slow_tool").then_some(ErrorKind::UnknownTool);
         assert_eq!(finished.error_kind(), expected);
     }
