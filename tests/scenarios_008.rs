@@ -92,7 +92,9 @@ async fn race_condition_20_with_shared_state_loses_no_update() {
     });
     let finished = call_all(StateLayer::new(state.clone()).layer(tool), calls(20)).await;
     assert_eq!((count_ok(&finished), last_ok(&finished)), (20, Some(ms(1))));
-    let numbers = finished.iter().map(|call| call.result.as_ref().unwrap().text());
+    let numbers = finished
+        .iter()
+        .map(|call| call.result.as_ref().unwrap().text());
     let mut numbers: Vec<u64> = numbers.map(|number| number.parse().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=20).collect::<Vec<_>>());

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use toolbooth::{
-    CircuitBreakerLayer, ConcurrencyLimitLayer, ErrorKind, Outcome, Quota, RateLimitLayer,
-    ToolCall, ToolError,
+    BoxError, CallContext, CircuitBreakerLayer, ConcurrencyLimitLayer, ErrorKind, Outcome, Quota,
+    RateLimitLayer, SharedState, StateLayer, ToolCall, ToolError, tool_fn,
 };
 use toolbooth_test::{
     BoxTool, FailingTool, FastTool, Finished, Probe, RaceConditionTool, RateLimitedTool,
@@ -115,6 +115,21 @@ async fn race_condition(table: &mut Table) {
         "9.54 ms, counter 1",
         format!("counter {}", first.count()),
         "counter 1",
+    );
+    let state = SharedState::new();
+    let tool = tool_fn("count", async |call: CallContext, (): ()| {
+        let state = call.extension::<SharedState>().ok_or("there is no state")?;
+        Ok::<_, BoxError>(state.increment("counter", 1)?)
+    });
+    call_all(StateLayer::new(state.clone()).layer(tool), calls(20)).await;
+    table.row(
+        "race_condition_20, shared state",
+        "there was no shared state",
+        format!(
+            "counter {}",
+            state.get("counter").ok().flatten().unwrap_or(0_i64)
+        ),
+        "counter 20",
     );
     let tool = RaceConditionTool::new();
     call_all(tool.clone(), calls(20)).await;
