@@ -7,10 +7,11 @@ use governor::Quota;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use toolbooth::model::ModelResult;
+use toolbooth::toolbox::Denied;
 use toolbooth::{
     BoxError, CallContext, CatchPanicLayer, CircuitBreakerLayer, ConcurrencyLimitLayer, Content,
     OverloadReason, PartialResultLayer, RateLimitLayer, ShutdownLayer, TimeoutLayer, ToolCall,
-    ToolError, ToolOutput, tool_fn,
+    ToolError, ToolOutput, Toolbox, tool_fn,
 };
 use toolbooth_test::{BoxTool, boxed, ms};
 use toolbooth_tests::MINUTE;
@@ -175,8 +176,12 @@ async fn rejections(ends: &mut BTreeMap<&'static str, ModelResult>) {
 
     let deep = ToolError::too_deep(5).with_call(ToolCall::new("crawl", json!(null)).context());
     ends.insert("too deep", ModelResult::new("call_1", Err(deep)));
-    let unknown = returns(|| Err(ToolError::unknown_tool("crwal")));
-    ends.insert("unknown tool", run(unknown).await);
+    let toolbox = Toolbox::builder().tool("crawl", tool());
+    let toolbox = toolbox.gate(async |_| Err(Denied::new("read-only mode")));
+    let toolbox = toolbox.build().expect("a toolbox");
+    ends.insert("denied", run(boxed(toolbox.clone())).await);
+    let unknown = SHAPES[0].call("crwal", json!("{}"));
+    ends.insert("unknown tool", unknown.run(toolbox).await);
 }
 
 async fn failures(ends: &mut BTreeMap<&'static str, ModelResult>) {

@@ -6,6 +6,7 @@ mod bad_input;
 mod calls;
 mod ends;
 mod results;
+mod tools;
 
 use serde_json::{Value, json};
 use toolbooth::model::{ModelCall, ModelResult, anthropic, openai_chat, openai_responses};

@@ -52,6 +52,7 @@ async fn every_kind_of_error_has_a_result_without_secrets() {
         ErrorKind::Panicked,
         ErrorKind::InvalidArguments,
         ErrorKind::UnknownTool,
+        ErrorKind::Denied,
         ErrorKind::TooDeep,
         ErrorKind::Tool,
     ];

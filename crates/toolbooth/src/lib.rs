@@ -88,6 +88,8 @@
 //!
 //! [`Toolbox`] calls many tools by name (feature `toolbox`, on). `Policies` are the limits of its
 //! tools as data, which change while calls run (feature `policy`, off).
+//! The module [`model`] has the shapes of language models (feature `handler`, on): tools, calls,
+//! and a result for every call.
 //! [`tool_fn`] and [`stream_tool_fn`] convert functions into tools (feature `handler`, on).
 //! `CommandTool` converts a program into a tool, which ends with its call (feature `process`, off,
 //! on unix). `CallGroup` runs several calls under one deadline (feature `group`, off).

@@ -3,7 +3,41 @@
 use serde_json::{Value, json};
 
 use super::message::is_type;
+#[cfg(feature = "toolbox")]
+use super::tools::{description, parameters};
 use super::{MessageError, ModelCall, ModelResult};
+#[cfg(feature = "toolbox")]
+use crate::toolbox::ToolSpec;
+
+/// Writes the definitions of tools, for the field `tools` of a request.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth::ToolSpec;
+/// use toolbooth::model::anthropic;
+///
+/// let list = ToolSpec::new("list").with_description("Lists the files");
+/// assert_eq!(
+///     anthropic::tools(&[list]),
+///     [json!({
+///         "name": "list",
+///         "description": "Lists the files",
+///         "input_schema": { "type": "object", "properties": {} },
+///     })]
+/// );
+/// ```
+#[cfg(feature = "toolbox")]
+#[must_use]
+pub fn tools(specs: &[ToolSpec]) -> Vec<Value> {
+    let tool = |spec| {
+        let mut tool = json!({ "name": ToolSpec::name(spec), "input_schema": parameters(spec) });
+        if let Some(description) = description(spec) {
+            tool["description"] = description.into();
+        }
+        tool
+    };
+    specs.iter().map(tool).collect()
+}
 
 /// Reads the calls of a message of the assistant: the blocks `tool_use` of its `content`.
 ///

@@ -1,8 +1,9 @@
 //! Tool calls in the shapes of language models: OpenAI Chat Completions, OpenAI Responses and
 //! Anthropic Messages.
 //!
-//! Each shape is a module with the same functions. `calls` reads the calls of a model's message,
-//! and `result` writes what the model reads of a call. [`ModelCall::run`] is between them. It
+//! Each shape is a module with the same functions. `tools` writes the definitions of the tools of a
+//! toolbox (feature `toolbox`, on by default), `calls` reads the calls of a model's message, and
+//! `result` writes what the model reads of a call. [`ModelCall::run`] is between them. It
 //! returns a result for every call: one that timed out, was rejected or was cancelled, and one
 //! whose arguments are not JSON. The APIs require a result for each id, so that a conversation
 //! ends if one is missing.
@@ -52,6 +53,11 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Tools
+//! A definition has the name, the description and the JSON Schema of the arguments, which gets the
+//! type `object` and no properties if it has neither. Names are written as they are. OpenAI accepts
+//! letters, digits, `_` and `-`, at most 64 of them, and Anthropic at most 128.
+//!
 //! # Calls
 //! The model's id of a call is the [id](crate::CallContext::id) of the [`ToolCall`], so logs and
 //! errors have it, and the id of its result. Arguments are JSON or a text of JSON, and absent,
@@ -89,6 +95,8 @@ mod message;
 pub mod openai_chat;
 pub mod openai_responses;
 mod result;
+#[cfg(feature = "toolbox")]
+mod tools;
 
 pub use call::ModelCall;
 pub use message::MessageError;

@@ -2,7 +2,44 @@
 
 use serde_json::{Value, json};
 
+#[cfg(feature = "toolbox")]
+use super::tools::{description, parameters};
 use super::{MessageError, ModelCall, ModelResult};
+#[cfg(feature = "toolbox")]
+use crate::toolbox::ToolSpec;
+
+/// Writes the definitions of tools, for the field `tools` of a request.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth::ToolSpec;
+/// use toolbooth::model::openai_chat;
+///
+/// let list = ToolSpec::new("list").with_description("Lists the files");
+/// assert_eq!(
+///     openai_chat::tools(&[list]),
+///     [json!({
+///         "type": "function",
+///         "function": {
+///             "name": "list",
+///             "description": "Lists the files",
+///             "parameters": { "type": "object", "properties": {} },
+///         },
+///     })]
+/// );
+/// ```
+#[cfg(feature = "toolbox")]
+#[must_use]
+pub fn tools(specs: &[ToolSpec]) -> Vec<Value> {
+    let function = |spec| {
+        let mut function = json!({ "name": ToolSpec::name(spec), "parameters": parameters(spec) });
+        if let Some(description) = description(spec) {
+            function["description"] = description.into();
+        }
+        json!({ "type": "function", "function": function })
+    };
+    specs.iter().map(function).collect()
+}
 
 /// Reads the calls of a message of the assistant: `choices[0].message` of a response.
 ///

@@ -3,7 +3,51 @@
 use serde_json::{Value, json};
 
 use super::message::is_type;
+#[cfg(feature = "toolbox")]
+use super::tools::{description, parameters};
 use super::{MessageError, ModelCall, ModelResult};
+#[cfg(feature = "toolbox")]
+use crate::toolbox::ToolSpec;
+
+/// Writes the definitions of tools, for the field `tools` of a request.
+///
+/// They are not strict: the strict mode, which is the default of the API, accepts a part of JSON
+/// Schema only.
+///
+/// ```
+/// use serde_json::json;
+/// use toolbooth::ToolSpec;
+/// use toolbooth::model::openai_responses;
+///
+/// let list = ToolSpec::new("list").with_description("Lists the files");
+/// assert_eq!(
+///     openai_responses::tools(&[list]),
+///     [json!({
+///         "type": "function",
+///         "name": "list",
+///         "description": "Lists the files",
+///         "parameters": { "type": "object", "properties": {} },
+///         "strict": false,
+///     })]
+/// );
+/// ```
+#[cfg(feature = "toolbox")]
+#[must_use]
+pub fn tools(specs: &[ToolSpec]) -> Vec<Value> {
+    let tool = |spec| {
+        let mut tool = json!({
+            "type": "function",
+            "name": ToolSpec::name(spec),
+            "parameters": parameters(spec),
+            "strict": false,
+        });
+        if let Some(description) = description(spec) {
+            tool["description"] = description.into();
+        }
+        tool
+    };
+    specs.iter().map(tool).collect()
+}
 
 /// Reads the calls of the `output` of a response: its items of the type `function_call`.
 ///
