@@ -49,6 +49,14 @@ impl Bound {
         Some(Self::new(now.after(limit)?, scope, limit))
     }
 
+    /// Creates a limit that starts at `start` and expires at `end`.
+    #[inline]
+    pub(super) fn between(start: Moment, end: Moment, scope: TimeoutScope) -> Self {
+        let nanos = end.as_nanos().saturating_sub(start.as_nanos());
+        let word = LimitWord::of_nanos(scope, nanos);
+        Self { at: end, word }
+    }
+
     /// Returns the instant at which the limit expires.
     #[must_use]
     #[inline]
@@ -84,8 +92,12 @@ impl LimitWord {
 
     #[inline]
     fn new(scope: TimeoutScope, limit: Duration) -> Self {
-        let nanos = nanos(limit).unwrap_or(u64::MAX).min(Self::MAX_NANOS);
-        Self(nanos << Self::SCOPE_BITS | scope as u64)
+        Self::of_nanos(scope, nanos(limit).unwrap_or(u64::MAX))
+    }
+
+    #[inline]
+    fn of_nanos(scope: TimeoutScope, nanos: u64) -> Self {
+        Self(nanos.min(Self::MAX_NANOS) << Self::SCOPE_BITS | scope as u64)
     }
 
     fn scope(self) -> TimeoutScope {

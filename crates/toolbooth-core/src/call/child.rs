@@ -113,10 +113,10 @@ impl CallContext {
         match level > max_depth {
             true => {
                 let mut error = ToolError::too_deep(max_depth);
-                error.adopt(&Self::new(settings), false);
+                error.adopt(&Self::with_settings(settings), false);
                 Err(error)
             }
-            false => Ok(Self::new(settings)),
+            false => Ok(Self::with_settings(settings)),
         }
     }
 }

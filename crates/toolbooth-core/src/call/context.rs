@@ -39,9 +39,16 @@ pub struct CallContext {
 // === impl CallContext ===
 
 impl CallContext {
-    /// Creates the context of a new call.
+    /// Creates the context of a new call without settings.
     #[inline(always)]
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(tool: Name) -> Self {
+        Self {
+            attempt: Attempt::begin(tool),
+        }
+    }
+
+    /// Creates the context of a new call with these settings.
+    pub(super) fn with_settings(settings: Settings) -> Self {
         Self {
             attempt: AttemptHandle::new(Attempt::first(settings)),
         }
@@ -303,6 +310,12 @@ impl CallContext {
     #[inline]
     pub(crate) fn is_alone(&self) -> bool {
         AttemptHandle::is_unique(&self.attempt)
+    }
+
+    /// Drops this handle after the end of the call.
+    #[inline]
+    pub(crate) fn retire(self) {
+        Attempt::retire(self.attempt);
     }
 
     #[inline]

@@ -6,7 +6,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::args::Args;
-use super::settings::Settings;
 use super::{CallContext, Canceller, Moment, Name};
 
 /// A call of a tool: its name, its arguments, and the context that travels with it.
@@ -28,9 +27,9 @@ use super::{CallContext, Canceller, Moment, Name};
 /// assert_eq!(call.clone().context().id(), "call_8fj2");
 /// ```
 ///
-/// The context is one allocation, together with a name and an id of at most 24 bytes each. The
-/// first [`args`](Self::args) or clone moves the arguments to a second allocation, which clones
-/// share.
+/// The context is at most one allocation, together with a name and an id of at most 24 bytes each:
+/// each thread keeps the memory of the last usual call that ended on it for the next one. The first
+/// [`args`](Self::args) or clone moves the arguments to another allocation, which clones share.
 ///
 /// # JSON
 /// A call whose arguments are a [`Value`] has this JSON. Only `name` is required; what is not set
@@ -82,7 +81,7 @@ impl<A> ToolCall<A> {
     pub fn new(name: impl Into<Name>, args: A) -> Self {
         // First: written in small pieces, and moved below.
         let args = Args::new(args);
-        let context = CallContext::new(Settings::new(name.into()));
+        let context = CallContext::new(name.into());
         Self { context, args }
     }
 

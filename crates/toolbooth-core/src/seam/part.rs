@@ -52,6 +52,7 @@ impl Part {
         release(&self, &end);
         if self.depth == 1 {
             self.context.attempt_state().leave_hooks(end.outcome());
+            self.context.retire();
         }
     }
 
@@ -102,9 +103,16 @@ impl Part {
     #[inline]
     pub fn now(&self) -> Moment {
         let attempt = self.context.attempt_state();
-        attempt
-            .own_reading(self.depth)
-            .unwrap_or_else(|| attempt.now())
+        match attempt.carried_reading() {
+            Some(now) => now,
+            None => self.own_reading_or_now(),
+        }
+    }
+
+    #[cold]
+    fn own_reading_or_now(&self) -> Moment {
+        let attempt = self.context.attempt_state();
+        attempt.own_reading(self.depth).unwrap_or_else(Moment::now)
     }
 
     /// Carries this part's reading of the clock, if it started the call, to what is called

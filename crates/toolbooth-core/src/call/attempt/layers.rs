@@ -19,7 +19,13 @@ impl Attempt {
 
     #[inline]
     pub(crate) fn now(&self) -> Moment {
-        self.layers.reading.get().unwrap_or_else(Moment::now)
+        self.carried_reading().unwrap_or_else(Moment::now)
+    }
+
+    /// Returns the reading of the clock that is carried through a synchronous section.
+    #[inline]
+    pub(crate) fn carried_reading(&self) -> Option<Moment> {
+        self.layers.reading.get()
     }
 
     /// Sets or removes the reading of the clock that is carried.
@@ -97,7 +103,7 @@ impl Attempt {
 
     pub(crate) fn bound_of_caller(&self, deadline: Moment) -> Bound {
         let started = self.started().unwrap_or_else(Moment::now);
-        Bound::new(deadline, TimeoutScope::Deadline, deadline.since(started))
+        Bound::between(started, deadline, TimeoutScope::Deadline)
     }
 }
 

@@ -36,8 +36,13 @@ impl Attempt {
         let passed = PassedLimit::new(limit, depth, pass);
         match self.layers.limits.iter().find(|slot| slot.is_free()) {
             Some(slot) => slot.fill(passed),
-            None => self.change().rare().limits.push(passed),
+            None => self.record_further(passed),
         }
+    }
+
+    #[cold]
+    fn record_further(&self, passed: PassedLimit) {
+        self.change().rare().limits.push(passed);
     }
 
     /// Releases the permit of the layer at `depth`: drops it when nothing keeps it any more.
@@ -118,8 +123,14 @@ impl Attempt {
     #[inline]
     pub(crate) fn inherits_limit(&self, limit: LimitId, depth: u32) -> bool {
         // The layer that looks has recorded nothing yet: all layers in the list are around it.
-        (depth > 1 || self.around().is_some() || self.permits_of_hook().is_some())
-            && self.has_limit_outside(limit, u32::MAX)
+        depth > 1 && self.has_limit(limit)
+            || self.is_enclosed() && self.has_limit_outside(limit, u32::MAX)
+    }
+
+    /// Returns whether the attempt is inside of layers of another one, or made by a hook.
+    #[inline]
+    fn is_enclosed(&self) -> bool {
+        self.around().is_some() || self.permits_of_hook().is_some()
     }
 
     /// Returns whether a layer of this attempt has passed the limit.
@@ -128,6 +139,7 @@ impl Attempt {
         self.has_own_limit(limit, u32::MAX)
     }
 
+    #[cold]
     fn has_limit_outside(&self, limit: LimitId, depth: u32) -> bool {
         self.has_own_limit(limit, depth)
             || match self.around() {
@@ -152,8 +164,12 @@ impl Attempt {
     fn has_own_limit(&self, limit: LimitId, depth: u32) -> bool {
         let is_searched = |passed: PassedLimit| passed.is_of(limit) && passed.is_outside(depth);
         let mut slots = self.layers.limits.iter().filter_map(LimitSlot::get);
-        slots.any(is_searched)
-            || (self.has_state() && lock(&self.state).has_limit(limit, is_searched))
+        slots.any(is_searched) || self.has_state() && self.has_further(limit, is_searched)
+    }
+
+    #[cold]
+    fn has_further(&self, limit: LimitId, is_searched: impl Fn(PassedLimit) -> bool) -> bool {
+        lock(&self.state).has_limit(limit, is_searched)
     }
 
     // --- work that outlives the call

@@ -26,6 +26,7 @@ mod limits;
 mod provided;
 mod publish;
 mod serial;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -182,18 +183,8 @@ struct RareState {
 
 impl Attempt {
     /// Creates the first attempt of a call.
-    ///
-    #[inline(always)]
     pub(in crate::call) fn first(settings: Settings) -> Self {
-        let call = Call {
-            serial: serial(),
-            started: AtomicMoment::none(),
-            attempts: AtomicU32::new(0),
-            forked: AtomicBool::new(false),
-            tool_is_idempotent: AtomicBool::new(false),
-            published: OnceLock::new(),
-        };
-        Self::new(settings, Lineage::First(call))
+        Self::new(settings, Lineage::First(Call::new(serial())))
     }
 
     #[inline(always)]
@@ -322,6 +313,17 @@ impl Attempt {
 }
 
 impl Call {
+    const fn new(serial: u64) -> Self {
+        Self {
+            serial,
+            started: AtomicMoment::none(),
+            attempts: AtomicU32::new(0),
+            forked: AtomicBool::new(false),
+            tool_is_idempotent: AtomicBool::new(false),
+            published: OnceLock::new(),
+        }
+    }
+
     fn published(&self) -> &Published {
         self.published.get_or_init(Box::default)
     }
