@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
 use super::permits::{AcquirePermit, Claim, Permit, Permits};
-use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
+use crate::middleware::{LayerFuture, PartWatch, Slot, Verdict, inner_accessors, not_to_start};
 use crate::queue::{Demand, Limits, Rejection, trace_rejection};
 
 /// A tool of which a limited number of calls run at once.
@@ -55,9 +55,12 @@ where
             limits,
             until_ended,
         } = self;
-        LayerFuture::with_request(inner, request, |part, request| {
-            decide(limits, *until_ended, part, request)
-        })
+        LayerFuture::enter(
+            inner,
+            request,
+            |part, request, slot| decide(limits, *until_ended, part, request, slot),
+            |_, _| (),
+        )
     }
 }
 
@@ -67,21 +70,22 @@ fn decide(
     until_ended: bool,
     part: &Part,
     request: &impl ToolRequest,
-) -> Decision<ResponseWatch, AcquirePermit> {
+    slot: Slot<'_, ResponseWatch>,
+) -> Verdict<AcquirePermit> {
     let without_permit = ResponseWatch::new(None);
     if limits.is_unlimited() {
-        return Decision::Start(without_permit);
+        return slot.start(without_permit);
     }
     if let Some(error) = not_to_start(part, &limits.name) {
-        return Decision::Reject(without_permit, error);
+        return slot.reject(without_permit, error);
     }
     let Demand { queue, cost } = match limits.demand(part, request) {
         Ok(Some(demand)) => demand,
-        Ok(None) => return Decision::Start(without_permit),
-        Err(rejection) => return reject(limits, part, rejection),
+        Ok(None) => return slot.start(without_permit),
+        Err(rejection) => return reject(limits, part, rejection, slot),
     };
     if part.inherits(queue.id()) {
-        return Decision::Start(without_permit);
+        return slot.start(without_permit);
     }
     let claim = Claim {
         queue,
@@ -90,9 +94,9 @@ fn decide(
         layer: &limits.name,
     };
     match Permit::try_acquire(part, claim) {
-        Ok(permit) => Decision::Start(ResponseWatch::new(Some(permit))),
-        Err(acquire) if acquire.is_closed() => reject(limits, part, Rejection::Closed),
-        Err(acquire) => Decision::Wait(without_permit, acquire),
+        Ok(permit) => slot.start(ResponseWatch::new(Some(permit))),
+        Err(acquire) if acquire.is_closed() => reject(limits, part, Rejection::Closed, slot),
+        Err(acquire) => slot.wait(without_permit, acquire),
     }
 }
 
@@ -101,8 +105,9 @@ fn reject(
     limits: &Limits<Permits>,
     part: &Part,
     rejection: Rejection,
-) -> Decision<ResponseWatch, AcquirePermit> {
+    slot: Slot<'_, ResponseWatch>,
+) -> Verdict<AcquirePermit> {
     trace_rejection(&limits.name, part.context(), &rejection, Duration::ZERO);
     let error = rejection.error(part.context(), &limits.name);
-    Decision::Reject(ResponseWatch::new(None), error)
+    slot.reject(ResponseWatch::new(None), error)
 }

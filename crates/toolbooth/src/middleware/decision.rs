@@ -18,6 +18,16 @@ pub enum Decision<W, A = Infallible> {
     Reject(W, ToolError),
 }
 
+/// A [`Decision`] whose watch is in a [`Slot`]. Made by the slot.
+pub(crate) enum Verdict<A> {
+    Start,
+    Wait(A),
+    Reject(ToolError),
+}
+
+/// Where the watch of a layer stays until the response is returned.
+pub(crate) struct Slot<'a, W>(&'a mut Option<W>);
+
 /// Waits for what a layer needs before it calls the inner service: a permit, a token.
 ///
 /// It is polled inside of the call's future. Dropping it must cancel the wait. What was acquired
@@ -53,5 +63,44 @@ impl<W> Acquire<W> for Infallible {
         _: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>> {
         match *self {}
+    }
+}
+
+// === impl Slot ===
+
+impl<'a, W> Slot<'a, W> {
+    #[inline(always)]
+    pub(super) const fn new(slot: &'a mut Option<W>) -> Self {
+        Self(slot)
+    }
+
+    #[inline(always)]
+    pub(super) fn fill<A>(self, decision: Decision<W, A>) -> Verdict<A> {
+        match decision {
+            Decision::Start(watch) => self.start(watch),
+            Decision::Wait(watch, acquire) => self.wait(watch, acquire),
+            Decision::Reject(watch, error) => self.reject(watch, error),
+        }
+    }
+
+    /// As [`Decision::Start`].
+    #[inline(always)]
+    pub(crate) fn start<A>(self, watch: W) -> Verdict<A> {
+        *self.0 = Some(watch);
+        Verdict::Start
+    }
+
+    /// As [`Decision::Wait`].
+    #[inline(always)]
+    pub(crate) fn wait<A>(self, watch: W, acquire: A) -> Verdict<A> {
+        *self.0 = Some(watch);
+        Verdict::Wait(acquire)
+    }
+
+    /// As [`Decision::Reject`].
+    #[inline(always)]
+    pub(crate) fn reject<A>(self, watch: W, error: ToolError) -> Verdict<A> {
+        *self.0 = Some(watch);
+        Verdict::Reject(error)
     }
 }

@@ -46,6 +46,7 @@ mod accessors;
 mod config;
 mod decision;
 mod future;
+mod guards;
 #[doc = include_str!("../../docs/write_a_layer.md")]
 #[doc = "```"]
 #[doc = "# #![allow(dead_code)]"]
@@ -68,6 +69,7 @@ mod watch;
 pub(crate) use accessors::{inner_accessors, layer_name};
 pub use config::ConfigError;
 pub use decision::{Acquire, Decision};
+pub(crate) use decision::{Slot, Verdict};
 pub use future::LayerFuture;
 pub(crate) use key_fn::KeyFn;
 pub use per_tool::PerTool;

@@ -54,6 +54,12 @@ impl<T> PerTool<T> {
         self.tools.get(tool).unwrap_or(&self.default).as_ref()
     }
 
+    /// Returns whether no tool has a setting.
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        self.default.is_none() && self.tools.is_empty()
+    }
+
     /// Returns the setting of tools that have none of their own.
     pub(crate) const fn default(&self) -> Option<&T> {
         self.default.as_ref()

@@ -4,7 +4,7 @@ use std::mem;
 use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, LayerName, Part, ToolError};
+use toolbooth_core::{BoxError, LayerName, ToolError};
 use tower_service::Service;
 
 pin_project! {
@@ -42,16 +42,14 @@ where
     S::Error: Into<BoxError> + 'static,
 {
     #[inline(always)]
-    pub(super) fn start(inner: &mut S, request: R, part: &Part) -> Self {
-        let reading = part.carry();
+    pub(super) fn start(inner: &mut S, request: R) -> Self {
         let ready = inner.poll_ready(&mut Context::from_waker(Waker::noop()));
-        if let Poll::Ready(Ok(())) = ready {
-            let future = inner.call(request);
-            drop(reading);
-            return Self::Running { future };
+        match ready {
+            Poll::Ready(Ok(())) => Self::Running {
+                future: inner.call(request),
+            },
+            _ => Self::not_ready(ready, inner, request),
         }
-        drop(reading);
-        Self::not_ready(ready, inner, request)
     }
 
     /// Replaces the instance that is not ready, or failed, by a fresh clone.

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use tower_service::Service;
 
 use super::future::{AcquireToken, ResponseFuture, ResponseWatch, Taken, register_cost};
 use super::rates::Rates;
-use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
+use crate::middleware::{LayerFuture, PartWatch, Slot, Verdict, inner_accessors, not_to_start};
 use crate::queue::{Demand, Limiter, Limits, Rejection, Waiter, trace_rejection};
 
 /// A tool of which a limited number of calls start in a time.
@@ -73,23 +74,33 @@ where
             options,
         } = self;
         let options = *options;
-        let mut spent = None;
-        let decide = |part: &Part, request: &R| decide(limits, options, part, request, &mut spent);
-        let mut future = LayerFuture::with_request(inner, request, decide);
-        // The layers inside have decided. A call that none of them holds back has started.
-        if let Some((part, watch)) = future.watch_unpinned() {
-            if options.cool_down.is_some() || part.is_held_back() {
-                if let Some(Spent { demand, charged }) = spent {
-                    watch.store(Taken {
-                        queue: demand.queue.into_owned(),
-                        cost: demand.cost,
-                        charged,
-                        cool_down: options.cool_down,
-                    });
+        let spent = Cell::new(None);
+        LayerFuture::enter(
+            inner,
+            request,
+            |part, request, slot| decide(limits, options, part, request, slot, &spent),
+            |part, watch| {
+                // The layers inside have decided. A call that none holds back has started.
+                if options.cool_down.is_some() || part.is_held_back() {
+                    if let Some(spent) = spent.take() {
+                        watch.store(spent.taken(options));
+                    }
                 }
-            }
+            },
+        )
+    }
+}
+
+impl Spent<'_> {
+    #[cold]
+    fn taken(self, options: Options) -> Taken {
+        let Self { demand, charged } = self;
+        Taken {
+            queue: demand.queue.into_owned(),
+            cost: demand.cost,
+            charged,
+            cool_down: options.cool_down,
         }
-        future
     }
 }
 
@@ -99,22 +110,23 @@ fn decide<'a>(
     options: Options,
     part: &Part,
     request: &impl ToolRequest,
-    spent: &mut Option<Spent<'a>>,
-) -> Decision<ResponseWatch, AcquireToken> {
+    slot: Slot<'_, ResponseWatch>,
+    spent: &Cell<Option<Spent<'a>>>,
+) -> Verdict<AcquireToken> {
     if limits.is_unlimited() {
-        return Decision::Start(ResponseWatch::new());
+        return slot.start(ResponseWatch::new());
     }
     if let Some(error) = not_to_start(part, &limits.name) {
-        return Decision::Reject(ResponseWatch::new(), error);
+        return slot.reject(ResponseWatch::new(), error);
     }
     let Demand { queue, cost } = match limits.demand(part, request) {
         Ok(Some(demand)) => demand,
-        Ok(None) => return Decision::Start(ResponseWatch::new()),
-        Err(rejection) => return reject(limits, part, rejection, None),
+        Ok(None) => return slot.start(ResponseWatch::new()),
+        Err(rejection) => return reject(limits, part, rejection, None, slot),
     };
     // A token is one for each attempt.
     if !part.count_once(queue.id()) {
-        return Decision::Start(ResponseWatch::new());
+        return slot.start(ResponseWatch::new());
     }
     let mut charged = Moment::from_nanos(0);
     let now = || {
@@ -126,8 +138,8 @@ fn decide<'a>(
             register_cost(part, &queue, cost, charged, &limits.name);
         }
         let demand = Demand { queue, cost };
-        *spent = Some(Spent { demand, charged });
-        return Decision::Start(ResponseWatch::new());
+        spent.set(Some(Spent { demand, charged }));
+        return slot.start(ResponseWatch::new());
     }
     let now = part.now();
     if options.reject {
@@ -136,11 +148,11 @@ fn decide<'a>(
             None => Rejection::TooHeavy(cost, queue.limiter().capacity()),
         };
         let limit = queue.limiter().describe();
-        return reject(limits, part, rejection, Some(limit));
+        return reject(limits, part, rejection, Some(limit), slot);
     }
     let waiter = Waiter::new(queue.into_owned(), cost, now);
     let acquire = AcquireToken::new(waiter, options, limits.name.clone());
-    Decision::Wait(ResponseWatch::new(), acquire)
+    slot.wait(ResponseWatch::new(), acquire)
 }
 
 #[cold]
@@ -149,7 +161,8 @@ fn reject(
     part: &Part,
     rejection: Rejection,
     limit: Option<String>,
-) -> Decision<ResponseWatch, AcquireToken> {
+    slot: Slot<'_, ResponseWatch>,
+) -> Verdict<AcquireToken> {
     trace_rejection(&limits.name, part.context(), &rejection, Duration::ZERO);
     let error = match rejection {
         Rejection::TooLate(after) => ToolError::rate_limited(after).with_layer(&limits.name),
@@ -159,5 +172,5 @@ fn reject(
         Some(limit) => error.with_limit(limit),
         None => error,
     };
-    Decision::Reject(ResponseWatch::new(), error)
+    slot.reject(ResponseWatch::new(), error)
 }

@@ -100,11 +100,18 @@ impl Settings {
         if let Some(total) = total {
             part.set_bound(total);
         }
-        let outer = outer.map(|outer| outer.at());
-        CallLimits {
-            total,
-            progress: self.progress(part, now, outermost, outer),
-        }
+        let is_total_only = part.idle_timeout().is_none() && part.first_item_timeout().is_none();
+        let progress = match is_total_only && self.is_total_only() {
+            true => None,
+            false => self.progress(part, now, outermost, outer.map(|outer| outer.at())),
+        };
+        CallLimits { total, progress }
+    }
+
+    /// Returns whether the layer has no limit but that on the whole call, and no grace period.
+    #[inline]
+    fn is_total_only(&self) -> bool {
+        self.idle.is_none() && self.first_item.is_none() && self.grace.is_zero()
     }
 
     /// Returns the limit on the whole call, if this layer enforces it: its own limit if that comes
@@ -129,6 +136,7 @@ impl Settings {
         }
     }
 
+    #[inline(never)]
     fn progress(
         &self,
         part: &Part,

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -6,7 +7,7 @@ use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
 use super::limits::{CallLimits, Settings};
-use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors, not_to_start};
+use crate::middleware::{LayerFuture, PartWatch, Slot, Verdict, inner_accessors, not_to_start};
 
 /// Limits how long calls to the inner service may take. Made by
 /// [`TimeoutLayer`](super::TimeoutLayer).
@@ -53,18 +54,28 @@ where
             settings,
             name,
         } = self;
-        let inner = LayerFuture::new(inner, request, |part| decide(settings, name, part));
+        let inner = LayerFuture::enter(
+            inner,
+            request,
+            |part, _, slot| decide(settings, name, part, slot),
+            |_, _| (),
+        );
         ResponseFuture::new(inner)
     }
 }
 
-fn decide(settings: &Settings, name: &LayerName, part: &Part) -> Decision<ResponseWatch> {
+fn decide(
+    settings: &Settings,
+    name: &LayerName,
+    part: &Part,
+    slot: Slot<'_, ResponseWatch>,
+) -> Verdict<Infallible> {
     let limits = settings.enter(part);
     match not_to_start(part, name) {
-        None => Decision::Start(ResponseWatch::new(limits, name.clone())),
+        None => slot.start(ResponseWatch::new(limits, name.clone())),
         Some(error) => {
             let watch = ResponseWatch::new(CallLimits::default(), name.clone());
-            Decision::Reject(watch, error)
+            slot.reject(watch, error)
         }
     }
 }

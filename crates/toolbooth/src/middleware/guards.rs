@@ -1,0 +1,91 @@
+//! Guards that end a call if foreign code panics.
+
+use std::pin::Pin;
+
+use toolbooth_core::{End, Part};
+use tower_service::Service;
+
+use super::{LayerFuture, LayerWatch};
+
+/// A call that has entered the layer. Both fields are `Some` until the end, but the watch is `None`
+/// before the decision. Dropping the value before the end ends the call as panicked.
+pub(super) struct Entered<W: LayerWatch> {
+    pub(super) part: Option<Part>,
+    pub(super) watch: Option<W>,
+}
+
+/// Ends the call as panicked, unless it is disarmed.
+pub(super) struct PanicGuard<'a, S: Service<R>, R, W: LayerWatch, A> {
+    future: Pin<&'a mut LayerFuture<S, R, W, A>>,
+    armed: bool,
+}
+
+// === impl Entered ===
+
+impl<W: LayerWatch> Entered<W> {
+    pub(super) fn catches_panics(&self) -> bool {
+        self.watch.as_ref().is_some_and(W::catches_panics)
+    }
+
+    #[cold]
+    pub(super) fn end(&mut self, mut end: End<'_>) {
+        let Some(part) = self.part.take() else { return };
+        let watch = self.watch.take();
+        if let (End::Failed(error), Some(watch)) = (&mut end, &watch) {
+            watch.on_error(error);
+        }
+        part.end(end, |part, end| {
+            if let Some(watch) = watch {
+                watch.on_end(part, end);
+            }
+        });
+    }
+}
+
+impl<W: LayerWatch> Default for Entered<W> {
+    fn default() -> Self {
+        Self {
+            part: None,
+            watch: None,
+        }
+    }
+}
+
+impl<W: LayerWatch> Drop for Entered<W> {
+    #[inline]
+    fn drop(&mut self) {
+        // Mostly the call has ended.
+        if self.part.is_some() {
+            self.end(End::Panicked);
+        }
+    }
+}
+
+// === impl PanicGuard ===
+
+impl<'a, S: Service<R>, R, W: LayerWatch, A> PanicGuard<'a, S, R, W, A> {
+    #[inline(always)]
+    pub(super) fn new(future: Pin<&'a mut LayerFuture<S, R, W, A>>) -> Self {
+        let armed = true;
+        Self { future, armed }
+    }
+
+    #[inline(always)]
+    pub(super) fn future(&mut self) -> Pin<&mut LayerFuture<S, R, W, A>> {
+        self.future.as_mut()
+    }
+
+    #[inline(always)]
+    pub(super) fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl<S: Service<R>, R, W: LayerWatch, A> Drop for PanicGuard<'_, S, R, W, A> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.armed {
+            self.future().end(End::Panicked);
+        }
+    }
+}
