@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use toolbooth::breaker::BreakerState;
 use toolbooth::process::{MAX_LINE, STDERR_TAIL};
 use toolbooth::{
-    CleanupLayer, CommandError, CommandOutput, CommandStderr, CommandTool, Content, ErrorKind,
-    Outcome, TimeoutLayer, TimeoutScope,
+    CircuitBreakerLayer, CleanupLayer, CommandError, CommandOutput, CommandStderr, CommandTool,
+    Content, ErrorKind, Outcome, TimeoutLayer, TimeoutScope,
 };
 use toolbooth_test::timeout_of;
 use tower::{Layer, ServiceExt};
@@ -226,6 +227,23 @@ async fn stream_of_lines_ends_with_the_exit_code() -> Result_ {
         command_error(&error).to_string(),
         "the program `sh` ended with exit status: 3: why"
     );
+    Ok(())
+}
+
+/// The sibling of Case B1 for a program whose lines are streamed: `grep` that finds nothing.
+#[tokio::test]
+async fn exit_code_is_no_failure_of_a_breaker_with_any_output() -> Result_ {
+    let marked = Marked::new();
+    for output in [CommandOutput::Text, CommandOutput::Lines] {
+        let breaker = CircuitBreakerLayer::new();
+        let tool = breaker.layer(marked.sh("exit 1", &[]).with_output(output));
+        for _ in 0..6 {
+            let response = tool.clone().oneshot(call(json!({}))).await?;
+            // The stream ends with the error.
+            response.collect().await.ok();
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
     Ok(())
 }
 

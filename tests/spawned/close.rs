@@ -41,6 +41,15 @@ async fn closed_cleanup_layer_rejects_new_calls_in_every_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rejection_of_a_closed_layer_has_the_time_that_was_set() {
+    let cleanup = CleanupLayer::new().with_retry_after(ms(30_001));
+    let tool = cleanup.layer(tool(|_| async { Ok("done") }));
+    cleanup.close();
+    let error = tool.oneshot(call()).await.unwrap_err();
+    assert_eq!(error.retry_after_seconds(), Some(31));
+}
+
+#[tokio::test(start_paused = true)]
 async fn running_calls_continue_and_drain_waits_for_their_hooks() {
     let (layers, hooks) = (Layers::new(1), Recorder::new());
     let stack = layers.stack(

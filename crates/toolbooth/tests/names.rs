@@ -124,6 +124,53 @@ async fn timeout_names_the_queue_in_which_the_call_waited() {
     }
 }
 
+/// A retry stops before a wait that would exceed the whole limit, so that this is about others.
+#[cfg(feature = "retry")]
+#[tokio::test(start_paused = true)]
+async fn timeout_names_the_retry_and_the_attempt_for_which_the_call_waited() {
+    use support::ScriptedTool;
+    use toolbooth::RetryPolicy;
+    use tower::retry::RetryLayer;
+
+    let policy = RetryPolicy::new(3).with_idempotent(true).with_name("again");
+    let stack = |tool: ScriptedTool, wait| {
+        ServiceBuilder::new()
+            .layer(TimeoutLayer::unlimited().with_idle(ms(50)))
+            .layer(RetryLayer::new(
+                policy.clone().with_backoff(wait, wait).with_seed(1),
+            ))
+            .layer(ConcurrencyLimitLayer::new(1))
+            .service(tool)
+    };
+    let fails = || ScriptedTool::new(async |_| Err("down".into()));
+    let waited = error_of(stack(fails(), ms(60_000)), call()).await;
+    assert_eq!((waited.queue(), waited.started()), (None, true));
+    assert_eq!(
+        waited.to_string(),
+        "timed out after 50ms while waiting for attempt 2 of `again` \
+         (idle limit of 50ms of `timeout`)"
+    );
+    // Not after the wait.
+    let second_hangs = ScriptedTool::new(async |call| match call.context().attempt() {
+        1 => Err("down".into()),
+        _ => std::future::pending().await,
+    });
+    let ran = error_of(stack(second_hangs, ms(20)), call()).await;
+    assert!(
+        ran.to_string()
+            .ends_with("ms (idle limit of 50ms of `timeout`)"),
+        "{ran}"
+    );
+    // The timeout of another crate.
+    let foreign = ServiceBuilder::new()
+        .layer(ConcurrencyLimitLayer::new(1).with_name("outer"))
+        .layer(tower::timeout::TimeoutLayer::new(ms(50)))
+        .service(stack(fails(), ms(60_000)));
+    let waited = error_of(foreign, call()).await;
+    let text = "timed out after 50ms while waiting for attempt 2 of `again`";
+    assert!(waited.to_string().starts_with(text), "{waited}");
+}
+
 /// Without a timeout layer the queue enforces the deadline.
 #[tokio::test(start_paused = true)]
 async fn deadline_in_a_queue_is_enforced_by_the_limit() {

@@ -11,6 +11,7 @@ use super::cleanup::Registered;
 use super::clock::Moment;
 use super::settings::Settings;
 use super::{CleanupEnd, Name};
+use crate::error::{LayerName, Waited};
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Checkpointed, Content, Partial};
 
@@ -114,6 +115,13 @@ impl CallContext {
     /// its error, as [`ToolError::started`](crate::ToolError::started) is false then.
     pub fn mark_not_started(&self) {
         self.attempt.set_held_back(true);
+    }
+
+    /// Records that the call waits for another attempt when it ends, for the error of a timeout
+    /// outside. For authors of retry policies, whose wait calls this if it is dropped.
+    pub fn set_waits_for_attempt(&self, attempt: u32, policy: &LayerName) {
+        let waited = Waited::Attempt(attempt, policy.clone());
+        self.attempt.set_waited(waited);
     }
 
     /// Returns when the call expires at the latest: at the caller's deadline or at the limit of an

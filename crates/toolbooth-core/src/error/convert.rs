@@ -36,6 +36,7 @@ impl From<BoxError> for ToolError {
         Self::Tool {
             source: Source::new(error),
             retryable: false,
+            outage: true,
             origin: Origin::default(),
         }
     }

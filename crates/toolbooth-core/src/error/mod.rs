@@ -3,6 +3,7 @@
 
 mod convert;
 mod debug;
+mod failure;
 #[cfg(feature = "http")]
 mod http;
 mod kind;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use kind::{DenyReason, ErrorKind, OverloadReason, TimeoutScope};
 pub use layer_name::LayerName;
 pub use origin::Origin;
+pub(crate) use origin::Waited;
 pub use report::ErrorReport;
 pub use source::Source;
 
@@ -183,6 +185,8 @@ pub enum ToolError {
         source: Source,
         /// Whether the tool marked its error as retryable.
         retryable: bool,
+        /// Whether the failure is an outage.
+        outage: bool,
         /// The call and its partial result.
         origin: Origin,
     },
@@ -333,16 +337,6 @@ impl ToolError {
         }
     }
 
-    /// Sets whether a retry may help after this failure of the tool. Errors of other kinds stay
-    /// unchanged.
-    #[must_use]
-    pub fn with_retryable(mut self, may_help: bool) -> Self {
-        if let Self::Tool { retryable, .. } = &mut self {
-            *retryable = may_help;
-        }
-        self
-    }
-
     /// Returns the kind: stable and of low cardinality.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
@@ -386,24 +380,6 @@ impl ToolError {
             Self::CircuitOpen { retry_after, .. } => *retry_after,
             Self::Overloaded { reason, .. } => reason.retry_after(),
             _ => None,
-        }
-    }
-
-    /// Returns whether the same call may succeed later.
-    ///
-    /// True for timeouts, for rejections by limits, and for failures that the tool marked as
-    /// retryable. False for a call whose cost exceeds the limit, and for a limit of 0.
-    ///
-    /// It does not state that a retry is safe: a tool that timed out may have had effects. A retry
-    /// policy also needs to know whether the tool had started and whether the call is
-    /// [idempotent](crate::ToolCall::with_idempotent).
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        match self {
-            Self::Timeout { .. } | Self::RateLimited { .. } | Self::CircuitOpen { .. } => true,
-            Self::Overloaded { reason, .. } => reason.is_retryable(),
-            Self::Tool { retryable, .. } => *retryable,
-            _ => false,
         }
     }
 }

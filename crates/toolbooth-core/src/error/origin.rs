@@ -22,9 +22,18 @@ struct Stamp {
     layer: Option<LayerName>,
     /// The limit by which that layer rejected the call.
     limit: Option<Name>,
-    /// The layer in whose queue the call waited when it ended.
-    queue: Option<LayerName>,
+    /// Where the call waited when it ended.
+    waited: Option<Waited>,
     partial: Option<Arc<Partial>>,
+}
+
+/// Where a call waited when it ended early.
+#[derive(Debug, Clone)]
+pub(crate) enum Waited {
+    /// In the queue of this layer.
+    Queue(LayerName),
+    /// For this attempt, by this retry policy.
+    Attempt(u32, LayerName),
 }
 
 #[derive(Clone)]
@@ -50,8 +59,8 @@ impl Origin {
         self.0.as_ref()?.limit.as_ref()
     }
 
-    pub(super) fn queue(&self) -> Option<&LayerName> {
-        self.0.as_ref()?.queue.as_ref()
+    pub(super) fn waited(&self) -> Option<&Waited> {
+        self.0.as_ref()?.waited.as_ref()
     }
 
     fn partial(&self) -> Option<&Arc<Partial>> {
@@ -152,7 +161,10 @@ impl ToolError {
     /// if it waited in none.
     #[must_use]
     pub fn queue(&self) -> Option<&str> {
-        self.origin().queue().map(LayerName::as_str)
+        match self.origin().waited()? {
+            Waited::Queue(layer) => Some(layer.as_str()),
+            Waited::Attempt(..) => None,
+        }
     }
 
     /// Sets the layer that made the error, for authors of layers.
@@ -182,12 +194,12 @@ impl ToolError {
     /// Sets the layer in whose queue the call waited, for authors of layers.
     #[must_use]
     pub fn with_queue(mut self, layer: &LayerName) -> Self {
-        self.set_queue(layer.clone());
+        self.set_waited(Waited::Queue(layer.clone()));
         self
     }
 
-    pub(crate) fn set_queue(&mut self, layer: LayerName) {
-        self.origin_mut().stamp().queue = Some(layer);
+    pub(crate) fn set_waited(&mut self, waited: Waited) {
+        self.origin_mut().stamp().waited = Some(waited);
     }
 
     /// Assigns the error to a call, unless it has a call already. For authors of adapters that
@@ -245,9 +257,11 @@ impl ToolError {
             }
             Some(_) => {
                 let foreign = std::mem::replace(self, Self::unknown_tool(""));
+                let outage = !matches!(foreign, Self::Tool { outage: false, .. });
                 *self = Self::Tool {
                     source: Source::of(foreign),
                     retryable: false,
+                    outage,
                     origin: Origin::default(),
                 };
             }

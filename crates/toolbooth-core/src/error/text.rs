@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{LayerName, Origin};
+use super::{LayerName, Origin, Waited};
 use crate::call::Name;
 
 /// The maximum number of days that a duration is written as.
@@ -72,8 +72,23 @@ pub(super) fn nearest_names(names: &[Name]) -> impl fmt::Display {
     Nearest(names)
 }
 
+/// Where the call waited.
+struct Waiting<'a>(Option<&'a Waited>);
+
+impl fmt::Display for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Waited::Queue(layer)) => write!(f, " while waiting in the queue of `{layer}`"),
+            Some(Waited::Attempt(number, policy)) => {
+                write!(f, " while waiting for attempt {number} of `{policy}`")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 pub(super) fn waiting(origin: &Origin) -> impl fmt::Display {
-    Around(" while waiting in the queue of ", origin.queue(), "")
+    Waiting(origin.waited())
 }
 
 /// Truncates to milliseconds, the resolution of tokio's timers. Shorter durations stay unchanged.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Part;
 use crate::call::{AdjustCost, LimitId, Name, Pass};
-use crate::error::LayerName;
+use crate::error::{LayerName, Waited};
 
 // === impl Part ===
 
@@ -111,7 +111,8 @@ impl Part {
     /// Records the limit in whose queue the call waits when it ends, for the error of a timeout
     /// outside.
     pub fn set_queue(&self, queue: &LayerName) {
-        self.context.attempt_state().set_queue(queue);
+        let waited = Waited::Queue(queue.clone());
+        self.context.attempt_state().set_waited(waited);
     }
 
     /// Records that the call no longer queues here.
@@ -125,6 +126,13 @@ impl Part {
     #[inline]
     pub fn is_held_back(&self) -> bool {
         self.context.attempt_state().is_held_back()
+    }
+
+    /// As [`is_held_back`](Self::is_held_back), for the latest attempt alone: an earlier one may
+    /// have called the tool.
+    #[must_use]
+    pub fn is_latest_held_back(&self) -> bool {
+        self.context.attempt_state().is_latest_held_back()
     }
 
     /// Calls `each` for every blocking job that outlives the call, and keeps its result until the

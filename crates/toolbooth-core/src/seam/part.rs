@@ -72,11 +72,10 @@ impl Part {
     }
 
     fn adopt(&self, error: &mut ToolError) {
-        let waited = self.is_held_back();
-        error.adopt(&self.context, !waited);
-        if waited && error.kind() == ErrorKind::Timeout {
-            if let Some(queue) = self.context.attempt_state().take_queue() {
-                error.set_queue(queue);
+        error.adopt(&self.context, !self.is_held_back());
+        if error.kind() == ErrorKind::Timeout {
+            if let Some(waited) = self.context.attempt_state().take_waited() {
+                error.set_waited(waited);
             }
         }
     }

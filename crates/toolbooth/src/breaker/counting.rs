@@ -127,7 +127,7 @@ impl Counting {
             ToolError::Cancelled { reason, .. } if part.context().is_cancelled() => {
                 self.of_cancelled(*reason, seen, part)
             }
-            error if !error.started() || is_held_back(error) => Verdict::None,
+            error if !error.started() || is_held_back(error, part) => Verdict::None,
             ToolError::RateLimited { retry_after, .. } => self
                 .of_hint(*retry_after)
                 .unwrap_or_else(|| self.of_tool_error(error)),
@@ -147,7 +147,7 @@ impl Counting {
     /// Returns the verdict of a call that something outside ended.
     fn of_cancelled(&self, reason: CancelReason, seen: Seen, part: &Part) -> Verdict {
         match reason {
-            _ if part.is_held_back() => Verdict::None,
+            _ if part.is_latest_held_back() => Verdict::None,
             CancelReason::Timeout => self.of_tool_error(&ToolError::cancelled(reason)),
             _ if seen == Seen::Working => Verdict::Success,
             CancelReason::CallerGone => failure_if(self.drops),
@@ -170,19 +170,19 @@ impl Counting {
     }
 }
 
-/// Returns whether a layer inside rejected the attempt, or queued it until it timed out. An earlier
-/// attempt may have started.
-fn is_held_back(error: &ToolError) -> bool {
-    let is_rejected = matches!(
-        error.kind(),
+/// Returns whether a layer inside rejected the latest attempt, or queued it until the call timed
+/// out. An earlier attempt may have started.
+fn is_held_back(error: &ToolError, part: &Part) -> bool {
+    match error.kind() {
+        ErrorKind::Timeout => part.is_latest_held_back(),
         ErrorKind::RateLimited
-            | ErrorKind::Overloaded
-            | ErrorKind::CircuitOpen
-            | ErrorKind::InvalidArguments
-            | ErrorKind::UnknownTool
-            | ErrorKind::Denied
-    );
-    error.queue().is_some() || is_rejected && error.layer_kind().is_some()
+        | ErrorKind::Overloaded
+        | ErrorKind::CircuitOpen
+        | ErrorKind::InvalidArguments
+        | ErrorKind::UnknownTool
+        | ErrorKind::Denied => error.layer_kind().is_some(),
+        _ => false,
+    }
 }
 
 const fn failure_if(counts: bool) -> Verdict {

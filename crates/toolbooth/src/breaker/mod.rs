@@ -44,9 +44,10 @@
 //! |---|---|
 //! | a response, delivered to its last byte; also one that [is an error](crate::ToolOutput::is_error) | a success |
 //! | an error of the tool | a failure |
+//! | an error by which the tool [reports that it failed](crate::ToolError::with_outage), such as the exit code of a program whose lines are streamed | a success |
 //! | an HTTP status of 500 to 599, or 408; a gRPC code of 2, 4, 13, 14 or 15 in the head or in the trailers | a failure, whether or not the body is read |
 //! | any other HTTP status | a success, whether or not the body is read |
-//! | a timeout of an inner or outer timeout layer | a failure; nothing, if all attempts within the limit were still queued in inner layers |
+//! | a timeout of an inner or outer timeout layer | a failure; nothing, if inner layers held the latest attempt back |
 //! | a panic | a failure; [configurable](BreakerPolicy::with_panics) |
 //! | dropped or cancelled after the first item of a streaming response | a success |
 //! | dropped or cancelled before that | nothing; [configurable](BreakerPolicy::with_drops) for drops |

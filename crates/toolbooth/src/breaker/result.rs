@@ -2,7 +2,7 @@
 
 #[cfg(feature = "http")]
 use http::{HeaderMap, StatusCode};
-use toolbooth_core::{ErrorKind, Outcome, ToolError, ToolOutput};
+use toolbooth_core::{Outcome, ToolError, ToolOutput};
 
 /// What the tool returned: the argument of a [predicate](super::BreakerPolicy::with_failures).
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,8 @@ pub enum CallResult<'a> {
 /// # drop(policy);
 /// ```
 ///
-/// Each of them counts the same errors: an [`ErrorKind::Tool`], and a timeout.
+/// Each of them counts the same errors: a timeout, and an
+/// [`ErrorKind::Tool`](crate::ErrorKind::Tool) that [is an outage](ToolError::is_outage).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Failures;
@@ -72,7 +73,7 @@ impl<'a> CallResult<'a> {
     /// Returns the exit code of a program, from the metadata of its buffered response.
     ///
     /// `None` for a program that a signal ended. The error of a program whose lines are streamed
-    /// has its exit status in the source.
+    /// has its exit status in the source. It [is no outage](ToolError::is_outage) either.
     #[must_use]
     pub fn exit_code(&self) -> Option<i64> {
         match self {
@@ -112,7 +113,7 @@ impl<'a> CallResult<'a> {
     fn is_failed_work(&self) -> bool {
         self.error().is_some_and(|error| match error.outcome() {
             Outcome::TimedOut => true,
-            Outcome::Failed => error.kind() == ErrorKind::Tool,
+            Outcome::Failed => error.is_outage(),
             _ => false,
         })
     }

@@ -7,8 +7,8 @@ use tower_layer::Layer;
 
 use super::Cleanup;
 use super::runner::Runner;
-use crate::middleware::layer_name;
 use crate::middleware::tracker::{DrainReport, Tracker};
+use crate::middleware::{DEFAULT_RETRY_AFTER, layer_name};
 
 /// Runs the hooks that calls registered with [`on_cleanup`](crate::CallContext::on_cleanup). See
 /// the [module](super).
@@ -19,6 +19,7 @@ use crate::middleware::tracker::{DrainReport, Tracker};
 pub struct CleanupLayer {
     pub(super) runner: Option<Arc<Runner>>,
     pub(super) wait: Option<Duration>,
+    pub(super) retry_after: Duration,
     pub(super) name: LayerName,
 }
 
@@ -31,6 +32,7 @@ impl CleanupLayer {
         Self {
             runner: Some(Arc::default()),
             wait: None,
+            retry_after: DEFAULT_RETRY_AFTER,
             name: LayerName::new("cleanup"),
         }
     }
@@ -41,6 +43,7 @@ impl CleanupLayer {
         Self {
             runner: None,
             wait: None,
+            retry_after: DEFAULT_RETRY_AFTER,
             name: LayerName::new("cleanup"),
         }
     }
@@ -63,12 +66,20 @@ impl CleanupLayer {
         self
     }
 
+    /// Sets after which time a call may be tried again that the [closed](Self::close) layer
+    /// rejects: in HTTP, the value of `Retry-After`. The default is 5 s.
+    #[must_use]
+    pub const fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
     /// Rejects calls from now on, for all clones of this value, so that a [`drain`](Self::drain)
     /// ends.
     ///
     /// The error is [`Overloaded`](crate::ToolError::Overloaded) with
     /// [`OverloadReason::ShuttingDown`](crate::OverloadReason::ShuttingDown): in HTTP a 503 with
-    /// `Retry-After` of 5 s. Calls that have started continue, with the
+    /// [`Retry-After`](Self::with_retry_after). Calls that have started continue, with the
     /// [calls that they make](crate::CallContext::child). It cannot be undone. The
     /// [off value](Self::off) rejects no calls.
     ///

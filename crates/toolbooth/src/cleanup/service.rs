@@ -1,15 +1,13 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{
-    BoxError, LayerName, OverloadReason, Part, ToolError, ToolRequest, ToolResponse,
-};
+use toolbooth_core::{BoxError, OverloadReason, Part, ToolError, ToolRequest, ToolResponse};
 use tower_service::Service;
 
 use super::CleanupLayer;
 use super::future::{ResponseFuture, ResponseWatch};
 use super::runner::Runner;
-use crate::middleware::{DEFAULT_RETRY_AFTER, Decision, LayerFuture, PartWatch, inner_accessors};
+use crate::middleware::{Decision, LayerFuture, PartWatch, inner_accessors};
 
 /// Runs the cleanup hooks of calls to the inner service. Made by [`CleanupLayer`].
 #[derive(Debug, Clone)]
@@ -51,7 +49,7 @@ where
         let inner = LayerFuture::new(inner, request, |part| {
             let watch = ResponseWatch::new(runner);
             match &layer.runner {
-                Some(runner) => decide(runner, part, watch, &layer.name),
+                Some(runner) => decide(layer, runner, part, watch),
                 None => Decision::Start(watch),
             }
         });
@@ -61,15 +59,15 @@ where
 
 #[inline]
 fn decide(
+    layer: &CleanupLayer,
     runner: &Arc<Runner>,
     part: &Part,
     watch: ResponseWatch,
-    layer: &LayerName,
 ) -> Decision<ResponseWatch> {
     part.run_hooks_with(runner);
     if runner.is_closed() && !part.inherits(runner.id()) {
-        let reason = OverloadReason::shutting_down(DEFAULT_RETRY_AFTER);
-        return Decision::Reject(watch, ToolError::overloaded(reason).with_layer(layer));
+        let reason = OverloadReason::shutting_down(layer.retry_after);
+        return Decision::Reject(watch, ToolError::overloaded(reason).with_layer(&layer.name));
     }
     // Calls that it makes are admitted after a close.
     part.hold(runner.id());

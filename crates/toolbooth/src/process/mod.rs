@@ -78,7 +78,8 @@
 //! [`with_ok_exit_codes`](CommandTool::with_ok_exit_codes), the response reports a failure,
 //! `is_error`. A text with the code is its last content. The metadata has the `exit_code`, or the
 //! `signal` that ended the program. A stream of lines has begun before the exit code is known. It
-//! ends with [`CommandError::Exited`] after the last line.
+//! ends with [`CommandError::Exited`] after the last line. Neither is a failure in a [circuit
+//! breaker](crate::breaker).
 //!
 //! When the program exits, what its pipes hold is the end of the output. Output that other
 //! processes write later is not read. At most 64 KiB are read per poll.

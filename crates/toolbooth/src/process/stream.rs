@@ -86,7 +86,9 @@ impl LineStream {
                     status,
                     limit: self.spec.limits.expired(status),
                     stderr: self.stderr.last_text(STDERR_TAIL),
-                }),
+                })
+                // As the response of a buffered output, it reports that the program has failed.
+                .with_outage(false),
             };
             return Some(Err(error));
         }

@@ -162,6 +162,7 @@ mod backoff;
 mod budget;
 mod failure;
 mod policy;
+mod waiting;
 
 pub use budget::RetryBudget;
 pub use policy::RetryPolicy;

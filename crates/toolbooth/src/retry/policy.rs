@@ -6,8 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::yield_now;
-use tokio::time::timeout;
 use toolbooth_core::{
     BoxError, CallContext, LayerName, Moment, Name, ResponseHead, ToolError, ToolRequest,
     ToolResponse,
@@ -17,6 +15,7 @@ use tower::retry::Policy;
 use super::backoff::Backoff;
 use super::budget::RetryBudget;
 use super::failure::{self, Failure};
+use super::waiting::Waiting;
 use crate::middleware::{ConfigError, PerTool};
 
 /// The default of [`RetryPolicy::with_max_retry_after`].
@@ -314,14 +313,8 @@ where
             return None;
         };
         self.record(result, failure, wait);
-        let context = request.context().clone();
-        Some(Box::pin(async move {
-            if timeout(wait, context.cancelled()).await.is_ok() {
-                // An outer layer of toolbooth ends the call in this poll. Without one, the inner
-                // layer rejects the next attempt.
-                yield_now().await;
-            }
-        }))
+        let waiting = Waiting::new(request.context(), self.failed, &self.settings.name);
+        Some(Box::pin(waiting.wait(wait)))
     }
 
     fn clone_request(&mut self, request: &R) -> Option<R> {

@@ -299,3 +299,71 @@ async fn later_attempt_that_times_out_in_a_queue_does_not_count() {
     assert_eq!(error.queue(), Some("concurrency"));
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
+
+/// The tool of the first attempt fails, and takes the permit away from the second one.
+fn fails_and_blocks(limit: &ConcurrencyLimitLayer) -> ScriptedTool {
+    let other = limit.layer(ScriptedTool::pending());
+    ScriptedTool::new(move |_| {
+        // It is first in the queue when the attempt ends.
+        let mut holder = Box::pin(other.clone().oneshot(call()));
+        async move {
+            assert_pending!(task::spawn(&mut holder).poll());
+            tokio::spawn(holder);
+            sleep(ms(10)).await;
+            Err(ToolError::failed("down").with_retryable(true).into())
+        }
+    })
+}
+
+/// The same call counts the same on both sides of the timeout.
+#[tokio::test(start_paused = true)]
+async fn call_that_expires_while_its_latest_attempt_is_queued_does_not_count() {
+    for breaker_is_outside in [true, false] {
+        let (breaker, limit) = (opens_at_once(), ConcurrencyLimitLayer::new(1));
+        let attempts = ServiceBuilder::new()
+            .layer(RetryLayer::new(RetryPolicy::new(2)))
+            .layer(limit.clone())
+            .service(fails_and_blocks(&limit));
+        let timeout = TimeoutLayer::new(ms(500));
+        let error = match breaker_is_outside {
+            true => error_of(breaker.layer(timeout.layer(attempts)), call()).await,
+            false => error_of(timeout.layer(breaker.layer(attempts)), call()).await,
+        };
+        assert_eq!((error.kind(), error.started()), (ErrorKind::Timeout, true));
+        assert_eq!(error.queue(), Some("concurrency"));
+        assert_eq!(
+            breaker.state(),
+            BreakerState::Closed,
+            "{breaker_is_outside}"
+        );
+    }
+}
+
+/// A call that expires between two attempts counts by the latest one.
+#[tokio::test(start_paused = true)]
+async fn call_that_expires_before_its_next_attempt_counts_if_the_latest_one_had_started() {
+    let hourly = Quota::per_hour(NonZeroU32::MIN);
+    for (quota, backoff, state) in [
+        // Rejected for an hour after 40 ms at most.
+        (Some(hourly), ms(40), BreakerState::Closed),
+        (None, ms(60_000), BreakerState::Open),
+    ] {
+        for breaker_is_outside in [true, false] {
+            let breaker = opens_at_once();
+            let policy = RetryPolicy::new(9).with_max_retry_after(Duration::MAX);
+            let policy = policy.with_backoff(backoff, backoff).with_seed(1);
+            let attempts = ServiceBuilder::new()
+                .layer(RetryLayer::new(policy))
+                .layer(RateLimitLayer::new(quota).reject())
+                .service(fails(ToolError::failed("down").with_retryable(true)));
+            // A limit on the whole time would end the retries before the wait.
+            let idle = TimeoutLayer::unlimited().with_idle(ms(50));
+            let error = match breaker_is_outside {
+                true => error_of(breaker.layer(idle.layer(attempts)), call()).await,
+                false => error_of(idle.layer(breaker.layer(attempts)), call()).await,
+            };
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert_eq!(breaker.state(), state, "{breaker_is_outside}");
+        }
+    }
+}

@@ -98,6 +98,35 @@ async fn response_that_is_an_error_is_a_success() {
     }
 }
 
+/// The sibling of Case B1 for a tool that cannot know at its head how it ends.
+#[tokio::test(start_paused = true)]
+async fn error_by_which_a_tool_reports_that_it_failed_is_a_success() {
+    let report = || ToolError::failed("no match").with_outage(false);
+    assert!(!report().is_outage());
+    assert!(ToolError::failed("down").is_outage());
+    assert_eq!(verdict_of_error(two(), report()).await, Verdict::Success);
+    let streamed = verdict_of(two(), |breaker| async move {
+        let (tool, _) =
+            streams(move |probe| streaming(probe, stream::iter([Err::<Content, _>(report())])));
+        rest(&mut stream_of(breaker.layer(tool), call()).await).await;
+    });
+    assert_eq!(streamed.await, Verdict::Success);
+    let all = two().with_failures(|_| true);
+    assert_eq!(verdict_of_error(all, report()).await, Verdict::Failure);
+
+    // A tool that returns the report of another one reports it, too.
+    let nested = verdict_of(two(), |breaker| async move {
+        let inner = toolbooth::TimeoutLayer::unlimited().layer(fails(report()));
+        let outer = ScriptedTool::new(move |_| {
+            let inner = inner.clone();
+            async move { Ok(inner.oneshot(call()).await?) }
+        });
+        let error = error_of(breaker.layer(outer), call()).await;
+        assert_eq!(error.kind(), ErrorKind::Tool);
+    });
+    assert_eq!(nested.await, Verdict::Success);
+}
+
 #[tokio::test(start_paused = true)]
 async fn predicate_may_count_responses() {
     let failures = Failures::http();

@@ -41,11 +41,15 @@ pub(super) struct Wait(Pin<Box<WaitForCancellationFutureOwned>>);
 
 impl Attempt {
     /// Cancels everything inside of the layer at `depth`.
+    ///
+    /// What waits inside records that when it is dropped, which comes next. An earlier record is of
+    /// an attempt that ended before.
     pub(crate) fn cancel(&self, depth: u32, reason: CancelReason) {
         let mut state = self.change();
         state.cancel(depth, reason);
         let scopes = state.take_scopes(depth);
         drop(state);
+        self.take_waited();
         cancel_all(&scopes);
     }
 

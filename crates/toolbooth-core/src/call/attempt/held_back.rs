@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Attempt;
-use crate::error::LayerName;
+use crate::error::Waited;
 use crate::sync::lock;
 
 /// Whether a layer holds the attempt back: while it queues, and after it was rejected.
@@ -42,6 +42,7 @@ impl Attempt {
         if state.held_back != HeldBack::Never {
             state.held_back = held_back;
         }
+        state.latest_is_held_back = held_back == HeldBack::Yes;
         if held_back == HeldBack::Yes {
             self.layers.was_held_back.store(true, Ordering::Release);
         }
@@ -54,15 +55,20 @@ impl Attempt {
             && lock(&self.state).held_back == HeldBack::Yes
     }
 
-    /// Records the limit in whose queue the attempt waits when it ends.
-    #[cold]
-    pub(crate) fn set_queue(&self, queue: &LayerName) {
-        self.outermost().change().rare().queue = Some(queue.clone());
+    /// Returns whether layers inside hold back the latest attempt.
+    pub(crate) fn is_latest_held_back(&self) -> bool {
+        self.layers.was_held_back.load(Ordering::Acquire) && lock(&self.state).latest_is_held_back
     }
 
-    /// Returns what was recorded since the last call, once: a later attempt may not wait.
-    pub(crate) fn take_queue(&self) -> Option<LayerName> {
-        self.outermost().with_rare(|rare| rare.queue.take())?
+    /// Records where the call waits when it ends early.
+    #[cold]
+    pub(crate) fn set_waited(&self, waited: Waited) {
+        self.outermost().change().rare().waited = Some(waited);
+    }
+
+    /// Returns what was recorded since the last cancellation, once.
+    pub(crate) fn take_waited(&self) -> Option<Waited> {
+        self.outermost().with_rare(|rare| rare.waited.take())?
     }
 
     /// Returns the attempt that all attempts of this call are made inside of.
@@ -86,6 +92,7 @@ impl Attempt {
                 HeldBack::No | HeldBack::Yes => HeldBack::Called,
                 HeldBack::Called | HeldBack::Never => HeldBack::Never,
             };
+            state.latest_is_held_back = false;
         }
     }
 }

@@ -53,7 +53,7 @@ use super::kept::Kept;
 use super::name::Name;
 use super::pulse::Listener;
 use super::settings::Settings;
-use crate::error::LayerName;
+use crate::error::Waited;
 use crate::response::Partials;
 use crate::sync::lock;
 
@@ -152,6 +152,8 @@ struct State {
     held_back: HeldBack,
     /// Cleanup hooks and tasks, until the end takes them.
     hooks: Option<Hooks>,
+    /// Whether a layer holds back the latest attempt, of this one and those made inside of it.
+    latest_is_held_back: bool,
     /// Boxed, since few attempts have any of it.
     rare: Option<Box<RareState>>,
 }
@@ -173,8 +175,8 @@ struct RareState {
     costs: Vec<Cost>,
     /// What keeps the permits of layers that have not ended, where work keeps them.
     kept: Vec<(PassedLimit, Arc<Kept>)>,
-    /// The limit in whose queue an attempt waited when it ended.
-    queue: Option<LayerName>,
+    /// Where the call waited when it ended early.
+    waited: Option<Waited>,
     /// Pulses of the timeout layers outside that have an idle or first-item limit.
     listeners: Vec<Listener>,
 }
@@ -335,6 +337,7 @@ impl State {
             cancelled: None,
             held_back: HeldBack::No,
             hooks: None,
+            latest_is_held_back: false,
             rare: None,
         }
     }
