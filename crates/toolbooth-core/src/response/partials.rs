@@ -9,7 +9,10 @@ use crate::call::Progress;
 /// The partial results of a call by attempt, its progress, and the checkpoint of its attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Partials {
-    attempts: Vec<Attempt>,
+    /// The attempt that published first. Most calls have one: it needs no list (`storm`).
+    first: Option<Attempt>,
+    /// The others. Empty while there is no first.
+    others: Vec<Attempt>,
     /// Boxed, as the checkpoint: few calls have them (`storm`).
     progress: Option<Box<Progress>>,
     /// Whether a layer keeps partial results: only then an error carries the progress.
@@ -100,23 +103,25 @@ impl Partials {
     ///
     /// Returns the others; the caller drops them after it releases its lock, as [`Displaced`].
     pub(crate) fn end(&mut self, attempt: u32) -> Vec<Attempt> {
-        for entry in &mut self.attempts {
+        for entry in self.first.iter_mut().chain(&mut self.others) {
             entry.ended |= entry.number == attempt;
         }
         let last = self.last().map(|last| last.number);
         let stays = |entry: &Attempt| !entry.ended || Some(entry.number) == last;
-        if self.attempts.iter().all(stays) {
+        if self.attempts().all(stays) {
             return Vec::new();
         }
-        let attempts = std::mem::take(&mut self.attempts);
-        let (stay, removed) = attempts.into_iter().partition(stays);
-        self.attempts = stay;
+        let others = std::mem::take(&mut self.others);
+        let attempts = self.first.take().into_iter().chain(others);
+        let (mut stay, removed): (Vec<_>, _) = attempts.partition(stays);
+        self.first = (!stay.is_empty()).then(|| stay.remove(0));
+        self.others = stay;
         removed
     }
 
     /// Copies the partial result of `attempt`; if there is none, the one an error would carry.
     pub(crate) fn copy(&self, attempt: u32) -> Option<Partial> {
-        let own = self.attempts.iter().find(|entry| entry.number == attempt);
+        let own = self.attempts().find(|entry| entry.number == attempt);
         let entry = own.or_else(|| self.last());
         let mut partial = entry.map_or_else(Partial::default, |entry| entry.state.to_partial());
         partial.progress = self.kept_progress();
@@ -154,10 +159,7 @@ impl Partials {
 
     /// Returns the last attempt that published anything. A complete late response has precedence.
     fn last(&self) -> Option<&Attempt> {
-        let published = self
-            .attempts
-            .iter()
-            .filter(|entry| entry.state.is_published());
+        let published = self.attempts().filter(|entry| entry.state.is_published());
         published.max_by_key(|entry| (entry.late, entry.number))
     }
 
@@ -179,27 +181,34 @@ impl Partials {
 
     /// Returns the entry of `attempt`, and inserts it on the first use.
     fn entry(&mut self, attempt: u32) -> &mut Attempt {
-        let at = match self
-            .attempts
-            .iter()
-            .position(|entry| entry.number == attempt)
-        {
-            Some(at) => at,
-            None => {
-                if self.attempts.is_empty() {
-                    // Most calls have one attempt. `push` alone makes room for four (`storm`).
-                    self.attempts.reserve_exact(1);
-                }
-                self.attempts.push(Attempt {
-                    number: attempt,
-                    ended: false,
-                    late: false,
-                    state: State::Empty,
-                });
-                self.attempts.len() - 1
-            }
-        };
-        &mut self.attempts[at]
+        let first = self.first.get_or_insert_with(|| Attempt::new(attempt));
+        if first.number == attempt {
+            return first;
+        }
+        let mut numbers = self.others.iter().map(|entry| entry.number);
+        let at = numbers.position(|number| number == attempt);
+        let at = at.unwrap_or_else(|| {
+            self.others.push(Attempt::new(attempt));
+            self.others.len() - 1
+        });
+        &mut self.others[at]
+    }
+
+    fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.first.iter().chain(&self.others)
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    const fn new(number: u32) -> Self {
+        Self {
+            number,
+            ended: false,
+            late: false,
+            state: State::Empty,
+        }
     }
 }
 
@@ -324,7 +333,24 @@ mod tests {
             partials.append(attempt, policy, Content::from("x"));
             partials.end(attempt);
         }
-        assert_eq!(partials.attempts.len(), 1);
+        assert_eq!(partials.attempts().count(), 1);
+    }
+
+    #[test]
+    fn attempts_that_run_keep_their_partials_when_another_ends() {
+        let policy = KeepPolicy::new();
+        let mut partials = Partials::default();
+        for (attempt, item) in [(1, "a"), (2, "b"), (3, "c")] {
+            partials.append(attempt, policy, Content::from(item));
+        }
+        assert_eq!(partials.end(1).len(), 1);
+        partials.append(2, policy, Content::from("d"));
+        partials.append(3, policy, Content::from("e"));
+        assert_eq!(texts(partials.copy(2)), ["b", "d"]);
+        assert_eq!(texts(partials.copy(3)), ["c", "e"]);
+        assert_eq!(partials.end(2).len(), 1);
+        assert_eq!(partials.end(3).len(), 0);
+        assert_eq!(texts(partials.copy(1)), ["c", "e"]);
     }
 
     #[test]

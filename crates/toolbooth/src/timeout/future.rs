@@ -58,12 +58,13 @@ impl<S: Service<R>, R> ResponseFuture<S, R> {
         }
         loop {
             ready!(poll_timer(this.sleep.as_mut(), cx));
-            match watch.limits.next_check(Moment::now) {
+            let now = Moment::now();
+            match watch.limits.next_check(|| now) {
                 None => return Poll::Pending,
                 // Progress has moved the limit since the timer was set.
-                Some(at) if at > Moment::now() => this.sleep.set(Some(sleep_until(at.instant()))),
+                Some(at) if at > now => this.sleep.set(Some(sleep_until(at.instant()))),
                 Some(_) => {
-                    if let Some(expired) = watch.expire(part) {
+                    if let Some(expired) = watch.expire(part, || now) {
                         return Poll::Ready(expired);
                     }
                 }
@@ -169,8 +170,8 @@ impl ResponseWatch {
     }
 
     /// Cancels the call's context if a limit has expired, and returns the limit.
-    fn expire(&mut self, part: &Part) -> Option<Bound> {
-        let expired = self.limits.expired(Moment::now)?;
+    fn expire(&mut self, part: &Part, now: impl FnOnce() -> Moment) -> Option<Bound> {
+        let expired = self.limits.expired(now)?;
         let context = part.context();
         tracing::debug!(
             tool = context.tool(),
@@ -192,7 +193,7 @@ impl ResponseWatch {
 
     /// Returns the error of a streaming response whose limit has expired; once.
     fn expire_stream(&mut self, part: &Part) -> Option<ToolError> {
-        let expired = self.expire(part)?;
+        let expired = self.expire(part, Moment::now)?;
         self.limits = CallLimits::default();
         Some(self.error(part, expired))
     }
