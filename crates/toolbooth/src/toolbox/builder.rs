@@ -36,6 +36,8 @@ impl ToolboxBuilder {
                 gate_name: LayerName::new("gate"),
                 gate_limit: PerTool::new(DEFAULT_GATE_LIMIT),
                 idempotent: PerTool::none(),
+                #[cfg(feature = "validate")]
+                validates: false,
             },
         }
     }
@@ -78,6 +80,49 @@ impl ToolboxBuilder {
     /// The setting of a call, and that of a retry policy, take precedence.
     pub fn with_idempotent(mut self, idempotent: impl Into<PerTool<bool>>) -> Self {
         self.settings.idempotent = idempotent.into();
+        self
+    }
+
+    /// Checks the arguments of each call against the input schema of its tool, before the gate.
+    ///
+    /// By default the tool alone checks its arguments. Arguments that do not match, or nest deeper
+    /// than [`MAX_JSON_DEPTH`](crate::MAX_JSON_DEPTH), fail the call with
+    /// [`InvalidArguments`](crate::ToolError::InvalidArguments). The error has the path, and quotes
+    /// no values. A text of JSON stands for its value, as for [`tool_fn`](crate::tool_fn), but a
+    /// [lenient](crate::handler::ToolFn::with_lenient_arguments) tool no longer receives what does
+    /// not match its schema.
+    ///
+    /// With this setting, an input schema that is invalid or refers to another document is a fault
+    /// of [`build`](Self::build) and [`Toolbox::insert`]. Without it, a schema need only be an
+    /// object or a boolean.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolbooth::{ToolCall, ToolSpec, Toolbox, tool_fn};
+    /// use tower::ServiceExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let spec = ToolSpec::new("crawl").with_input_schema(json!({
+    ///     "type": "object",
+    ///     "properties": { "pages": { "type": "integer", "maximum": 100 } },
+    /// }));
+    /// let toolbox = Toolbox::builder()
+    ///     .tool(spec, tool_fn("crawl", async |_: serde_json::Value| Ok::<_, std::io::Error>(())))
+    ///     .with_validated_arguments()
+    ///     .build()?;
+    ///
+    /// let error = toolbox.oneshot(ToolCall::new("crawl", json!({ "pages": 101 }))).await;
+    /// let error = error.err().ok_or("101 pages are too many")?;
+    /// assert_eq!(
+    ///     error.public_message(),
+    ///     "invalid arguments at `pages`: value is greater than the maximum of 100"
+    /// );
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "validate")]
+    pub const fn with_validated_arguments(mut self) -> Self {
+        self.settings.validates = true;
         self
     }
 

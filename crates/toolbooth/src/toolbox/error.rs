@@ -1,7 +1,10 @@
 use std::error::Error;
 use std::fmt;
 
-use toolbooth_core::Name;
+use serde_json::Value;
+use toolbooth_core::{MAX_JSON_DEPTH, Name, nests_too_deep};
+
+use super::ToolSpec;
 
 /// Why a toolbox cannot be built or changed.
 ///
@@ -84,6 +87,16 @@ impl ToolboxError {
     }
 }
 
+impl ToolboxFault {
+    pub(super) fn invalid_schema(spec: &ToolSpec, schema: &'static str, message: String) -> Self {
+        Self::InvalidSchema {
+            tool: spec.tool_name().clone(),
+            schema,
+            message: message.into(),
+        }
+    }
+}
+
 impl From<ToolboxFault> for ToolboxError {
     fn from(fault: ToolboxFault) -> Self {
         let faults = vec![fault];
@@ -124,8 +137,29 @@ pub(super) fn shortened(name: &str) -> Name {
     Name::from(format_args!("{start}..."))
 }
 
-/// Checks the name of a tool.
-pub(super) fn check_name(name: &str) -> Result<(), ToolboxFault> {
+/// Checks the description of a tool.
+pub(super) fn check_spec(spec: &ToolSpec) -> Result<(), ToolboxFault> {
+    check_name(spec.name())?;
+    check_schema(spec, "input", spec.input_schema())?;
+    spec.output_schema()
+        .map_or(Ok(()), |schema| check_schema(spec, "output", schema))
+}
+
+fn check_schema(spec: &ToolSpec, which: &'static str, schema: &Value) -> Result<(), ToolboxFault> {
+    if !(schema.is_object() || schema.is_boolean()) {
+        let message = "a JSON Schema is an object or a boolean".to_owned();
+        return Err(ToolboxFault::invalid_schema(spec, which, message));
+    }
+    match nests_too_deep(schema) {
+        false => Ok(()),
+        true => {
+            let message = format!("it nests deeper than {MAX_JSON_DEPTH} levels");
+            Err(ToolboxFault::invalid_schema(spec, which, message))
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), ToolboxFault> {
     let is_valid = !name.is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control);
     match is_valid {
         true => Ok(()),

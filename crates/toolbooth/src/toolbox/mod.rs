@@ -60,6 +60,7 @@
 //!
 //! # Errors
 //! - `UnknownTool` with the nearest names, which the client may read. A long name is shortened.
+//! - `InvalidArguments` with the path, if the toolbox checks arguments.
 //! - `Denied` by the [gate](ToolboxBuilder::gate).
 //!
 //! In all of these cases the tool has not been called, and
@@ -81,6 +82,8 @@
 //! [layer](ToolboxBuilder::layer) for all tools.
 
 mod annotations;
+#[cfg(feature = "validate")]
+mod arguments;
 mod builder;
 mod error;
 mod gate;

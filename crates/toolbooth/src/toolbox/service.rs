@@ -131,6 +131,12 @@ fn decide(
     call: &ToolCall,
 ) -> Decision<ResponseWatch, Gating> {
     part.set_tool_is_idempotent(entry.is_idempotent);
+    #[cfg(feature = "validate")]
+    if let Some(arguments) = &entry.arguments {
+        if let Err(error) = arguments.check(call.args()) {
+            return Decision::Reject(ResponseWatch, error);
+        }
+    }
     match &settings.gate {
         None => Decision::Start(ResponseWatch),
         Some(gate) => {

@@ -14,7 +14,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use toolbooth_core::{LayerName, Name, ToolError};
 
-use super::error::{MAX_NAME, check_name, shortened};
+#[cfg(feature = "validate")]
+use super::arguments::Arguments;
+use super::error::{MAX_NAME, check_spec, shortened};
 use super::gate::Gate;
 use super::nearest::nearest;
 use super::stacks::{Stacked, Stacks};
@@ -43,6 +45,8 @@ pub(super) struct Settings {
     pub(super) gate_name: LayerName,
     pub(super) gate_limit: PerTool<Duration>,
     pub(super) idempotent: PerTool<bool>,
+    #[cfg(feature = "validate")]
+    pub(super) validates: bool,
 }
 
 /// The tools at one time.
@@ -64,6 +68,9 @@ pub(super) struct Entry {
     is_annotated_idempotent: bool,
     pub(super) is_idempotent: bool,
     pub(super) gate_limit: Option<Duration>,
+    /// Checks the arguments, if the toolbox is to.
+    #[cfg(feature = "validate")]
+    pub(super) arguments: Option<Arguments>,
 }
 
 // === impl Shared ===
@@ -128,7 +135,7 @@ impl Settings {
         tool: ToolService,
     ) -> Result<Entry, ToolboxFault> {
         let name = spec.name();
-        check_name(name)?;
+        check_spec(&spec)?;
         let layers = self.layers.iter().rev();
         let tool = layers.fold(tool, |inner, layer| layer(inner));
         let annotated = spec.annotations().is_idempotent();
@@ -139,8 +146,23 @@ impl Settings {
             is_annotated_idempotent: is_idempotent,
             is_idempotent,
             gate_limit: self.gate_limit.get(name).copied(),
+            #[cfg(feature = "validate")]
+            arguments: self.arguments(&spec)?,
             spec,
         })
+    }
+}
+
+#[cfg(feature = "validate")]
+impl Settings {
+    fn arguments(&self, spec: &ToolSpec) -> Result<Option<Arguments>, ToolboxFault> {
+        if !self.validates {
+            return Ok(None);
+        }
+        let compiled = Arguments::new(spec.input_schema());
+        compiled
+            .map(Some)
+            .map_err(|message| ToolboxFault::invalid_schema(spec, "input", message))
     }
 }
 

@@ -66,6 +66,51 @@ impl ToolSpec {
         }))
     }
 
+    /// Creates the description of a tool that takes `Args`, with the schema of that type.
+    ///
+    /// A type without content, such as `()`, is an object without fields, as models send it.
+    ///
+    /// ```
+    /// use schemars::JsonSchema;
+    /// use serde::Deserialize;
+    /// use toolbooth::{BoxError, ToolSpec, Toolbox, tool_fn};
+    ///
+    /// #[derive(Deserialize, JsonSchema)]
+    /// struct Search {
+    ///     /// A pattern with wildcards.
+    ///     pattern: String,
+    /// }
+    ///
+    /// async fn search(args: Search) -> Result<Vec<String>, BoxError> {
+    ///     Ok(vec![args.pattern])
+    /// }
+    ///
+    /// let spec = ToolSpec::of::<Search>("search").with_output_of::<Vec<String>>();
+    /// let pattern = &spec.input_schema()["properties"]["pattern"];
+    /// assert_eq!(pattern["description"], "A pattern with wildcards.");
+    /// assert_eq!(spec.output_schema().map(|schema| &schema["type"]), Some(&"array".into()));
+    ///
+    /// let toolbox = Toolbox::builder().tool(spec, tool_fn("search", search)).build()?;
+    /// # assert_eq!(toolbox.len(), 1);
+    /// # Ok::<_, BoxError>(())
+    /// ```
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn of<Args: schemars::JsonSchema>(name: impl Into<Name>) -> Self {
+        let schema = schemars::schema_for!(Args).to_value();
+        match schema.get("type").and_then(Value::as_str) {
+            Some("null") => Self::new(name),
+            _ => Self::new(name).with_input_schema(schema),
+        }
+    }
+
+    /// Sets the JSON Schema of the result to that of `Output`.
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn with_output_of<Output: schemars::JsonSchema>(self) -> Self {
+        self.with_output_schema(schemars::schema_for!(Output).to_value())
+    }
+
     /// Sets the title, for people.
     #[must_use]
     pub fn with_title(self, title: impl Into<String>) -> Self {

@@ -3,8 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arguments;
 mod changes;
+mod compose;
 mod gate;
+mod idempotence;
+mod load;
 mod names;
 
 use std::future::ready;
