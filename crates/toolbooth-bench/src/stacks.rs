@@ -34,7 +34,13 @@ static IN_AN_HOUR: LazyLock<Instant> =
 /// Returns a call as an agent makes it: with an id, a tenant and a deadline.
 #[must_use]
 pub fn call() -> ToolCall {
-    barest_call()
+    call_of("tool")
+}
+
+/// Returns a call of the tool `name`, as an agent makes it.
+#[must_use]
+pub fn call_of(name: impl Into<Name>) -> ToolCall {
+    ToolCall::new(name, Value::Null)
         .with_id("call_8fj2")
         .with_tenant("acme")
         .with_deadline(*IN_AN_HOUR)

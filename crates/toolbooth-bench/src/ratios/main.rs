@@ -22,6 +22,7 @@ mod rate_wait;
 mod ready;
 mod report;
 mod storm;
+mod toolbox;
 mod yields;
 
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ const ROUNDS: usize = 15;
 const CALLS: u32 = 100_000;
 
 /// Each line by its name, in the order in which all of them run.
-const LINES: [(&str, fn(&mut Report)); 12] = [
+const LINES: [(&str, fn(&mut Report)); 13] = [
     ("ready", ready::run),
     ("yields", yields::run),
     ("agent", agent::run),
@@ -43,6 +44,7 @@ const LINES: [(&str, fn(&mut Report)); 12] = [
     ("contended", contended::run),
     ("body", body::run),
     ("breaker", breaker::run),
+    ("toolbox", toolbox::run),
     ("queue", queue::run),
     ("waiter_bytes", queue::waiter_bytes),
     ("rate_wait", rate_wait::run),

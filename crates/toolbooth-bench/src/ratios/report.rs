@@ -14,7 +14,7 @@ struct Bound {
     at_least: bool,
 }
 
-const BOUNDS: [Bound; 9] = [
+const BOUNDS: [Bound; 11] = [
     at_most("three_vs_tower", 1.6, 1.0),
     at_most("five_vs_tower_three", 2.5, 1.5),
     at_most("three_vs_resilience", 0.35, 0.20),
@@ -22,6 +22,8 @@ const BOUNDS: [Bound; 9] = [
     at_most("agent_vs_resilience", 0.6, 0.4),
     at_least("keys_two_threads", 1.6, 1.9),
     at_least("keys_two_threads_rate", 1.6, 1.9),
+    at_most("toolbox_lookup", 1.3, 1.1),
+    at_most("toolbox_policies", 1.3, 1.0),
     at_most("storm", 4.0, 2.0),
     at_most("memory_running", 760.0, 512.0),
 ];

@@ -1,0 +1,133 @@
+//! Ten tools behind one toolbox, as an agent calls them.
+//!
+//! ```text
+//! cargo run --example toolbox
+//! ```
+//!
+//! It looks up tools, retries those that are idempotent, asks before a tool changes something, and
+//! replaces a tool while a call runs. tokio's clock is paused and advances when every task waits,
+//! so the run takes no time. It exits with an error if something is not as expected.
+
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
+
+mod tools;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use toolbooth::toolbox::{Denied, GateRequest};
+use toolbooth::{
+    BoxError, ConcurrencyLimitLayer, ErrorKind, PerTool, RetryPolicy, ToolCall, ToolError,
+    ToolSpec, Toolbox, tool_fn,
+};
+use tower::retry::RetryLayer;
+use tower::{ServiceBuilder, ServiceExt};
+
+/// Allows tools that change nothing. A person decides about the others.
+async fn ask(request: GateRequest) -> Result<(), Denied> {
+    if request.spec().annotations().is_read_only() {
+        return Ok(());
+    }
+    // The person takes a minute. Meanwhile the call holds no permit, and its timeout has not begun.
+    sleep(Duration::from_secs(60)).await;
+    match request.spec().annotations().is_destructive() {
+        false => Ok(()),
+        true => Err(Denied::new("the person does not want that")),
+    }
+}
+
+/// Makes one call, and returns the text of its response.
+async fn text(toolbox: &Toolbox, name: &str, args: Value) -> Result<String, ToolError> {
+    let call = ToolCall::new(name, args).with_tenant("acme");
+    Ok(toolbox.clone().oneshot(call).await?.collect().await?.text())
+}
+
+/// Makes one call that must fail.
+async fn failure(toolbox: &Toolbox, name: &str, args: Value) -> Result<ToolError, BoxError> {
+    match text(toolbox, name, args).await {
+        Ok(text) => Err(format!("{name} returned {text}").into()),
+        Err(error) => Ok(error),
+    }
+}
+
+#[tokio::main(flavor = "current_thread", start_paused = true)]
+async fn main() -> Result<(), BoxError> {
+    let around_each_tool = ServiceBuilder::new()
+        .layer(RetryLayer::new(RetryPolicy::new(3)))
+        .layer(ConcurrencyLimitLayer::per_tool(PerTool::new(4)));
+    let toolbox = tools::add_to(Toolbox::builder())
+        .layer(around_each_tool)
+        .with_timeout(PerTool::new(Duration::from_secs(5)).with("crawl", Duration::from_secs(60)))
+        .with_validated_arguments()
+        .gate(ask)
+        .build()?;
+
+    println!("{} tools:", toolbox.len());
+    for spec in toolbox.specs() {
+        let hints = spec.annotations();
+        let effect = match (hints.is_read_only(), hints.is_destructive()) {
+            (true, _) => "reads",
+            (false, false) => "writes",
+            (false, true) => "may destroy",
+        };
+        let about = spec.description().unwrap_or_default();
+        println!("  {:<8} {effect:<12} {about}", spec.name());
+    }
+
+    println!("calls:");
+    let sum = text(&toolbox, "add", json!({ "a": 1, "b": 2 })).await?;
+    println!("  add      {sum}");
+    assert_eq!(sum, "3");
+
+    // Its backend fails twice. The tool is read-only, so the call is repeated.
+    let weather = text(&toolbox, "weather", json!({ "city": "Oslo" })).await?;
+    println!("  weather  {weather}");
+
+    let typo = failure(&toolbox, "wether", json!({ "city": "Oslo" })).await?;
+    println!("  wether   {}", typo.public_message());
+    assert_eq!(typo.kind(), ErrorKind::UnknownTool);
+
+    let wrong = failure(&toolbox, "add", json!({ "a": 1, "b": "two" })).await?;
+    println!("  add      {}", wrong.public_message());
+    assert_eq!(
+        (wrong.kind(), wrong.started()),
+        (ErrorKind::InvalidArguments, false)
+    );
+
+    let saved = text(&toolbox, "append", json!({ "text": "milk" })).await?;
+    println!("  append   {saved}, after the person agreed");
+
+    let denied = failure(&toolbox, "delete", json!({ "path": "/" })).await?;
+    println!("  delete   {}", denied.public_message());
+    assert_eq!(
+        (denied.kind(), denied.started()),
+        (ErrorKind::Denied, false)
+    );
+
+    println!("changes:");
+    let handle = toolbox.clone();
+    let running = tokio::spawn(async move { text(&handle, "crawl", json!({ "pages": 3 })).await });
+    sleep(Duration::from_secs(1)).await;
+    let faster = tool_fn("crawl", async |_: Value| {
+        Ok::<_, ToolError>("3 pages, at once")
+    });
+    let crawl = toolbox.get("crawl").ok_or("crawl is there")?;
+    toolbox.replace(crawl.spec().clone(), faster)?;
+    println!("  the running call: {}", running.await??);
+    println!(
+        "  the next call: {}",
+        text(&toolbox, "crawl", json!({ "pages": 3 })).await?
+    );
+
+    let again = tool_fn("add", async |_: Value| Ok::<_, ToolError>("5"));
+    let error = toolbox
+        .insert(ToolSpec::new("add"), again)
+        .err()
+        .ok_or("it is there")?;
+    println!("  {error}");
+    toolbox.remove("delete").ok_or("it was there")?;
+    println!("  {} tools are left", toolbox.len());
+    assert_eq!(toolbox.len(), 9);
+    Ok(())
+}
