@@ -15,7 +15,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use toolbooth::{
     BreakerPolicy, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer,
-    PerTool, RateLimitLayer, ShutdownLayer, TimeoutLayer, ToolCall, ToolError, ToolRequest,
+    PerTool, RateLimitLayer, ShutdownLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput,
+    ToolRequest, Toolbox,
 };
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 
@@ -118,6 +119,30 @@ fn five_layers_cost_one_allocation_and_then_none() {
     };
     let counts = [plain, known, full, plain].map(&mut count);
     assert_eq!(counts, [(1, 1), (0, 0), (0, 0), (0, 0)]);
+}
+
+/// The future of the tool is allocated, and once more that of a layer for all tools, which may be
+/// several in one.
+#[test]
+fn toolbox_costs_one_allocation_and_a_layer_for_all_tools_another() {
+    let tool = service_fn(|_: ToolCall| ready(Ok::<_, ToolError>(ToolOutput::text("done"))));
+    let timeout = TimeoutLayer::new(Duration::from_secs(60));
+    let two = ServiceBuilder::new()
+        .layer(timeout.clone())
+        .layer(ConcurrencyLimitLayer::new(4));
+    let builder = || Toolbox::builder().tool("tool", tool);
+    let mut plain = builder().build().unwrap();
+    let mut layered = builder().layer(two).build().unwrap();
+    let mut count = |service: &mut dyn FnMut()| {
+        service();
+        measure(service).count_total
+    };
+    let call = || ToolCall::new("tool", Value::Null);
+    let mut bare = timeout.layer(tool);
+    let bare = count(&mut || assert!(complete(&mut bare, call()).is_ok()));
+    let plain = count(&mut || assert!(complete(&mut plain, call()).is_ok()));
+    let layered = count(&mut || assert!(complete(&mut layered, call()).is_ok()));
+    assert_eq!((plain - bare, layered - bare), (1, 2));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -262,11 +263,12 @@ async fn gate_is_over_when_the_tool_is_called() {
         .tool("work", tool)
         .gate(move |_| {
             let set = Arc::clone(&set);
-            async move {
-                let _over = support::on_drop(move || set.store(true, Ordering::SeqCst));
-                tokio::task::yield_now().await;
-                Ok(())
-            }
+            let until_dropped = support::on_drop(move || set.store(true, Ordering::SeqCst));
+            // Unlike a block, it keeps what it owns after its completion.
+            std::future::poll_fn(move |_| {
+                let _ = &until_dropped;
+                Poll::Ready(Ok(()))
+            })
         })
         .build()
         .unwrap();
