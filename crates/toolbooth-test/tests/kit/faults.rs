@@ -1,6 +1,6 @@
 use std::panic::AssertUnwindSafe;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use toolbooth::{CatchPanicLayer, ErrorKind, Outcome, TimeoutLayer, ToolError};
 use toolbooth_test::{
     BoxTool, FastTool, Fault, FaultLayer, Faults, Finished, GeneratorTool, InjectedFault, boxed,
@@ -177,6 +177,22 @@ async fn broken_stream_fails_after_its_items_and_drops_the_stream_of_the_tool() 
         assert!(layer.injected().values().contains(&fault), "{items}");
     }
     assert_eq!(layer.injected().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_of_the_tool_is_dropped_with_the_fault_and_nothing_follows() {
+    let faults = Faults::new().with_broken_streams(1.0, 2..=2);
+    let layer = FaultLayer::seeded(1).with_faults(faults);
+    let tool = GeneratorTool::new(ms(10), 20);
+    let output = layer.layer(tool.clone()).oneshot(call("generate")).await;
+    let mut items = output.unwrap().into_stream();
+    for expected in GeneratorTool::items(2) {
+        assert_eq!(items.next().await.unwrap().unwrap(), expected);
+    }
+    assert_eq!(tool.probe().running(), 1);
+    assert!(is_injected(&items.next().await.unwrap().unwrap_err()));
+    assert_eq!(tool.probe().running(), 0);
+    assert!(items.next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]

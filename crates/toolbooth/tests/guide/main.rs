@@ -1,5 +1,7 @@
 //! The guides name every pair of layers, and every public type with what it implements.
 
+#[cfg(feature = "retry")]
+mod pairs;
 #[cfg(all(feature = "full", unix))]
 mod types;
 
