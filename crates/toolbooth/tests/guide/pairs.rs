@@ -23,7 +23,7 @@ async fn shut_down(cleanup_is_outside: bool) -> (DrainReport, u64, Vec<Outcome>)
     let running = tokio::spawn(stack.oneshot(call));
     tokio::time::sleep(ms(1)).await;
     let report = shutdown.shutdown(ms(10), ms(1_000)).await;
-    assert!(running.await.unwrap().is_err());
+    assert!(running.await.expect("no panic").is_err());
     (report, cleanup.report().ran, ended.values())
 }
 
