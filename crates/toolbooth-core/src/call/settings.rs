@@ -53,32 +53,6 @@ impl Settings {
         }
     }
 
-    /// Resets all settings but the name of the tool. Returns false if there are rare ones, which
-    /// stay.
-    #[inline]
-    pub(super) fn reset(&mut self) -> bool {
-        let Self {
-            tool: _,
-            id,
-            tenant,
-            deadline,
-            priority,
-            idempotent,
-            rare,
-        } = self;
-        *id = None;
-        *tenant = None;
-        *deadline = None;
-        *priority = 0;
-        *idempotent = None;
-        rare.is_none()
-    }
-
-    #[inline]
-    pub(super) fn rename(&mut self, tool: Name) {
-        self.tool = tool;
-    }
-
     /// Returns the settings of a call that a call with these settings makes.
     pub(super) fn child(&self, tool: Name, parent: Parent) -> Self {
         let above = self.rare.as_deref();
