@@ -65,7 +65,8 @@
 //! # Cost
 //! Nothing for a call without hooks; two allocations with
 //! [`with_wait`](CleanupLayer::with_wait).
-//! The first hook of an attempt allocates the list of hooks. Each call with hooks spawns one task.
+//! The first hook of an attempt allocates one box, the second a list. Each call with hooks spawns one
+//! task.
 
 mod future;
 #[doc = include_str!("../../docs/cleanup.md")]
