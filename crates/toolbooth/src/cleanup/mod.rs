@@ -65,8 +65,8 @@
 //! # Cost
 //! Nothing for a call without hooks; two allocations with
 //! [`with_wait`](CleanupLayer::with_wait).
-//! The first hook of an attempt allocates one box, the second a list. Each call with hooks spawns one
-//! task.
+//! The first hook of an attempt allocates one box, the second a list. Each call with hooks spawns
+//! one task.
 
 mod future;
 #[doc = include_str!("../../docs/cleanup.md")]
