@@ -133,7 +133,7 @@ fn toolbox_costs_one_allocation_and_a_layer_for_all_tools_another() {
     let builder = || Toolbox::builder().tool("tool", tool);
     let mut plain = builder().build().unwrap();
     let mut layered = builder().layer(two).build().unwrap();
-    let mut count = |service: &mut dyn FnMut()| {
+    let count = |service: &mut dyn FnMut()| {
         service();
         measure(service).count_total
     };
