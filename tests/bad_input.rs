@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use toolbooth::breaker::{BreakerState, Over};
 use toolbooth::{
     BreakerPolicy, CallContext, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
-    ConfigError, ErrorKind, Outcome, PartialResultLayer, PerTool, RateLimitLayer, SharedState,
-    StateError, TimeoutLayer, ToolCall, tool_fn,
+    ConfigError, ErrorKind, IdempotencyLayer, Outcome, PartialResultLayer, PerTool, RateLimitLayer,
+    SharedState, StateError, TimeoutLayer, ToolCall, tool_fn,
 };
 use toolbooth_test::{BoxTool, boxed};
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -243,4 +243,14 @@ async fn key_of_1_mb_is_rejected_by_every_operation_on_shared_state() {
         ));
     }
     assert!(state.is_empty() && !state.remove(&key));
+}
+
+#[tokio::test]
+async fn idempotency_key_of_1_mb_is_an_invalid_argument() {
+    let tool = tool_fn("tool", async |_: ()| Ok::<_, std::io::Error>("done"));
+    let tool = IdempotencyLayer::new().layer(tool);
+    let call = ToolCall::new("tool", json!(null)).with_idempotency_key("k".repeat(1_000_000));
+    let error = tool.oneshot(call).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArguments);
+    assert!(!error.started() && error.to_string().len() < 100);
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep};
 use toolbooth::{
-    BoxError, CallContext, CallGroup, CancelReason, ErrorKind, ServiceBuilderExt, SharedState,
-    StateError, StateLayer, TimeoutLayer, ToolCall, tool_fn,
+    BoxError, CallContext, CallGroup, CancelReason, ErrorKind, IdempotencyLayer, ServiceBuilderExt,
+    SharedState, StateError, StateLayer, TimeoutLayer, ToolCall, ToolError, Toolbox, tool_fn,
 };
 use toolbooth_test::{BoxTool, boxed, call_all, ms};
 use toolbooth_tests::{calls, runtime};
@@ -235,4 +235,39 @@ async fn call_that_a_group_cancels_in_the_queue_leaves_it() {
             .await
             .is_ok()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn tools_of_a_toolbox_share_one_state_and_its_idempotency_keys_are_those_of_a_tool() {
+    let state = SharedState::new();
+    let add = async |call: CallContext, by: i64| state_of(&call).increment("counter", by);
+    let subtract = async |call: CallContext, by: i64| state_of(&call).increment("counter", -by);
+    let toolbox = Toolbox::builder()
+        .tool("add", tool_fn("add", add))
+        .tool("subtract", tool_fn("subtract", subtract))
+        .layer(StateLayer::new(state.clone()))
+        .layer(IdempotencyLayer::new())
+        .build()
+        .unwrap();
+    let call = |tool: &'static str, by: i64, key: Option<&'static str>| {
+        let call = ToolCall::new(tool, json!(by));
+        let call = match key {
+            Some(key) => call.with_idempotency_key(key),
+            None => call,
+        };
+        let toolbox = toolbox.clone();
+        async move {
+            let response = toolbox.oneshot(call).await?.collect().await?;
+            Ok::<_, ToolError>(response.text())
+        }
+    };
+    assert_eq!(call("add", 5, None).await.unwrap(), "5");
+    assert_eq!(call("subtract", 1, None).await.unwrap(), "4");
+    for _ in 0..3 {
+        assert_eq!(call("add", 10, Some("a")).await.unwrap(), "14");
+        assert_eq!(call("subtract", 2, Some("a")).await.unwrap(), "12");
+    }
+    assert_eq!(state.get("counter"), Ok(Some(12_i64)));
+    let other = call("add", 11, Some("a")).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::InvalidArguments);
 }

@@ -7,6 +7,7 @@ use crate::CatchPanicLayer;
 use crate::CircuitBreakerLayer;
 use crate::CleanupLayer;
 use crate::ConcurrencyLimitLayer;
+use crate::IdempotencyLayer;
 use crate::PartialResultLayer;
 use crate::PerTool;
 use crate::ShutdownLayer;
@@ -121,6 +122,12 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     /// Takes the layer, which is also the handle to [shut down](ShutdownLayer::shutdown).
     fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>>;
 
+    /// Adds an [`IdempotencyLayer`]: calls with the same key run once.
+    fn tool_idempotency(
+        self,
+        idempotency: IdempotencyLayer,
+    ) -> ServiceBuilder<Stack<IdempotencyLayer, L>>;
+
     /// Adds a [`StateLayer`]: provides shared state to the tools inside.
     #[cfg(feature = "state")]
     fn tool_state(self, state: StateLayer) -> ServiceBuilder<Stack<StateLayer, L>>;
@@ -190,6 +197,13 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
 
     fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>> {
         self.layer(shutdown)
+    }
+
+    fn tool_idempotency(
+        self,
+        idempotency: IdempotencyLayer,
+    ) -> ServiceBuilder<Stack<IdempotencyLayer, L>> {
+        self.layer(idempotency)
     }
 
     #[cfg(feature = "state")]

@@ -304,3 +304,17 @@ async fn state_layer_provides_its_state() {
     stack.oneshot(call(3)).await.unwrap();
     assert_eq!(state.get("counter"), Ok(Some(3_i64)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn idempotency_layer_shares_responses() {
+    use toolbooth::IdempotencyLayer;
+
+    let layer = IdempotencyLayer::new();
+    let stack = ServiceBuilder::new()
+        .tool_idempotency(layer.clone())
+        .service(tool());
+    let calls = [1, 2].map(|id| call(10).with_id(format!("{id}")).with_idempotency_key("a"));
+    let ended = call_all(stack, calls).await;
+    assert!(ended.iter().all(|call| call.at == ms(10)));
+    assert_eq!(layer.keys(), 1);
+}

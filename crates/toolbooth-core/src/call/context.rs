@@ -100,6 +100,12 @@ impl CallContext {
         self.idempotent() == Some(true)
     }
 
+    /// Returns the key by which a layer recognizes a repeated call, if set.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.settings().rare()?.idempotency_key.as_deref()
+    }
+
     /// Returns the value of this type that the caller attached, otherwise the one that the
     /// innermost layer around has [provided](crate::Part::provide).
     #[must_use]

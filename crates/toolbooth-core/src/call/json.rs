@@ -29,6 +29,8 @@ struct Fields<N, A> {
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotent: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<N>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     remaining_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
@@ -72,6 +74,7 @@ impl Serialize for ToolCall {
             tenant: context.tenant(),
             priority: context.priority(),
             idempotent: context.idempotent(),
+            idempotency_key: context.idempotency_key(),
             remaining_ms: context.remaining().map(millis),
             timeout_ms: rare.and_then(|rare| rare.timeout).map(millis),
             idle_timeout_ms: rare.and_then(|rare| rare.idle_timeout).map(millis),
@@ -95,6 +98,9 @@ impl<'de> Deserialize<'de> for ToolCall {
         }
         if let Some(idempotent) = fields.idempotent {
             call = call.with_idempotent(idempotent);
+        }
+        if let Some(key) = fields.idempotency_key {
+            call = call.with_idempotency_key(key);
         }
         // A deadline that the clock cannot represent is none.
         let remaining = fields.remaining_ms.map(Duration::from_millis);

@@ -27,6 +27,8 @@ pub(crate) struct RareSettings {
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) first_item_timeout: Option<Duration>,
+    /// By which a layer recognizes a repeated call. Child calls do not inherit it.
+    pub(super) idempotency_key: Option<Name>,
     /// How deep the calls may be nested that this one makes.
     pub(super) max_depth: Option<u32>,
     /// The call that made this one.

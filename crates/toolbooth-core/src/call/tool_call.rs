@@ -40,7 +40,7 @@ use super::{CallContext, Canceller, Moment, Name};
 /// | `name` | The name of the tool. |
 /// | `args` | The arguments, `null` by default. |
 /// | `id` | The [id](CallContext::id). Always written, so that both sides log the same one. |
-/// | `tenant`, `priority`, `idempotent`, `max_depth` | As set by `with_tenant` and so on. |
+/// | `tenant`, `priority`, `idempotent`, `idempotency_key`, `max_depth` | As set by `with_tenant` and so on. |
 /// | `remaining_ms` | The time until the [deadline](CallContext::deadline) from now, when it is written and when it is read. |
 /// | `timeout_ms`, `idle_timeout_ms`, `first_item_timeout_ms` | As set by `with_timeout` and so on. |
 ///
@@ -186,6 +186,19 @@ impl<A> ToolCall<A> {
     pub fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.context
             .configure(|settings| settings.idempotent = Some(idempotent));
+        self
+    }
+
+    /// Sets the key by which an idempotency layer recognizes a repeated call: calls of one tool and
+    /// tenant with the same key run once. Child calls do not inherit it.
+    ///
+    /// Without such a layer it has no effect. It does not state that the tool is
+    /// [idempotent](Self::with_idempotent).
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: impl Into<Name>) -> Self {
+        let key = key.into();
+        self.context
+            .configure(|settings| settings.rare_mut().idempotency_key = Some(key));
         self
     }
 

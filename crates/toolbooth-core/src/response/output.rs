@@ -205,6 +205,18 @@ impl ToolOutput {
         })
     }
 
+    /// Returns these contents as a collected response with the settings of this one: whether it
+    /// reports a failure, its line ends and its metadata. For layers that record a response.
+    #[must_use]
+    pub fn to_collected(&self, contents: Vec<Content>) -> Collected {
+        Collected {
+            contents,
+            is_error: self.is_error,
+            line_ends: self.line_ends,
+            meta: self.meta.clone(),
+        }
+    }
+
     const fn new(body: Body) -> Self {
         Self {
             body,
@@ -218,6 +230,18 @@ impl ToolOutput {
 impl From<Content> for ToolOutput {
     fn from(content: Content) -> Self {
         Self::new(Body::One(content))
+    }
+}
+
+/// A buffered response.
+impl From<Collected> for ToolOutput {
+    fn from(collected: Collected) -> Self {
+        Self {
+            body: Body::Many(collected.contents),
+            is_error: collected.is_error,
+            line_ends: collected.line_ends,
+            meta: collected.meta,
+        }
     }
 }
 
@@ -254,6 +278,13 @@ impl Collected {
     #[must_use]
     pub fn into_contents(self) -> Vec<Content> {
         self.contents
+    }
+
+    /// Replaces the items.
+    #[must_use]
+    pub fn with_contents(mut self, contents: Vec<Content>) -> Self {
+        self.contents = contents;
+        self
     }
 
     /// Returns the whole response as text for a model.

@@ -27,7 +27,8 @@
 //! ```
 //!
 //! [`StateLayer`] provides the state to all calls inside, around one tool or a whole toolbox, and
-//! to the [children](crate::CallContext::child) of these calls. A caller can attach one to a call
+//! to the [children](crate::CallContext::child) of these calls. For one state of a toolbox, add it
+//! with `ToolboxBuilder::layer`. A caller can attach one to a call
 //! instead, with [`with_extension`](crate::ToolCall::with_extension).
 //!
 //! # Operations
