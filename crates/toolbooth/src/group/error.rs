@@ -40,14 +40,15 @@ impl fmt::Display for GroupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooFewCalls { needed, calls } => {
-                write!(
-                    f,
-                    "{needed} calls have to succeed, and the group has {calls}"
-                )
+                write!(f, "the quorum is {needed}, and the group has {calls} calls")
             }
             Self::TooFewSucceeded { needed, outcomes } => {
                 let succeeded = outcomes.iter().filter(|outcome| succeeded(outcome)).count();
-                write!(f, "{needed} calls have to succeed, and {succeeded} did")
+                write!(
+                    f,
+                    "{succeeded} of {} calls succeeded, and the quorum is {needed}",
+                    outcomes.len()
+                )
             }
         }
     }

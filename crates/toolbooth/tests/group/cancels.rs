@@ -50,7 +50,10 @@ async fn all_errors_are_returned_if_none_succeeds() {
         .await
         .unwrap_err();
     assert_eq!(briefs(error.outcomes()), ["tool_error", "tool_error"]);
-    assert_eq!(error.to_string(), "1 calls have to succeed, and 0 did");
+    assert_eq!(
+        error.to_string(),
+        "0 of 2 calls succeeded, and the quorum is 1"
+    );
 
     let none: [ToolCall; 0] = [];
     let error = CallGroup::new()
@@ -108,7 +111,10 @@ async fn quorum_out_of_reach_ends_the_group_early() {
     assert_eq!(started.elapsed(), ms(31));
     let expected = ["cancelled", "tool_error", "20", "tool_error"];
     assert_eq!(briefs(error.outcomes()), expected);
-    assert_eq!(error.to_string(), "3 calls have to succeed, and 1 did");
+    assert_eq!(
+        error.to_string(),
+        "1 of 4 calls succeeded, and the quorum is 3"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +134,7 @@ async fn quorum_larger_than_the_group_makes_no_call() {
     ));
     assert_eq!(
         error.to_string(),
-        "3 calls have to succeed, and the group has 2"
+        "the quorum is 3, and the group has 2 calls"
     );
     assert_eq!(tool.probe().started(), 0);
 }

@@ -1,7 +1,7 @@
 //! Streaming responses of the calls of a group.
 
 use futures_util::stream;
-use support::{streaming, streams, ticking};
+use support::{Probe, streaming, streams, ticking};
 use toolbooth::{BoxError, Content, TimeoutScope};
 
 use super::*;
@@ -79,4 +79,15 @@ async fn stream_that_is_always_ready_ends_at_the_deadline() {
     assert_eq!(started.elapsed(), ms(20));
     assert_eq!(brief(&outcomes[0]), "timeout");
     assert_eq!(probe.running(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partial_result_has_what_was_emitted_and_what_was_streamed() {
+    let tool = ScriptedTool::new(|call| async move {
+        call.context().emit("emitted");
+        Ok(ticking(&Probe::new(), ms(10), FIVE))
+    });
+    let group = CallGroup::new().with_timeout(ms(15));
+    let outcomes = group.all(tool, [call()]).await;
+    assert_eq!(partial(&outcomes[0]), ["emitted", "1", "2"]);
 }

@@ -76,6 +76,7 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         ErrorKind = ErrorKind,
         ErrorReport = ErrorReport,
         GroupError = GroupError,
+        IdempotencyLayer = IdempotencyLayer,
         Item = Item<'static>,
         KeptPermits = KeptPermits,
         Message = Message,

@@ -90,3 +90,16 @@ async fn children_do_not_inherit_the_key() {
     }
     assert_eq!(inner.probe().started(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn token_of_a_rate_limit_outside_is_refunded_for_a_shared_response() {
+    let rate = RateLimitLayer::new(Quota::per_hour(NonZeroU32::MIN.saturating_add(4)));
+    let stack = ServiceBuilder::new()
+        .layer(rate.clone())
+        .layer(IdempotencyLayer::new())
+        .service(counts());
+    for _ in 0..4 {
+        assert_eq!(text_of(stack.clone(), keyed("a", 1)).await, "run 1");
+        assert_eq!(rate.remaining(), 4);
+    }
+}
