@@ -8,7 +8,7 @@ use toolbooth_core::Name;
 use super::Setting;
 use super::data::{Policies, ToolPolicy};
 use super::error::{PolicyError, PolicyErrorKind, did_you_mean};
-use super::read::Value;
+use super::value::Value;
 use super::values::{BreakerSettings, PartialSettings, QueueSettings, RateSettings, RetrySettings};
 use crate::toolbox::Version;
 use crate::toolbox::nearest::nearest;

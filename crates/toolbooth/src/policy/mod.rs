@@ -114,6 +114,7 @@ mod show;
 mod stack;
 mod store;
 mod text;
+mod value;
 mod values;
 mod write;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toolbooth_core::Name;
@@ -50,7 +51,7 @@ pub(super) struct Queue {
     pub(super) capacity: Option<u32>,
     pub(super) max_wait: Option<Duration>,
     /// The priorities of tools, if the queue is ordered by priority.
-    pub(super) priorities: Option<BTreeMap<Name, i32>>,
+    pub(super) priorities: Option<Arc<BTreeMap<Name, i32>>>,
     pub(super) aging: Option<Duration>,
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Planner<'a> {
     /// The group of each tool that has one.
     groups: HashMap<&'a str, Group<'a>>,
     /// The priorities of the members of each group.
-    priorities: HashMap<&'a str, BTreeMap<Name, i32>>,
+    priorities: HashMap<&'a str, Arc<BTreeMap<Name, i32>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -102,7 +103,7 @@ impl<'a> Planner<'a> {
                 Some((Name::from(tool.as_str()), priority))
             };
             let priorities = group.tools.iter().filter_map(priority).collect();
-            planner.priorities.insert(name, priorities);
+            planner.priorities.insert(name, Arc::new(priorities));
         }
         planner
     }
@@ -124,7 +125,7 @@ impl<'a> Planner<'a> {
             timeout: self.setting(tool, |policy| &policy.timeout),
             retry: self.setting(tool, |policy| &policy.retry),
             group,
-            limits: self.tool_limits(tool, priorities.into_iter().collect()),
+            limits: self.tool_limits(tool, Arc::new(priorities.into_iter().collect())),
             attempt: AttemptLimits {
                 timeout: self.setting(tool, |policy| &policy.attempt_timeout),
                 idle: self.setting(tool, |policy| &policy.idle_timeout),
@@ -135,7 +136,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn group_limits(&self, group: &ToolPolicy, priorities: BTreeMap<Name, i32>) -> Limits {
+    fn group_limits(&self, group: &ToolPolicy, priorities: Arc<BTreeMap<Name, i32>>) -> Limits {
         let queue = group.queue.or(&self.policies.default.queue);
         Limits {
             breaker: group.breaker.value().cloned(),
@@ -145,7 +146,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn tool_limits(&self, tool: &str, priorities: BTreeMap<Name, i32>) -> Limits {
+    fn tool_limits(&self, tool: &str, priorities: Arc<BTreeMap<Name, i32>>) -> Limits {
         Limits {
             breaker: self.own(tool, |policy| &policy.breaker).value().cloned(),
             rate: self.own(tool, |policy| &policy.rate).value().cloned(),
@@ -207,7 +208,7 @@ impl Plan {
 // === impl Queue ===
 
 impl Queue {
-    fn new(setting: &Setting<QueueSettings>, priorities: BTreeMap<Name, i32>) -> Self {
+    fn new(setting: &Setting<QueueSettings>, priorities: Arc<BTreeMap<Name, i32>>) -> Self {
         let given = match setting {
             Setting::Unset => QueueSettings::default(),
             Setting::Off => {

@@ -304,7 +304,7 @@ impl FromStr for Rate {
     type Err = PolicyError;
 
     fn from_str(text: &str) -> Result<Self, PolicyError> {
-        let rate = super::read::parse::<Self>(text);
+        let rate = super::value::parse::<Self>(text);
         rate.map_err(|message| PolicyError::invalid(String::new(), message))
     }
 }
