@@ -4,25 +4,24 @@
 //! cargo run --example toolbox
 //! ```
 //!
-//! It looks up tools, retries those that are idempotent, asks before a tool changes something, and
-//! replaces a tool while a call runs. tokio's clock is paused and advances when every task waits,
+//! Their limits are in `policies.toml`. It retries tools that are idempotent, asks before a tool
+//! changes something, applies the policies again when the file changes, and replaces a tool while a
+//! call runs. tokio's clock is paused and advances when every task waits,
 //! so the run takes no time. It exits with an error if something is not as expected.
 
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
+mod reload;
 mod tools;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 use toolbooth::toolbox::{Denied, GateRequest};
-use toolbooth::{
-    BoxError, ConcurrencyLimitLayer, ErrorKind, PerTool, RetryPolicy, ToolCall, ToolError,
-    ToolSpec, Toolbox, tool_fn,
-};
-use tower::retry::RetryLayer;
-use tower::{ServiceBuilder, ServiceExt};
+use toolbooth::{BoxError, ErrorKind, ToolCall, ToolError, ToolSpec, Toolbox, tool_fn};
+use tower::ServiceExt;
 
 /// Allows tools that change nothing. A person decides about the others.
 async fn ask(request: GateRequest) -> Result<(), Denied> {
@@ -51,14 +50,42 @@ async fn failure(toolbox: &Toolbox, name: &str, args: Value) -> Result<ToolError
     }
 }
 
+/// Changes a copy of the file of policies, which is watched.
+async fn change_policies(toolbox: &Toolbox) -> Result<(), BoxError> {
+    println!("policies:");
+    let text = std::fs::read_to_string(reload::path())?;
+    let name = format!("toolbooth-policies-{}.toml", std::process::id());
+    let copy = std::env::temp_dir().join(name);
+    std::fs::write(&copy, &text)?;
+    let (reports, mut reported) = mpsc::unbounded_channel();
+    let watch = tokio::spawn(reload::watch(toolbox.clone(), copy.clone(), reports));
+    sleep(Duration::from_secs(2)).await;
+
+    std::fs::write(&copy, text.replace("concurrency = 8", "concurrency = 16"))?;
+    let change = reported.recv().await.ok_or("it is watched")?;
+    println!("  {change}");
+    assert_eq!(
+        change,
+        "group network: concurrency 8, queue 1024 -> 16, queue 1024"
+    );
+
+    // A fault changes nothing.
+    let before = toolbox.policies();
+    std::fs::write(&copy, text.replace("[tools.crawl]", "[tools.crwal]"))?;
+    let fault = reported.recv().await.ok_or("it is watched")?;
+    println!("  {fault}");
+    assert!(fault.contains("there is no tool `crwal`: did you mean `crawl`?"));
+    assert_eq!(toolbox.policies(), before);
+
+    watch.abort();
+    std::fs::remove_file(copy)?;
+    Ok(())
+}
+
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), BoxError> {
-    let around_each_tool = ServiceBuilder::new()
-        .layer(RetryLayer::new(RetryPolicy::new(3)))
-        .layer(ConcurrencyLimitLayer::per_tool(PerTool::new(4)));
     let toolbox = tools::add_to(Toolbox::builder())
-        .layer(around_each_tool)
-        .with_timeout(PerTool::new(Duration::from_secs(5)).with("crawl", Duration::from_secs(60)))
+        .policies(reload::read(&reload::path())?)
         .with_validated_arguments()
         .gate(ask)
         .build()?;
@@ -74,6 +101,9 @@ async fn main() -> Result<(), BoxError> {
         let about = spec.description().unwrap_or_default();
         println!("  {:<8} {effect:<12} {about}", spec.name());
     }
+
+    println!("the stack of one:");
+    print!("{}", toolbox.stack("crawl").ok_or("crawl is there")?);
 
     println!("calls:");
     let sum = text(&toolbox, "add", json!({ "a": 1, "b": 2 })).await?;
@@ -104,6 +134,8 @@ async fn main() -> Result<(), BoxError> {
         (denied.kind(), denied.started()),
         (ErrorKind::Denied, false)
     );
+
+    change_policies(&toolbox).await?;
 
     println!("changes:");
     let handle = toolbox.clone();
