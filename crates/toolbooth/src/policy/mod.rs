@@ -11,7 +11,7 @@
 //! # fn main() -> Result<(), toolbooth::policy::PolicyError> {
 //! let policies = Policies::from_toml(
 //!     r#"
-//! # The settings of all tools. Each tool has limits of its own.
+//! ## The settings of all tools. Each tool has limits of its own.
 //! [default]
 //! timeout = "2m"            # a whole call: waits, all attempts, the streaming response
 //! attempt_timeout = "30s"   # one attempt, from its start
@@ -25,15 +25,15 @@
 //! retry = 3                 # attempts
 //! partial = 1024            # items of a result that are kept if the call ends early
 //!
-//! # The members share the limits: concurrency, rate and breaker, with their queues. They stand
-//! # inside of the limits of each tool. The other settings are defaults of the members.
+//! ## The members share the limits: concurrency, rate and breaker, with their queues. They stand
+//! ## inside of the limits of each tool. The other settings are defaults of the members.
 //! [groups.github]
 //! tools = ["github_search", "github_issue"]
 //! concurrency = 8
 //! rate = [{ per_second = 10, burst = 20 }, "5000/h"] # a call needs a token of each
 //! timeout = "1m"
 //!
-//! # The settings of a tool.
+//! ## The settings of a tool.
 //! [tools.github_search]
 //! timeout = "none"          # off, although the group and the default have one
 //! idempotent = true         # may be called twice; in place of the tool's annotations

@@ -23,7 +23,7 @@ use super::values::{BreakerSettings, Keep, PartialSettings, RateSettings, RetryS
 /// )?;
 /// assert_eq!(
 ///     policies.stack("search").to_string(),
-///     "search
+///     "search, group github
 /// └ timeout 30s
 ///   └ rate 10/s burst 20, queue 1024 (group github)
 ///     └ concurrency 4, queue 1024 (tool)
