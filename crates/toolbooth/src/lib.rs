@@ -232,6 +232,6 @@ pub use toolbooth_core::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use toolbox::{ToolAnnotations, ToolSpec, Toolbox};
 
 /// Runs the README's examples as tests.
-#[cfg(all(doctest, feature = "full"))]
+#[cfg(all(doctest, feature = "full", unix))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use toolbooth_core::{End, Item, LimitId, Moment, Part, ResponseHead, ToolError};
 
 use super::counting::Seen;
+use super::rule::Verdict;
 use super::shared::Breaker;
 use crate::middleware::{LayerFuture, LayerWatch};
 
@@ -25,6 +26,7 @@ struct Admission {
     /// The time of the admission, if slow calls are counted.
     since: Option<Moment>,
     seen: Seen,
+    is_probe: bool,
 }
 
 // === impl ResponseWatch ===
@@ -37,13 +39,19 @@ impl ResponseWatch {
 
     /// Makes the watch of a call that was admitted in `generation`.
     #[inline(always)]
-    pub(super) fn admitted(part: &Part, breaker: Arc<Breaker>, generation: LimitId) -> Self {
+    pub(super) fn admitted(
+        part: &Part,
+        breaker: Arc<Breaker>,
+        generation: LimitId,
+        is_probe: bool,
+    ) -> Self {
         let since = breaker.is_timed().then(|| part.now());
         let admission = Some(Admission {
             breaker,
             generation,
             since,
             seen: Seen::Nothing,
+            is_probe,
         });
         Self { admission }
     }
@@ -60,6 +68,12 @@ impl LayerWatch for ResponseWatch {
         if let Some(admission) = &mut self.admission {
             admission.seen = admission.breaker.counting().of_item(admission.seen, item);
         }
+        if let Some(probe) = self
+            .admission
+            .take_if(|admission| admission.is_decided_probe())
+        {
+            probe.record_success();
+        }
         ControlFlow::Continue(())
     }
 
@@ -74,6 +88,19 @@ impl LayerWatch for ResponseWatch {
 // === impl Admission ===
 
 impl Admission {
+    /// Returns whether the items so far decide a probe: its stream may be endless, and other calls
+    /// are rejected meanwhile. A slow probe is a failure, which only its end shows.
+    fn is_decided_probe(&self) -> bool {
+        self.is_probe && self.seen == Seen::Working && self.since.is_none()
+    }
+
+    #[cold]
+    fn record_success(self) {
+        let (generation, success) = (self.generation, Verdict::Success);
+        self.breaker
+            .record(generation, success, Duration::ZERO, Moment::now);
+    }
+
     fn record(self, part: &Part, end: &End<'_>) {
         let verdict = self.breaker.counting().of_end(end, self.seen, part);
         let took = self

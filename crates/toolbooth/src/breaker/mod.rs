@@ -32,9 +32,10 @@
 //!
 //! A closed breaker admits calls and counts their results. An open breaker rejects calls. After the
 //! open time it is half-open: it admits one call at a time as a probe, or
-//! [several](BreakerPolicy::with_probes), whose results close or open it. The [`BreakerPolicy`]
-//! sets which failures open it, and for how long. The result of a call that was admitted before a
-//! change of the state is ignored.
+//! [several](BreakerPolicy::with_probes), whose results close or open it. The first item of a
+//! streaming response is a success of its probe, since the stream may be endless. The
+//! [`BreakerPolicy`] sets which failures open it, and for how long. The result of a call that was
+//! admitted before a change of the state is ignored.
 //!
 //! # What counts
 //! A breaker counts outages. A response is evidence that the tool works, also one that reports an

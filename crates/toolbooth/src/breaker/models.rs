@@ -54,7 +54,8 @@ impl Caller for Call {
 
 /// Admits a call that is counted, or returns `None`.
 fn admit(breaker: &Breaker, now: Moment) -> Option<LimitId> {
-    breaker.admit(&Call(now)).ok().flatten()
+    let admitted = breaker.admit(&Call(now)).ok().flatten();
+    admitted.map(|(generation, _)| generation)
 }
 
 fn any_verdict() -> Verdict {

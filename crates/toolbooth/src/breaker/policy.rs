@@ -186,7 +186,8 @@ impl BreakerPolicy {
     ///
     /// It is measured from the start of the first of them. When it expires, a probe is considered
     /// to hang and counts as a failure; its later success is ignored. Choose a limit longer than
-    /// the longest call, or than that for each of [several probes](Self::with_probes).
+    /// the longest call, or than that for each of [several probes](Self::with_probes). A streaming
+    /// response is a success at its first item, unless [slow calls](Self::with_slow_calls) count.
     ///
     /// # Errors
     /// [`ConfigError::ZeroHalfOpenLimit`] for zero, with which it would never close.

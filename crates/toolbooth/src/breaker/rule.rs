@@ -268,6 +268,11 @@ impl Rule {
         self.current()
     }
 
+    /// Returns whether calls that were admitted are probes.
+    pub(super) const fn is_half_open(&self) -> bool {
+        matches!(self.phase, Phase::HalfOpen { .. })
+    }
+
     /// Returns the moment until which it rejects all calls.
     pub(super) fn shut_until(&self) -> Moment {
         match self.phase {

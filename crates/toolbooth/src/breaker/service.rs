@@ -77,7 +77,9 @@ fn admit(
         return Err(error);
     }
     match breaker.admit(part) {
-        Ok(Some(generation)) => Ok(ResponseWatch::admitted(part, breaker, generation)),
+        Ok(Some((generation, is_probe))) => {
+            Ok(ResponseWatch::admitted(part, breaker, generation, is_probe))
+        }
         Ok(None) => Ok(ResponseWatch::uncounted()),
         Err(Rejected { retry_after }) => {
             let context = part.context();

@@ -125,9 +125,13 @@ impl Breaker {
         &self.listeners
     }
 
-    /// Admits a call or rejects it. Returns the generation of a call that is counted.
-    pub(super) fn admit(&self, caller: &impl Caller) -> Result<Option<LimitId>, Rejected> {
-        self.locked(|rule| rule.admit(caller))
+    /// Admits a call or rejects it. Returns the generation of a call that is counted, and whether
+    /// the call is a probe.
+    pub(super) fn admit(&self, caller: &impl Caller) -> Result<Option<(LimitId, bool)>, Rejected> {
+        self.locked(|rule| {
+            let generation = rule.admit(caller)?;
+            Ok(generation.map(|generation| (generation, rule.is_half_open())))
+        })
     }
 
     /// Records the result of a call that was admitted in `generation`. Called once for each call.

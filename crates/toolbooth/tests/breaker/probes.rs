@@ -89,10 +89,38 @@ async fn dropped_probe_makes_room_for_the_next() {
     assert_pending!(task::spawn(service.call(call())).poll());
 }
 
+/// A sibling of Case B4: the stream may be endless, and other calls are rejected meanwhile.
 #[tokio::test(start_paused = true)]
-async fn probe_with_a_streaming_response_ends_with_the_stream() {
+async fn probe_with_a_streaming_response_is_a_success_at_its_first_item() {
+    for probes in [1, 2] {
+        let (tool, _) = streams(|probe| ticking(probe, ms(10), ["a", "b"]));
+        let policy = two().with_probes(probes).unwrap();
+        let (breaker, service) = half_open(policy, &tool).await;
+        let mut started = Vec::new();
+        for _ in 0..probes {
+            assert_eq!(breaker.state(), BreakerState::HalfOpen);
+            let mut stream = stream_of(service.clone(), call()).await;
+            assert_eq!(next_text(&mut stream).await, "a");
+            started.push(stream);
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        for stream in &mut started {
+            assert_eq!(rest(stream).await.0.len(), 1);
+        }
+        // Its end is not counted again.
+        assert_eq!(calls(&breaker.layer(fails("down")), 1).await, [FAILED]);
+        drop(started);
+        assert_eq!(calls(&breaker.layer(fails("down")), 1).await, [FAILED]);
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+}
+
+/// The time to the last byte shows whether it is slow.
+#[tokio::test(start_paused = true)]
+async fn streaming_probe_ends_with_the_stream_if_slow_calls_count() {
+    let policy = two().with_slow_calls(ms(5), 1.0, 10).unwrap();
     let (tool, _) = streams(|probe| ticking(probe, ms(10), ["a", "b"]));
-    let (breaker, mut service) = half_open(two(), &tool).await;
+    let (breaker, mut service) = half_open(policy, &tool).await;
     let mut stream = stream_of(service.clone(), call()).await;
     for item in ["a", "b"] {
         assert_eq!(next_text(&mut stream).await, item);
@@ -100,7 +128,7 @@ async fn probe_with_a_streaming_response_ends_with_the_stream() {
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
     }
     assert!(rest(&mut stream).await.0.is_empty());
-    assert_eq!(breaker.state(), BreakerState::Closed);
+    assert_eq!(breaker.state(), BreakerState::Open);
 }
 
 /// Case B4. An item shows that the tool works. A stream without one is replaced.
@@ -116,7 +144,6 @@ async fn probe_that_is_dropped_after_an_item_closes_the_breaker() {
     }
     let mut stream = stream_of(service, call()).await;
     assert_eq!(next_text(&mut stream).await, "a");
-    assert_eq!(breaker.state(), BreakerState::HalfOpen);
     drop(stream);
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
