@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +53,9 @@ struct Slot {
     id: LimitId,
     /// The hash of the arguments.
     arguments: u64,
+    /// The claims of the slot. Changes under the lock of the store alone. The handles of the slot
+    /// are no count: a claim releases its own after it has released that lock.
+    claims: AtomicUsize,
     has_response: AtomicBool,
     /// Locked by the call that runs. The others wait for the lock, in FIFO order.
     response: Arc<AsyncMutex<Option<Stored>>>,
@@ -175,6 +178,7 @@ impl Claim {
                 let slot = Arc::new(Slot {
                     id: LimitId::unique(),
                     arguments,
+                    claims: AtomicUsize::new(0),
                     has_response: AtomicBool::new(false),
                     response: Arc::default(),
                 });
@@ -182,6 +186,7 @@ impl Claim {
                 slot
             }
         };
+        slot.claims.fetch_add(1, Ordering::Relaxed);
         drop(store);
         drop(removed);
         let claim = Self {
@@ -238,10 +243,31 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut store = self.shared.lock();
-        // The handles of the store and of this claim: others are made under the lock of the store.
-        let is_last = Arc::strong_count(&self.slot) == 2;
+        let is_last = self.slot.claims.fetch_sub(1, Ordering::Relaxed) == 1;
         if is_last && !self.slot.has_response.load(Ordering::Acquire) {
             store.slots.remove(&self.key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use toolbooth_core::ToolCall;
+
+    use super::*;
+
+    #[test]
+    fn key_is_removed_with_its_last_claim_even_if_another_thread_still_has_the_slot() {
+        let shared = Arc::new(Shared::new(Bounds::default()));
+        let call = ToolCall::new("pay", Value::Null);
+        let claim = || Claim::new(&shared, call.context(), "order 7", &1, Moment::now());
+        let (one, other) = (claim().unwrap(), claim().unwrap());
+        // As a claim that is dropped at the same time, between its two steps.
+        let _slot = Arc::clone(&one.slot);
+        drop(one);
+        assert_eq!(shared.keys(), 1);
+        drop(other);
+        assert_eq!(shared.keys(), 0);
     }
 }

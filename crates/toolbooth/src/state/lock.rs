@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard as SyncMutexGuard, PoisonError};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use toolbooth_core::Name;
@@ -12,7 +12,16 @@ use super::{SharedState, StateError};
 
 /// The locks of the keys that are held or waited for.
 #[derive(Debug, Default)]
-pub(super) struct Locks(SyncMutex<HashMap<Name, Arc<Mutex<()>>>>);
+pub(super) struct Locks(SyncMutex<HashMap<Name, Registered>>);
+
+/// The lock of a key. The handles of the lock are no count: a guard releases its own after it has
+/// released the map.
+#[derive(Debug, Default)]
+struct Registered {
+    lock: Arc<Mutex<()>>,
+    /// The holder and the waiters.
+    users: usize,
+}
 
 /// A registered lock: of the holder or a waiter. The last one removes it.
 struct KeyLock {
@@ -112,22 +121,28 @@ impl fmt::Debug for StateGuard {
     }
 }
 
+// === impl Locks ===
+
+impl Locks {
+    fn map(&self) -> SyncMutexGuard<'_, HashMap<Name, Registered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 // === impl KeyLock ===
 
 impl KeyLock {
     fn register(shared: &Arc<Shared>, key: &str) -> Result<Self, StateError> {
         shared.check(key)?;
-        let mut locks = shared
-            .locks
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut locks = shared.locks.map();
         if locks.len() >= shared.max_keys && !locks.contains_key(key) {
             let max = shared.max_keys;
             return Err(StateError::Full { max });
         }
         let key = Name::from(key);
-        let lock = Arc::clone(locks.entry(key.clone()).or_default());
+        let registered = locks.entry(key.clone()).or_default();
+        registered.users += 1;
+        let lock = Arc::clone(&registered.lock);
         drop(locks);
         Ok(Self {
             shared: Arc::clone(shared),
@@ -139,15 +154,31 @@ impl KeyLock {
 
 impl Drop for KeyLock {
     fn drop(&mut self) {
-        let mut locks = self
-            .shared
-            .locks
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // Those of the map and of this value. Others are made under the lock of the map alone.
-        if Arc::strong_count(&self.lock) == 2 {
-            locks.remove(&self.key);
+        let mut locks = self.shared.locks.map();
+        if let Some(registered) = locks.get_mut(&self.key) {
+            registered.users -= 1;
+            if registered.users == 0 {
+                locks.remove(&self.key);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_is_removed_with_its_last_user_even_if_another_thread_still_has_a_handle() {
+        let state = SharedState::new();
+        let register = || KeyLock::register(state.shared(), "key").unwrap();
+        let locks = || state.shared().locks.map().len();
+        let (one, other) = (register(), register());
+        // As a user that is dropped at the same time, between its two steps.
+        let _lock = Arc::clone(&one.lock);
+        drop(one);
+        assert_eq!(locks(), 1);
+        drop(other);
+        assert_eq!(locks(), 0);
     }
 }
