@@ -7,6 +7,7 @@ use pin_project_lite::pin_project;
 use tokio::time::timeout_at;
 use toolbooth_core::{
     BoxError, Collected, Content, End, Item, LayerName, Part, ResponseHead, ToolError, ToolOutput,
+    nests_too_deep,
 };
 use tower_service::Service;
 
@@ -51,9 +52,13 @@ struct Record {
     lead: Lead,
     /// The response without its contents.
     head: Option<Collected>,
-    contents: Vec<Content>,
+    /// `None` once the response is too large to be stored.
+    contents: Option<Vec<Content>>,
     bytes: usize,
 }
+
+/// What a content counts at least: about the memory of an empty one.
+const MIN_CONTENT_BYTES: usize = 64;
 
 // === impl ResponseFuture ===
 
@@ -179,7 +184,7 @@ impl ResponseWatch {
             claim,
             lead,
             head: None,
-            contents: Vec::new(),
+            contents: Some(Vec::new()),
             bytes: 0,
         })))
     }
@@ -198,7 +203,7 @@ impl ResponseWatch {
 impl LayerWatch for ResponseWatch {
     fn on_response(&mut self, _: &Part, head: ResponseHead<'_>) {
         if let (Role::Lead(record), ResponseHead::Tool(response)) = (&mut self.0, head) {
-            record.head = Some(response.to_collected(Vec::new()));
+            record.set_head(response);
             response
                 .as_contents()
                 .into_iter()
@@ -226,28 +231,40 @@ impl LayerWatch for ResponseWatch {
 // === impl Record ===
 
 impl Record {
-    /// Adds a content, as long as the response is not too large.
+    /// Sets everything but the contents. The metadata counts as its JSON does.
+    fn set_head(&mut self, response: &ToolOutput) {
+        if let Some(meta) = response.meta() {
+            self.count(Content::Json(meta.clone().into()).size());
+        }
+        self.head = Some(response.to_collected(Vec::new()));
+    }
+
+    /// Adds a content, as long as the response is not too large. One that nests too deep is not
+    /// copied: copying recurses.
     fn add(&mut self, content: &Content) {
-        self.bytes = self.bytes.saturating_add(content.size());
-        match self.bytes <= self.claim.max_response_bytes() {
-            true => self.contents.push(content.clone()),
-            false => self.contents = Vec::new(),
+        let is_deep = matches!(content, Content::Json(value) if nests_too_deep(value));
+        self.count(content.size().max(MIN_CONTENT_BYTES));
+        match &mut self.contents {
+            Some(contents) if !is_deep => contents.push(content.clone()),
+            contents => *contents = None,
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.claim.max_response_bytes() {
+            self.contents = None;
         }
     }
 
     /// Stores the response if it is complete and a success.
     fn end(mut self, is_complete: bool) -> (Claim, Lead) {
         if let Some(head) = self.head.filter(|head| is_complete && !head.is_error()) {
-            match self.bytes <= self.claim.max_response_bytes() {
-                true => {
-                    let response = Stored::Response(head.with_contents(self.contents));
-                    self.claim
-                        .store_response(&mut self.lead, response, self.bytes);
-                }
-                false => self
-                    .claim
-                    .store_response(&mut self.lead, Stored::TooLarge, 0),
-            }
+            let (stored, bytes) = match self.contents {
+                Some(contents) => (Stored::Response(head.with_contents(contents)), self.bytes),
+                None => (Stored::TooLarge, 0),
+            };
+            self.claim.store_response(&mut self.lead, stored, bytes);
         }
         (self.claim, self.lead)
     }

@@ -54,15 +54,19 @@ impl IdempotencyLayer {
         self.with_bounds(|bounds| bounds.keys = keys)
     }
 
-    /// Sets the maximum number of bytes of all responses, as
-    /// [`Content::size`](crate::Content::size) counts them: 64 MiB by default.
+    /// Sets the maximum number of bytes of all responses: 64 MiB by default.
+    ///
+    /// [`Content::size`](crate::Content::size) counts them, and the metadata as a JSON content. A
+    /// content counts as 64 bytes at least, since an empty one takes memory as well.
     #[must_use]
     pub fn with_max_bytes(self, bytes: usize) -> Self {
         self.with_bounds(|bounds| bounds.bytes = bytes)
     }
 
-    /// Sets the maximum number of bytes of one response: 1 MiB by default. A larger one is returned
-    /// to the call that runs, and not shared.
+    /// Sets the maximum number of bytes of one response: 1 MiB by default.
+    ///
+    /// A larger one, or one that nests deeper than [`MAX_JSON_DEPTH`](crate::MAX_JSON_DEPTH), is
+    /// returned to the call that runs, and not shared.
     #[must_use]
     pub fn with_max_response_bytes(self, bytes: usize) -> Self {
         self.with_bounds(|bounds| bounds.response_bytes = bytes)

@@ -67,7 +67,8 @@
 //! instead. Blocking work that outlives the call keeps the key until it has ended.
 //!
 //! # Errors
-//! `InvalidArguments` for a key with other arguments, or one that is too long. `Overloaded` with
+//! `InvalidArguments` for a key with other arguments, for one that is too long, and for arguments
+//! that nest deeper than [`MAX_JSON_DEPTH`](crate::MAX_JSON_DEPTH). `Overloaded` with
 //! the reason `TooManyKeys` if all keys are in use. A failure of the tool for a response that is
 //! too large to share. A call that waits obeys its deadline, and the error of a timeout has the
 //! name of this layer as its [`queue`](crate::ToolError::queue).

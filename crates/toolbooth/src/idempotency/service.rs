@@ -1,8 +1,12 @@
+use std::any::Any;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, LayerName, Part, ToolCall, ToolError, ToolOutput};
+use serde_json::Value;
+use toolbooth_core::{
+    BoxError, LayerName, MAX_JSON_DEPTH, Part, ToolCall, ToolError, ToolOutput, nests_too_deep,
+};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch, Wait};
@@ -29,7 +33,7 @@ impl<S> Idempotency<S> {
 
 impl<S, A> Service<ToolCall<A>> for Idempotency<S>
 where
-    A: Hash,
+    A: Hash + 'static,
     S: Service<ToolCall<A>, Response = ToolOutput> + Clone,
     S::Error: Into<BoxError> + 'static,
 {
@@ -58,9 +62,16 @@ fn decide(
     name: &LayerName,
     part: &Part,
     key: &str,
-    arguments: &impl Hash,
+    arguments: &(impl Hash + 'static),
 ) -> Decision<ResponseWatch, Wait> {
     if let Some(error) = not_to_start(part, name) {
+        return Decision::Reject(ResponseWatch::off(), error);
+    }
+    // Hashing a JSON value recurses.
+    let json = (arguments as &dyn Any).downcast_ref::<Value>();
+    if json.is_some_and(nests_too_deep) {
+        let message = format!("it nests deeper than {MAX_JSON_DEPTH} levels");
+        let error = ToolError::invalid_arguments(".", message).with_layer(name);
         return Decision::Reject(ResponseWatch::off(), error);
     }
     let claim = match Claim::new(shared, part.context(), key, arguments, part.now()) {

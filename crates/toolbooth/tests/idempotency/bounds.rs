@@ -64,8 +64,8 @@ async fn new_key_is_rejected_while_all_keys_run() {
 
 #[tokio::test(start_paused = true)]
 async fn oldest_responses_are_removed_beyond_the_bytes_of_all() {
-    // `run 1` has 5 bytes.
-    let layer = IdempotencyLayer::new().with_max_bytes(10);
+    // `run 1` counts as 64 bytes.
+    let layer = IdempotencyLayer::new().with_max_bytes(128);
     let stack = layer.layer(counts());
     for key in ["a", "b", "c"] {
         text_of(stack.clone(), keyed(key, 1)).await;
@@ -77,16 +77,16 @@ async fn oldest_responses_are_removed_beyond_the_bytes_of_all() {
 
 #[tokio::test(start_paused = true)]
 async fn call_whose_response_is_too_large_to_share_does_not_run_again() {
-    let large = || ToolOutput::contents(vec!["x".repeat(6).into(), "y".repeat(6).into()]);
+    let large = || ToolOutput::contents(vec!["x".repeat(65).into(), "y".repeat(65).into()]);
     let buffered = ScriptedTool::new(move |_| async move { Ok(large()) });
     let streaming =
         ScriptedTool::new(move |_| async move { Ok(ToolOutput::stream(large().into_stream())) });
     for tool in [buffered, streaming] {
         let stack = IdempotencyLayer::new()
-            .with_max_response_bytes(11)
+            .with_max_response_bytes(129)
             .layer(tool.clone());
         let first = tokio::spawn(text_of(stack.clone(), keyed("a", 1)));
-        assert_eq!(first.await.unwrap().len(), 12);
+        assert_eq!(first.await.unwrap().len(), 130);
         for _ in 0..2 {
             let error = error_of(stack.clone(), keyed("a", 1)).await;
             assert_eq!(
@@ -97,6 +97,55 @@ async fn call_whose_response_is_too_large_to_share_does_not_run_again() {
         }
         assert_eq!(tool.probe().started(), 1);
     }
+}
+
+/// Empty contents, metadata and depth.
+#[tokio::test(start_paused = true)]
+async fn whatever_makes_a_response_large_is_bounded() {
+    let empty = || vec![Content::from(""); 17];
+    let tools = [
+        ScriptedTool::new(move |_| async move { Ok(ToolOutput::contents(empty())) }),
+        ScriptedTool::new(move |_| async move {
+            Ok(ToolOutput::stream(
+                ToolOutput::contents(empty()).into_stream(),
+            ))
+        }),
+        ScriptedTool::new(|_| async {
+            Ok(ToolOutput::text("text").with_meta("key", "x".repeat(1_024)))
+        }),
+        ScriptedTool::new(|_| async {
+            Ok(ToolOutput::contents(vec![Content::Json(deep_value())]))
+        }),
+    ];
+    for tool in tools {
+        let layer = IdempotencyLayer::new().with_max_response_bytes(1_024);
+        let stack = layer.layer(tool.clone());
+        let response = stack.clone().oneshot(keyed("a", 1)).await.unwrap();
+        response.collect().await.unwrap();
+        let error = error_of(stack, keyed("a", 1)).await;
+        assert_eq!(
+            (error.kind(), error.layer()),
+            (ErrorKind::Tool, Some("idempotency"))
+        );
+        assert_eq!(tool.probe().started(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn arguments_that_nest_ten_thousand_deep_are_a_typed_error() {
+    let layer = IdempotencyLayer::new();
+    let call = ToolCall::new("tool", deep_value()).with_idempotency_key("a");
+    let error = error_of(layer.layer(counts()), call).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidArguments);
+    assert_eq!(
+        (error.layer(), error.started()),
+        (Some("idempotency"), false)
+    );
+    assert_eq!(layer.keys(), 0);
+}
+
+fn deep_value() -> Value {
+    (0..10_000).fold(Value::Null, |inner, _| Value::Array(vec![inner]))
 }
 
 #[tokio::test(start_paused = true)]

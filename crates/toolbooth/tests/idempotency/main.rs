@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::laws::every_layer;
 use support::{ScriptedTool, call, error_of, ms, text_of};
 use tokio::time::{Instant, sleep};
@@ -117,7 +117,7 @@ async fn key_with_other_arguments_is_an_error() {
 async fn arguments_are_equal_whatever_the_order_of_their_fields() {
     let stack = IdempotencyLayer::new().layer(counts());
     for text in [r#"{"a":1,"b":[2]}"#, r#"{"b":[2],"a":1}"#] {
-        let arguments: serde_json::Value = serde_json::from_str(text).unwrap();
+        let arguments: Value = serde_json::from_str(text).unwrap();
         let call = ToolCall::new("tool", arguments).with_idempotency_key("a");
         assert_eq!(text_of(stack.clone(), call).await, "run 1");
     }
