@@ -6,13 +6,16 @@ mod support;
 
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, stream};
 use support::{Outcomes, Probe, ScriptedTool, call, error_of, ms, panic_text, streaming, streams};
+use toolbooth::policy::Policies;
 use toolbooth::{
-    CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, MAX_HOOKS, Order,
-    Outcome, PartialResultLayer, Quota, RateLimitLayer, Registered, TimeoutLayer, ToolOutput,
+    BoxError, CallContext, CleanupLayer, ConcurrencyLimitLayer, Content, ErrorKind, MAX_HOOKS,
+    Order, Outcome, PartialResultLayer, Quota, RateLimitLayer, Registered, TimeoutLayer,
+    ToolOutput, Toolbox, tool_fn,
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -287,4 +290,43 @@ fn members_of_a_group_may_call_its_limit() {
         let quota = Quota::per_second(NonZeroU32::MIN);
         assert_eq!(rate.with_group(quota, members).remaining_for("b"), 1);
     });
+}
+
+/// Changes its toolbox when it is dropped.
+struct RemovesOnDrop(Toolbox);
+
+impl Drop for RemovesOnDrop {
+    fn drop(&mut self) {
+        self.0.remove("other");
+    }
+}
+
+#[test]
+fn drop_of_a_tool_may_change_its_toolbox() {
+    let policies = || Policies::from_toml("default.concurrency = 1").unwrap();
+    for policies in [None, Some(policies())] {
+        assert_ends(|| {
+            let builder = Toolbox::builder().tool("a", ScriptedTool::ready());
+            let toolbox = match policies {
+                Some(policies) => builder.policies(policies),
+                None => builder,
+            };
+            let toolbox = toolbox.build().unwrap();
+            let tool = || {
+                let removes = Arc::new(RemovesOnDrop(toolbox.clone()));
+                tool_fn("tool", move |_: ()| {
+                    let _removes = &removes;
+                    async { Ok::<_, BoxError>("text") }
+                })
+            };
+            // Of a tool that is rejected, replaced or removed.
+            assert!(toolbox.insert("a", tool()).is_err());
+            assert!(toolbox.replace("b", tool()).is_err());
+            assert!(toolbox.insert("", tool()).is_err());
+            toolbox.insert("b", tool()).unwrap();
+            toolbox.replace("b", tool()).unwrap();
+            toolbox.apply(Policies::new()).unwrap();
+            assert!(toolbox.remove("b").is_some());
+        });
+    }
 }

@@ -38,7 +38,10 @@ impl Toolbox {
     /// If there is a tool of this name already, or the description is invalid. Nothing changes.
     pub fn insert(&self, spec: impl Into<ToolSpec>, tool: impl Tool) -> Result<(), ToolboxError> {
         let entry = self.shared.settings.entry(spec.into(), tool)?;
-        Ok(self.shared.change(|version| version.insert(entry))?)
+        // A tool that is rejected is dropped without the lock.
+        Ok(self
+            .shared
+            .change(|version| version.insert(entry.clone()))?)
     }
 
     /// Replaces the tool of this name. Returns the previous description.
@@ -54,7 +57,10 @@ impl Toolbox {
         tool: impl Tool,
     ) -> Result<ToolSpec, ToolboxError> {
         let entry = self.shared.settings.entry(spec.into(), tool)?;
-        let previous = self.shared.change(|version| version.replace(entry))?;
+        // A tool that is rejected is dropped without the lock.
+        let previous = self
+            .shared
+            .change(|version| version.replace(entry.clone()))?;
         Ok(previous.spec.clone())
     }
 
