@@ -184,6 +184,10 @@ impl Stacks for Current {
         stacked(name, &plan, &store, tool)
     }
 
+    fn forget(&self, is_there: &dyn Fn(&str) -> bool) {
+        lock(&self.store).forget(is_there);
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -193,5 +197,52 @@ fn stacked(name: &str, plan: &Plan, store: &Store, tool: ToolService) -> Stacked
     Stacked {
         service: stack(name, plan, store, tool),
         is_idempotent: plan.idempotent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use serde_json::Value;
+    use toolbooth_core::ToolCall;
+    use toolbooth_test::ScriptedTool;
+    use tower_service::Service;
+
+    use super::*;
+
+    fn scopes(toolbox: &Toolbox) -> usize {
+        toolbox.read(|version, _| lock(&Current::of(version).store).len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn state_of_a_removed_tool_is_forgotten_unless_it_is_used() {
+        let policies = Policies::from_toml(
+            "default = { rate = \"1/h\", concurrency = 1, breaker = 1, retry = 2 }",
+        );
+        let toolbox = Toolbox::builder().policies(policies.unwrap());
+        let toolbox = toolbox.build().unwrap();
+        for tool in 0..100 {
+            let name = format!("tool {tool}");
+            toolbox
+                .insert(name.as_str(), ScriptedTool::ready())
+                .unwrap();
+            assert_eq!(scopes(&toolbox), 1);
+            toolbox.remove(&name);
+            assert_eq!(scopes(&toolbox), 0);
+        }
+
+        toolbox.insert("used", ScriptedTool::ready()).unwrap();
+        let call = |name| toolbox.clone().call(ToolCall::new(name, Value::Null));
+        assert!(call("used").await.is_ok());
+        toolbox.remove("used");
+        toolbox.insert("used", ScriptedTool::ready()).unwrap();
+        // It waits for the token that the removed tool has taken.
+        assert!(call("used").now_or_never().is_none());
+        toolbox.remove("used");
+        assert_eq!(scopes(&toolbox), 1);
+        tokio::time::advance(std::time::Duration::from_secs(3_600)).await;
+        toolbox.insert("other", ScriptedTool::ready()).unwrap();
+        toolbox.remove("other");
+        assert_eq!(scopes(&toolbox), 0);
     }
 }

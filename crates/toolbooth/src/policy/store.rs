@@ -91,6 +91,19 @@ impl Store {
         }
         self.scopes.retain(|_, state| !state.is_empty());
     }
+
+    /// Forgets the limits of tools that are gone, if they are unused.
+    pub(super) fn forget(&mut self, is_there: &dyn Fn(&str) -> bool) {
+        self.scopes.retain(|scope, state| match scope {
+            Scope::Tool(name) => is_there(name) || state.is_used(),
+            Scope::Group(_) => true,
+        });
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.scopes.len()
+    }
 }
 
 // === impl State ===
@@ -225,21 +238,14 @@ impl State {
     fn retire(&mut self, named: &Limits, retries: bool) -> Changed {
         if named.breaker.is_none() {
             // No call waits for it.
-            let is_open = |held: &Held<CircuitBreakerLayer, _>| {
-                let state = held.layer.state();
-                matches!(state, BreakerState::Open | BreakerState::HalfOpen)
-            };
-            self.breaker = self.breaker.take().filter(is_open);
+            self.breaker = self.breaker.take().filter(|held| is_open(&held.layer));
         }
         if named.rate.is_none() {
             if let Some(held) = self.rate.as_mut().filter(|held| held.layer.queued() > 0) {
                 held.layer.set_quotas(&[])?;
                 held.numbers = None;
             }
-            self.rate = self
-                .rate
-                .take()
-                .filter(|held| held.layer.queued() > 0 || !held.layer.reset_after().is_zero());
+            self.rate = self.rate.take().filter(|held| is_spent(&held.layer));
         }
         if named.concurrency.is_none() {
             if let Some(held) = self
@@ -250,10 +256,8 @@ impl State {
                 held.layer.set_limit(None)?;
                 held.numbers = None;
             }
-            self.concurrency = self
-                .concurrency
-                .take()
-                .filter(|held| held.layer.queued() > 0 || held.layer.in_flight() > 0);
+            let concurrency = self.concurrency.take();
+            self.concurrency = concurrency.filter(|held| is_held(&held.layer));
         }
         if !retries {
             self.budget = None;
@@ -261,10 +265,34 @@ impl State {
         Ok(())
     }
 
+    /// Returns whether a call uses a limit, or what calls have left has an effect.
+    fn is_used(&self) -> bool {
+        self.breaker
+            .as_ref()
+            .is_some_and(|held| is_open(&held.layer))
+            || self.rate.as_ref().is_some_and(|held| is_spent(&held.layer))
+            || self
+                .concurrency
+                .as_ref()
+                .is_some_and(|held| is_held(&held.layer))
+    }
+
     const fn is_empty(&self) -> bool {
         let limits = self.rate.is_none() && self.concurrency.is_none();
         limits && self.breaker.is_none() && self.budget.is_none()
     }
+}
+
+fn is_open(breaker: &CircuitBreakerLayer) -> bool {
+    matches!(breaker.state(), BreakerState::Open | BreakerState::HalfOpen)
+}
+
+fn is_spent(rate: &RateLimitLayer) -> bool {
+    rate.queued() > 0 || !rate.reset_after().is_zero()
+}
+
+fn is_held(concurrency: &ConcurrencyLimitLayer) -> bool {
+    concurrency.queued() > 0 || concurrency.in_flight() > 0
 }
 
 // === impl Queue ===

@@ -247,7 +247,11 @@ impl Version {
 
     /// Removes a tool.
     pub(super) fn remove(&mut self, name: &str) -> Option<Arc<Entry>> {
-        self.tools.remove(name)
+        let removed = self.tools.remove(name)?;
+        if let Some(stacks) = &self.stacks {
+            stacks.forget(&|name| self.tools.contains_key(name));
+        }
+        Some(removed)
     }
 
     /// Returns the fault of a setting or a change that names an unknown tool.

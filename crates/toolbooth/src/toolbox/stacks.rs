@@ -7,6 +7,9 @@ pub(crate) trait Stacks: Send + Sync {
     /// Wraps a tool that is inserted later.
     fn stack(&self, name: &str, tool: ToolService) -> Stacked;
 
+    /// Forgets what tools that are gone have left behind, unless a call still uses it.
+    fn forget(&self, is_there: &dyn Fn(&str) -> bool);
+
     #[cfg(feature = "policy")]
     fn as_any(&self) -> &dyn std::any::Any;
 }
