@@ -76,9 +76,11 @@ impl Toolbox {
     /// The state of a limit belongs to the tool or the group: its permits, its tokens, its queue,
     /// whether it is open, and the budget of retries. New policies keep it. If they have no such
     /// limit, calls that wait for it start, and its state is kept until it is unused, for policies
-    /// that name it again. A breaker that is closed counts as unused. If the number of rates in a
-    /// list changes, calls that wait keep the earlier ones, and later calls begin with full
-    /// buckets.
+    /// that name it again. A breaker that is closed counts as unused.
+    ///
+    /// The rates of a list keep their tokens by their position, and one that is added begins full.
+    /// If a single rate becomes a list, calls that wait keep the earlier one, and later calls begin
+    /// with full buckets.
     ///
     /// Returns what changed.
     ///

@@ -157,7 +157,7 @@ impl State {
 
     fn update_rate(&mut self, name: &str, new: &RateSettings, queue: &Queue) -> Changed {
         let quotas: Vec<_> = new.quotas().collect();
-        let fits = |held: &&mut Held<RateLimitLayer, _>| held.layer.quotas() == quotas.len();
+        let fits = |held: &&mut Held<RateLimitLayer, _>| held.layer.can_have(quotas.len());
         match self.rate.as_mut().filter(fits) {
             None => {
                 let mut quotas = quotas.into_iter();

@@ -45,11 +45,12 @@ impl RateLimitLayer {
         self.limits.change(|rates| rates.set_all(quotas))
     }
 
-    /// Returns how many quotas one limit for all calls has, with those that were added.
+    /// Returns whether [`set_quotas`](Self::set_quotas) can set this number of quotas, of one limit
+    /// for all calls.
     #[cfg(feature = "policy")]
-    pub(crate) fn quotas(&self) -> usize {
+    pub(crate) fn can_have(&self, quotas: usize) -> bool {
         let rates = self.limits.limiter();
-        rates.map_or(0, |rates| rates.added_quotas().len() + 1)
+        rates.is_some_and(|rates| rates.can_have(quotas))
     }
 
     /// Changes how many calls may wait in each queue. Calls that wait already stay.

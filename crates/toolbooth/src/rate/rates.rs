@@ -91,21 +91,31 @@ impl Rates {
         }
     }
 
-    /// Changes all quotas: the first one, and those that were added. Those that are missing in
-    /// `quotas` limit nothing.
+    /// Changes all quotas by their position: the first one, and those that were added. Those that
+    /// are missing in `quotas` limit nothing, and more of them begin full.
+    ///
+    /// One quota without a lock stays one: see [`can_have`](Self::can_have).
     #[cfg(feature = "policy")]
     pub(super) fn set_all(&self, quotas: &[Quota]) {
         let now = Moment::now();
-        let mut quotas = quotas.iter().copied();
         match &self.rule {
-            Rule::One(first) => first.set_quota(quotas.next(), now),
+            Rule::One(first) => first.set_quota(quotas.first().copied(), now),
             Rule::Several(several) => {
-                let several = lock(several);
+                let mut several = lock(several);
+                let more = quotas.len().saturating_sub(several.quotas.len() + 1);
+                several.quotas.extend((0..more).map(|_| Gcra::new(None)));
+                let mut quotas = quotas.iter().copied();
                 several
                     .quotas()
                     .for_each(|quota| quota.set_quota(quotas.next(), now));
             }
         }
+    }
+
+    /// Returns whether [`set_all`](Self::set_all) can set this number of quotas.
+    #[cfg(feature = "policy")]
+    pub(super) const fn can_have(&self, quotas: usize) -> bool {
+        matches!(self.rule, Rule::Several(_)) || quotas <= 1
     }
 
     /// Returns the quotas that were added.

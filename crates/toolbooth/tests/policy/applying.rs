@@ -69,6 +69,25 @@ async fn removed_limit_starts_what_waits_and_its_state_is_kept_while_it_is_used(
 
 /// Tokens stay missing, whatever else changes, also while no policy names the limit.
 #[tokio::test(start_paused = true)]
+async fn list_of_rates_keeps_its_tokens_when_it_grows_and_shrinks() {
+    let policies = |rates: &str| format!("default = {{ queue = 'none', rate = {rates} }}");
+    let toolbox = toolbox(&["tool"], &FastTool::new(), &policies("['4/h', '9/h']"));
+    let calls = |count: usize| call_all(toolbox.clone(), (0..count).map(|_| call("tool")));
+    assert_eq!(count_ok(&calls(3).await), 3);
+    // The third rate begins full, and has two tokens.
+    apply(&toolbox, &policies("['7/h', '9/h', '2/h']"));
+    assert_eq!(count_ok(&calls(9).await), 2);
+    // Seven tokens less five.
+    apply(&toolbox, &policies("['7/h', '9/h']"));
+    assert_eq!(count_ok(&calls(9).await), 2);
+    apply(&toolbox, &policies("'8/h'"));
+    assert_eq!(count_ok(&calls(9).await), 1);
+    // It had limited nothing meanwhile.
+    apply(&toolbox, &policies("['100/h', '3/h']"));
+    assert_eq!(count_ok(&calls(9).await), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn tokens_that_are_spent_stay_spent() {
     let rate = "default = { rate = '3/h', queue = 'none' }";
     let toolbox = toolbox(&["tool"], &FastTool::new(), rate);
