@@ -26,7 +26,7 @@ const TOOLS: usize = 50;
 /// The step from one tool to the next.
 const STRIDE: usize = 37;
 
-/// The layers of each tool, as of [`by_hand`].
+/// The layers of each tool: those of [`by_hand`], with the same names.
 const POLICIES: &str = r#"
 [default]
 timeout = "30s"
@@ -114,14 +114,18 @@ fn with_policies(names: &[Name]) -> Toolbox {
 }
 
 fn by_hand(names: &[Name]) -> ByHand {
-    let stack = || {
+    let stack = |name: &str| {
+        let timeout = TimeoutLayer::new(TIMEOUT).with_name(format!("timeout of {name}"));
+        let concurrency = ConcurrencyLimitLayer::new(CONCURRENT);
         ServiceBuilder::new()
-            .layer(TimeoutLayer::new(TIMEOUT))
-            .layer(ConcurrencyLimitLayer::new(CONCURRENT))
+            .layer(timeout)
+            .layer(concurrency.with_name(format!("concurrency of tool {name}")))
             .layer(PartialResultLayer::new())
             .service(Done)
     };
-    let tools = names.iter().map(|name| (name.clone(), Tool::new(stack())));
+    let tools = names
+        .iter()
+        .map(|name| (name.clone(), Tool::new(stack(name))));
     ByHand(Arc::new(tools.collect()))
 }
 

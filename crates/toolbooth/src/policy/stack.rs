@@ -1,7 +1,7 @@
 //! The service of one tool with the layers of its plan.
 //!
-//! The whole stack has one type, of which each layer may be absent: it is erased once, and a layer
-//! costs no allocation.
+//! A stack is erased once, and a layer costs no allocation. An absent layer would enlarge the
+//! future of each call. So a stack has one of twelve types that leave out groups of absent layers.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,20 +15,10 @@ use tower_service::Service;
 
 use super::plan::{Limits, Plan, Scope};
 use super::store::Store;
-use crate::toolbox::ToolService;
+use crate::toolbox::{Tool, ToolService};
 use crate::{
-    CircuitBreakerLayer, ConcurrencyLimitLayer, PartialResultLayer, RateLimitLayer, RetryPolicy,
-    TimeoutLayer,
+    CircuitBreakerLayer, ConcurrencyLimitLayer, RateLimitLayer, RetryPolicy, TimeoutLayer,
 };
-
-/// The layers of a plan, the outermost first. Of two of a kind, the tool's is the outer one.
-type Stack = Maybe<TimeoutLayer, Attempts>;
-type Attempts = Maybe<RetryLayer<RetryPolicy>, Breakers>;
-type Breakers = Twice<CircuitBreakerLayer, Rates>;
-type Rates = Twice<RateLimitLayer, Permits>;
-type Permits = Twice<ConcurrencyLimitLayer, Attempt>;
-type Attempt = Maybe<TimeoutLayer, Maybe<PartialResultLayer, ToolService>>;
-type Twice<L, S> = Maybe<L, Maybe<L, S>>;
 
 /// A service with or without a layer.
 enum Maybe<L: Layer<S>, S> {
@@ -44,6 +34,15 @@ pin_project! {
         Without { #[pin] future: G },
     }
 }
+
+/// The layers around all attempts of a call.
+struct Calls {
+    timeout: Option<TimeoutLayer>,
+    retry: Option<RetryLayer<RetryPolicy>>,
+}
+
+/// A tool without the limits of its plan.
+trait Attempt: Tool + Service<ToolCall, Error = ToolError> {}
 
 /// The layers of one scope.
 #[derive(Default)]
@@ -85,19 +84,46 @@ pub(super) fn stack(tool: &str, plan: &Plan, store: &Store, inner: ToolService) 
     if !layers.contains(&true) && group.is_empty() && own.is_empty() {
         return inner;
     }
-    let attempt: Attempt = Maybe::new(attempt, Maybe::new(partial, inner));
-    let permits: Permits = twice(own.concurrency, group.concurrency, attempt);
-    let rates: Rates = twice(own.rate, group.rate, permits);
-    let breakers: Breakers = twice(own.breaker, group.breaker, rates);
-    let stack: Stack = Maybe::new(timeout, Maybe::new(retry, breakers));
-    ToolService::new(stack)
+    let calls = Calls { timeout, retry };
+    let inner = Maybe::new(partial, inner);
+    match attempt {
+        Some(attempt) => limit(own, group, attempt.layer(inner), calls),
+        None => limit(own, group, inner, calls),
+    }
 }
 
-fn twice<L, S>(outer: Option<L>, inner: Option<L>, service: S) -> Twice<L, S>
+/// Wraps an attempt by the limits. Of two of a kind, the tool's is the outer one.
+fn limit<S: Attempt>(own: Scoped, group: Scoped, attempt: S, calls: Calls) -> ToolService {
+    let (breakers, rates, permits) = (
+        (own.breaker, group.breaker),
+        (own.rate, group.rate),
+        (own.concurrency, group.concurrency),
+    );
+    if is_twice(&breakers) || is_twice(&rates) || is_twice(&permits) {
+        let rates = twice(rates, twice(permits, attempt));
+        calls.around(twice(breakers, rates))
+    } else {
+        let permits = Maybe::new(either(permits), attempt);
+        match (either(breakers), either(rates)) {
+            (None, None) => calls.around(permits),
+            (breaker, rate) => calls.around(Maybe::new(breaker, Maybe::new(rate, permits))),
+        }
+    }
+}
+
+const fn is_twice<L>((own, group): &(Option<L>, Option<L>)) -> bool {
+    own.is_some() && group.is_some()
+}
+
+fn either<L>((own, group): (Option<L>, Option<L>)) -> Option<L> {
+    own.or(group)
+}
+
+fn twice<L, S>((own, group): (Option<L>, Option<L>), inner: S) -> Maybe<L, Maybe<L, S>>
 where
     L: Layer<S> + Layer<Maybe<L, S>>,
 {
-    Maybe::new(outer, Maybe::new(inner, service))
+    Maybe::new(own, Maybe::new(group, inner))
 }
 
 // === impl Scoped ===
@@ -123,6 +149,21 @@ impl Scoped {
         self.breaker.is_none() && self.rate.is_none() && self.concurrency.is_none()
     }
 }
+
+// === impl Calls ===
+
+impl Calls {
+    fn around<S: Attempt>(self, attempt: S) -> ToolService {
+        match self.retry {
+            Some(retry) => ToolService::new(Maybe::new(self.timeout, retry.layer(attempt))),
+            None => ToolService::new(Maybe::new(self.timeout, attempt)),
+        }
+    }
+}
+
+// === impl Attempt ===
+
+impl<S: Tool + Service<ToolCall, Error = ToolError>> Attempt for S {}
 
 // === impl Maybe ===
 
