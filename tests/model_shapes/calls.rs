@@ -125,7 +125,7 @@ fn value_that_is_no_message_is_a_typed_error() {
     };
     assert_eq!(
         chat(json!({ "choices": [] })),
-        "expected a message with a `role`"
+        "expected a message with a `role`, such as `choices[0].message` of a response"
     );
     assert_eq!(
         chat(json!({ "role": "assistant", "tool_calls": {} })),

@@ -209,3 +209,18 @@ fn configuration_errors_name_the_remedy() {
     let remedy = "use `TimeoutLayer::unlimited()` for no limit";
     assert!(endless[0].ends_with(remedy), "{endless:?}");
 }
+
+/// The time that a deadline left, and the wait until a retry, are rounded up to milliseconds.
+#[test]
+fn texts_round_computed_times_up_to_milliseconds() {
+    let left = Duration::from_nanos(199_974_913);
+    let error = ToolError::timeout(TimeoutScope::Deadline, left, ms(201));
+    assert_eq!(
+        error.to_string(),
+        "timed out after 201ms (deadline limit of 200ms)"
+    );
+    let waits = [Duration::ZERO, Duration::from_nanos(1), ms(2)];
+    let texts = waits.map(|wait| ToolError::rate_limited(wait).public_message());
+    let after = |time| format!("too many calls, try again in {time}");
+    assert_eq!(texts, ["0ns", "1ms", "2ms"].map(after));
+}

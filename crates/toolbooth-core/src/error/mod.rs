@@ -28,7 +28,7 @@ pub use source::Source;
 
 use self::text::{
     bounded_message, bounded_name, by_layer, millis, millis_up, nearest_names, of_layer,
-    retry_text, waiting,
+    retry_text, shown_limit, waiting,
 };
 use crate::call::Name;
 use crate::outcome::{CancelReason, Outcome};
@@ -57,9 +57,10 @@ pub type BoxError = tower::BoxError;
 pub enum ToolError {
     /// A time limit expired.
     #[error(
-        "timed out after {:?}{} ({scope} limit of {limit:?}{})",
+        "timed out after {:?}{} ({scope} limit of {:?}{})",
         millis(*.elapsed),
         waiting(.origin),
+        shown_limit(*.scope, *.limit),
         of_layer(.origin)
     )]
     #[non_exhaustive]

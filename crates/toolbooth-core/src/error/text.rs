@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{LayerName, Origin, Waited};
+use super::{LayerName, Origin, TimeoutScope, Waited};
 use crate::call::Name;
 
 /// The maximum number of days that a duration is written as.
@@ -99,6 +99,14 @@ pub(super) fn millis(duration: Duration) -> Duration {
     }
 }
 
+/// Rounds the limit of a deadline up: it is the time that was left. Other limits are settings.
+pub(super) fn shown_limit(scope: TimeoutScope, limit: Duration) -> Duration {
+    match scope {
+        TimeoutScope::Deadline => millis_up(limit),
+        _ => limit,
+    }
+}
+
 pub(super) fn retry_text(retry_after: Option<Duration>) -> String {
     match retry_after {
         Some(retry_after) => format!("retry after {:?}", millis_up(retry_after)),
@@ -108,7 +116,8 @@ pub(super) fn retry_text(retry_after: Option<Duration>) -> String {
 
 /// Rounds up to milliseconds, so that a retry after this time is not too early.
 pub(super) fn millis_up(duration: Duration) -> Duration {
-    millis(duration.saturating_add(Duration::from_nanos(999_999)))
+    let up = duration.saturating_add(Duration::from_nanos(999_999));
+    Duration::new(up.as_secs(), up.subsec_millis() * 1_000_000)
 }
 
 /// Writes a duration for a reader, rounded down: `250 ms`, `1.5 s`, `90 s`, `3 min`, `20 h`.

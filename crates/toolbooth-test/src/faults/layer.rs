@@ -75,7 +75,8 @@ impl FaultLayer {
         self
     }
 
-    /// Sets the faults of one tool, instead of those of all tools.
+    /// Sets the faults of one tool, instead of those of all tools. A name that no call has is not
+    /// an error: assert on [`injected`](Self::injected).
     #[must_use]
     pub fn with_tool(mut self, tool: impl Into<Name>, faults: Faults) -> Self {
         Arc::make_mut(&mut self.tools).insert(tool.into(), faults);

@@ -104,7 +104,8 @@ impl Script {
         self.then(Step::Respond(content.into()))
     }
 
-    /// Fails with an error. A [`ToolError`] is returned unchanged, any other is its source.
+    /// Fails with an error. For a response that reports a failure, use `ScriptedTool::new` and
+    /// [`ToolOutput::error`]. A [`ToolError`] is returned unchanged, any other is its source.
     pub fn fail(self, error: impl Into<BoxError>) -> Self {
         self.then(Step::Fail(ToolError::from_error(error.into())))
     }

@@ -13,6 +13,7 @@ use toolbooth_core::{BoxError, CallContext, Content, IntoToolOutput};
         `async (CallContext, Args) -> Result<T, E>`",
     note = "with `Args: serde::de::DeserializeOwned`, `T: serde::Serialize` or `ToolOutput`, and \
         `E: Into<BoxError>`",
+    note = "a tool without arguments takes `()`: `async |_: ()| ..`",
     note = "a closure with state clones it for each call: \
         `move |args: Args| {{ let db = db.clone(); async move {{ .. }} }}`"
 )]

@@ -12,6 +12,9 @@ use super::handle::Handler;
 
 /// Converts an async function into a tool.
 ///
+/// The `name` is for logs and [`ToolFn::name`]. A toolbox calls the tool by the name of its
+/// `ToolSpec`.
+///
 /// The function takes `(Args)` or `(CallContext, Args)`, and returns a `Result<T, E>`.
 ///
 /// The arguments of the call are a JSON value, or a string of JSON. If they do not deserialize, the

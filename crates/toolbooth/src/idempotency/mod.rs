@@ -81,6 +81,9 @@
 //! token and no permit. A timeout outside bounds the wait for the response of another call. Inside
 //! of a retry, a failed attempt is followed by one that runs. A call that passes the same layer
 //! twice takes its key once.
+//!
+//! Around a toolbox, a call that receives a shared response does not pass the gate. If every call
+//! has to pass it, add the layer with [`ToolboxBuilder::layer`](crate::toolbox::ToolboxBuilder::layer).
 
 mod future;
 mod layer;

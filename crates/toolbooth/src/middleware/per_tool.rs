@@ -4,6 +4,9 @@ use toolbooth_core::Name;
 
 /// A setting by tool: a default, and the tools that have another value, or none.
 ///
+/// A layer does not know which tools there are, so a name that no tool has is not an error there.
+/// The settings and the policies of a toolbox reject such a name.
+///
 /// ```
 /// use std::time::Duration;
 /// use toolbooth::PerTool;

@@ -49,7 +49,9 @@ pub fn tools(specs: &[ToolSpec]) -> Vec<Value> {
 /// The value is not a message, or `tool_calls` is not a list.
 pub fn calls(message: &Value) -> Result<Vec<ModelCall>, MessageError> {
     if !message.get("role").is_some_and(Value::is_string) {
-        return Err(MessageError::new("a message with a `role`"));
+        return Err(MessageError::new(
+            "a message with a `role`, such as `choices[0].message` of a response",
+        ));
     }
     match message.get("tool_calls") {
         None | Some(Value::Null) => Ok(Vec::new()),

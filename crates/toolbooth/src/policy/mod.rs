@@ -85,7 +85,8 @@
 //! Of two limits of a kind, that of the tool is the outer one. A call that waits for it takes no
 //! permit and no token of the group from the other members. A tool is in one group at most.
 //!
-//! A layer of which no policy says anything is absent. Cleanup has no settings here: add a
+//! A layer of which no policy says anything is absent. A `queue` of a tool without a limit, and a
+//! `grace` without a timeout, have no effect. Cleanup has no settings here: add a
 //! [`CleanupLayer`](crate::CleanupLayer) to the toolbox.
 //!
 //! # Values

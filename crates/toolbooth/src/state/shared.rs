@@ -123,6 +123,9 @@ impl SharedState {
 
     /// Sets the value of a key. Returns the new version.
     ///
+    /// The type of the value is that of the key. A number without a suffix is an `i32`: write
+    /// `1_i64` for a counter of [`increment`](Self::increment).
+    ///
     /// # Errors
     /// `KeyTooLong`, `Full`, `WrongType` if the value so far has another type.
     pub fn set<T: Send + Sync + 'static>(&self, key: &str, value: T) -> Result<u64, StateError> {

@@ -126,8 +126,11 @@ impl ToolboxBuilder {
         self
     }
 
-    /// Sets the gate, which decides about each call before its tool: by a mode, or by asking a
+    /// Adds a gate, which decides about each call before its tool: by a mode, or by asking a
     /// person.
+    ///
+    /// With several gates, all have to allow the call. They decide in the order in which they
+    /// are added, until one denies it.
     ///
     /// The wait for the decision is inside of the call's future. It comes before the layers of the
     /// tool: the call holds no permit, has taken no token, and its timeout has not begun. The
@@ -178,11 +181,16 @@ impl ToolboxBuilder {
         F: Fn(GateRequest) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Denied>> + Send + 'static,
     {
-        self.settings.gate = Some(Gate::new(decide));
+        let gate = Gate::new(decide);
+        self.settings.gate = Some(match self.settings.gate.take() {
+            Some(earlier) => earlier.and_then(gate),
+            None => gate,
+        });
         self
     }
 
-    /// Sets the maximum time for a decision of the gate: 10 minutes by default. `None` is no limit.
+    /// Sets the maximum time for a decision, of all gates together: 10 minutes by default. `None`
+    /// is no limit.
     pub fn with_gate_limit(mut self, limit: impl Into<PerTool<Duration>>) -> Self {
         self.settings.gate_limit = limit.into();
         self

@@ -120,7 +120,7 @@ fn did_you_mean(nearest: &[Name]) -> String {
     let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
     match names.is_empty() {
         true => String::new(),
-        false => format!(": the nearest names are {}", names.join(", ")),
+        false => format!(": did you mean {}?", names.join(" or ")),
     }
 }
 

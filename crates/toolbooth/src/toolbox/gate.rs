@@ -112,6 +112,18 @@ impl Gate {
         Self(Arc::new(move |request| Box::pin(decide(request))))
     }
 
+    /// Returns a gate that asks `next` about the calls that this one allows.
+    pub(super) fn and_then(self, next: Self) -> Self {
+        Self::new(move |request| {
+            let first = (self.0)(request.clone());
+            let next = next.clone();
+            async move {
+                first.await?;
+                (next.0)(request).await
+            }
+        })
+    }
+
     /// Creates the wait of a call.
     pub(super) fn ask(
         &self,

@@ -44,7 +44,10 @@ impl Toolbox {
             .change(|version| version.insert(entry.clone()))?)
     }
 
-    /// Replaces the tool of this name. Returns the previous description.
+    /// Replaces the tool of this name and its description. Returns the previous description.
+    ///
+    /// A name alone is a description without a schema and without annotations. To keep those of
+    /// the tool, pass the [`spec`](ResolvedTool::spec) that [`get`](Self::get) returns.
     ///
     /// Calls in flight stay on the tool that they were resolved to. It is dropped after the last of
     /// them.

@@ -68,7 +68,9 @@ impl ToolSpec {
 
     /// Creates the description of a tool that takes `Args`, with the schema of that type.
     ///
-    /// A type without content, such as `()`, is an object without fields, as models send it.
+    /// The trait is that of the crate `schemars`, version 1. A type without content, such as `()`,
+    /// is an object without fields, as models send it. Fields that the type does not have are
+    /// ignored, unless it has `#[serde(deny_unknown_fields)]`: then the schema forbids them.
     ///
     /// ```
     /// use schemars::JsonSchema;

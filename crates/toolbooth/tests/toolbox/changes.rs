@@ -68,7 +68,7 @@ async fn replacing_an_unknown_tool_changes_nothing() {
     let error = toolbox.replace("serach", says("new")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`replace` names the tool `serach`, which is not there: the nearest names are `search`"
+        "`replace` names the tool `serach`, which is not there: did you mean `search`?"
     );
     assert_eq!(toolbox.remove("serach"), None);
     assert_eq!(toolbox.names(), ["search"]);

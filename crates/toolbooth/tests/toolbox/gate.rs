@@ -334,3 +334,58 @@ async fn resolved_tool_passes_the_gate() {
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(tool.log().calls.is_empty());
 }
+
+/// The second gate does not replace the first: it decides about what the first one allows.
+#[tokio::test(start_paused = true)]
+async fn all_gates_have_to_allow_a_call_and_decide_in_order() {
+    let asked = Recorder::new();
+    let gate = |name: &'static str, denied: &'static str| {
+        let asked = asked.clone();
+        move |request: GateRequest| {
+            let asked = asked.clone();
+            async move {
+                asked.record(name);
+                match request.spec().name() == denied {
+                    true => Err(Denied::new(name)),
+                    false => Ok(()),
+                }
+            }
+        }
+    };
+    let toolbox = Toolbox::builder()
+        .tool("read", says("done"))
+        .tool("write", says("done"))
+        .tool("delete", says("done"))
+        .gate(gate("mode", "delete"))
+        .gate(gate("person", "write"))
+        .build()
+        .unwrap();
+
+    assert!(toolbox.clone().oneshot(call("read")).await.is_ok());
+    let by_person = error_of(toolbox.clone(), call("write")).await;
+    let by_mode = error_of(toolbox, call("delete")).await;
+    assert_eq!(reason(&by_person), &DenyReason::decided("person"));
+    assert_eq!(reason(&by_mode), &DenyReason::decided("mode"));
+    let order = ["mode", "person", "mode", "person", "mode"];
+    assert_eq!(asked.values(), order);
+}
+
+/// The limit is on the decisions of all gates together.
+#[tokio::test(start_paused = true)]
+async fn limit_of_the_gate_covers_all_gates() {
+    let slow = async |_: GateRequest| {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        Ok(())
+    };
+    let toolbox = Toolbox::builder()
+        .tool("work", says("done"))
+        .gate(slow)
+        .gate(slow)
+        .with_gate_limit(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let watch = Stopwatch::start();
+    let error = error_of(toolbox, call("work")).await;
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert_eq!(watch.elapsed(), Duration::from_millis(100));
+}

@@ -112,9 +112,9 @@ async fn setting_for_an_unknown_tool_is_an_error_of_the_builder() {
         [
             "there is a tool named `fetch` already: use `replace`, or another name",
             "`with_timeout` names the tool `serach`, which is not there: \
-             the nearest names are `search`",
+             did you mean `search`?",
             "`with_gate_limit` names the tool `fetsh`, which is not there: \
-             the nearest names are `fetch`",
+             did you mean `fetch`?",
             "`with_idempotent` names the tool `zip`, which is not there",
         ]
     );
