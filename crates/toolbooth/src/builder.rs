@@ -7,6 +7,7 @@ use crate::CatchPanicLayer;
 use crate::CircuitBreakerLayer;
 use crate::CleanupLayer;
 use crate::ConcurrencyLimitLayer;
+#[cfg(feature = "handler")]
 use crate::IdempotencyLayer;
 use crate::PartialResultLayer;
 use crate::PerTool;
@@ -123,6 +124,7 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>>;
 
     /// Adds an [`IdempotencyLayer`]: calls with the same key run once.
+    #[cfg(feature = "handler")]
     fn tool_idempotency(
         self,
         idempotency: IdempotencyLayer,
@@ -199,6 +201,7 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
         self.layer(shutdown)
     }
 
+    #[cfg(feature = "handler")]
     fn tool_idempotency(
         self,
         idempotency: IdempotencyLayer,

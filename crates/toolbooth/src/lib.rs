@@ -83,7 +83,7 @@
 //! | [`PartialResultLayer`] | An error that ends a call early carries what the tool has emitted or streamed. | 1,024 items and 1 MiB. | |
 //! | [`CatchPanicLayer`] | A panic of the inner service becomes the error of its call. | No settings. | |
 //! | [`SpawnLayer`] | Each call runs on a task of its own. A tool that blocks its thread delays neither its caller nor an outer limit. | Needs a multi-threaded runtime for that. | |
-//! | [`IdempotencyLayer`] | Calls of a tool with the same key run once, and share the complete response. | 10 minutes, 10,000 keys, 64 MiB. Applies to calls that have a key. | |
+//! | [`IdempotencyLayer`] | Calls of a tool with the same key run once, and share the complete response. | 10 minutes, 10,000 keys, 64 MiB. Applies to calls that have a key. | `handler` (on) |
 //! | [`ShutdownLayer`] | At a shutdown, new calls are rejected with a time to retry. After a grace, all other calls end, and what outlives them is awaited. | 5 s until a retry; grace and limit are arguments. | |
 //! | [`RetryPolicy`], in tower's `RetryLayer` | A failed call is tried again if its tool had not started or it is idempotent, until its deadline, within one budget for all calls. | The number of attempts is required; no `retry_after` above 60 s; backoff of 100 ms, doubled up to 10 s; a budget of 100 retries in 10 s, plus one for every five calls that succeed. | `retry` (off) |
 //!
@@ -170,6 +170,7 @@ pub mod group;
 pub mod guide;
 #[cfg(feature = "handler")]
 pub mod handler;
+#[cfg(feature = "handler")]
 pub mod idempotency;
 pub mod middleware;
 #[cfg(feature = "handler")]
@@ -201,6 +202,7 @@ pub use concurrency::ConcurrencyLimitLayer;
 pub use group::{CallGroup, GroupError};
 #[cfg(feature = "handler")]
 pub use handler::{stream_tool_fn, tool_fn};
+#[cfg(feature = "handler")]
 pub use idempotency::IdempotencyLayer;
 pub use middleware::{ConfigError, PerTool};
 pub use partial::PartialResultLayer;
