@@ -69,7 +69,7 @@ use super::{CallContext, Canceller, Moment, Name};
 /// assert_eq!((read.name(), read.context().tenant()), ("search", Some("acme")));
 /// ```
 // In this order, a move of the whole call reads the arguments in the words of 16 bytes in which
-// they were written, and does not wait for the store buffer (`three`: 10 ns).
+// they were written, and does not wait for the store buffer (benchmark line `ready`).
 #[repr(C)]
 pub struct ToolCall<A = Value> {
     args: Args<A>,

@@ -22,7 +22,7 @@ pub(super) struct Permit {
 }
 
 /// What keeps a permit. A word of its own, not a byte: so a permit is moved in whole words, and no
-/// load waits for several smaller stores (`three`: 7 ns).
+/// load waits for several smaller stores (benchmark line `ready`).
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 enum Hold {

@@ -134,7 +134,7 @@ impl GroupState {
         })
     }
 
-    fn cancellation(&self) -> ToolError {
+    pub(super) fn cancellation(&self) -> ToolError {
         ToolError::cancelled(CancelReason::Explicit).with_layer(&self.name)
     }
 }
@@ -154,6 +154,12 @@ where
             sleep: None,
             body: None,
         }
+    }
+}
+
+impl<S: Service<R>, R> GroupCall<S, R> {
+    pub(super) const fn index(&self) -> usize {
+        self.index
     }
 }
 

@@ -101,10 +101,13 @@ where
     /// Ends the calls that run. Those that have not started are rejected when their turn comes.
     fn end_running(&mut self, cx: &mut Context<'_>) {
         let mut running = std::mem::take(&mut self.running);
-        for call in Pin::new(&mut running).iter_pin_mut() {
-            if let Poll::Ready(outcome) = call.poll(cx) {
-                self.cancelled.push_back(outcome);
-            }
+        for mut call in Pin::new(&mut running).iter_pin_mut() {
+            let outcome = match call.as_mut().poll(cx) {
+                Poll::Ready(outcome) => outcome,
+                // It is dropped below, which ends it.
+                Poll::Pending => (call.index(), Err(self.state.cancellation())),
+            };
+            self.cancelled.push_back(outcome);
         }
     }
 }

@@ -90,7 +90,7 @@ where
 
     /// As [`with_request`](Self::with_request), with a decision that writes the watch where it
     /// stays. A copy of what was written just before waits for the store buffer, which costs as
-    /// much as the decision (`three`: 12 ns).
+    /// much as the decision (benchmark line `ready`).
     ///
     /// `called` is called if the call starts at once, after the inner service has been called.
     #[inline(always)]
@@ -353,7 +353,7 @@ where
             return self.poll_slowly(cx);
         }
         // Each arm ends the call itself: without a `Result` of both, the room for an error is not
-        // copied with each response (`three`: 7 ns).
+        // copied with each response (benchmark line `ready`).
         let mut guard = PanicGuard::new(self.as_mut());
         match guard.future().poll_running(cx) {
             Poll::Ready(Ok(response)) => {

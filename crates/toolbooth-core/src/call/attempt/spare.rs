@@ -1,6 +1,7 @@
 //! The memory of the last attempt that ended on a thread: the next call there uses it again.
 //!
-//! It saves the allocation, its end, and the last handle's locked instruction (`three`: 20 ns).
+//! It saves the allocation, its end, and the last handle's locked instruction (benchmark line
+//! `ready`).
 //!
 //! Invariant: a spare attempt has no other handle, and is a new one without a name.
 
