@@ -6,6 +6,7 @@
 
 mod call;
 mod error;
+mod event;
 mod outcome;
 mod response;
 mod seam;
@@ -14,13 +15,14 @@ mod sync;
 pub use call::{
     AdjustCost, Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH,
     HookCounter, Hooks, KeptPermits, LimitId, MAX_HOOKS, MAX_NAME, Message, Moment, Name, Progress,
-    Pulse, Registered, RunHooks, ToolCall,
+    Pulse, Registered, Reporter, RunHooks, ToolCall,
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use error::{
     BoxError, DenyReason, ErrorKind, ErrorReport, LayerName, Origin, OverloadReason, Source,
     TimeoutScope, ToolError,
 };
+pub use event::{Event, EventKind, EventSink, LimitChange};
 pub use outcome::{CancelReason, Outcome};
 pub use response::{
     Checkpointed, Collected, Content, ContentStream, IntoToolOutput, KeepPolicy, MAX_CHECKPOINT,

@@ -165,6 +165,7 @@ mod builder;
 pub mod catch_panic;
 pub mod cleanup;
 pub mod concurrency;
+pub mod events;
 #[cfg(feature = "group")]
 pub mod group;
 pub mod guide;
@@ -198,6 +199,7 @@ pub use builder::ServiceBuilderExt;
 pub use catch_panic::CatchPanicLayer;
 pub use cleanup::{CleanupLayer, DrainReport};
 pub use concurrency::ConcurrencyLimitLayer;
+pub use events::{Event, EventKind, EventSink, EventsLayer};
 #[cfg(feature = "group")]
 pub use group::{CallGroup, GroupError};
 #[cfg(feature = "handler")]

@@ -21,8 +21,8 @@ mod settings;
 mod spawned;
 mod tool_call;
 
-pub use attempt::AdjustCost;
 pub(crate) use attempt::Pass;
+pub use attempt::{AdjustCost, Reporter};
 pub use blocking::CancelFlag;
 pub use bound::Bound;
 pub use canceller::Canceller;

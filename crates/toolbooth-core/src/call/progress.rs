@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::CallContext;
+use crate::event::EventKind;
 use crate::response::Content;
 
 /// A progress report of a call.
@@ -31,7 +32,9 @@ impl CallContext {
     /// It stores the time, under a lock that is held for a moment. Without an idle limit, and
     /// after the end of the call, it does nothing.
     pub fn heartbeat(&self) {
-        self.attempt_state().beat(false);
+        let attempt = self.attempt_state();
+        attempt.beat(false);
+        attempt.report_activity(|| EventKind::Heartbeat);
     }
 
     /// Reports the progress of the call. `total` is `None` if it is not known.
@@ -55,11 +58,13 @@ impl CallContext {
     pub fn progress(&self, done: u64, total: impl Into<Option<u64>>, message: impl Into<Message>) {
         let attempt = self.attempt_state();
         attempt.beat(false);
-        attempt.report(Progress {
+        let progress = Progress {
             done,
             total: total.into(),
             message: message.into(),
-        });
+        };
+        attempt.report_activity(|| EventKind::Progress(progress.clone()));
+        attempt.report(progress);
     }
 
     /// Returns the last progress report, if there was one.
@@ -76,8 +81,9 @@ impl CallContext {
     pub fn emit(&self, content: impl Into<Content>) {
         let attempt = self.attempt_state();
         attempt.beat(true);
-        if attempt.keeps() {
+        if attempt.keeps() || attempt.is_observed() {
             let content = content.into();
+            attempt.report_published(&content);
             attempt.record(|partials, attempt, policy| partials.append(attempt, policy, content));
         }
     }
@@ -88,8 +94,9 @@ impl CallContext {
     pub fn snapshot(&self, content: impl Into<Content>) {
         let attempt = self.attempt_state();
         attempt.beat(true);
-        if attempt.keeps() {
+        if attempt.keeps() || attempt.is_observed() {
             let content = content.into();
+            attempt.report_published(&content);
             attempt.record(|partials, attempt, policy| partials.snapshot(attempt, policy, content));
         }
     }

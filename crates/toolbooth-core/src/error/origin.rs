@@ -143,6 +143,12 @@ impl ToolError {
         self.origin().layer().map(LayerName::as_str)
     }
 
+    /// Returns the name and the kind of the layer that made the error.
+    #[must_use]
+    pub fn layer_name(&self) -> Option<&LayerName> {
+        self.origin().layer()
+    }
+
     /// Returns the kind of the layer that made the error, such as `timeout`: stable and of low
     /// cardinality.
     #[must_use]

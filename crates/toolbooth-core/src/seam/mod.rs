@@ -2,6 +2,7 @@
 //! until its end.
 
 mod checked;
+mod events;
 mod follow;
 #[cfg(feature = "http")]
 mod http;

@@ -114,13 +114,17 @@ where
                 } else if catches {
                     let start = || State::start(inner, request);
                     let started = catch_unwind(AssertUnwindSafe(start));
-                    started.unwrap_or_else(|panic| State::failed(ToolError::from_panic(&*panic)))
+                    let state = started
+                        .unwrap_or_else(|panic| State::failed(ToolError::from_panic(&*panic)));
+                    state.mark_called(part);
+                    state
                 } else {
                     // Returned here: the inner future is moved once less.
                     let state = State::start(inner, request);
                     if let Some(watch) = &mut entered.watch {
                         called(part, watch);
                     }
+                    state.mark_called(part);
                     drop(reading);
                     return Self { state, entered };
                 }
@@ -137,6 +141,15 @@ where
         };
         drop(reading);
         Self { state, entered }
+    }
+
+    /// Calls `inner` without entering the layer, which then is not there for the call.
+    #[inline(always)]
+    pub(crate) fn pass(inner: &mut S, request: R) -> Self {
+        Self {
+            state: State::start(inner, request),
+            entered: Entered::default(),
+        }
     }
 }
 
@@ -261,7 +274,7 @@ where
     }
 
     /// Polls for cancellation from outside of the layers, which ends the call.
-    fn poll_cancelled(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ToolError> {
+    pub(crate) fn poll_cancelled(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ToolError> {
         let Some(part) = &self.entered.part else {
             return Poll::Pending;
         };
@@ -278,10 +291,7 @@ where
     #[cold]
     fn poll_start(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ToolError>> {
         let mut this = self.project();
-        let Entered { part, watch } = this.entered;
-        let (Some(part), Some(watch)) = (part, watch) else {
-            return Poll::Pending;
-        };
+        let entered = this.entered;
         let waiting = match this.state.as_mut().project() {
             StateProj::Waiting { waiting } => waiting,
             StateProj::Failed { error } => {
@@ -291,28 +301,22 @@ where
             StateProj::Running { .. } => return Poll::Ready(Ok(())),
             StateProj::Done => return Poll::Pending,
         };
-        // Nothing starts in the grace period of a timeout.
-        if let Some(reason) = part.context().cancel_reason() {
-            return Poll::Ready(Err(ToolError::cancelled(reason)));
-        }
         let call = waiting.as_mut().expect("taken when the state changes");
-        if let Some(acquire) = call.acquire.as_mut().filter(|_| !call.acquired) {
-            ready!(acquire.poll_acquire(part, watch, cx))?;
-            part.mark_admitted();
-            call.acquired = true;
-            call.queue = None;
-        }
+        ready!(entered.poll_acquire(call, cx))?;
         ready!(call.service.poll_ready(cx)).map_err(ToolError::from_error)?;
         let call = waiting.take().expect("it was there before");
         let (mut service, request) = (call.service, call.request);
         let acquire = call.acquire;
         // The clock is read once after the wait, for all layers inside.
-        let reading = part.carry_now();
+        let reading = entered.part.as_ref().map(Part::carry_now);
         let future = service.call(request);
         drop(reading);
         this.state.set(State::Running { future });
-        if let Some(mut acquire) = acquire {
-            acquire.on_called(part, watch);
+        if let (Some(part), Some(watch)) = (&entered.part, &mut entered.watch) {
+            if let Some(mut acquire) = acquire {
+                acquire.on_called(part, watch);
+            }
+            part.mark_called();
         }
         Poll::Ready(Ok(()))
     }
@@ -330,10 +334,18 @@ where
         self: Pin<&mut Self>,
         response: S::Response,
     ) -> <S::Response as ToolResponse>::Watched<PartWatch<W>> {
+        let watch = self.take_watch().expect("the call had not ended");
+        response.watch(watch)
+    }
+}
+
+impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
+    /// Takes the watch for the response. `None` for a call that [passed](Self::pass) the layer.
+    #[inline(always)]
+    pub(crate) fn take_watch(self: Pin<&mut Self>) -> Option<PartWatch<W>> {
         let entered = self.project().entered;
-        let part = entered.part.take().expect("the call had not ended");
-        let watch = entered.watch.take().expect("the call had not ended");
-        response.watch(PartWatch::new(part, watch))
+        let (part, watch) = entered.part.take().zip(entered.watch.take())?;
+        Some(PartWatch::new(part, watch))
     }
 }
 

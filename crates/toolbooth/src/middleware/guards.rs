@@ -1,11 +1,13 @@
 //! Guards that end a call if foreign code panics.
 
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use toolbooth_core::{End, Part};
+use toolbooth_core::{End, Part, ToolError};
 use tower_service::Service;
 
-use super::{LayerFuture, LayerWatch};
+use super::state::Waiting;
+use super::{Acquire, LayerFuture, LayerWatch};
 
 /// A call that has entered the layer. Both fields are `Some` until the end, but the watch is `None`
 /// before the decision. Dropping the value before the end ends the call as panicked.
@@ -25,6 +27,28 @@ pub(super) struct PanicGuard<'a, S: Service<R>, R, W: LayerWatch, A> {
 impl<W: LayerWatch> Entered<W> {
     pub(super) fn catches_panics(&self) -> bool {
         self.watch.as_ref().is_some_and(W::catches_panics)
+    }
+
+    /// Polls for what the layer needs before it starts a waiting call.
+    pub(super) fn poll_acquire<S, R, A: Acquire<W>>(
+        &mut self,
+        call: &mut Waiting<S, R, A>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ToolError>> {
+        let (Some(part), Some(watch)) = (&self.part, &mut self.watch) else {
+            return Poll::Ready(Ok(()));
+        };
+        // Nothing starts in the grace period of a timeout.
+        if let Some(reason) = part.context().cancel_reason() {
+            return Poll::Ready(Err(ToolError::cancelled(reason)));
+        }
+        if let Some(acquire) = call.acquire.as_mut().filter(|_| !call.acquired) {
+            ready!(acquire.poll_acquire(part, watch, cx))?;
+            part.mark_admitted();
+            call.acquired = true;
+            call.queue = None;
+        }
+        Poll::Ready(Ok(()))
     }
 
     #[cold]

@@ -34,6 +34,7 @@
 //! | let a tool adjust its cost | [`AdjustCost`] |
 //! | name the layer in its errors | [`LayerName`] |
 //! | observe activity | [`Pulse`] |
+//! | report events | [`Part::report`], [`Reporter`] |
 //! | run cleanup hooks | [`Hooks`], [`RunHooks`], [`HookCounter`], [`DEFAULT_HOOK_LIMIT`] |
 //! | keep partial results | [`KeepPolicy`] |
 //! | run the inner service on a task | [`TaskScope`] |
@@ -78,6 +79,6 @@ pub(crate) use rejection::{DEFAULT_RETRY_AFTER, KeyRejection, not_to_start};
 pub(crate) use retry_after::retry_after;
 pub use toolbooth_core::{
     AdjustCost, Bound, DEFAULT_HOOK_LIMIT, HookCounter, Hooks, KeepPolicy, KeptPermits, LayerName,
-    LimitId, Moment, Part, Pulse, Reading, RunHooks, TaskScope,
+    LimitId, Moment, Part, Pulse, Reading, Reporter, RunHooks, TaskScope,
 };
 pub use watch::{LayerWatch, PartWatch};

@@ -4,7 +4,7 @@ use std::mem;
 use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, LayerName, ToolError};
+use toolbooth_core::{BoxError, LayerName, Part, ToolError};
 use tower_service::Service;
 
 pin_project! {
@@ -65,6 +65,14 @@ where
 }
 
 impl<S: Service<R>, R, A> State<S, R, A> {
+    /// Records that the inner service was called, if it was.
+    #[inline(always)]
+    pub(super) fn mark_called(&self, part: &Part) {
+        if matches!(self, Self::Running { .. }) {
+            part.mark_called();
+        }
+    }
+
     pub(super) fn waiting(
         acquire: Option<A>,
         queue: Option<LayerName>,

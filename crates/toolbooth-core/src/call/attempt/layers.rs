@@ -120,6 +120,8 @@ impl Layers {
             timed: AtomicBool::new(false),
             was_held_back: AtomicBool::new(false),
             on_task: AtomicBool::new(false),
+            is_observed: AtomicBool::new(false),
+            has_reported_start: AtomicBool::new(false),
             reading: AtomicMoment::none(),
             bound: AtomicBound::none(),
             limits: [const { LimitSlot::free() }; 4],
@@ -131,6 +133,8 @@ impl Layers {
     pub(super) fn inherit(&self, outer: &Self) {
         let is_timed = outer.timed.load(Ordering::Acquire);
         self.timed.store(is_timed, Ordering::Relaxed);
+        let is_observed = outer.is_observed.load(Ordering::Acquire);
+        self.is_observed.store(is_observed, Ordering::Relaxed);
         if let Some(bound) = outer.bound.get() {
             self.bound.set(bound);
         }

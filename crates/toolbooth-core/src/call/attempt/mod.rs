@@ -23,6 +23,7 @@ mod end;
 mod held_back;
 mod layers;
 mod limits;
+mod observers;
 mod provided;
 mod publish;
 mod serial;
@@ -41,6 +42,8 @@ use self::end::Mark;
 use self::held_back::HeldBack;
 pub(crate) use self::limits::Pass;
 use self::limits::{LimitSlot, PassedLimit};
+use self::observers::Observers;
+pub use self::observers::Reporter;
 use self::provided::Provided;
 use self::publish::AtomicKeep;
 use self::serial::serial;
@@ -69,6 +72,8 @@ pub(crate) struct Attempt {
     layers: Layers,
     /// Where something can cancel the attempt from outside, waits for that, or made a child call.
     signal: OnceLock<Arc<Signal>>,
+    /// The event sinks of the layers entered.
+    observers: Observers,
     /// Whether `state` was ever changed: until then neither an end nor a look takes the lock. The
     /// Release store under the lock pairs with the Acquire load in `has_state`.
     has_state: AtomicBool,
@@ -133,6 +138,10 @@ struct Layers {
     was_held_back: AtomicBool,
     /// Whether an inner service runs on a task, so that parts may end at the same time.
     on_task: AtomicBool,
+    /// Whether an events layer with a sink is around.
+    is_observed: AtomicBool,
+    /// Whether the start of the tool was reported.
+    has_reported_start: AtomicBool,
     /// The reading of the clock that is carried through a synchronous section.
     reading: AtomicMoment,
     /// The nearest limit of the timeout layers.
@@ -196,6 +205,7 @@ impl Attempt {
             lineage,
             layers: Layers::new(),
             signal: OnceLock::new(),
+            observers: Observers::none(),
             has_state: AtomicBool::new(false),
             state: Mutex::new(State::new()),
         }

@@ -1,0 +1,304 @@
+//! The event sinks around a call.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::time::Instant;
+
+use super::Attempt;
+use crate::call::name::Name;
+use crate::event::{Event, EventKind, EventSink, deliver};
+use crate::response::Content;
+use crate::seam::Item;
+
+/// The sinks of the events layers of one attempt, the outermost first. Only appended to, so it is
+/// read without a lock while the sinks run.
+#[derive(Default)]
+pub(super) struct Observers(OnceLock<Arc<Node>>);
+
+struct Node {
+    sink: Arc<dyn EventSink>,
+    /// The depth of the events layer.
+    depth: u32,
+    /// Whether an events layer outside has the same sink, which receives each event once.
+    repeats: bool,
+    /// Whether the first item was reported.
+    has_item: AtomicBool,
+    next: Observers,
+}
+
+/// An item to report.
+struct Partial<'a> {
+    bytes: usize,
+    content: Option<&'a Content>,
+}
+
+/// Reports what happens after the call has ended to the sinks that observed it.
+///
+/// Made by [`Part::reporter`](crate::Part::reporter).
+#[derive(Clone)]
+pub struct Reporter {
+    call: Identity,
+    sinks: Vec<Arc<dyn EventSink>>,
+}
+
+/// What events tell of their call.
+#[derive(Clone)]
+struct Identity {
+    id: Name,
+    serial: u64,
+    tool: Name,
+    attempt: u32,
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// Registers the sink of the events layer at `depth` for what happens inside.
+    pub(crate) fn observe(&self, sink: &Arc<dyn EventSink>, depth: u32) {
+        let mut repeats = false;
+        self.each_observer(depth, &mut |node| repeats |= Arc::ptr_eq(&node.sink, sink));
+        self.observers.append(Arc::new(Node {
+            sink: Arc::clone(sink),
+            depth,
+            repeats,
+            has_item: AtomicBool::new(false),
+            next: Observers::none(),
+        }));
+        self.layers.is_observed.store(true, Ordering::Release);
+    }
+
+    /// Returns whether there is a sink.
+    #[inline(always)]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.layers.is_observed.load(Ordering::Acquire)
+    }
+
+    /// Reports an event to the sinks of the events layers outside of `depth`.
+    #[inline(always)]
+    pub(crate) fn report_event(&self, depth: u32, kind: impl FnOnce() -> EventKind) {
+        if self.is_observed() {
+            self.report_observed(depth, kind());
+        }
+    }
+
+    #[cold]
+    fn report_observed(&self, depth: u32, kind: EventKind) {
+        let event = self.event(kind);
+        self.each_sink(depth, &mut |sink| deliver(&**sink, &event));
+    }
+
+    /// Reports an event to one sink alone.
+    pub(crate) fn report_to(&self, sink: &dyn EventSink, kind: EventKind) {
+        deliver(sink, &self.event(kind));
+    }
+
+    /// Reports that the tool is called, once, if no layer is inside of `depth`.
+    #[inline(always)]
+    pub(crate) fn report_called(&self, depth: u32) {
+        if self.is_observed() {
+            self.report_started(depth);
+        }
+    }
+
+    #[cold]
+    fn report_started(&self, depth: u32) {
+        let started = &self.layers.has_reported_start;
+        if self.depth() == depth && !self.is_held_back() && !started.swap(true, Ordering::AcqRel) {
+            self.report_observed(u32::MAX, EventKind::Started);
+        }
+    }
+
+    /// Reports activity of the tool, unless the attempt is over.
+    #[inline]
+    pub(in crate::call) fn report_activity(&self, kind: impl FnOnce() -> EventKind) {
+        if self.is_observed() && !self.is_over() {
+            self.report_observed(u32::MAX, kind());
+        }
+    }
+
+    /// Reports an item that the tool has published, unless the attempt is over.
+    #[inline]
+    pub(in crate::call) fn report_published(&self, content: &Content) {
+        if self.is_observed() && !self.is_over() {
+            let partial = Partial::new(content);
+            self.each_observer(u32::MAX, &mut |node| node.report_item(self, &partial));
+        }
+    }
+
+    /// Reports an item of a streaming response to the events layer at `depth`.
+    pub(crate) fn report_streamed(&self, depth: u32, item: Item<'_>) {
+        let Some(partial) = Partial::of(item) else {
+            return;
+        };
+        let mut observers = self.observers.iter();
+        if let Some(node) = observers.find(|node| node.depth == depth && !node.repeats) {
+            node.report_item(self, &partial);
+        }
+    }
+
+    /// Returns what reports for this attempt after its end; `None` without a sink.
+    #[inline]
+    pub(crate) fn reporter(&self, depth: u32) -> Option<Reporter> {
+        match self.is_observed() {
+            true => Some(self.new_reporter(depth)),
+            false => None,
+        }
+    }
+
+    #[cold]
+    fn new_reporter(&self, depth: u32) -> Reporter {
+        let mut sinks = Vec::new();
+        self.each_sink(depth, &mut |sink| sinks.push(Arc::clone(sink)));
+        Reporter {
+            call: self.identity(),
+            sinks,
+        }
+    }
+
+    /// Calls `each` with the sinks outside of `depth`, each sink once.
+    fn each_sink(&self, depth: u32, each: &mut dyn FnMut(&Arc<dyn EventSink>)) {
+        self.each_observer(depth, &mut |node| {
+            if !node.repeats {
+                each(&node.sink);
+            }
+        });
+    }
+
+    /// Calls `each` with the events layers outside of `depth`, those of this attempt first.
+    fn each_observer(&self, depth: u32, each: &mut dyn FnMut(&Node)) {
+        let around = self.observers.iter().filter(|node| node.depth < depth);
+        around.for_each(&mut *each);
+        if let Some(link) = self.link() {
+            link.attempt.each_observer(link.depth + 1, each);
+        }
+    }
+
+    /// Returns the id and the number of the call that made this one.
+    pub(crate) fn parent_identity(&self) -> Option<(Name, u64)> {
+        let link = self.settings.parent()?.inside.as_ref()?;
+        Some((link.attempt.id(), link.attempt.serial()))
+    }
+
+    fn event(&self, kind: EventKind) -> Event {
+        self.identity().event(self.now().instant(), kind)
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            id: self.id(),
+            serial: self.serial(),
+            tool: self.settings.tool.clone(),
+            attempt: self.number(),
+        }
+    }
+}
+
+// === impl Observers ===
+
+impl Observers {
+    pub(super) const fn none() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Node> {
+        let first = self.0.get();
+        std::iter::successors(first, |node| node.next.0.get()).map(|node| &**node)
+    }
+
+    fn append(&self, mut node: Arc<Node>) {
+        let mut end = self;
+        // Another layer may append at the same time, where an inner service runs on a task.
+        while let Err(rejected) = end.0.set(node) {
+            node = rejected;
+            let Some(taken) = end.0.get() else { return };
+            end = &taken.next;
+        }
+    }
+}
+
+impl std::fmt::Debug for Observers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let depths = self.iter().map(|node| node.depth);
+        f.debug_list().entries(depths).finish()
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    fn report_item(&self, attempt: &Attempt, item: &Partial<'_>) {
+        if self.repeats {
+            return;
+        }
+        if !self.has_item.swap(true, Ordering::AcqRel) {
+            attempt.report_to(&*self.sink, EventKind::FirstItem);
+        }
+        let content = item.content.filter(|_| self.sink.wants_contents());
+        let partial = EventKind::Partial {
+            bytes: item.bytes,
+            content: content.map(|content| Arc::new(content.clone())),
+        };
+        attempt.report_to(&*self.sink, partial);
+    }
+}
+
+// === impl Partial ===
+
+impl<'a> Partial<'a> {
+    fn new(content: &'a Content) -> Self {
+        Self {
+            bytes: content.size(),
+            content: Some(content),
+        }
+    }
+
+    /// Returns `None` for what is no item, such as trailers.
+    fn of(item: Item<'a>) -> Option<Self> {
+        match item {
+            Item::Content(content) => Some(Self::new(content)),
+            Item::Frame(bytes) => Some(Self {
+                bytes,
+                content: None,
+            }),
+            #[cfg(feature = "http")]
+            Item::Trailers(_) => None,
+        }
+    }
+}
+
+// === impl Reporter ===
+
+impl Reporter {
+    /// Reports an event of the call, now.
+    pub fn report(&self, kind: EventKind) {
+        let event = self.call.clone().event(Instant::now(), kind);
+        for sink in &self.sinks {
+            deliver(&**sink, &event);
+        }
+    }
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter")
+            .field("call", &self.call.id)
+            .field("sinks", &self.sinks.len())
+            .finish()
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    fn event(self, at: Instant, kind: EventKind) -> Event {
+        Event {
+            call_id: Some(self.id),
+            serial: self.serial,
+            tool: Some(self.tool),
+            attempt: self.attempt,
+            at,
+            kind,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What layers report to the events layers around a call.
+
+use std::sync::Arc;
+
+use super::{End, Item, Part};
+use crate::call::Reporter;
+use crate::error::ToolError;
+use crate::event::{EventKind, EventSink};
+use crate::outcome::CancelReason;
+
+// === impl Part ===
+
+impl Part {
+    /// Delivers the events of everything inside to `sink`, for authors of events layers.
+    pub fn observe(&self, sink: &Arc<dyn EventSink>) {
+        self.context.attempt_state().observe(sink, self.depth);
+    }
+
+    /// Reports an event of this layer to the events layers outside. Without one, `kind` is not
+    /// called.
+    #[inline(always)]
+    pub fn report(&self, kind: impl FnOnce() -> EventKind) {
+        self.context.attempt_state().report_event(self.depth, kind);
+    }
+
+    /// Reports an event of an events layer to its own sink.
+    pub fn report_to(&self, sink: &dyn EventSink, kind: EventKind) {
+        self.context.attempt_state().report_to(sink, kind);
+    }
+
+    /// Records that this layer has called its inner service. If there is no layer inside, the tool
+    /// has started.
+    #[inline(always)]
+    pub fn mark_called(&self) {
+        self.context.attempt_state().report_called(self.depth);
+    }
+
+    /// Returns what reports events of this layer after the end of the call. `None` without an
+    /// events layer outside.
+    #[must_use]
+    #[inline]
+    pub fn reporter(&self) -> Option<Reporter> {
+        self.context.attempt_state().reporter(self.depth)
+    }
+
+    /// Returns the event that invokes the call at this layer.
+    #[must_use]
+    pub fn invoked(&self) -> EventKind {
+        let parent = self.context.attempt_state().parent_identity();
+        let (parent, parent_serial) = parent.unzip();
+        EventKind::Invoked {
+            tenant: self.context.tenant().map(Into::into),
+            parent,
+            parent_serial,
+            deadline: self.context.deadline(),
+            arguments: None,
+        }
+    }
+
+    /// Reports an item of a streaming response to the sink of this events layer.
+    pub fn report_item(&self, item: Item<'_>) {
+        self.context
+            .attempt_state()
+            .report_streamed(self.depth, item);
+    }
+
+    /// Returns the terminal event of a call that ends so at this layer.
+    #[must_use]
+    pub fn ended(&self, end: &End<'_>) -> EventKind {
+        match end {
+            End::Complete => EventKind::Completed {
+                is_error: false,
+                contents: None,
+            },
+            End::Failed(error) => match **error {
+                ToolError::Cancelled { reason, .. } => self.cancelled(reason, Some(error)),
+                _ => EventKind::of_error(error),
+            },
+            End::Panicked => EventKind::Panicked { error: None },
+            End::Dropped(reason) => self.cancelled(*reason, None),
+        }
+    }
+
+    fn cancelled(&self, reason: CancelReason, error: Option<&ToolError>) -> EventKind {
+        let started = !self.is_held_back();
+        let error = error.cloned();
+        match (reason, self.bound()) {
+            (CancelReason::Timeout, Some(bound)) => EventKind::TimedOut {
+                layer: None,
+                limit: bound.limit(),
+                started,
+                error,
+            },
+            _ => EventKind::Cancelled {
+                reason,
+                started,
+                error,
+            },
+        }
+    }
+}

@@ -1,0 +1,146 @@
+use std::fmt;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use toolbooth_core::{
+    BoxError, Content, End, EventKind, EventSink, Item, Part, ResponseHead, ToolError, ToolOutput,
+    ToolResponse,
+};
+use tower_service::Service;
+
+use crate::middleware::{LayerFuture, LayerWatch, PartWatch};
+
+pin_project! {
+    /// The future of [`Events`](super::Events).
+    #[must_use = "dropping it ends the call"]
+    pub struct ResponseFuture<S, R>
+    where
+        S: Service<R>,
+    {
+        // Has not entered the layer if there is no sink.
+        #[pin]
+        inner: LayerFuture<S, R, ResponseWatch>,
+    }
+}
+
+/// Delivers the events of a response to its end.
+pub struct ResponseWatch {
+    sinks: Arc<[Arc<dyn EventSink>]>,
+    /// Whether the response of a tool reports a failure.
+    is_error: bool,
+    /// Whether the response is buffered.
+    is_buffered: bool,
+    /// The contents of a buffered response, if a sink wants them.
+    contents: Option<Arc<[Content]>>,
+}
+
+// === impl ResponseFuture ===
+
+impl<S: Service<R>, R> ResponseFuture<S, R> {
+    #[inline(always)]
+    pub(super) const fn new(inner: LayerFuture<S, R, ResponseWatch>) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S, R> Future for ResponseFuture<S, R>
+where
+    S: Service<R>,
+    S::Response: ToolResponse,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Output =
+        Result<<S::Response as ToolResponse>::Watched<Option<PartWatch<ResponseWatch>>>, ToolError>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut inner = self.project().inner;
+        match inner.as_mut().poll_response(cx) {
+            Poll::Ready(Ok(response)) => Poll::Ready(Ok(response.watch(inner.take_watch()))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(inner.fail(error))),
+            Poll::Pending => Poll::Ready(Err(ready!(inner.poll_cancelled(cx)))),
+        }
+    }
+}
+
+impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl ResponseWatch ===
+
+impl ResponseWatch {
+    pub(super) const fn new(sinks: Arc<[Arc<dyn EventSink>]>) -> Self {
+        Self {
+            sinks,
+            is_error: false,
+            is_buffered: false,
+            contents: None,
+        }
+    }
+
+    fn observe_output(&mut self, output: &ToolOutput) {
+        self.is_error = output.is_error();
+        self.is_buffered = !output.is_stream();
+        if self.sinks.iter().any(|sink| sink.wants_contents()) {
+            self.contents = output.as_contents().map(Into::into);
+        }
+    }
+
+    /// Returns the terminal event, without contents.
+    fn ended(&self, part: &Part, end: &End<'_>) -> EventKind {
+        match end {
+            // The error of a buffered response that reports a failure stands for the response.
+            End::Failed(_) if self.is_error && self.is_buffered => self.completed(),
+            End::Complete => self.completed(),
+            end => part.ended(end),
+        }
+    }
+
+    const fn completed(&self) -> EventKind {
+        EventKind::Completed {
+            is_error: self.is_error,
+            contents: None,
+        }
+    }
+}
+
+impl LayerWatch for ResponseWatch {
+    fn on_response(&mut self, _: &Part, head: ResponseHead<'_>) {
+        if let ResponseHead::Tool(output) = head {
+            self.observe_output(output);
+        }
+    }
+
+    fn on_item(&mut self, part: &Part, item: Item<'_>) -> ControlFlow<ToolError> {
+        part.report_item(item);
+        ControlFlow::Continue(())
+    }
+
+    fn on_end(self, part: &Part, end: &End<'_>) {
+        let ended = self.ended(part, end);
+        for sink in &*self.sinks {
+            let mut ended = ended.clone();
+            if let EventKind::Completed { contents, .. } = &mut ended {
+                *contents = self.contents.clone().filter(|_| sink.wants_contents());
+            }
+            part.report_to(&**sink, ended);
+        }
+    }
+}
+
+impl fmt::Debug for ResponseWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseWatch")
+            .field("sinks", &self.sinks.len())
+            .field("is_error", &self.is_error)
+            .finish_non_exhaustive()
+    }
+}
