@@ -7,6 +7,7 @@ use crate::CatchPanicLayer;
 use crate::CircuitBreakerLayer;
 use crate::CleanupLayer;
 use crate::ConcurrencyLimitLayer;
+use crate::EventsLayer;
 #[cfg(feature = "handler")]
 use crate::IdempotencyLayer;
 use crate::PartialResultLayer;
@@ -28,8 +29,8 @@ use crate::{Quota, RateLimitLayer};
 ///
 /// Each method has a value that disables its layer without changing the type of the stack: a limit
 /// of `None`, [`CircuitBreakerLayer::off`], [`CleanupLayer::off`], [`PartialResultLayer::off`],
-/// [`CatchPanicLayer::off`], [`SpawnLayer::off`], [`ShutdownLayer::off`]. tower's `option_layer`
-/// changes the type of the response.
+/// [`CatchPanicLayer::off`], [`SpawnLayer::off`], [`ShutdownLayer::off`], [`EventsLayer::off`].
+/// tower's `option_layer` changes the type of the response.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -123,6 +124,9 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     /// Takes the layer, which is also the handle to [shut down](ShutdownLayer::shutdown).
     fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>>;
 
+    /// Adds an [`EventsLayer`]: delivers the events of calls to sinks.
+    fn tool_events(self, events: EventsLayer) -> ServiceBuilder<Stack<EventsLayer, L>>;
+
     /// Adds an [`IdempotencyLayer`]: calls with the same key run once.
     #[cfg(feature = "handler")]
     fn tool_idempotency(
@@ -199,6 +203,10 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
 
     fn tool_shutdown(self, shutdown: ShutdownLayer) -> ServiceBuilder<Stack<ShutdownLayer, L>> {
         self.layer(shutdown)
+    }
+
+    fn tool_events(self, events: EventsLayer) -> ServiceBuilder<Stack<EventsLayer, L>> {
+        self.layer(events)
     }
 
     #[cfg(feature = "handler")]

@@ -85,6 +85,7 @@
 //! | [`SpawnLayer`] | Each call runs on a task of its own. A tool that blocks its thread delays neither its caller nor an outer limit. | Needs a multi-threaded runtime for that. | |
 //! | [`IdempotencyLayer`] | Calls of a tool with the same key run once, and share the complete response. | 10 minutes, 10,000 keys, 64 MiB. Applies to calls that have a key. | `handler` (on) |
 //! | [`ShutdownLayer`] | At a shutdown, new calls are rejected with a time to retry. After a grace, all other calls end, and what outlives them is awaited. | 5 s until a retry; grace and limit are arguments. | |
+//! | [`EventsLayer`] | Each call has one first and one terminal event, however it ends, and between them what the layers and the tool report. | No sink, no events. | |
 //! | [`RetryPolicy`], in tower's `RetryLayer` | A failed call is tried again if its tool had not started or it is idempotent, until its deadline, within one budget for all calls. | The number of attempts is required; no `retry_after` above 60 s; backoff of 100 ms, doubled up to 10 s; a budget of 100 retries in 10 s, plus one for every five calls that succeed. | `retry` (off) |
 //!
 //! [`Toolbox`] calls many tools by name (feature `toolbox`, on). `Policies` are the limits of its
@@ -101,10 +102,10 @@
 //!
 //! # Order
 //!
-//! Recommended, outside to inside: shutdown, timeout of the call, retry, circuit breaker, rate
-//! limit, concurrency limit, timeout of an attempt, cleanup, partial results, tool. Every other
-//! order works as well, with another meaning: the [guide to the order](guide::order) has a table of
-//! all pairs, both ways.
+//! Recommended, outside to inside: shutdown, events, timeout of the call, retry, circuit breaker,
+//! rate limit, concurrency limit, timeout of an attempt, cleanup, partial results, tool. Every
+//! other order works as well, with another meaning: the [guide to the order](guide::order) has a
+//! table of all pairs, both ways.
 //!
 //! # Cancel safety
 //!
@@ -199,7 +200,7 @@ pub use builder::ServiceBuilderExt;
 pub use catch_panic::CatchPanicLayer;
 pub use cleanup::{CleanupLayer, DrainReport};
 pub use concurrency::ConcurrencyLimitLayer;
-pub use events::{Event, EventKind, EventSink, EventsLayer};
+pub use events::{Event, EventKind, EventSink, EventsLayer, LimitChange};
 #[cfg(feature = "group")]
 pub use group::{CallGroup, GroupError};
 #[cfg(feature = "handler")]

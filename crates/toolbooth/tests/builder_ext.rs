@@ -8,9 +8,9 @@ use serde_json::json;
 use support::{call_all, ms};
 use tokio::time::sleep;
 use toolbooth::{
-    BoxError, CallContext, CatchPanicLayer, CleanupLayer, ErrorKind, PartialResultLayer, PerTool,
-    Quota, ServiceBuilderExt, ShutdownLayer, SpawnLayer, TimeoutScope, ToolCall, ToolError,
-    ToolOutput, ToolRequest, tool_fn,
+    BoxError, CallContext, CatchPanicLayer, CleanupLayer, ErrorKind, EventsLayer,
+    PartialResultLayer, PerTool, Quota, ServiceBuilderExt, ShutdownLayer, SpawnLayer, TimeoutScope,
+    ToolCall, ToolError, ToolOutput, ToolRequest, tool_fn,
 };
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -157,6 +157,27 @@ async fn tool_shutdown_cancels_calls_unless_it_is_off() {
         };
         let (ends, _) = tokio::join!(ends(stack, &[100]), shut_down);
         assert_eq!(ends, [expected]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tool_events_delivers_the_events_of_calls_unless_it_is_off() {
+    let (sink, mut events) = toolbooth::events::channel(8);
+    for (layer, expected) in [
+        (EventsLayer::off(), &[][..]),
+        (
+            EventsLayer::new(sink),
+            &["tool.invoked", "tool.started", "tool.completed"],
+        ),
+    ] {
+        let stack = ServiceBuilder::new()
+            .tool_events(layer)
+            .tool_partial_results(PartialResultLayer::new())
+            .service(tool_fn("tool", async |_: u64| Ok::<_, BoxError>("done")));
+        stack.oneshot(call(10)).await.unwrap();
+        let seen = std::iter::from_fn(|| events.try_recv());
+        let names: Vec<_> = seen.map(|event| event.name()).collect();
+        assert_eq!(names, expected);
     }
 }
 

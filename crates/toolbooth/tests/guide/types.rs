@@ -57,6 +57,7 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         CancelReason = CancelReason,
         Canceller = Canceller,
         CatchPanicLayer = CatchPanicLayer,
+        ChannelSink = events::ChannelSink,
         Checkpointed = Checkpointed,
         CircuitBreakerLayer = CircuitBreakerLayer,
         CleanupEnd = CleanupEnd,
@@ -75,10 +76,15 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         End = End<'static>,
         ErrorKind = ErrorKind,
         ErrorReport = ErrorReport,
+        Event = Event,
+        EventKind = EventKind,
+        EventReceiver = events::EventReceiver,
+        EventsLayer = EventsLayer,
         GroupError = GroupError,
         IdempotencyLayer = IdempotencyLayer,
         Item = Item<'static>,
         KeptPermits = KeptPermits,
+        LimitChange = LimitChange,
         Message = Message,
         Name = Name,
         Order = Order,
@@ -95,6 +101,7 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         Quota = Quota,
         RateLimitLayer = RateLimitLayer,
         Registered = Registered,
+        Reporter = middleware::Reporter,
         RequestHead = RequestHead<'static>,
         ResponseHead = ResponseHead<'static>,
         RetryBudget = RetryBudget,
@@ -121,10 +128,14 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
     ]
 }
 
-/// Each type at the root of the crate: the names of `pub use` that are neither functions,
-/// constants nor traits.
+/// Types in modules that have rows as well.
+const IN_MODULES: [&str; 3] = ["ChannelSink", "EventReceiver", "Reporter"];
+
+/// Each type at the root of the crate, the names of `pub use` that are neither functions, constants
+/// nor traits, and those of [`IN_MODULES`].
 fn public_types() -> BTreeSet<&'static str> {
-    const TRAITS: [&str; 5] = [
+    const TRAITS: [&str; 6] = [
+        "EventSink",
         "IntoToolOutput",
         "ServiceBuilderExt",
         "ToolRequest",
@@ -142,7 +153,7 @@ fn public_types() -> BTreeSet<&'static str> {
         let first = chars.next().is_some_and(char::is_uppercase);
         first && chars.any(char::is_lowercase) && !TRAITS.contains(name)
     };
-    names.filter(is_type).collect()
+    names.filter(is_type).chain(IN_MODULES).collect()
 }
 
 #[test]

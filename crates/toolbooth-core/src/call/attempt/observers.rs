@@ -42,7 +42,7 @@ pub struct Reporter {
     sinks: Vec<Arc<dyn EventSink>>,
 }
 
-/// What events tell of their call.
+/// The call in each of its events.
 #[derive(Clone)]
 struct Identity {
     id: Name,
