@@ -25,6 +25,15 @@ pub trait EventSink: Send + Sync + 'static {
     fn wants_contents(&self) -> bool {
         false
     }
+
+    /// Returns what clones of the sink have in common, such as the address of their shared state.
+    /// `None` by default.
+    ///
+    /// Several events layers around one call may have clones of a sink. An event inside of them is
+    /// delivered to one of the clones.
+    fn identity(&self) -> Option<usize> {
+        None
+    }
 }
 
 impl<F: Fn(&Event) + Send + Sync + 'static> EventSink for F {

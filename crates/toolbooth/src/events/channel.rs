@@ -68,6 +68,10 @@ impl EventSink for ChannelSink {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    fn identity(&self) -> Option<usize> {
+        Some(Arc::as_ptr(&self.dropped).addr())
+    }
 }
 
 impl fmt::Debug for ChannelSink {

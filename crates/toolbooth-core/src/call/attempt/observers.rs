@@ -57,7 +57,7 @@ impl Attempt {
     /// Registers the sink of the events layer at `depth` for what happens inside.
     pub(crate) fn observe(&self, sink: &Arc<dyn EventSink>, depth: u32) {
         let mut repeats = false;
-        self.each_observer(depth, &mut |node| repeats |= Arc::ptr_eq(&node.sink, sink));
+        self.each_observer(depth, &mut |node| repeats |= is_same(&node.sink, sink));
         self.observers.append(Arc::new(Node {
             sink: Arc::clone(sink),
             depth,
@@ -192,6 +192,12 @@ impl Attempt {
             attempt: self.number(),
         }
     }
+}
+
+/// Returns whether both are one sink, or clones of one.
+fn is_same(one: &Arc<dyn EventSink>, other: &Arc<dyn EventSink>) -> bool {
+    let identity = one.identity();
+    Arc::ptr_eq(one, other) || identity.is_some() && identity == other.identity()
 }
 
 // === impl Observers ===

@@ -1,0 +1,39 @@
+//! Records calls of tools, and shows where their time went.
+//!
+//! A [`Recorder`] is a sink of toolbooth's `EventsLayer`. It keeps the phases of the latest calls:
+//! the wait in the queue of each layer, the run of the tool, gaps between its items, the wait
+//! before a retry, and cleanup. A [`Timeline`] is a snapshot of it.
+//!
+//! ```
+//! use serde_json::json;
+//! use toolbooth::{EventsLayer, ToolCall, tool_fn};
+//! use toolbooth_timeline::{PhaseKind, Recorder};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let recorder = Recorder::new();
+//! let search = ServiceBuilder::new()
+//!     .layer(EventsLayer::new(recorder.clone()))
+//!     .service(tool_fn("search", async |_: ()| Ok::<_, std::io::Error>("3 matches")));
+//! search.oneshot(ToolCall::new("search", json!(null))).await?;
+//!
+//! let timeline = recorder.snapshot();
+//! assert_eq!(timeline.calls[0].tool, "search");
+//! assert_eq!(timeline.calls[0].phases[0].kind, PhaseKind::Run);
+//! # Ok(()) }
+//! ```
+//!
+//! # Bounds
+//! A recorder keeps 10,000 calls by default: see [`Recorder::with_capacity`]. Of each call it keeps
+//! 64 [phases](Phase), 32 [marks](Mark), the first 256 bytes of each name, and with
+//! [contents](Recorder::with_contents) the first 16 KiB of them.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc(test(attr(deny(warnings))))]
+
+mod record;
+mod recorder;
+
+pub use record::{CallRecord, Mark, MarkKind, Phase, PhaseKind, Timeline};
+pub use recorder::Recorder;
