@@ -67,6 +67,14 @@ pub enum EventKind {
         /// The error of the attempt that failed; `None` if its response failed.
         error: Option<ErrorKind>,
     },
+    /// A time limit expired, and the tool may finish within a grace period. Without one, the call
+    /// ends at once.
+    Expired {
+        /// The layer whose limit expired.
+        layer: LayerName,
+        /// The limit.
+        limit: Duration,
+    },
     /// The response was delivered to its last byte.
     Completed {
         /// Whether the response of the tool reports a failure.
@@ -193,6 +201,7 @@ impl EventKind {
             Self::Progress(_) => "tool.progress",
             Self::Heartbeat => "tool.heartbeat",
             Self::Retry { .. } => "tool.retry",
+            Self::Expired { .. } => "tool.expired",
             Self::Completed { .. } => "tool.completed",
             Self::Failed { .. } => "tool.failed",
             Self::TimedOut { .. } => "tool.timed_out",

@@ -115,6 +115,7 @@ impl Entry {
             }
             EventKind::Progress(_) | EventKind::Heartbeat => self.active(at, attempt),
             EventKind::Retry { attempt, after, .. } => self.retry(at, *attempt, *after),
+            EventKind::Expired { layer, limit } => self.expired(at, attempt, layer, *limit),
             EventKind::CleanupStarted { hooks } => {
                 self.hooks += hooks;
                 self.open(PhaseKind::Cleanup, None, attempt, at);
@@ -219,6 +220,17 @@ impl Entry {
         self.open(PhaseKind::Backoff, None, next, at);
     }
 
+    /// Starts the grace of a limit that expired.
+    fn expired(&mut self, at: Duration, attempt: u32, layer: &LayerName, limit: Duration) {
+        self.idle_until(at, attempt);
+        self.active_at = None;
+        self.close(PhaseKind::Queue, attempt, at);
+        self.close(PhaseKind::Run, attempt, at);
+        let name = Some(layer_name(layer));
+        self.mark(at, MarkKind::Expired { layer: name, limit });
+        self.open(PhaseKind::Grace, Some(layer), attempt, at);
+    }
+
     fn hooks_ended(&mut self, at: Duration, hooks: usize) {
         self.hooks = self.hooks.saturating_sub(hooks);
         if self.hooks == 0 {
@@ -237,7 +249,10 @@ impl Entry {
         self.idle_until(at, attempt);
         self.close(PhaseKind::Queue, attempt, at);
         self.close(PhaseKind::Run, attempt, at);
-        self.mark_end(at, kind);
+        // The limit that expired before the grace has its mark.
+        if !self.close(PhaseKind::Grace, attempt, at) {
+            self.mark_end(at, kind);
+        }
         self.passes = self.passes.saturating_sub(1);
         if self.passes == 0 {
             self.close_all(at, |kind| kind != PhaseKind::Cleanup);

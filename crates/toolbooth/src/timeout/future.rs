@@ -7,7 +7,8 @@ use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 use toolbooth_core::{
-    Bound, BoxError, CancelReason, Item, LayerName, Moment, Part, ToolError, ToolResponse,
+    Bound, BoxError, CancelReason, EventKind, Item, LayerName, Moment, Part, ToolError,
+    ToolResponse,
 };
 use tower_service::Service;
 
@@ -140,6 +141,10 @@ where
             // Drops the inner future.
             return Poll::Ready(Err(this.inner.fail(timeout)));
         };
+        part.report(|| EventKind::Expired {
+            layer: watch.name.clone(),
+            limit: expired.limit(),
+        });
         this.sleep.set(end.map(|end| sleep_until(end.instant())));
         self.poll_grace(expired, cx).map(Err)
     }

@@ -115,7 +115,8 @@
 //! buffered response that the tool returns in that time is the partial result of the error, even
 //! without a partial-result layer; an error of the tool is the error's source. The period ends with
 //! the caller's deadline and with an outer limit on the whole call. Streaming responses have none.
-//! A call that waits in a queue inside leaves it at once.
+//! A call that waits in a queue inside leaves it at once. An events layer outside receives
+//! `Expired` when the period starts.
 //!
 //! What ends with a call, and what cannot be ended, is in the
 //! [guide to cleanup](crate::cleanup::guide). A tool that never yields to the runtime cannot be

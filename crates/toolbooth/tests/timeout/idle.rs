@@ -89,6 +89,29 @@ async fn grace_period_is_exact() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn start_of_a_grace_period_is_an_event() {
+    let seen = Recorder::new();
+    let sink = {
+        let seen = seen.clone();
+        move |event: &Event| match &event.kind {
+            EventKind::Expired { layer, limit } => seen.record(format!("{layer} of {limit:?}")),
+            _ => seen.record(event.name().to_owned()),
+        }
+    };
+    let timeout = TimeoutLayer::new(ms(1_000)).with_grace(ms(200));
+    let service = EventsLayer::new(sink).layer(timeout.layer(takes(ms(5_000))));
+    error_of(service, call()).await;
+    let expected = [
+        (0, "tool.invoked"),
+        (0, "tool.started"),
+        (1_000, "timeout of 1s"),
+        (1_200, "tool.timed_out"),
+    ];
+    let expected = expected.map(|(at, event)| (ms(at), event.to_owned()));
+    assert_eq!(seen.entries(), expected);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn idle_limit_at_the_end_of_the_clock_never_expires_and_does_not_panic() {
     let centuries = Duration::from_secs(u64::MAX / 1_000_000_000 / 2);
     for limit in [Duration::MAX, centuries, centuries.saturating_sub(ms(1))] {

@@ -19,9 +19,10 @@ use support::{
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready, task};
 use toolbooth::{
-    BoxError, Content, ErrorKind, Outcome, PartialResultLayer, TimeoutLayer, TimeoutScope,
-    ToolCall, ToolOutput,
+    BoxError, Content, ErrorKind, Event, EventKind, EventsLayer, Outcome, PartialResultLayer,
+    TimeoutLayer, TimeoutScope, ToolCall, ToolOutput,
 };
+use toolbooth_test::Recorder;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 every_layer!(TimeoutLayer::new(ms(1_000)));
