@@ -4,7 +4,9 @@ use std::sync::{Arc, mpsc::Sender};
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit as Permit, Semaphore};
-use toolbooth::middleware::{Acquire, Decision, LayerFuture, LayerWatch, Part, PartWatch};
+use toolbooth::middleware::{
+    Acquire, Decision, LayerFuture, LayerName, LayerWatch, Part, PartWatch,
+};
 use toolbooth::{BoxError, End, Item, Outcome, ToolError, ToolRequest, ToolResponse};
 use tower::{Layer, Service};
 
@@ -14,6 +16,8 @@ pub struct AuditLayer {
     pub permits: Arc<Semaphore>,
     pub records: Sender<Record>,
 }
+
+static AUDIT: LayerName = LayerName::new("audit");
 
 /// The tool of a call, its outcome, and how many items it streamed.
 pub type Record = (String, Outcome, usize);
@@ -83,6 +87,10 @@ impl Acquire<AuditWatch> for AcquirePermit {
         let permit = ready!(self.0.as_mut().poll(cx));
         watch.permit = Some(permit.map_err(ToolError::from_error)?);
         Poll::Ready(Ok(()))
+    }
+
+    fn queue(&self) -> Option<&LayerName> {
+        Some(&AUDIT)
     }
 }
 

@@ -32,6 +32,10 @@ pub enum EventKind {
         arguments: Option<Arc<Value>>,
     },
     /// The call waits in the queue of this layer.
+    ///
+    /// A call that need not wait has neither this event nor [`Admitted`](Self::Admitted), and one
+    /// that is rejected when it arrives has none either. A call that ends while it waits has no
+    /// `Admitted`.
     Queued {
         /// The layer.
         layer: LayerName,
@@ -40,7 +44,7 @@ pub enum EventKind {
     Admitted {
         /// The layer.
         layer: LayerName,
-        /// How long the call waited.
+        /// How long the call waited, since its [`Queued`](Self::Queued).
         waited: Duration,
     },
     /// The tool was called.

@@ -63,6 +63,10 @@
 //! | `InvalidArguments` | its key has more than 1,024 bytes |
 //! | `Timeout` | its deadline comes while it waits; a call that is granted at or after its deadline does not start |
 //!
+//! # Events
+//! `Queued` when a call begins to wait, and `Admitted` when it is granted. A call that need not
+//! wait has neither.
+//!
 //! # Clone
 //! Clones of the layer, and services made of one layer value, share one limit, or
 //! [one for each tool](ConcurrencyLimitLayer::per_tool) or [key](ConcurrencyLimitLayer::by). A new

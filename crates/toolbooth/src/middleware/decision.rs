@@ -41,8 +41,10 @@ pub trait Acquire<W>: Unpin {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ToolError>>;
 
-    /// Returns the layer whose queue the call waits in, which the error of a timeout outside
-    /// names. `None` by default.
+    /// Returns the layer whose queue the call waits in. `None` by default.
+    ///
+    /// The error of a timeout outside names it. A wait is reported as
+    /// [`EventKind::Queued`](toolbooth_core::EventKind::Queued), and its end as `Admitted`.
     fn queue(&self) -> Option<&LayerName> {
         None
     }

@@ -1,7 +1,7 @@
 //! Guards that end a call if foreign code panics.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use toolbooth_core::{End, Part, ToolError};
 use tower_service::Service;
@@ -43,10 +43,14 @@ impl<W: LayerWatch> Entered<W> {
             return Poll::Ready(Err(ToolError::cancelled(reason)));
         }
         if let Some(acquire) = call.acquire.as_mut().filter(|_| !call.acquired) {
-            ready!(acquire.poll_acquire(part, watch, cx))?;
+            let Poll::Ready(acquired) = acquire.poll_acquire(part, watch, cx) else {
+                call.report_queued(part);
+                return Poll::Pending;
+            };
+            acquired?;
             part.mark_admitted();
             call.acquired = true;
-            call.queue = None;
+            call.report_admitted(part);
         }
         Poll::Ready(Ok(()))
     }

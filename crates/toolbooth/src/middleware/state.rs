@@ -4,7 +4,7 @@ use std::mem;
 use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
-use toolbooth_core::{BoxError, LayerName, Part, ToolError};
+use toolbooth_core::{BoxError, EventKind, LayerName, Moment, Part, ToolError};
 use tower_service::Service;
 
 pin_project! {
@@ -30,6 +30,8 @@ pub(super) struct Waiting<S, R, A> {
     pub(super) acquired: bool,
     /// The layer whose queue it waits in, until it has acquired.
     pub(super) queue: Option<LayerName>,
+    /// When the wait was reported, if something observes the call.
+    queued_at: Option<Moment>,
     pub(super) service: S,
     pub(super) request: R,
 }
@@ -84,6 +86,7 @@ impl<S: Service<R>, R, A> State<S, R, A> {
                 acquire,
                 acquired: false,
                 queue,
+                queued_at: None,
                 service,
                 request,
             })),
@@ -94,6 +97,32 @@ impl<S: Service<R>, R, A> State<S, R, A> {
     pub(super) fn failed(error: ToolError) -> Self {
         Self::Failed {
             error: Some(Box::new(error)),
+        }
+    }
+}
+
+// === impl Waiting ===
+
+impl<S, R, A> Waiting<S, R, A> {
+    /// Reports once that the call waits in the queue.
+    pub(super) fn report_queued(&mut self, part: &Part) {
+        if let (Some(queue), None) = (&self.queue, self.queued_at) {
+            part.report(|| {
+                self.queued_at = Some(Moment::now());
+                EventKind::Queued {
+                    layer: queue.clone(),
+                }
+            });
+        }
+    }
+
+    /// Reports the end of a wait that was reported. The call is not in the queue any more.
+    pub(super) fn report_admitted(&mut self, part: &Part) {
+        if let (Some(layer), Some(queued_at)) = (self.queue.take(), self.queued_at) {
+            part.report(|| EventKind::Admitted {
+                layer,
+                waited: Moment::now().since(queued_at),
+            });
         }
     }
 }

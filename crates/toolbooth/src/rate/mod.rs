@@ -82,6 +82,10 @@
 //!
 //! A rejected call spends nothing.
 //!
+//! # Events
+//! `Queued` when a call begins to wait, and `Admitted` when it is granted. A call that need not
+//! wait has neither.
+//!
 //! # Clone
 //! Clones of the layer, and services made of one layer value, share one bucket, or [one for each
 //! tool](RateLimitLayer::per_tool), [group of tools](RateLimitLayer::with_group) or

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod events;
 mod load;
 mod permits;
 mod queue;

@@ -18,9 +18,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use toolbooth::{
     BoxError, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
-    ContentStream, Outcome, PartialResultLayer, SpawnLayer, TimeoutLayer, ToolOutput,
+    ContentStream, Event, EventKind, EventsLayer, Outcome, PartialResultLayer, SpawnLayer,
+    TimeoutLayer, ToolOutput,
 };
-use toolbooth_test::{BoxTool, ScriptedTool, boxed, call, ms, orders};
+use toolbooth_test::{BoxTool, Recorder, ScriptedTool, boxed, call, ms, orders};
 use tower::{Layer, ServiceExt};
 
 /// A layer of the stacks. `Audit` is the one that is tested.
@@ -197,6 +198,28 @@ async fn waiter_starts_with_the_next_permit() {
     assert_eq!((tool.probe().max(), tool.probe().started()), (2, 5));
     assert_eq!(fixture.records.try_iter().count(), 5);
     assert_eq!(fixture.layer.permits.available_permits(), 2);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn wait_in_a_queue_that_the_layer_names_is_reported() {
+    let waits = Recorder::new();
+    let sink = waits.clone();
+    let sink = move |event: &Event| match &event.kind {
+        EventKind::Queued { layer } => sink.record((layer.to_string(), ms(0))),
+        EventKind::Admitted { layer, waited } => sink.record((layer.to_string(), *waited)),
+        _ => {}
+    };
+    let fixture = Fixture::new();
+    let tool = ScriptedTool::new(|_| async {
+        sleep(ms(100)).await;
+        Ok::<_, BoxError>(ToolOutput::text("done"))
+    });
+    let stack = EventsLayer::new(sink).layer(fixture.stack(&[Audit], tool));
+    let calls = (0..3).map(|_| stack.clone().oneshot(call("tool")));
+    futures_util::future::join_all(calls).await;
+    let audit = "audit".to_owned();
+    let expected = [(ms(0), (audit.clone(), ms(0))), (ms(100), (audit, ms(100)))];
+    assert_eq!(waits.entries(), expected);
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]

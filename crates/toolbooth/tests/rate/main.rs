@@ -5,6 +5,7 @@ mod support;
 
 mod cool_down;
 mod costs;
+mod events;
 mod load;
 mod queue;
 mod quotas;

@@ -8,6 +8,7 @@
     reason = "each test target uses a part of this module"
 )]
 
+pub(crate) mod events;
 pub(crate) mod laws;
 pub(crate) mod limits;
 
