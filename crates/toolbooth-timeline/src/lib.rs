@@ -32,8 +32,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
+mod feed;
+mod page;
 mod record;
 mod recorder;
+#[cfg(feature = "http")]
+mod service;
 
 pub use record::{CallRecord, Mark, MarkKind, Phase, PhaseKind, Timeline};
 pub use recorder::Recorder;
+#[cfg(feature = "http")]
+pub use service::{TimelineBody, TimelineService};

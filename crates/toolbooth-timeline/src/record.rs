@@ -16,6 +16,8 @@ pub struct Timeline {
     pub origin: SystemTime,
     /// When the snapshot was taken.
     pub now: Duration,
+    /// How many calls the recorder keeps, of which [`calls`](Self::calls) may be a part.
+    pub recorded: usize,
     /// How many calls the recorder dropped after their end, because it was full.
     pub dropped: u64,
     /// How many calls were not recorded, because the recorder was full of running calls.

@@ -109,20 +109,37 @@ impl Recorder {
     /// before this one, or 0 for all calls.
     #[must_use]
     pub fn changes_since(&self, version: u64) -> Timeline {
+        self.changes(version, usize::MAX)
+    }
+
+    /// Returns the first calls that have changed since a version, at most `max`. The version of
+    /// the timeline is that of the last one, if there are more.
+    pub(crate) fn changes(&self, version: u64, max: usize) -> Timeline {
         let now = self.shared.origin.elapsed();
         // Handles alone are copied under the lock.
-        let (entries, counts) = self.shared.lock().changed_since(version);
+        let (mut entries, counts, recorded) = {
+            let table = self.shared.lock();
+            let (entries, counts) = table.changed_since(version);
+            (entries, counts, table.len())
+        };
+        let mut version = counts.version;
+        if entries.len() > max {
+            entries.sort_by_key(|entry| entry.version());
+            entries.truncate(max);
+            version = entries.last().map_or(version, |entry| entry.version());
+        }
         let mut calls: Vec<_> = entries.iter().map(|entry| entry.to_record()).collect();
         calls.sort_by_key(|call| (call.start, call.number));
         Timeline {
             calls,
             origin: self.shared.wall_origin,
             now,
+            recorded,
             dropped: counts.dropped,
             unrecorded: counts.unrecorded,
             has_contents: self.settings.contents,
             stacks: self.settings.stacks.as_ref().clone(),
-            version: counts.version,
+            version,
         }
     }
 }

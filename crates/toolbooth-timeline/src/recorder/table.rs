@@ -85,6 +85,9 @@ impl Table {
 
     /// Returns the records that have changed since a version.
     pub(super) fn changed_since(&self, version: u64) -> (Vec<Arc<Entry>>, Counts) {
+        if version >= self.counts.version {
+            return (Vec::new(), self.counts);
+        }
         let entries = self.entries.values();
         let changed = entries.filter(|entry| entry.version() > version);
         (changed.cloned().collect(), self.counts)
