@@ -79,7 +79,9 @@ impl Bound {
     /// Returns the error of a call that expires at this limit now.
     #[must_use]
     pub fn error(&self, context: &CallContext) -> ToolError {
-        ToolError::timeout(self.scope(), self.limit(), context.elapsed())
+        let now = context.attempt_state().now();
+        let elapsed = context.elapsed_at(now);
+        ToolError::timeout(self.scope(), self.limit(), elapsed).with_overshoot(now.since(self.at))
     }
 }
 

@@ -147,10 +147,12 @@ impl CallContext {
     /// Returns the time since the outermost layer was called, zero before.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        match self.started() {
-            Some(started) => self.attempt.now().since(started),
-            None => Duration::ZERO,
-        }
+        self.elapsed_at(self.attempt.now())
+    }
+
+    pub(super) fn elapsed_at(&self, now: Moment) -> Duration {
+        let started = self.started();
+        started.map_or(Duration::ZERO, |started| now.since(started))
     }
 
     /// Returns a copy of what is kept so far of this attempt, otherwise of the call. `None` if

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use triomphe::Arc;
 
@@ -24,6 +25,8 @@ struct Stamp {
     limit: Option<Name>,
     /// Where the call waited when it ended.
     waited: Option<Waited>,
+    /// The time from the expiry of the limit to the error.
+    overshoot: Option<Duration>,
     partial: Option<Arc<Partial>>,
 }
 
@@ -171,6 +174,23 @@ impl ToolError {
             Waited::Queue(layer) => Some(layer.as_str()),
             Waited::Attempt(..) => None,
         }
+    }
+
+    /// Returns how long after the expiry of its limit a timeout ended the call: a grace period, and
+    /// the delay of the timer. `None` for other errors, and if the limit is not known.
+    #[must_use]
+    pub fn overshoot(&self) -> Option<Duration> {
+        self.origin().0.as_ref()?.overshoot
+    }
+
+    /// Sets how long after the expiry of its limit a timeout ended the call. Errors of other kinds
+    /// stay unchanged. For authors of layers.
+    #[must_use]
+    pub fn with_overshoot(mut self, overshoot: Duration) -> Self {
+        if let Self::Timeout { origin, .. } = &mut self {
+            origin.stamp().overshoot = Some(overshoot);
+        }
+        self
     }
 
     /// Sets the layer that made the error, for authors of layers.

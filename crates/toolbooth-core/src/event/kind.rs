@@ -99,6 +99,8 @@ pub enum EventKind {
         layer: Option<LayerName>,
         /// The limit.
         limit: Duration,
+        /// How long after the expiry of the limit the call ended; `None` if it is not known.
+        overshoot: Option<Duration>,
         /// Whether the tool had been called.
         started: bool,
         /// The error; `None` if a layer outside ended the call.
@@ -276,6 +278,7 @@ impl EventKind {
             (ToolError::Timeout { limit, .. }, _) => Self::TimedOut {
                 layer: error.layer_name().cloned(),
                 limit: *limit,
+                overshoot: error.overshoot(),
                 started: error.started(),
                 error: Some(owned),
             },

@@ -88,6 +88,7 @@ impl Part {
             (CancelReason::Timeout, Some(bound)) => EventKind::TimedOut {
                 layer: None,
                 limit: bound.limit(),
+                overshoot: Some(self.context.attempt_state().now().since(bound.at())),
                 started,
                 error,
             },

@@ -138,3 +138,26 @@ async fn clones_share_their_settings_and_no_call() {
     respond(&mut handle, ToolOutput::text("done")).await;
     assert_eq!(text(assert_ready!(second.poll())).await, "done");
 }
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn error_has_the_time_since_the_expiry_of_its_limit() {
+    let hanging = || ScriptedTool::new(|_| std::future::pending());
+    let exact = TimeoutLayer::new(ms(300)).layer(hanging());
+    assert_eq!(error(exact.oneshot(call()).await).overshoot(), Some(ms(0)));
+
+    let grace = TimeoutLayer::new(ms(300)).with_grace(ms(40));
+    let timeout = error(grace.layer(hanging()).oneshot(call()).await);
+    assert_eq!(timeout.overshoot(), Some(ms(40)));
+
+    // A task that polls its call late.
+    let mut late = TimeoutLayer::new(ms(300)).layer(hanging());
+    let mut late = task::spawn(late.call(call()));
+    assert_pending!(late.poll());
+    tokio::time::sleep(ms(350)).await;
+    let timeout = error(assert_ready!(late.poll()));
+    assert_eq!(timeout.overshoot(), Some(ms(50)));
+
+    let fails = tool_fn("tool", async |_: ()| Err::<(), _>("it failed"));
+    let failed = TimeoutLayer::new(ms(300)).layer(fails);
+    assert_eq!(error(failed.oneshot(call()).await).overshoot(), None);
+}
