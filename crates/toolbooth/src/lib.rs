@@ -228,7 +228,8 @@ pub use toolbooth_core::{
     ContentStream, DEFAULT_MAX_DEPTH, DenyReason, End, ErrorKind, ErrorReport, IntoToolOutput,
     Item, KeptPermits, MAX_CHECKPOINT, MAX_HOOKS, MAX_JSON_DEPTH, MAX_NAME, Message, Name, Origin,
     Outcome, OverloadReason, Partial, Progress, Registered, ResponseHead, Source, TimeoutScope,
-    ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse, Watch, checked, whole_response,
+    ToolCall, ToolError, ToolOutput, ToolRequest, ToolResponse, Update, UpdateKind, Updates, Watch,
+    checked, whole_response,
 };
 #[cfg(feature = "http")]
 pub use toolbooth_core::{CallDeadline, RequestHead, ToolName, WatchedBody};

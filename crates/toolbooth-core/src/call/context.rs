@@ -10,7 +10,8 @@ use super::canceller::Canceller;
 use super::cleanup::Registered;
 use super::clock::Moment;
 use super::settings::Settings;
-use super::{CleanupEnd, Name};
+use super::updates::DEFAULT_CAPACITY;
+use super::{CleanupEnd, Name, Updates};
 use crate::error::{LayerName, Waited};
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Checkpointed, Content, Partial};
@@ -163,6 +164,32 @@ impl CallContext {
             .partials(|partials, attempt| partials.copy(attempt))
     }
 
+    /// Returns what the call publishes from now on while it runs, as a stream: see [`Updates`].
+    ///
+    /// It has the updates of this attempt, of the attempts that a retry makes within its layers,
+    /// and of clones of the call that are made afterwards. So a stream taken before the call is
+    /// made has all attempts, whatever is set with `with_*` afterwards. A [child](Self::child) call
+    /// has updates of its own.
+    ///
+    /// It ends when the outermost layer of each of these attempts has ended, before that layer
+    /// returns the outcome. A clone that is not made ends when it is dropped, such as the one that
+    /// a retry outside of all layers keeps. A call without layers ends with the last handle to its
+    /// context. After the end of the call, the stream is empty.
+    ///
+    /// Each stream that is taken has a queue of its own, and receives everything. For an
+    /// `http::Request`, take it from [`ToolRequest::context`](crate::ToolRequest::context).
+    pub fn updates(&self) -> Updates {
+        self.updates_with_capacity(DEFAULT_CAPACITY)
+    }
+
+    /// Returns the same as [`updates`](Self::updates), with a queue of `capacity` updates, at least
+    /// 1.
+    pub fn updates_with_capacity(&self, capacity: usize) -> Updates {
+        let (sender, updates) = Updates::new(capacity);
+        self.attempt.add_reader(sender);
+        updates
+    }
+
     /// Stores a checkpoint, from which the next attempt of this call
     /// [resumes](Self::last_checkpoint). The last one wins. It is also a
     /// [`heartbeat`](Self::heartbeat). Never waits.
@@ -293,6 +320,7 @@ impl CallContext {
         }
         let mut fork = Attempt::fork(&self.attempt);
         change(&mut fork.settings);
+        self.attempt.leave_readers();
         self.attempt = AttemptHandle::new(fork);
     }
 

@@ -20,6 +20,7 @@ mod running_hooks;
 mod settings;
 mod spawned;
 mod tool_call;
+mod updates;
 
 pub(crate) use attempt::Pass;
 pub use attempt::{AdjustCost, Reporter};
@@ -41,3 +42,4 @@ pub use pulse::Pulse;
 pub(crate) use settings::RareSettings;
 pub use spawned::{MAX_SPAWNED, Spawned, TooManySpawned};
 pub use tool_call::ToolCall;
+pub use updates::{Update, UpdateKind, Updates};

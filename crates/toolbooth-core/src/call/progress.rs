@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::CallContext;
+use super::{CallContext, UpdateKind};
 use crate::event::EventKind;
 use crate::response::Content;
 
@@ -35,6 +35,9 @@ impl CallContext {
         let attempt = self.attempt_state();
         attempt.beat(false);
         attempt.report_activity(|| EventKind::Heartbeat);
+        if attempt.is_read() {
+            attempt.send_update(UpdateKind::Heartbeat);
+        }
     }
 
     /// Reports the progress of the call. `total` is `None` if it is not known.
@@ -74,29 +77,29 @@ impl CallContext {
             .partials(|partials, _| partials.last_progress().cloned())
     }
 
-    /// Publishes an item for the partial result, in order. Does not wait.
+    /// Publishes an item for the partial result and for readers of [updates](Self::updates), in
+    /// order. Does not wait.
     ///
     /// It is also a [`heartbeat`](Self::heartbeat). An outer partial-result layer keeps the item
-    /// within its bounds; without such a layer the item is dropped.
+    /// within its bounds. Without such a layer, and without readers, the item is dropped.
     pub fn emit(&self, content: impl Into<Content>) {
         let attempt = self.attempt_state();
         attempt.beat(true);
-        if attempt.keeps() || attempt.is_observed() {
-            let content = content.into();
-            attempt.report_published(&content);
+        if attempt.publishes() {
+            let content = attempt.announce(content.into(), UpdateKind::Item);
             attempt.record(|partials, attempt, policy| partials.append(attempt, policy, content));
         }
     }
 
-    /// Publishes a snapshot of the whole result for the partial result. Does not wait.
+    /// Publishes a snapshot of the whole result for the partial result and for readers of
+    /// [updates](Self::updates). Does not wait.
     ///
     /// It replaces the last snapshot. It is also a [`heartbeat`](Self::heartbeat).
     pub fn snapshot(&self, content: impl Into<Content>) {
         let attempt = self.attempt_state();
         attempt.beat(true);
-        if attempt.keeps() || attempt.is_observed() {
-            let content = content.into();
-            attempt.report_published(&content);
+        if attempt.publishes() {
+            let content = attempt.announce(content.into(), UpdateKind::Snapshot);
             attempt.record(|partials, attempt, policy| partials.snapshot(attempt, policy, content));
         }
     }

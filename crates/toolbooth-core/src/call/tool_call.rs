@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::args::Args;
-use super::{CallContext, Canceller, Moment, Name};
+use super::{CallContext, Canceller, Moment, Name, Updates};
 
 /// A call of a tool: its name, its arguments, and the context that travels with it.
 ///
@@ -249,6 +249,18 @@ impl<A> ToolCall<A> {
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.context.canceller()
+    }
+
+    /// Returns what the call publishes while it runs, as a stream. Take it before the call is made:
+    /// see [`CallContext::updates`].
+    pub fn updates(&self) -> Updates {
+        self.context.updates()
+    }
+
+    /// Returns the same as [`updates`](Self::updates), with a queue of `capacity` updates, at least
+    /// 1.
+    pub fn updates_with_capacity(&self, capacity: usize) -> Updates {
+        self.context.updates_with_capacity(capacity)
     }
 
     /// Splits the call into context and arguments. The arguments are cloned only if a clone of the

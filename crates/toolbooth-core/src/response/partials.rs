@@ -3,7 +3,7 @@
 use triomphe::Arc;
 
 use super::buffer::{Buffer, replace};
-use super::{Content, Displaced, KeepPolicy, Partial};
+use super::{Content, Displaced, Emitted, KeepPolicy, Partial};
 use crate::call::Progress;
 
 /// The partial results of a call by attempt, its progress, and the checkpoint of its attempts.
@@ -48,7 +48,7 @@ impl Partials {
         &mut self,
         attempt: u32,
         policy: KeepPolicy,
-        content: Content,
+        content: Emitted,
     ) -> Displaced {
         match self.buffer(attempt) {
             Some(buffer) => buffer.append(policy, content),
@@ -61,7 +61,7 @@ impl Partials {
         &mut self,
         attempt: u32,
         policy: KeepPolicy,
-        content: Content,
+        content: Emitted,
     ) -> Displaced {
         let displaced = match self.buffer(attempt) {
             Some(buffer) => buffer.set_snapshot(policy, content),
@@ -78,7 +78,7 @@ impl Partials {
     }
 
     /// Replaces the contents of `attempt` by a response that came after the limit expired.
-    pub(crate) fn late(&mut self, attempt: u32, contents: Vec<Content>) -> Displaced {
+    pub(crate) fn late(&mut self, attempt: u32, contents: Vec<Content>) -> Vec<Content> {
         let entry = self.entry(attempt);
         entry.late = true;
         let mut contents = contents.into();
@@ -215,20 +215,20 @@ impl Attempt {
 // === impl State ===
 
 impl State {
-    fn partial(&self) -> Option<&Partial> {
+    fn is_published(&self) -> bool {
         match self {
-            Self::Empty => None,
-            Self::Open(buffer) => Some(buffer.partial()),
-            Self::Closed(partial) => Some(partial),
+            Self::Empty => false,
+            Self::Open(buffer) => buffer.is_published(),
+            Self::Closed(partial) => partial.is_published(),
         }
     }
 
-    fn is_published(&self) -> bool {
-        self.partial().is_some_and(Partial::is_published)
-    }
-
     fn to_partial(&self) -> Partial {
-        let mut partial = self.partial().cloned().unwrap_or_default();
+        let mut partial = match self {
+            Self::Empty => Partial::default(),
+            Self::Open(buffer) => buffer.to_partial(),
+            Self::Closed(partial) => (**partial).clone(),
+        };
         partial.contents.make_contiguous();
         partial
     }
@@ -262,7 +262,7 @@ mod tests {
     fn keep(policy: KeepPolicy, items: &[&str]) -> Partials {
         let mut partials = Partials::default();
         for item in items {
-            partials.append(1, policy, Content::from(*item));
+            partials.append(1, policy, Emitted::Own((*item).into()));
         }
         partials
     }
@@ -310,16 +310,16 @@ mod tests {
         partials.end(1);
         // Attempt 2 published a snapshot that is not stored.
         let small = policy.with_max_bytes(1);
-        partials.snapshot(2, small, Content::from("too long"));
+        partials.snapshot(2, small, Emitted::Own("too long".into()));
         partials.end(2);
         assert_eq!(
             texts(partials.attach().map(Arc::unwrap_or_clone)),
             ["a", "b"]
         );
-        partials.append(3, policy, Content::from("c"));
+        partials.append(3, policy, Emitted::Own("c".into()));
         partials.end(3);
         assert_eq!(texts(partials.attach().map(Arc::unwrap_or_clone)), ["c"]);
-        partials.snapshot(4, policy, Content::from("half"));
+        partials.snapshot(4, policy, Emitted::Own("half".into()));
         let attached = partials.attach().unwrap();
         assert_eq!(attached.snapshot(), Some(&Content::from("half")));
         assert_eq!(attached.contents(), []);
@@ -330,7 +330,7 @@ mod tests {
         let policy = KeepPolicy::new();
         let mut partials = Partials::default();
         for attempt in 1..100 {
-            partials.append(attempt, policy, Content::from("x"));
+            partials.append(attempt, policy, Emitted::Own("x".into()));
             partials.end(attempt);
         }
         assert_eq!(partials.attempts().count(), 1);
@@ -341,11 +341,11 @@ mod tests {
         let policy = KeepPolicy::new();
         let mut partials = Partials::default();
         for (attempt, item) in [(1, "a"), (2, "b"), (3, "c")] {
-            partials.append(attempt, policy, Content::from(item));
+            partials.append(attempt, policy, Emitted::Own(item.into()));
         }
         assert_eq!(partials.end(1).len(), 1);
-        partials.append(2, policy, Content::from("d"));
-        partials.append(3, policy, Content::from("e"));
+        partials.append(2, policy, Emitted::Own("d".into()));
+        partials.append(3, policy, Emitted::Own("e".into()));
         assert_eq!(texts(partials.copy(2)), ["b", "d"]);
         assert_eq!(texts(partials.copy(3)), ["c", "e"]);
         assert_eq!(partials.end(2).len(), 1);
@@ -357,8 +357,8 @@ mod tests {
     fn snapshot_alone_is_a_partial_and_an_empty_one_is_none() {
         let mut partials = Partials::default();
         assert_eq!(partials.attach(), None);
-        partials.snapshot(1, KeepPolicy::new(), Content::from("half"));
-        partials.snapshot(1, KeepPolicy::new(), Content::from("most"));
+        partials.snapshot(1, KeepPolicy::new(), Emitted::Own("half".into()));
+        partials.snapshot(1, KeepPolicy::new(), Emitted::Own("most".into()));
         assert_eq!(
             partials.attach().unwrap().snapshot(),
             Some(&Content::from("most"))

@@ -8,7 +8,7 @@ use super::{End, Item};
 use crate::call::{Bound, CallContext, CleanupEnd, Hooks, Moment, Pulse, RareSettings, RunHooks};
 use crate::error::{ErrorKind, ToolError};
 use crate::outcome::{CancelReason, Outcome};
-use crate::response::{Content, Displaced, KeepPolicy};
+use crate::response::{Content, Displaced, Emitted, KeepPolicy};
 
 /// One layer's part of a call: from its `call` to the end of the response.
 ///
@@ -304,7 +304,9 @@ impl Part {
         }
         attempt.record_at(self.depth, |partials, attempt, policy| {
             let displaced = match item {
-                Item::Content(content) => partials.append(attempt, policy, content.clone()),
+                Item::Content(content) => {
+                    partials.append(attempt, policy, Emitted::Own(content.clone()))
+                }
                 Item::Frame(_) => Displaced::default(),
                 #[cfg(feature = "http")]
                 Item::Trailers(_) => Displaced::default(),

@@ -124,6 +124,9 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         ToolPolicy = ToolPolicy,
         ToolSpec = ToolSpec,
         Toolbox = Toolbox,
+        Update = Update,
+        UpdateKind = UpdateKind,
+        Updates = Updates,
         WatchedBody = WatchedBody<String, Unwatched>,
     ]
 }

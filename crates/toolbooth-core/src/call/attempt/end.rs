@@ -59,9 +59,10 @@ impl Attempt {
         let mut state = lock(&self.state);
         self.layers.ended.set_concurrently(OUTERMOST, outcome);
         let scopes = state.take_scopes(OUTERMOST);
-        let wait = state.rare.as_mut().and_then(|rare| rare.wait.take());
+        let rare = state.rare.as_mut();
+        let taken = rare.map(|rare| (rare.wait.take(), rare.readers.take()));
         drop(state);
-        drop(wait);
+        drop(taken);
         cancel_all(&scopes);
     }
 
@@ -230,7 +231,7 @@ impl Drop for Attempt {
 
 // === impl Mark ===
 
-const OUTERMOST: u32 = 1;
+pub(super) const OUTERMOST: u32 = 1;
 
 /// The outcomes in the order of their discriminants.
 const OUTCOMES: [Outcome; 6] = [

@@ -122,6 +122,7 @@ impl Layers {
             on_task: AtomicBool::new(false),
             is_observed: AtomicBool::new(false),
             has_reported_start: AtomicBool::new(false),
+            has_readers: AtomicBool::new(false),
             reading: AtomicMoment::none(),
             bound: AtomicBound::none(),
             limits: [const { LimitSlot::free() }; 4],

@@ -26,6 +26,7 @@ mod limits;
 mod observers;
 mod provided;
 mod publish;
+mod readers;
 mod serial;
 mod spare;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use self::observers::Observers;
 pub use self::observers::Reporter;
 use self::provided::Provided;
 use self::publish::AtomicKeep;
+use self::readers::Senders;
 use self::serial::serial;
 use super::blocking::BlockingWork;
 use super::bound::AtomicBound;
@@ -142,6 +144,8 @@ struct Layers {
     is_observed: AtomicBool,
     /// Whether the start of the tool was reported.
     has_reported_start: AtomicBool,
+    /// Whether something reads updates of the attempt.
+    has_readers: AtomicBool,
     /// The reading of the clock that is carried through a synchronous section.
     reading: AtomicMoment,
     /// The nearest limit of the timeout layers.
@@ -188,6 +192,8 @@ struct RareState {
     waited: Option<Waited>,
     /// Pulses of the timeout layers outside that have an idle or first-item limit.
     listeners: Vec<Listener>,
+    /// The readers of updates, until the outermost part ends.
+    readers: Option<Senders>,
 }
 
 // === impl Attempt ===
@@ -226,6 +232,7 @@ impl Attempt {
         fork.signal = this.fork_signal(this.depth());
         fork.layers.inherit(&this.layers);
         fork.inherit_listeners(this, true);
+        fork.inherit_readers(this);
         fork
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Attempt;
 use crate::call::name::Name;
 use crate::event::{Event, EventKind, EventSink, deliver};
-use crate::response::Content;
+use crate::response::{Content, Emitted};
 use crate::seam::Item;
 
 /// The sinks of the events layers of one attempt, the outermost first. Only appended to, so it is
@@ -31,6 +31,8 @@ struct Node {
 struct Partial<'a> {
     bytes: usize,
     content: Option<&'a Content>,
+    /// The same, if it is shared.
+    shared: Option<&'a Arc<Content>>,
 }
 
 /// Reports what happens after the call has ended to the sinks that observed it.
@@ -119,11 +121,18 @@ impl Attempt {
 
     /// Reports an item that the tool has published, unless the attempt is over.
     #[inline]
-    pub(in crate::call) fn report_published(&self, content: &Content) {
+    pub(in crate::call) fn report_published(&self, content: &Emitted) {
         if self.is_observed() && !self.is_over() {
-            let partial = Partial::new(content);
+            let partial = Partial::emitted(content);
             self.each_observer(u32::MAX, &mut |node| node.report_item(self, &partial));
         }
+    }
+
+    /// Returns whether a sink receives contents.
+    pub(super) fn reports_contents(&self) -> bool {
+        let mut reports = false;
+        self.each_sink(u32::MAX, &mut |sink| reports |= sink.wants_contents());
+        reports
     }
 
     /// Reports an item of a streaming response to the events layer at `depth`.
@@ -240,10 +249,13 @@ impl Node {
         if !self.has_item.swap(true, Ordering::AcqRel) {
             attempt.report_to(&*self.sink, EventKind::FirstItem);
         }
-        let content = item.content.filter(|_| self.sink.wants_contents());
+        let content = match self.sink.wants_contents() {
+            true => item.share(),
+            false => None,
+        };
         let partial = EventKind::Partial {
             bytes: item.bytes,
-            content: content.map(|content| Arc::new(content.clone())),
+            content,
         };
         attempt.report_to(&*self.sink, partial);
     }
@@ -252,24 +264,37 @@ impl Node {
 // === impl Partial ===
 
 impl<'a> Partial<'a> {
-    fn new(content: &'a Content) -> Self {
+    fn emitted(content: &'a Emitted) -> Self {
+        let shared = match content {
+            Emitted::Own(_) => None,
+            Emitted::Shared(content) => Some(content),
+        };
         Self {
             bytes: content.size(),
             content: Some(content),
+            shared,
         }
     }
 
     /// Returns `None` for what is no item, such as trailers.
     fn of(item: Item<'a>) -> Option<Self> {
-        match item {
-            Item::Content(content) => Some(Self::new(content)),
-            Item::Frame(bytes) => Some(Self {
-                bytes,
-                content: None,
-            }),
+        let (bytes, content) = match item {
+            Item::Content(content) => (content.size(), Some(content)),
+            Item::Frame(bytes) => (bytes, None),
             #[cfg(feature = "http")]
-            Item::Trailers(_) => None,
-        }
+            Item::Trailers(_) => return None,
+        };
+        Some(Self {
+            bytes,
+            content,
+            shared: None,
+        })
+    }
+
+    /// Returns the content for an event: a copy, unless it is shared.
+    fn share(&self) -> Option<Arc<Content>> {
+        let copy = || self.content.cloned().map(Arc::new);
+        self.shared.cloned().or_else(copy)
     }
 }
 

@@ -7,7 +7,10 @@ use super::Attempt;
 use crate::call::clock::Moment;
 use crate::call::progress::Progress;
 use crate::call::pulse::{Listener, Pulse};
-use crate::response::{Checkpointed, Content, Displaced, KeepPolicy, MAX_CHECKPOINT, Partials};
+use crate::call::updates::UpdateKind;
+use crate::response::{
+    Checkpointed, Content, Displaced, Emitted, KeepPolicy, MAX_CHECKPOINT, Partials,
+};
 use crate::sync::lock;
 
 /// How the outermost partial-result layer keeps what is published.
@@ -72,6 +75,29 @@ impl Attempt {
         });
     }
 
+    // --- contents
+
+    /// Returns whether a layer keeps contents, an event sink is around, or something reads updates.
+    pub(in crate::call) fn publishes(&self) -> bool {
+        self.keeps() || self.is_observed() || self.is_read()
+    }
+
+    /// Reports a content to the event sinks and the readers, which share it.
+    pub(in crate::call) fn announce(
+        &self,
+        content: Content,
+        update: fn(Arc<Content>) -> UpdateKind,
+    ) -> Emitted {
+        let is_read = self.is_read();
+        let is_shared = is_read || self.is_observed() && self.reports_contents();
+        let content = Emitted::new(content, is_shared);
+        self.report_published(&content);
+        if let (Emitted::Shared(content), true) = (&content, is_read) {
+            self.send_update(update(Arc::clone(content)));
+        }
+        content
+    }
+
     // --- partial results
 
     /// Sets how published contents are kept, unless an outer layer did.
@@ -95,10 +121,18 @@ impl Attempt {
         self.layers.keep.get().is_some()
     }
 
-    /// Keeps a report of progress, unless the attempt is over.
+    /// Keeps a report of progress and sends it to the readers, unless the attempt is over.
     pub(in crate::call) fn report(&self, progress: Progress) {
-        let keeps = self.keeps();
-        self.publish(u32::MAX, |partials| partials.report(progress, keeps));
+        let (keeps, is_read) = (self.keeps(), self.is_read());
+        let mut last = None;
+        self.publish(u32::MAX, |partials| {
+            let displaced = partials.report(progress, keeps);
+            last = partials.last_progress().filter(|_| is_read).cloned();
+            displaced
+        });
+        if let Some(progress) = last {
+            self.send_update(UpdateKind::Progress(progress));
+        }
     }
 
     /// Adds to what this attempt has kept, unless nothing is kept or the attempt is over.
