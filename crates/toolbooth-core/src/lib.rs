@@ -15,7 +15,7 @@ mod sync;
 pub use call::{
     AdjustCost, Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH,
     HookCounter, Hooks, KeptPermits, LimitId, MAX_HOOKS, MAX_NAME, Message, Moment, Name, Progress,
-    Pulse, Registered, Reporter, RunHooks, ToolCall, Update, UpdateKind, Updates,
+    Pulse, Registered, Reporter, RunHooks, ToolCall, TraceContext, Update, UpdateKind, Updates,
 };
 pub use call::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 pub use error::{

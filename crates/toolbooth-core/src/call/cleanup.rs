@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::CleanupEnd;
 use super::kept::KeptPermits;
@@ -258,6 +258,22 @@ impl HookCounter for Untracked {
     fn ran(&self) {}
     fn failed(&self) {}
     fn abandoned(&self, _: usize) {}
+}
+
+/// Boxes a hook. It runs in the current span, wherever its call ends.
+pub(super) fn hook<F, Fut>(hook: F) -> Hook
+where
+    F: FnOnce(CleanupEnd) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let span = Span::current();
+    match span.is_none() {
+        true => Box::new(|end| Box::pin(hook(end))),
+        false => Box::new(move |end| {
+            let running = span.in_scope(|| hook(end));
+            Box::pin(running.instrument(span))
+        }),
+    }
 }
 
 /// Rejects a hook. Called without a lock: the destructor of the hook may run any code.

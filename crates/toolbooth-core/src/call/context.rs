@@ -7,7 +7,7 @@ use triomphe::Arc;
 
 use super::attempt::{Attempt, AttemptHandle};
 use super::canceller::Canceller;
-use super::cleanup::Registered;
+use super::cleanup::{self, Registered};
 use super::clock::Moment;
 use super::settings::Settings;
 use super::updates::DEFAULT_CAPACITY;
@@ -250,7 +250,8 @@ impl CallContext {
     /// Registers a hook that runs exactly once when this attempt ends, however it ends.
     ///
     /// Hooks run last in first out, do not delay the caller, and each runs for 5 s at most unless
-    /// the cleanup layer sets another limit.
+    /// the cleanup layer sets another limit. A hook runs in the tracing span that is current here.
+    /// Task-locals are not carried.
     ///
     /// The innermost cleanup layer that sees the end runs the hook. Without one, the outermost of
     /// our layers runs it on a task that nothing waits for. Without any layer, the last handle to
@@ -271,7 +272,7 @@ impl CallContext {
         F: FnOnce(CleanupEnd) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.attempt.register(Box::new(|end| Box::pin(hook(end))))
+        self.attempt.register(cleanup::hook(hook))
     }
 
     /// Makes cleanup wait for `ended` before the first hook runs, within the limit of one hook.
@@ -279,8 +280,7 @@ impl CallContext {
     /// For tools and layers that end something after the call. It takes none of the
     /// [`MAX_HOOKS`](crate::MAX_HOOKS) entries, so call it once for each attempt.
     pub fn cleanup_waits_for(&self, ended: impl Future<Output = ()> + Send + 'static) {
-        self.attempt
-            .register_internal(Box::new(|_| Box::pin(ended)));
+        self.attempt.register_internal(cleanup::hook(|_| ended));
     }
 
     /// Charges the actual cost of this attempt to a limit, in place of the cost that it was charged

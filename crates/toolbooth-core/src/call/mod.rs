@@ -20,6 +20,7 @@ mod running_hooks;
 mod settings;
 mod spawned;
 mod tool_call;
+mod trace_context;
 mod updates;
 
 pub(crate) use attempt::Pass;
@@ -42,4 +43,5 @@ pub use pulse::Pulse;
 pub(crate) use settings::RareSettings;
 pub use spawned::{MAX_SPAWNED, Spawned, TooManySpawned};
 pub use tool_call::ToolCall;
+pub use trace_context::TraceContext;
 pub use updates::{Update, UpdateKind, Updates};

@@ -66,8 +66,10 @@ impl CallContext {
     /// Spawns a task that ends with this attempt.
     ///
     /// At the end of the attempt, a success as well, the task is aborted before the caller receives
-    /// the outcome. Its future is dropped before the cleanup hooks run. The task has the current
-    /// span.
+    /// the outcome. Its future is dropped before the cleanup hooks run.
+    ///
+    /// The task runs in the current tracing span. Task-locals are not carried: pass their values,
+    /// or wrap the future in `LocalKey::scope`.
     ///
     /// The layer that runs the [hooks](Self::on_cleanup) waits for the task first. It waits for a
     /// task that does not yield up to the limit of a hook, and then runs the hooks.
@@ -124,7 +126,8 @@ impl CallContext {
     /// the permits of the call's concurrency limits until it ends. Each outer cleanup layer counts
     /// it, and waits for it in `drain`.
     ///
-    /// Bounds, errors and span are those of [`spawn`](Self::spawn).
+    /// Bounds and errors are those of [`spawn`](Self::spawn). So is what is carried: the current
+    /// tracing span, and no task-locals.
     ///
     /// ```
     /// use toolbooth_core::ToolCall;
@@ -169,15 +172,15 @@ impl CallContext {
             if flag.is_cancelled() {
                 return;
             }
-            let _entered = span.entered();
+            let entered = span.entered();
             let work = AssertUnwindSafe(|| work(flag));
             let result = catch_unwind(work).map_err(|panic| {
                 let error = ToolError::from_panic(&*panic);
                 tracing::warn!(%tool, call_id = %id, %error, "blocking work of a call failed");
                 error
             });
-            // Releases the permits before the handle returns the result.
-            drop(running);
+            // Releases the span and the permits before the handle returns the result.
+            drop((entered, running));
             let _ = sender.send(result);
         });
         spawned.task = Some(task.abort_handle());

@@ -1,6 +1,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::Event;
+use crate::seam::Part;
 
 /// Receives events.
 ///
@@ -32,6 +34,25 @@ pub trait EventSink: Send + Sync + 'static {
     /// Several events layers around one call may have clones of a sink. An event inside of them is
     /// delivered to one of the clones.
     fn identity(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns a sink for one pass of a call through an events layer. It receives the events of
+    /// that pass in place of this sink, so it can own state of the call.
+    ///
+    /// Called by the events layer first, before the event that invokes the call. `None` by
+    /// default: this sink receives the events of all calls.
+    fn for_call(&self, part: &Part) -> Option<Arc<dyn EventSink>> {
+        let _ = part;
+        None
+    }
+
+    /// Returns the span of the call until its terminal event, for a sink that
+    /// [`for_call`](Self::for_call) has made. `None` by default.
+    ///
+    /// The events layer enters the span of its first sink that has one whenever it calls, polls or
+    /// drops its inner service or a streaming response.
+    fn span(&self) -> Option<tracing::Span> {
         None
     }
 }

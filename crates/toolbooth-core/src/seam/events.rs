@@ -43,6 +43,13 @@ impl Part {
         self.context.attempt_state().reporter(self.depth)
     }
 
+    /// Returns whether the span of this pass belongs inside of the current one: another call made
+    /// the call, or an events layer outside has a span for it.
+    #[must_use]
+    pub fn is_nested(&self) -> bool {
+        self.context.attempt_state().is_nested(self.depth)
+    }
+
     /// Returns the event that invokes the call at this layer.
     #[must_use]
     pub fn invoked(&self) -> EventKind {

@@ -1,4 +1,9 @@
-use crate::call::{CallContext, ToolCall};
+use std::any::{Any, TypeId};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::call::{CallContext, ToolCall, TraceContext};
 
 /// A request that calls a tool: it has the name of the tool and the context of the call.
 #[diagnostic::on_unimplemented(
@@ -26,6 +31,22 @@ pub trait ToolRequest {
         None
     }
 
+    /// Returns the arguments, for events that have contents. `None` by default.
+    ///
+    /// A [`ToolCall`] whose arguments are a [`Value`] returns them, shared and not copied. Those
+    /// of another type are not known, even if it serializes.
+    fn arguments(&self) -> Option<Arc<Value>> {
+        None
+    }
+
+    /// Returns the trace context that the request itself carries, besides the one in its
+    /// [context](CallContext::extension). `None` by default.
+    ///
+    /// An `http::Request` has it in its headers `traceparent` and `tracestate`.
+    fn trace_context(&self) -> Option<TraceContext> {
+        None
+    }
+
     /// Returns whether calling the tool twice has the same effect as calling it once, if known.
     ///
     /// The caller's [setting](CallContext::idempotent) takes precedence. Without one, a call is
@@ -42,12 +63,21 @@ pub trait ToolRequest {
     }
 }
 
-impl<A> ToolRequest for ToolCall<A> {
+impl<A: 'static> ToolRequest for ToolCall<A> {
     fn tool_name(&self) -> &str {
         self.name()
     }
 
     fn context(&mut self) -> &CallContext {
         Self::context(self)
+    }
+
+    fn arguments(&self) -> Option<Arc<Value>> {
+        // Checked first: other arguments are not moved to an allocation to share them.
+        if TypeId::of::<A>() != TypeId::of::<Value>() {
+            return None;
+        }
+        let args = self.shared_args();
+        (&args as &dyn Any).downcast_ref::<Arc<Value>>().cloned()
     }
 }

@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::Part;
 use crate::error::ToolError;
@@ -58,6 +59,11 @@ pub trait Watch: Send + Unpin + Sized + 'static {
         false
     }
 
+    /// Returns the span that a streaming response is polled and dropped in. `None` by default.
+    fn span(&self) -> Option<&Span> {
+        None
+    }
+
     /// Called with each item of a streaming response, before the consumer receives it.
     ///
     /// `Break` ends the response after this item.
@@ -100,6 +106,10 @@ impl<W: Watch> Watch for Option<W> {
 
     fn catches_panics(&self) -> bool {
         self.as_ref().is_some_and(W::catches_panics)
+    }
+
+    fn span(&self) -> Option<&Span> {
+        self.as_ref()?.span()
     }
 
     fn on_item(&mut self, item: Item<'_>) -> ControlFlow<ToolError> {

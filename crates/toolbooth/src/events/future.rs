@@ -10,6 +10,7 @@ use toolbooth_core::{
     ToolResponse,
 };
 use tower_service::Service;
+use tracing::Span;
 
 use crate::middleware::{LayerFuture, LayerWatch, PartWatch};
 
@@ -29,6 +30,8 @@ pin_project! {
 /// Delivers the events of a response to its end.
 pub struct ResponseWatch {
     sinks: Arc<[Arc<dyn EventSink>]>,
+    /// Boxed: most calls have none, and each call pays for its size.
+    span: Option<Box<Span>>,
     /// Whether the response of a tool reports a failure.
     is_error: bool,
     /// Whether the response is buffered.
@@ -77,8 +80,9 @@ impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
 // === impl ResponseWatch ===
 
 impl ResponseWatch {
-    pub(super) const fn new(sinks: Arc<[Arc<dyn EventSink>]>) -> Self {
+    pub(super) fn new(sinks: Arc<[Arc<dyn EventSink>]>) -> Self {
         Self {
+            span: sinks.iter().find_map(|sink| sink.span()).map(Box::new),
             sinks,
             is_error: false,
             is_buffered: false,
@@ -113,6 +117,10 @@ impl ResponseWatch {
 }
 
 impl LayerWatch for ResponseWatch {
+    fn span(&self) -> Option<&Span> {
+        self.span.as_deref()
+    }
+
     fn on_response(&mut self, _: &Part, head: ResponseHead<'_>) {
         if let ResponseHead::Tool(output) = head {
             self.observe_output(output);

@@ -50,9 +50,14 @@ mod channel;
 mod future;
 mod layer;
 mod service;
+mod spans;
+mod with_contents;
 
 pub use channel::{ChannelSink, EventReceiver, channel};
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::EventsLayer;
 pub use service::Events;
+pub use spans::TracingSink;
+pub use toolbooth_core::TraceContext;
 pub use toolbooth_core::{Event, EventKind, EventSink, LimitChange};
+pub use with_contents::WithContents;

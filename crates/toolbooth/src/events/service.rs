@@ -1,8 +1,11 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{BoxError, ToolError, ToolRequest, ToolResponse};
+use toolbooth_core::{
+    BoxError, EventKind, EventSink, Part, ToolError, ToolRequest, ToolResponse, TraceContext,
+};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, ResponseWatch};
@@ -47,14 +50,50 @@ where
         let Some(sinks) = &self.sinks else {
             return ResponseFuture::new(LayerFuture::pass(&mut self.inner, request));
         };
-        ResponseFuture::new(LayerFuture::new(&mut self.inner, request, |part| {
-            for sink in &**sinks {
-                part.observe(sink);
-                part.report_to(&**sink, part.invoked());
-            }
-            Decision::Start(ResponseWatch::new(Arc::clone(sinks)))
-        }))
+        let inner = LayerFuture::with_request(&mut self.inner, request, |part, request| {
+            Decision::Start(invoke(sinks, part, request))
+        });
+        ResponseFuture::new(inner)
     }
+}
+
+/// Delivers the event that invokes the call.
+fn invoke<R: ToolRequest>(
+    sinks: &Arc<[Arc<dyn EventSink>]>,
+    part: &Part,
+    request: &R,
+) -> ResponseWatch {
+    if part.context().extension::<TraceContext>().is_none() {
+        if let Some(trace) = request.trace_context() {
+            part.provide(&Arc::new(trace));
+        }
+    }
+    let sinks = sinks_of_call(sinks, part);
+    for sink in &*sinks {
+        part.observe(sink);
+        let mut invoked = part.invoked();
+        if let EventKind::Invoked { arguments, .. } = &mut invoked {
+            if sink.wants_contents() {
+                *arguments = request.arguments();
+            }
+        }
+        part.report_to(&**sink, invoked);
+    }
+    ResponseWatch::new(sinks)
+}
+
+/// Replaces each sink that has one for each call.
+fn sinks_of_call(sinks: &Arc<[Arc<dyn EventSink>]>, part: &Part) -> Arc<[Arc<dyn EventSink>]> {
+    let mut own = None;
+    for (at, sink) in sinks.iter().enumerate() {
+        let for_call = AssertUnwindSafe(|| sink.for_call(part));
+        match catch_unwind(for_call) {
+            Ok(Some(of_call)) => own.get_or_insert_with(|| sinks.to_vec())[at] = of_call,
+            Ok(None) => {}
+            Err(_) => tracing::error!("an event sink panicked"),
+        }
+    }
+    own.map_or_else(|| Arc::clone(sinks), Into::into)
 }
 
 impl<S: fmt::Debug> fmt::Debug for Events<S> {

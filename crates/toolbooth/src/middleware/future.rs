@@ -24,7 +24,7 @@ use toolbooth_core::{
 use tower_service::Service;
 
 use super::decision::{Slot, Verdict};
-use super::guards::{Entered, PanicGuard};
+use super::guards::{Entered, PanicGuard, enter_span};
 use super::state::{State, StateProj};
 use super::{Acquire, Decision, LayerWatch, PartWatch};
 
@@ -112,15 +112,19 @@ where
                     part.hold_back();
                     State::failed(ToolError::cancelled(reason))
                 } else if catches {
+                    let span = enter_span(&entered.watch);
                     let start = || State::start(inner, request);
                     let started = catch_unwind(AssertUnwindSafe(start));
                     let state = started
                         .unwrap_or_else(|panic| State::failed(ToolError::from_panic(&*panic)));
+                    drop(span);
                     state.mark_called(part);
                     state
                 } else {
                     // Returned here: the inner future is moved once less.
+                    let span = enter_span(&entered.watch);
                     let state = State::start(inner, request);
+                    drop(span);
                     if let Some(watch) = &mut entered.watch {
                         called(part, watch);
                     }
@@ -172,14 +176,9 @@ impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
 
     /// Records where the call waits, if a layer outside ends it.
     fn record_queue(&self, end: &End<'_>) {
-        let State::Waiting {
-            waiting: Some(call),
-        } = &self.state
-        else {
-            return;
-        };
         let own_error = matches!(end, End::Failed(error) if error.kind() != ErrorKind::Cancelled);
-        if let (Some(queue), Some(part), false) = (&call.queue, &self.entered.part, own_error) {
+        let queue = self.state.queue().filter(|_| !own_error);
+        if let (Some(queue), Some(part)) = (queue, &self.entered.part) {
             part.set_queue(queue);
         }
     }
@@ -190,7 +189,10 @@ impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
         let mut this = self.project();
         // If the drop panics, dropping `entered` ends the call as panicked.
         let mut entered = mem::take(this.entered);
-        let mut drop_inside = || this.state.set(State::Done);
+        let mut drop_inside = || {
+            let _span = enter_span(&entered.watch);
+            this.state.set(State::Done);
+        };
         if !catches {
             drop_inside();
         } else if let Err(panic) = catch_unwind(AssertUnwindSafe(drop_inside)) {
@@ -245,7 +247,9 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, S::Error>> {
-        match self.project().state.project() {
+        let this = self.project();
+        let _span = enter_span(&this.entered.watch);
+        match this.state.project() {
             StateProj::Running { future } => future.poll(cx),
             _ => Poll::Pending,
         }
@@ -254,7 +258,9 @@ where
     /// Drops the inner future, which is complete.
     #[inline(always)]
     fn drop_inside(self: Pin<&mut Self>) {
-        self.project().state.set(State::Done);
+        let mut this = self.project();
+        let _span = enter_span(&this.entered.watch);
+        this.state.set(State::Done);
     }
 
     /// Polls a call that has not started, or whose panics are caught.
@@ -275,11 +281,9 @@ where
 
     /// Polls for cancellation from outside of the layers, which ends the call.
     pub(crate) fn poll_cancelled(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ToolError> {
-        let Some(part) = &self.entered.part else {
-            return Poll::Pending;
-        };
-        let reason = ready!(part.poll_cancelled(cx));
-        Poll::Ready(self.fail(ToolError::cancelled(reason)))
+        let part = self.entered.part.as_ref();
+        let polled = part.map_or(Poll::Pending, |part| part.poll_cancelled(cx));
+        polled.map(|reason| self.fail(ToolError::cancelled(reason)))
     }
 
     #[cold]
@@ -303,6 +307,7 @@ where
         };
         let call = waiting.as_mut().expect("taken when the state changes");
         ready!(entered.poll_acquire(call, cx))?;
+        let span = enter_span(&entered.watch);
         ready!(call.service.poll_ready(cx)).map_err(ToolError::from_error)?;
         let call = waiting.take().expect("it was there before");
         let (mut service, request) = (call.service, call.request);
@@ -310,7 +315,7 @@ where
         // The clock is read once after the wait, for all layers inside.
         let reading = entered.part.as_ref().map(Part::carry_now);
         let future = service.call(request);
-        drop(reading);
+        drop((reading, span));
         this.state.set(State::Running { future });
         if let (Some(part), Some(watch)) = (&entered.part, &mut entered.watch) {
             if let Some(mut acquire) = acquire {
@@ -388,14 +393,8 @@ where
 
 impl<S: Service<R>, R, W: LayerWatch, A> fmt::Debug for LayerFuture<S, R, W, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Running { .. } => "Running",
-            State::Waiting { .. } => "Waiting",
-            State::Failed { .. } => "Failed",
-            State::Done => "Done",
-        };
         f.debug_struct("LayerFuture")
-            .field("state", &format_args!("{state}"))
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }

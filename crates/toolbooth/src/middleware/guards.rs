@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use toolbooth_core::{End, Part, ToolError};
 use tower_service::Service;
+use tracing::{Span, span};
 
 use super::state::Waiting;
 use super::{Acquire, LayerFuture, LayerWatch};
@@ -20,6 +21,12 @@ pub(super) struct Entered<W: LayerWatch> {
 pub(super) struct PanicGuard<'a, S: Service<R>, R, W: LayerWatch, A> {
     future: Pin<&'a mut LayerFuture<S, R, W, A>>,
     armed: bool,
+}
+
+/// Enters the span of the layer, if it has one, until the guard is dropped.
+#[inline(always)]
+pub(super) fn enter_span<W: LayerWatch>(watch: &Option<W>) -> Option<span::Entered<'_>> {
+    watch.as_ref().and_then(W::span).map(Span::enter)
 }
 
 // === impl Entered ===
@@ -62,6 +69,8 @@ impl<W: LayerWatch> Entered<W> {
         if let (End::Failed(error), Some(watch)) = (&mut end, &watch) {
             watch.on_error(error);
         }
+        let span = watch.as_ref().and_then(W::span).cloned();
+        let _entered = span.as_ref().map(Span::enter);
         part.end(end, |part, end| {
             if let Some(watch) = watch {
                 watch.on_end(part, end);

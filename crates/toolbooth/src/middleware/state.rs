@@ -1,5 +1,6 @@
 //! The state of a call in a layer: running, waiting to start, or failed before the start.
 
+use std::fmt;
 use std::mem;
 use std::task::{Context, Poll, Waker};
 
@@ -93,11 +94,30 @@ impl<S: Service<R>, R, A> State<S, R, A> {
         }
     }
 
+    /// Returns the layer whose queue the call waits in.
+    pub(super) fn queue(&self) -> Option<&LayerName> {
+        match self {
+            Self::Waiting { waiting } => waiting.as_ref()?.queue.as_ref(),
+            _ => None,
+        }
+    }
+
     #[cold]
     pub(super) fn failed(error: ToolError) -> Self {
         Self::Failed {
             error: Some(Box::new(error)),
         }
+    }
+}
+
+impl<S: Service<R>, R, A> fmt::Debug for State<S, R, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running { .. } => "Running",
+            Self::Waiting { .. } => "Waiting",
+            Self::Failed { .. } => "Failed",
+            Self::Done => "Done",
+        })
     }
 }
 

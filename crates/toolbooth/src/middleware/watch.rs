@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 use toolbooth_core::{End, Item, Part, ResponseHead, ToolError, Watch};
+use tracing::Span;
 
 /// What a layer does with a call that it has decided about: it observes the response and the end.
 ///
@@ -42,6 +43,12 @@ pub trait LayerWatch: Send + Unpin + Sized + 'static {
     ///
     /// When the future completes, [`poll_interrupt`](Self::poll_interrupt) is called for the error.
     fn interrupted(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        None
+    }
+
+    /// Returns the span that the inner service is called, polled and dropped in, its streaming
+    /// response is polled and dropped in, and the call ends in. `None` by default.
+    fn span(&self) -> Option<&Span> {
         None
     }
 
@@ -104,6 +111,10 @@ impl<W: LayerWatch> Watch for PartWatch<W> {
         self.watch.interrupted()
     }
 
+    fn span(&self) -> Option<&Span> {
+        self.watch.span()
+    }
+
     fn catches_panics(&self) -> bool {
         self.watch.catches_panics()
     }
@@ -118,6 +129,8 @@ impl<W: LayerWatch> Watch for PartWatch<W> {
         if let End::Failed(error) = &mut end {
             watch.on_error(error);
         }
+        let span = watch.span().cloned();
+        let _entered = span.as_ref().map(Span::enter);
         part.end(end, |part, end| watch.on_end(part, end));
     }
 }

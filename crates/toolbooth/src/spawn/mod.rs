@@ -38,8 +38,12 @@
 //!
 //! The inner service's readiness is polled, and its `call` runs, on the caller's task, so permits
 //! and tokens are acquired in order. The first poll of the call's future spawns the task, on the
-//! runtime of that poll, with the span that is current there. A streaming response is polled by its
-//! consumer, on the consumer's task.
+//! runtime of that poll. A streaming response is polled by its consumer, on the consumer's task.
+//!
+//! The task runs in the tracing span that is current at that poll: the span of the call, if an
+//! [`EventsLayer`](crate::EventsLayer) with a [`TracingSink`](crate::events::TracingSink) is
+//! outside. Task-locals of the caller are not carried: a tool reads what belongs to the call from
+//! its [context](crate::CallContext).
 //!
 //! # Readiness
 //! Always ready. The inner service's readiness is polled inside the call's future, on the caller's

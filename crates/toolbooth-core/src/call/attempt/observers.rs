@@ -183,6 +183,13 @@ impl Attempt {
         }
     }
 
+    /// Returns whether a call made this one, or an events layer outside of `depth` has a span.
+    pub(crate) fn is_nested(&self, depth: u32) -> bool {
+        let mut is_nested = self.settings.parent().is_some();
+        self.each_observer(depth, &mut |node| is_nested |= node.sink.span().is_some());
+        is_nested
+    }
+
     /// Returns the id and the number of the call that made this one.
     pub(crate) fn parent_identity(&self) -> Option<(Name, u64)> {
         let link = self.settings.parent()?.inside.as_ref()?;

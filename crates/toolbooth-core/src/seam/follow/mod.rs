@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
+use tracing::Span;
 
 use self::shared::Shared;
 use self::signals::Signals;
@@ -158,7 +159,10 @@ impl<P: Items, W: Watch> Pair<P, W> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P::Item, ToolError>>> {
-        match self.project().source.as_pin_mut() {
+        let this = self.project();
+        let span = this.watch.as_ref().and_then(W::span);
+        let _entered = span.map(Span::enter);
+        match this.source.as_pin_mut() {
             Some(source) => source.poll_item(cx),
             None => Poll::Ready(None),
         }
@@ -234,9 +238,14 @@ impl<P: Items, W: Watch> Pair<P, W> {
         let mut this = self.project();
         // Ends the watch also if the source's drop panics.
         let mut unended = Unended(this.watch.take());
-        if !catches {
+        let mut drop_source = || {
+            let span = unended.0.as_ref().and_then(W::span);
+            let _entered = span.map(Span::enter);
             this.source.set(None);
-        } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| this.source.set(None))) {
+        };
+        if !catches {
+            drop_source();
+        } else if let Err(panic) = catch_unwind(AssertUnwindSafe(drop_source)) {
             return Self::end_in_panic(unended, end, ToolError::from_panic(&*panic), this.last);
         }
         if let Some(watch) = unended.0.take() {

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::signals::Signals;
 use super::{Items, Pair, interrupt};
@@ -47,7 +48,8 @@ impl<P: Items + Send + 'static, W: Watch> Shared<P, W> {
     /// Ends the response when its watch expires, and at each of the `signals`.
     pub(super) fn new(pair: Pair<P, W>, runtime: &Handle, signals: Signals) -> Self {
         let inner = Inner::new(pair);
-        let task = runtime.spawn(Arc::clone(&inner).end_in_time(signals));
+        let ends = Arc::clone(&inner).end_in_time(signals);
+        let task = runtime.spawn(ends.in_current_span());
         Self {
             inner,
             task: task.abort_handle(),

@@ -3,7 +3,7 @@ use tokio::time::Instant;
 
 use super::head::RequestHead;
 use super::no_body::NoBody;
-use crate::call::{CallContext, Canceller, Name, ToolCall};
+use crate::call::{CallContext, Canceller, Name, ToolCall, TraceContext};
 use crate::seam::ToolRequest;
 
 /// An extension of an `http::Request`: the name of the tool that the request calls.
@@ -91,6 +91,10 @@ impl<B> ToolRequest for Request<B> {
 
     fn http_head(&self) -> Option<RequestHead<'_>> {
         Some(RequestHead::of(self))
+    }
+
+    fn trace_context(&self) -> Option<TraceContext> {
+        TraceContext::from_headers(self.headers())
     }
 
     fn idempotent(&mut self) -> Option<bool> {
