@@ -67,7 +67,7 @@
 //! | print or summarize what calls returned | [`CallTable`], [`count_ok`], [`count_kind`], [`last_ok`], [`outcome`] |
 //! | read an error | [`timeout_of`], [`cancel_reason`], [`overload_reason`] |
 //! | count how many calls are inside a tool | [`Probe`] |
-//! | record events with their times, and the outcomes of hooks | [`Recorder`] |
+//! | record events with their times, those of an events layer, and the outcomes of hooks | [`Recorder`] |
 //! | receive the outcome of one call | [`Outcomes`] |
 //! | count wakeups | [`count_wakes`], [`WakeCounter`] |
 //! | build a stack in every order of its layers | [`orders`], [`boxed`], [`BoxTool`] |

@@ -2,15 +2,16 @@ use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use toolbooth_core::Outcome;
+use toolbooth_core::{Event, EventSink, Outcome};
 
 use crate::clock::Stopwatch;
 use crate::sync::lock;
 
 /// Records values in order, each with the time since the recorder was created.
 ///
-/// A `Recorder<Outcome>`, or a `Recorder<(L, Outcome)>` with a label for each, makes cleanup hooks
-/// that record the outcome of their call:
+/// A `Recorder<Event>` makes a [sink](Recorder::sink) of events. A `Recorder<Outcome>`, or a
+/// `Recorder<(L, Outcome)>` with a label for each, makes cleanup hooks that record the outcome of
+/// their call:
 ///
 /// ```
 /// use toolbooth::{CleanupLayer, Outcome};
@@ -116,6 +117,34 @@ impl<L: Send + 'static> Recorder<(L, Outcome)> {
             recorder.record((label, outcome));
             ready(())
         }
+    }
+}
+
+impl Recorder<Event> {
+    /// Returns a sink that records events.
+    ///
+    /// ```
+    /// use toolbooth::{Event, EventsLayer};
+    /// use toolbooth_test::{FastTool, Recorder, call, call_all};
+    /// use tower::Layer;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// let events = Recorder::<Event>::new();
+    /// call_all(EventsLayer::new(events.sink()).layer(FastTool::new()), [call("fast")]).await;
+    /// assert_eq!(events.names(), ["tool.invoked", "tool.started", "tool.completed"]);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn sink(&self) -> impl EventSink + Clone + use<> {
+        let recorder = self.clone();
+        move |event: &Event| recorder.record(event.clone())
+    }
+
+    /// Returns the names of the events in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let entries = lock(&self.entries);
+        entries.iter().map(|(_, event)| event.name()).collect()
     }
 }
 

@@ -95,7 +95,7 @@ pub enum EventKind {
     },
     /// A time limit expired.
     TimedOut {
-        /// The layer whose limit expired; `None` if it is outside of the events layer.
+        /// The layer whose limit expired; `None` for a timeout that no layer of this library made.
         layer: Option<LayerName>,
         /// The limit.
         limit: Duration,
@@ -108,16 +108,17 @@ pub enum EventKind {
     },
     /// The call was cancelled, or dropped.
     Cancelled {
-        /// The reason.
+        /// The reason. [`CancelReason::Timeout`] if a limit expired that is not known here: the
+        /// outcome is then [`Outcome::TimedOut`].
         reason: CancelReason,
         /// Whether the tool had been called.
         started: bool,
         /// The error; `None` if the call was dropped.
         error: Option<ToolError>,
     },
-    /// A layer rejected the call. The tool was not called.
+    /// A layer rejected the call, and the tool was not called. Or the tool itself rejected it.
     Rejected {
-        /// The layer.
+        /// The layer; `None` if the tool rejected the call.
         layer: Option<LayerName>,
         /// Why.
         why: ErrorKind,
@@ -230,7 +231,7 @@ impl EventKind {
             Self::Completed { .. } => Some(Outcome::Completed),
             Self::Failed { .. } => Some(Outcome::Failed),
             Self::TimedOut { .. } => Some(Outcome::TimedOut),
-            Self::Cancelled { .. } => Some(Outcome::Cancelled),
+            Self::Cancelled { reason, .. } => Some(reason.outcome()),
             Self::Rejected { .. } => Some(Outcome::Rejected),
             Self::Panicked { .. } => Some(Outcome::Panicked),
             _ => None,
@@ -264,7 +265,10 @@ impl EventKind {
             Self::Completed { is_error: true, .. } => Some(ErrorKind::Tool.as_str()),
             Self::Failed { error_type, .. } => Some(error_type),
             Self::TimedOut { .. } => Some(ErrorKind::Timeout.as_str()),
-            Self::Cancelled { .. } => Some(ErrorKind::Cancelled.as_str()),
+            Self::Cancelled { reason, .. } => Some(match reason {
+                CancelReason::Timeout => ErrorKind::Timeout.as_str(),
+                _ => ErrorKind::Cancelled.as_str(),
+            }),
             Self::Rejected { why, .. } => Some(why.as_str()),
             Self::Panicked { .. } => Some(ErrorKind::Panicked.as_str()),
             _ => None,

@@ -91,15 +91,20 @@ impl Part {
     fn cancelled(&self, reason: CancelReason, error: Option<&ToolError>) -> EventKind {
         let started = !self.is_held_back();
         let error = error.cloned();
-        match (reason, self.bound()) {
-            (CancelReason::Timeout, Some(bound)) => EventKind::TimedOut {
-                layer: None,
-                limit: bound.limit(),
-                overshoot: Some(self.context.attempt_state().now().since(bound.at())),
+        let attempt = self.context.attempt_state();
+        let expired = match reason {
+            CancelReason::Timeout => attempt.expired_outside(self.depth),
+            _ => None,
+        };
+        match expired {
+            Some(expired) => EventKind::TimedOut {
+                layer: Some(expired.layer),
+                limit: expired.bound.limit(),
+                overshoot: Some(attempt.now().since(expired.bound.at())),
                 started,
                 error,
             },
-            _ => EventKind::Cancelled {
+            None => EventKind::Cancelled {
                 reason,
                 started,
                 error,

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{End, Item};
 use crate::call::{Bound, CallContext, CleanupEnd, Hooks, Moment, Pulse, RareSettings, RunHooks};
-use crate::error::{ErrorKind, ToolError};
+use crate::error::{ErrorKind, LayerName, ToolError};
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Content, Displaced, Emitted, KeepPolicy};
 
@@ -237,7 +237,14 @@ impl Part {
         self.context.attempt_state().ends_by_signal(self.depth)
     }
 
-    /// Cancels everything inside.
+    /// Cancels everything inside because this limit of the layer of this name expired. Events of
+    /// the layers inside name both.
+    pub fn expire(&self, layer: &LayerName, bound: Bound) {
+        let attempt = self.context.attempt_state();
+        attempt.expire(self.depth, layer, bound);
+    }
+
+    /// Cancels everything inside. If a limit expired, [`expire`](Self::expire) does.
     pub fn cancel(&self, reason: CancelReason) {
         self.context.attempt_state().cancel(self.depth, reason);
     }

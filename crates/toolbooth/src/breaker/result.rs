@@ -4,6 +4,9 @@
 use http::{HeaderMap, StatusCode};
 use toolbooth_core::{Outcome, ToolError, ToolOutput};
 
+#[cfg(feature = "http")]
+use crate::middleware::status;
+
 /// What the tool returned: the argument of a [predicate](super::BreakerPolicy::with_failures).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -42,11 +45,6 @@ pub enum CallResult<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Failures;
-
-/// The codes of gRPC that are failures: unknown, deadline exceeded, internal, unavailable and data
-/// loss.
-#[cfg(feature = "http")]
-const GRPC_FAILURES: [i32; 5] = [2, 4, 13, 14, 15];
 
 // === impl CallResult ===
 
@@ -99,14 +97,12 @@ impl<'a> CallResult<'a> {
     #[cfg(feature = "http")]
     #[must_use]
     pub fn grpc_status(&self) -> Option<i32> {
-        const UNKNOWN: i32 = 2;
         let headers = match self {
             Self::Http(head) => &head.headers,
             Self::Trailers(trailers) => *trailers,
             Self::Error(_) | Self::Response(_) => return None,
         };
-        let code = headers.get("grpc-status")?.to_str().ok();
-        Some(code.and_then(|code| code.parse().ok()).unwrap_or(UNKNOWN))
+        status::grpc_code(headers)
     }
 
     /// Returns whether the error is one of the tool's work: it failed or timed out.
@@ -145,7 +141,7 @@ impl Failures {
 pub(super) fn is_failure(result: CallResult<'_>) -> bool {
     #[cfg(feature = "http")]
     if let Some(code) = result.grpc_status() {
-        return GRPC_FAILURES.contains(&code);
+        return status::grpc_failure(code).is_some();
     }
     is_http_failure(result)
 }
@@ -153,7 +149,7 @@ pub(super) fn is_failure(result: CallResult<'_>) -> bool {
 fn is_http_failure(result: CallResult<'_>) -> bool {
     #[cfg(feature = "http")]
     if let Some(status) = result.http_status() {
-        return status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+        return status::is_failure(status);
     }
     result.is_failed_work()
 }

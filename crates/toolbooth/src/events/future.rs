@@ -6,12 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use toolbooth_core::{
-    BoxError, Content, End, EventKind, EventSink, Item, Part, ResponseHead, ToolError, ToolOutput,
-    ToolResponse,
+    BoxError, CancelReason, Content, End, EventKind, EventSink, Item, Name, Part, ResponseHead,
+    ToolError, ToolOutput, ToolResponse,
 };
 use tower_service::Service;
 use tracing::Span;
 
+#[cfg(feature = "http")]
+use crate::middleware::status;
 use crate::middleware::{LayerFuture, LayerWatch, PartWatch};
 
 pin_project! {
@@ -38,6 +40,8 @@ pub struct ResponseWatch {
     is_buffered: bool,
     /// The contents of a buffered response, if a sink wants them.
     contents: Option<Arc<[Content]>>,
+    /// The status of HTTP or gRPC, if it is a failure.
+    failure: Option<Name>,
 }
 
 // === impl ResponseFuture ===
@@ -87,6 +91,7 @@ impl ResponseWatch {
             is_error: false,
             is_buffered: false,
             contents: None,
+            failure: None,
         }
     }
 
@@ -100,11 +105,18 @@ impl ResponseWatch {
 
     /// Returns the terminal event, without contents.
     fn ended(&self, part: &Part, end: &End<'_>) -> EventKind {
-        match end {
+        match (end, &self.failure) {
+            // Whether or not the body is read.
+            (End::Complete | End::Dropped(CancelReason::CallerGone), Some(status)) => {
+                EventKind::Failed {
+                    error: None,
+                    error_type: status.clone(),
+                }
+            }
             // The error of a buffered response that reports a failure stands for the response.
-            End::Failed(_) if self.is_error && self.is_buffered => self.completed(),
-            End::Complete => self.completed(),
-            end => part.ended(end),
+            (End::Failed(_), _) if self.is_error && self.is_buffered => self.completed(),
+            (End::Complete, None) => self.completed(),
+            (end, _) => part.ended(end),
         }
     }
 
@@ -122,13 +134,20 @@ impl LayerWatch for ResponseWatch {
     }
 
     fn on_response(&mut self, _: &Part, head: ResponseHead<'_>) {
-        if let ResponseHead::Tool(output) = head {
-            self.observe_output(output);
+        match head {
+            ResponseHead::Tool(output) => self.observe_output(output),
+            #[cfg(feature = "http")]
+            ResponseHead::Http(head) => self.failure = status::failure_of_head(head),
+            _ => {}
         }
     }
 
     fn on_item(&mut self, part: &Part, item: Item<'_>) -> ControlFlow<ToolError> {
         part.report_item(item);
+        #[cfg(feature = "http")]
+        if let (Item::Trailers(trailers), None) = (item, &self.failure) {
+            self.failure = status::failure_of_trailers(trailers);
+        }
         ControlFlow::Continue(())
     }
 

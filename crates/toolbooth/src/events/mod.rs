@@ -40,8 +40,19 @@
 //!
 //! # Order
 //! The layer sees what happens inside of it. Outside of a retry, a call with three attempts has one
-//! terminal event; inside, each attempt has one. A limit that is outside of the layer ends a call
-//! whose terminal event then names no layer. A call that an outer layer rejects does not reach it.
+//! terminal event; inside, each attempt has one. A call that an outer layer ends has a terminal
+//! event without an error. A call that an outer layer rejects does not reach this one.
+//!
+//! The tool starts when the innermost layer calls it. A service of another crate that calls its
+//! inner service later, such as tower's `Buffer`, counts as the tool: a wait inside of it follows
+//! [`Started`](EventKind::Started).
+//!
+//! # HTTP and gRPC
+//! A response whose status is a failure ends with [`Failed`](EventKind::Failed) without an error,
+//! whether or not its body is read: 408 and 500 to 599, or of gRPC unknown, deadline exceeded,
+//! internal, unavailable and data loss, in the head or the trailers. The `error.type` is the
+//! status, such as `503` or `UNAVAILABLE`. Each frame of a body is a [`Partial`](EventKind::Partial)
+//! with its length.
 //!
 //! # Cost
 //! Without a sink, a few instructions. With one, the call of the sink for each event.

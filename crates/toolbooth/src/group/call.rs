@@ -244,7 +244,7 @@ impl GroupWatch {
             waited = ?context.elapsed(),
             "timed out"
         );
-        part.cancel(CancelReason::Timeout);
+        part.expire(&self.group.name, bound);
         bound.error(context).with_layer(&self.group.name)
     }
 

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use toolbooth_core::{End, Part, ToolError};
+use toolbooth_core::{End, Outcome, Part, ToolError};
 use tower_service::Service;
 use tracing::{Span, span};
 
@@ -66,6 +66,10 @@ impl<W: LayerWatch> Entered<W> {
     pub(super) fn end(&mut self, mut end: End<'_>) {
         let Some(part) = self.part.take() else { return };
         let watch = self.watch.take();
+        if end.outcome() == Outcome::Panicked && watch.is_some() {
+            // The tool may have panicked while it was called.
+            part.mark_called();
+        }
         if let (End::Failed(error), Some(watch)) = (&mut end, &watch) {
             watch.on_error(error);
         }

@@ -63,6 +63,8 @@ mod rejection;
 #[cfg(feature = "http")]
 mod retry_after;
 mod state;
+#[cfg(feature = "http")]
+pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod tracker;
 mod watch;

@@ -7,8 +7,7 @@ use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 use toolbooth_core::{
-    Bound, BoxError, CancelReason, EventKind, Item, LayerName, Moment, Part, ToolError,
-    ToolResponse,
+    Bound, BoxError, EventKind, Item, LayerName, Moment, Part, ToolError, ToolResponse,
 };
 use tower_service::Service;
 
@@ -187,7 +186,7 @@ impl ResponseWatch {
             waited = ?context.elapsed(),
             "timed out"
         );
-        part.cancel(CancelReason::Timeout);
+        part.expire(&self.name, expired);
         Some(expired)
     }
 

@@ -20,6 +20,7 @@
 mod cancel;
 mod costs;
 mod end;
+mod expired;
 mod held_back;
 mod layers;
 mod limits;
@@ -40,6 +41,7 @@ use self::cancel::{Cancelled, Scope, Wait};
 pub use self::costs::AdjustCost;
 use self::costs::Cost;
 use self::end::Mark;
+use self::expired::Expired;
 use self::held_back::HeldBack;
 pub(crate) use self::limits::Pass;
 use self::limits::{LimitSlot, PassedLimit};
@@ -190,6 +192,8 @@ struct RareState {
     kept: Vec<(PassedLimit, Arc<Kept>)>,
     /// Where the call waited when it ended early.
     waited: Option<Waited>,
+    /// The outermost limit that expired, if something observes the attempt.
+    expired: Option<Expired>,
     /// Pulses of the timeout layers outside that have an idle or first-item limit.
     listeners: Vec<Listener>,
     /// The readers of updates, until the outermost part ends.

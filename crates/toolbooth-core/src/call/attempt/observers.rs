@@ -105,8 +105,16 @@ impl Attempt {
 
     #[cold]
     fn report_started(&self, depth: u32) {
+        if self.depth() == depth {
+            self.report_own_start();
+        }
+    }
+
+    /// Reports that the tool is called, once. A tool may report activity while it is called.
+    #[cold]
+    fn report_own_start(&self) {
         let started = &self.layers.has_reported_start;
-        if self.depth() == depth && !self.is_held_back() && !started.swap(true, Ordering::AcqRel) {
+        if !self.is_held_back() && !started.swap(true, Ordering::AcqRel) {
             self.report_observed(u32::MAX, EventKind::Started);
         }
     }
@@ -115,6 +123,7 @@ impl Attempt {
     #[inline]
     pub(in crate::call) fn report_activity(&self, kind: impl FnOnce() -> EventKind) {
         if self.is_observed() && !self.is_over() {
+            self.report_own_start();
             self.report_observed(u32::MAX, kind());
         }
     }
@@ -124,6 +133,7 @@ impl Attempt {
     pub(in crate::call) fn report_published(&self, content: &Emitted) {
         if self.is_observed() && !self.is_over() {
             let partial = Partial::emitted(content);
+            self.report_own_start();
             self.each_observer(u32::MAX, &mut |node| node.report_item(self, &partial));
         }
     }
@@ -140,10 +150,8 @@ impl Attempt {
         let Some(partial) = Partial::of(item) else {
             return;
         };
-        let mut observers = self.observers.iter();
-        if let Some(node) = observers.find(|node| node.depth == depth && !node.repeats) {
-            node.report_item(self, &partial);
-        }
+        let own = self.observers.iter().filter(|node| node.depth == depth);
+        own.for_each(|node| node.report_item(self, &partial));
     }
 
     /// Returns what reports for this attempt after its end; `None` without a sink.
