@@ -44,7 +44,7 @@ function fields(call) {
   const list = element('dl');
   const add = (name, value, wide = false) => {
     if (value === null || value === undefined || value === '') return;
-    list.append(element('dt', { text: name }),
+    list.append(element('dt', { text: name, class: wide ? 'wide' : null }),
       element('dd', { class: wide ? 'wide' : null }, value instanceof Node ? value : String(value)));
   };
   add('Outcome', OUTCOMES[call.outcome].label);

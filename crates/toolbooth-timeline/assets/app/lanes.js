@@ -20,6 +20,8 @@ function readGroups() {
     top += TITLE + group.lanes.length * lane + 4;
   }
   layout = { lane, height: top };
+  // The canvas takes the rest.
+  byId('lanes-height').style.height = `${Math.max(0, top - byId('lanes').clientHeight)}px`;
 }
 
 function drawLanes() {
@@ -27,8 +29,6 @@ function drawLanes() {
   const [width, height] = [box.clientWidth, box.clientHeight];
   if (width === 0 || height === 0) return;
   const canvas = byId('bars');
-  canvas.style.height = `${height}px`;
-  byId('lanes-height').style.height = `${Math.max(0, layout.height - height)}px`;
   const begun = performance.now();
   const context = prepareCanvas(canvas, width, height);
   Object.assign(stats, { bars: 0, merged: 0, titles: 0 });
@@ -121,6 +121,8 @@ function drawLane(context, lane, y, width) {
   flushRun();
 }
 
+const wider = (a, b) => (b[1] - b[0] > a[1] - a[0] ? b : a);
+
 function drawBar(context, call, left, right, next, y, height, width) {
   stats.bars += 1;
   let room = [0, 0];
@@ -132,8 +134,11 @@ function drawBar(context, call, left, right, next, y, height, width) {
       const to = Math.min(width + 4, xOf(phaseEnd(phase), width));
       if (to <= from) continue;
       paintPhase(context, phase[0], call.outcome, from, y, Math.max(1, to - from), height);
-      const inside = [Math.max(from, 0), Math.min(to, width)];
-      if (phase[0] === 'run' && inside[1] - inside[0] > room[1] - room[0]) room = inside;
+      if (phase[0] === 'run') room = wider(room, [Math.max(from, 0), Math.min(to, width)]);
+      // A label is not legible over the dots.
+      if (phase[0] === 'idle' && from < room[1] && to > room[0]) {
+        room = wider([room[0], from], [to, room[1]]);
+      }
     }
   }
   const end = xOf(callEnd(call), width);
@@ -142,15 +147,15 @@ function drawBar(context, call, left, right, next, y, height, width) {
     context.fillStyle = colors[call.outcome];
     context.fillRect(end - 2, y, 2, height);
   }
-  if (layout.lane >= 9 && right - left >= 8) drawMarks(context, call, next, y, height, width);
+  if (layout.lane >= 9 && right - left >= 8) drawMarks(context, call, next, y, height, width, right - left >= 32);
   if (call.n === chosen) drawChosen(context, left, right, y, height);
   if (layout.lane >= 14) drawLabel(context, call, right, next, room, y, height, width);
 }
 
 /** Draws the first item, expired limits and the deadline. */
-function drawMarks(context, call, next, y, height, width) {
+function drawMarks(context, call, next, y, height, width, isWide) {
   for (const [kind, time] of [['first_item', call.first_item], ...call.marks]) {
-    if (typeof time !== 'number' || (kind !== 'first_item' && kind !== 'expired')) continue;
+    if (typeof time !== 'number' || (kind === 'first_item' ? !isWide : kind !== 'expired')) continue;
     const x = xOf(time, width);
     if (x >= 0 && x <= width) paintMark(context, kind, x, y, height);
   }

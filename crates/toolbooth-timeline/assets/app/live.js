@@ -62,6 +62,8 @@ function tickLive() {
 }
 
 let updatePending = false;
+/** How long the last update took to draw, in milliseconds. */
+let drawing = 0;
 
 /** Takes an update. Returns whether it was complete. */
 function update(feed, isIncrement) {
@@ -72,17 +74,19 @@ function update(feed, isIncrement) {
   if (isIncrement && gone > 0 && gone >= ended) return false;
   take(feed, isIncrement);
   // All calls come as several updates at first: they are drawn together.
-  if (!updatePending) setTimeout(drawUpdates, 30);
+  if (!updatePending) setTimeout(drawUpdates, Math.max(30, 3 * drawing));
   updatePending = true;
   return true;
 }
 
 function drawUpdates() {
   updatePending = false;
+  const begun = performance.now();
   const before = fullRange();
   const isFirst = model.all.length === 0;
   arrange();
   changedCalls();
   if (isFirst) fit();
   else if (view.follow) followNow(before);
+  drawing = performance.now() - begun;
 }

@@ -1,6 +1,6 @@
 // === The strip: in flight and queued over time, and the axis ===
 
-const STRIP = { height: 96, thumb: 5, rows: [[10, 30], [44, 30]], axis: 77 };
+const STRIP = { height: 98, thumb: 5, rows: [[8, 22], [43, 22]], label: 13, axis: 79 };
 let levels = [];
 
 function readLevels() {
@@ -55,7 +55,7 @@ function drawLevel(context, width, level, top, height) {
   let i = firstAbove(times.length, (at) => times[at], view.start);
   let value = i > 0 ? values[i - 1] : 0;
   const last = model.live ? now() : Infinity;
-  const base = top + height;
+  const base = top + STRIP.label + height;
   const color = colors[level.color];
   context.beginPath();
   context.moveTo(0, base);
@@ -82,10 +82,6 @@ function drawLevel(context, width, level, top, height) {
   context.stroke();
   const text = `${name}, at most ${count(most)}`;
   context.font = FONT;
-  context.globalAlpha = 0.85;
-  context.fillStyle = colors.bg;
-  context.fillRect(4, top, textWidth(context, text) + 8, 14);
-  context.globalAlpha = 1;
-  context.fillStyle = colors.text;
-  context.fillText(text, 8, top + 7);
+  context.fillStyle = colors.muted;
+  context.fillText(text, 8, top + STRIP.label / 2);
 }

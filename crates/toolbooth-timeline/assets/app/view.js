@@ -5,7 +5,7 @@ const SHORTEST = 0.001;
 
 /** Returns the range of the calls that are shown. */
 function fullRange() {
-  let end = model.live ? now() : 0;
+  let end = 0;
   for (const call of model.shown) end = Math.max(end, extent(call));
   // Timelines of a program that ran for an hour before its first call begin at that call.
   const start = model.shown.length > 0 ? model.shown[0].start : 0;
@@ -19,7 +19,7 @@ function show(start, end) {
   const width = Math.min(Math.max(end - start, SHORTEST), full.end - full.start);
   view.start = Math.min(Math.max(start, full.start), full.end - width);
   view.end = view.start + width;
-  view.follow = model.live && view.end >= now();
+  view.follow = model.live && view.end >= full.end - width * 0.001;
   changedView();
 }
 

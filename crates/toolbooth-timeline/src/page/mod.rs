@@ -26,8 +26,8 @@ macro_rules! policy {
     ($connect:literal) => {
         concat!(
             "default-src 'none'; ",
-            "script-src 'sha256-EQmC4XybsDbxsDk7YS8hYP8ToRh7nDFrEPsMo/Soj20='; ",
-            "style-src 'sha256-KLILsKX6mqOvYJt+B4pdkGMZCUnfiQWA6AUEMCceuiE='; ",
+            "script-src 'sha256-MMpaK0mZmzkjao0oAtUMJeSjqHi0cy+BKQshYw3xaJs='; ",
+            "style-src 'sha256-gsdsQikAsPqV6fWKg0QBUizUHswx//Kvd3s/noermVA='; ",
             "img-src data:; connect-src ",
             $connect,
             "; base-uri 'none'; form-action 'none'"
