@@ -30,7 +30,7 @@ async fn main() -> Result<(), BoxError> {
     let recorder = Recorder::new();
     let calls = tokio::spawn(calls::make(calls::toolbox(&recorder)?));
 
-    // Everybody who can reach the page sees the names of tools and tenants, but no contents.
+    // A client of the page sees the names of tools and tenants, but no contents.
     let timeline = TimelineService::new(recorder.clone());
     let app = Router::new().nest_service("/timeline", timeline.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
