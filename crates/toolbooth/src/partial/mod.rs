@@ -6,6 +6,9 @@
 //! that ends the call, whichever layer creates that error:
 //! [`ToolError::partial`](crate::ToolError::partial). Nothing is attached to a success.
 //!
+//! To receive the same while the call runs, take its [updates](crate::ToolCall::updates). They need
+//! no layer.
+//!
 //! ```
 //! use std::time::Duration;
 //! use serde_json::json;
@@ -53,6 +56,9 @@
 //!
 //! # Cost
 //! Nothing for a call that emits nothing. Otherwise the contents, and one buffer for each attempt.
+//! Readers of updates, and event sinks that want contents, share emitted contents with the buffer,
+//! for one allocation each. An error that takes the partial result copies only those that a reader
+//! or a sink still has. Each item of a streaming response is copied: its consumer owns it.
 
 mod layer;
 mod service;
