@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use toolbooth::breaker::CircuitBreaker;
 use toolbooth::cleanup::Cleanup;
 use toolbooth::concurrency::ConcurrencyLimit;
+use toolbooth::events::Events;
 use toolbooth::partial::PartialResult;
 use toolbooth::rate::RateLimit;
 use toolbooth::timeout::Timeout;
 use toolbooth::{
-    BreakerPolicy, CallContext, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, Name,
-    PartialResultLayer, PerTool, RateLimitLayer, TimeoutLayer, ToolCall,
+    BreakerPolicy, CallContext, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer,
+    EventsLayer, Name, PartialResultLayer, PerTool, RateLimitLayer, TimeoutLayer, ToolCall,
 };
 use tower::{Layer, ServiceBuilder};
 use tower_resilience::bulkhead::{Bulkhead, BulkheadLayer};
@@ -106,6 +107,11 @@ pub fn agent<S>(tool: S) -> Three<S> {
 /// results.
 pub fn five<S>(tool: S) -> Three<Cleanup<PartialResult<S>>> {
     three(CleanupLayer::new().layer(PartialResultLayer::new().layer(tool)))
+}
+
+/// Wraps [`five`] in an events layer without a sink.
+pub fn five_with_events_off<S>(tool: S) -> Events<Three<Cleanup<PartialResult<S>>>> {
+    EventsLayer::off().layer(five(tool))
 }
 
 /// Wraps `tool` in tower's timeout, concurrency limit and rate limit.

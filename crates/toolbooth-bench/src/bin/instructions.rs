@@ -12,7 +12,8 @@ use toolbooth::{
     TimeoutLayer,
 };
 use toolbooth_bench::stacks::{
-    self, agent, barest_call, call, five, resilience_three, three, tower_three,
+    self, agent, barest_call, call, five, five_with_events_off, resilience_three, three,
+    tower_three,
 };
 use toolbooth_bench::tools::{AtOnce, YieldsOnce};
 use toolbooth_bench::{calls, storm, waiting};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             "three" => run!(three(AtOnce), call),
             "three_barest" => run!(three(AtOnce), barest_call),
             "five" => run!(five(AtOnce), call),
+            "five_events_off" => run!(five_with_events_off(AtOnce), call),
             "five_barest" => run!(five(AtOnce), barest_call),
             "agent" => run!(agent(AtOnce), call),
             "tower_three" => run!(tower_three(AtOnce), || ()),

@@ -14,6 +14,7 @@ mod body;
 mod breaker;
 mod contended;
 mod contender;
+mod events;
 mod keys;
 mod measure;
 mod memory;
@@ -36,7 +37,7 @@ const ROUNDS: usize = 15;
 const CALLS: u32 = 100_000;
 
 /// Each line by its name, in the order in which all of them run.
-const LINES: [(&str, fn(&mut Report)); 13] = [
+const LINES: [(&str, fn(&mut Report)); 14] = [
     ("ready", ready::run),
     ("yields", yields::run),
     ("agent", agent::run),
@@ -44,6 +45,7 @@ const LINES: [(&str, fn(&mut Report)); 13] = [
     ("contended", contended::run),
     ("body", body::run),
     ("breaker", breaker::run),
+    ("events", events::run),
     ("toolbox", toolbox::run),
     ("queue", queue::run),
     ("waiter_bytes", queue::waiter_bytes),

@@ -100,3 +100,23 @@ impl ProcessorTime {
         )
     }
 }
+
+/// Counts the instructions of one call of a stack of the program `instructions`. `None` without
+/// valgrind.
+pub(crate) fn instructions_of_one(stack: &str, calls: u32) -> Option<f64> {
+    // The difference leaves out what the program does besides.
+    let [less, more] = [calls, 2 * calls].map(|calls| instructions(stack, calls));
+    Some((more? - less?) / f64::from(calls))
+}
+
+fn instructions(stack: &str, calls: u32) -> Option<f64> {
+    let program = std::env::current_exe().ok()?.with_file_name("instructions");
+    let counted = std::process::Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([stack, &calls.to_string()])
+        .output();
+    let output = String::from_utf8(counted.ok()?.stderr).ok()?;
+    let line = output.lines().find(|line| line.contains("Collected"))?;
+    line.split_whitespace().last()?.parse().ok()
+}

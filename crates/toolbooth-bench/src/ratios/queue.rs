@@ -11,7 +11,7 @@ use toolbooth_bench::waiting::{all_by_priority, all_by_semaphore, with_priority}
 use tower::{Layer, Service};
 
 use crate::contender::{Contender, rounds, runtime};
-use crate::measure::{Spread, ratio_of, timed};
+use crate::measure::{Spread, instructions_of_one, ratio_of, timed};
 use crate::report::Report;
 
 const WAITERS: u32 = 100_000;
@@ -38,27 +38,11 @@ fn queue(report: &mut Report) {
 
 /// Divides the instructions a waiter of 50,000 waiters by those of 1,000. Skipped without valgrind.
 fn queue_growth(report: &mut Report) {
-    let per_waiter = |waiters: u32| {
-        // The difference leaves out what the program does besides.
-        let [less, more] = [waiters, 2 * waiters].map(instructions);
-        Some((more? - less?) / f64::from(waiters))
-    };
+    let per_waiter = |waiters| instructions_of_one("queue", waiters);
     if let (Some(few), Some(many)) = (per_waiter(1_000), per_waiter(WAITERS / 2)) {
         report.ratio("queue_growth", Spread::of([many / few].into_iter()));
         report.instructions("queue", few, many);
     }
-}
-
-fn instructions(waiters: u32) -> Option<f64> {
-    let program = std::env::current_exe().ok()?.with_file_name("instructions");
-    let counted = std::process::Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program)
-        .args(["queue", &waiters.to_string()])
-        .output();
-    let output = String::from_utf8(counted.ok()?.stderr).ok()?;
-    let line = output.lines().find(|line| line.contains("Collected"))?;
-    line.split_whitespace().last()?.parse().ok()
 }
 
 type Never = std::future::Pending<Result<(), Infallible>>;

@@ -14,7 +14,7 @@ struct Bound {
     at_least: bool,
 }
 
-const BOUNDS: [Bound; 11] = [
+const BOUNDS: [Bound; 12] = [
     at_most("three_vs_tower", 1.6, 1.0),
     at_most("five_vs_tower_three", 2.5, 1.5),
     at_most("three_vs_resilience", 0.35, 0.20),
@@ -24,6 +24,7 @@ const BOUNDS: [Bound; 11] = [
     at_least("keys_two_threads_rate", 1.6, 1.9),
     at_most("toolbox_lookup", 1.3, 1.1),
     at_most("toolbox_policies", 1.3, 1.0),
+    at_most("events_off", 1.05, 1.02),
     at_most("storm", 4.0, 2.0),
     at_most("memory_running", 760.0, 512.0),
 ];

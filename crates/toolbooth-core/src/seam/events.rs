@@ -28,11 +28,27 @@ impl Part {
         self.context.attempt_state().report_to(sink, kind);
     }
 
-    /// Records that this layer has called its inner service. If there is no layer inside, the tool
-    /// has started.
+    /// Reports that the tool has started, unless a layer inside holds the call back. Call it after
+    /// the inner service was called, in an events layer and after a wait.
+    pub fn report_started(&self) {
+        let attempt = self.context.attempt_state();
+        if attempt.is_observed() {
+            attempt.report_started();
+        }
+    }
+
+    /// Returns whether the layer is to call its inner service in the first poll of its future
+    /// instead of in `call`. True for the outermost layer of a later attempt that is observed.
     #[inline(always)]
-    pub fn mark_called(&self) {
-        self.context.attempt_state().report_called(self.depth);
+    #[must_use]
+    pub fn starts_in_poll(&self) -> bool {
+        self.context.attempt_state().starts_in_poll(self.depth)
+    }
+
+    /// Records whether the call waits for an inner service that is not ready, so that the tool has
+    /// not started.
+    pub fn set_unready(&self, is_unready: bool) {
+        self.context.attempt_state().set_unready(is_unready);
     }
 
     /// Returns what reports events of this layer after the end of the call. `None` without an

@@ -77,56 +77,6 @@ pub trait Watch: Send + Unpin + Sized + 'static {
     fn on_end(self, end: End<'_>);
 }
 
-/// Of a layer that not every call enters.
-impl<W: Watch> Watch for Option<W> {
-    fn part(&self) -> Option<&Part> {
-        self.as_ref()?.part()
-    }
-
-    fn on_response(&mut self, head: ResponseHead<'_>) {
-        if let Some(watch) = self {
-            watch.on_response(head);
-        }
-    }
-
-    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<ToolError> {
-        match self {
-            Some(watch) => watch.poll_interrupt(cx),
-            None => Poll::Pending,
-        }
-    }
-
-    fn expires_at(&self) -> Option<Instant> {
-        self.as_ref()?.expires_at()
-    }
-
-    fn interrupted(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        self.as_ref()?.interrupted()
-    }
-
-    fn catches_panics(&self) -> bool {
-        self.as_ref().is_some_and(W::catches_panics)
-    }
-
-    fn span(&self) -> Option<&Span> {
-        self.as_ref()?.span()
-    }
-
-    fn on_item(&mut self, item: Item<'_>) -> ControlFlow<ToolError> {
-        match self {
-            Some(watch) => watch.on_item(item),
-            None => ControlFlow::Continue(()),
-        }
-    }
-
-    #[inline(always)]
-    fn on_end(self, end: End<'_>) {
-        if let Some(watch) = self {
-            watch.on_end(end);
-        }
-    }
-}
-
 /// A response when it is returned. Of a streaming response, everything but the stream.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]

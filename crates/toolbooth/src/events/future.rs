@@ -18,14 +18,27 @@ use crate::middleware::{LayerFuture, LayerWatch, PartWatch};
 
 pin_project! {
     /// The future of [`Events`](super::Events).
+    #[project = ResponseFutureProj]
     #[must_use = "dropping it ends the call"]
     pub struct ResponseFuture<S, R>
     where
         S: Service<R>,
     {
-        // Has not entered the layer if there is no sink.
         #[pin]
-        inner: LayerFuture<S, R, ResponseWatch>,
+        kind: Kind<S, R>,
+    }
+}
+
+pin_project! {
+    #[repr(u64)]
+    #[project = KindProj]
+    enum Kind<S, R>
+    where
+        S: Service<R>,
+    {
+        // The layer has no sink.
+        Passed { #[pin] future: S::Future },
+        Layered { #[pin] future: LayerFuture<S, R, ResponseWatch> },
     }
 }
 
@@ -48,8 +61,17 @@ pub struct ResponseWatch {
 
 impl<S: Service<R>, R> ResponseFuture<S, R> {
     #[inline(always)]
-    pub(super) const fn new(inner: LayerFuture<S, R, ResponseWatch>) -> Self {
-        Self { inner }
+    pub(super) const fn passed(future: S::Future) -> Self {
+        Self {
+            kind: Kind::Passed { future },
+        }
+    }
+
+    #[inline(always)]
+    pub(super) const fn layered(future: LayerFuture<S, R, ResponseWatch>) -> Self {
+        Self {
+            kind: Kind::Layered { future },
+        }
     }
 }
 
@@ -60,24 +82,23 @@ where
     S::Error: Into<BoxError> + 'static,
 {
     type Output =
-        Result<<S::Response as ToolResponse>::Watched<Option<PartWatch<ResponseWatch>>>, ToolError>;
+        Result<<S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>, ToolError>;
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut inner = self.project().inner;
-        match inner.as_mut().poll_response(cx) {
-            Poll::Ready(Ok(response)) => Poll::Ready(Ok(response.watch(inner.take_watch()))),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(inner.fail(error))),
-            Poll::Pending => Poll::Ready(Err(ready!(inner.poll_cancelled(cx)))),
+        match self.project().kind.project() {
+            KindProj::Passed { future } => match ready!(future.poll(cx)) {
+                Ok(response) => Poll::Ready(Ok(response.watch(PartWatch::none()))),
+                Err(error) => Poll::Ready(Err(ToolError::from_error(error))),
+            },
+            KindProj::Layered { future } => future.poll(cx),
         }
     }
 }
 
 impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 

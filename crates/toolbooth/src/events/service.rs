@@ -1,7 +1,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use toolbooth_core::{
     BoxError, EventKind, EventSink, Part, ToolError, ToolRequest, ToolResponse, TraceContext,
@@ -37,7 +37,7 @@ where
     S::Response: ToolResponse,
     S::Error: Into<BoxError> + 'static,
 {
-    type Response = <S::Response as ToolResponse>::Watched<Option<PartWatch<ResponseWatch>>>;
+    type Response = <S::Response as ToolResponse>::Watched<PartWatch<ResponseWatch>>;
     type Error = ToolError;
     type Future = ResponseFuture<S, R>;
 
@@ -47,17 +47,46 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
-        let Some(sinks) = &self.sinks else {
-            return ResponseFuture::new(LayerFuture::pass(&mut self.inner, request));
+        let Self { inner, sinks } = self;
+        let Some(sinks) = sinks else {
+            return match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => ResponseFuture::passed(inner.call(request)),
+                ready => unready(inner, request, ready),
+            };
         };
-        let inner = LayerFuture::with_request(&mut self.inner, request, |part, request| {
+        let future = LayerFuture::with_request(inner, request, |part, request| {
             Decision::Start(invoke(sinks, part, request))
         });
-        ResponseFuture::new(inner)
+        future.report_started();
+        ResponseFuture::layered(future)
     }
 }
 
+/// Keeps a service that is not ready until it is.
+#[cold]
+fn unready<S, R>(
+    inner: &mut S,
+    request: R,
+    ready: Poll<Result<(), S::Error>>,
+) -> ResponseFuture<S, R>
+where
+    R: ToolRequest,
+    S: Service<R> + Clone,
+    S::Error: Into<BoxError> + 'static,
+{
+    let watch = ResponseWatch::new(Arc::default());
+    if ready.is_ready() {
+        // It has failed.
+        *inner = inner.clone();
+    }
+    ResponseFuture::layered(LayerFuture::new(inner, request, |_| match ready {
+        Poll::Ready(Err(error)) => Decision::Reject(watch, ToolError::from_error(error)),
+        _ => Decision::Start(watch),
+    }))
+}
+
 /// Delivers the event that invokes the call.
+#[cold]
 fn invoke<R: ToolRequest>(
     sinks: &Arc<[Arc<dyn EventSink>]>,
     part: &Part,

@@ -111,24 +111,23 @@ where
                 if let Some(reason) = part.cancelled_before_start() {
                     part.hold_back();
                     State::failed(ToolError::cancelled(reason))
+                } else if part.starts_in_poll() {
+                    part.set_unready(true);
+                    State::waiting(None, None, inner.clone(), request)
                 } else if catches {
                     let span = enter_span(&entered.watch);
-                    let start = || State::start(inner, request);
+                    let start = || State::start(part, inner, request);
                     let started = catch_unwind(AssertUnwindSafe(start));
-                    let state = started
-                        .unwrap_or_else(|panic| State::failed(ToolError::from_panic(&*panic)));
                     drop(span);
-                    state.mark_called(part);
-                    state
+                    started.unwrap_or_else(|panic| State::failed(ToolError::from_panic(&*panic)))
                 } else {
                     // Returned here: the inner future is moved once less.
                     let span = enter_span(&entered.watch);
-                    let state = State::start(inner, request);
+                    let state = State::start(part, inner, request);
                     drop(span);
                     if let Some(watch) = &mut entered.watch {
                         called(part, watch);
                     }
-                    state.mark_called(part);
                     drop(reading);
                     return Self { state, entered };
                 }
@@ -146,15 +145,6 @@ where
         drop(reading);
         Self { state, entered }
     }
-
-    /// Calls `inner` without entering the layer, which then is not there for the call.
-    #[inline(always)]
-    pub(crate) fn pass(inner: &mut S, request: R) -> Self {
-        Self {
-            state: State::start(inner, request),
-            entered: Entered::default(),
-        }
-    }
 }
 
 impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
@@ -163,6 +153,14 @@ impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
     pub fn watch(self: Pin<&mut Self>) -> Option<(&Part, &mut W)> {
         let Entered { part, watch } = self.project().entered;
         part.as_ref().zip(watch.as_mut())
+    }
+
+    /// Reports that the tool has started, for an events layer, unless the call waits.
+    #[cold]
+    pub(crate) fn report_started(&self) {
+        if let (State::Running { .. }, Some(part)) = (&self.state, &self.entered.part) {
+            part.report_started();
+        }
     }
 
     /// Ends the call with an error: drops the inner future, then notifies the watch.
@@ -280,7 +278,7 @@ where
     }
 
     /// Polls for cancellation from outside of the layers, which ends the call.
-    pub(crate) fn poll_cancelled(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ToolError> {
+    fn poll_cancelled(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ToolError> {
         let part = self.entered.part.as_ref();
         let polled = part.map_or(Poll::Pending, |part| part.poll_cancelled(cx));
         polled.map(|reason| self.fail(ToolError::cancelled(reason)))
@@ -313,7 +311,10 @@ where
         let (mut service, request) = (call.service, call.request);
         let acquire = call.acquire;
         // The clock is read once after the wait, for all layers inside.
-        let reading = entered.part.as_ref().map(Part::carry_now);
+        let reading = entered.part.as_ref().map(|part| {
+            part.set_unready(false);
+            part.carry_now()
+        });
         let future = service.call(request);
         drop((reading, span));
         this.state.set(State::Running { future });
@@ -321,7 +322,7 @@ where
             if let Some(mut acquire) = acquire {
                 acquire.on_called(part, watch);
             }
-            part.mark_called();
+            part.report_started();
         }
         Poll::Ready(Ok(()))
     }
@@ -339,18 +340,10 @@ where
         self: Pin<&mut Self>,
         response: S::Response,
     ) -> <S::Response as ToolResponse>::Watched<PartWatch<W>> {
-        let watch = self.take_watch().expect("the call had not ended");
-        response.watch(watch)
-    }
-}
-
-impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
-    /// Takes the watch for the response. `None` for a call that [passed](Self::pass) the layer.
-    #[inline(always)]
-    pub(crate) fn take_watch(self: Pin<&mut Self>) -> Option<PartWatch<W>> {
         let entered = self.project().entered;
-        let (part, watch) = entered.part.take().zip(entered.watch.take())?;
-        Some(PartWatch::new(part, watch))
+        let part = entered.part.take().expect("the call had not ended");
+        let watch = entered.watch.take().expect("the call had not ended");
+        response.watch(PartWatch::new(part, watch))
     }
 }
 

@@ -68,7 +68,7 @@ impl<W: LayerWatch> Entered<W> {
         let watch = self.watch.take();
         if end.outcome() == Outcome::Panicked && watch.is_some() {
             // The tool may have panicked while it was called.
-            part.mark_called();
+            part.report_started();
         }
         if let (End::Failed(error), Some(watch)) = (&mut end, &watch) {
             watch.on_error(error);

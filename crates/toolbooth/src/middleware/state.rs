@@ -44,20 +44,27 @@ where
     S: Service<R> + Clone,
     S::Error: Into<BoxError> + 'static,
 {
+    /// Calls `inner`, or keeps it if it is not ready.
     #[inline(always)]
-    pub(super) fn start(inner: &mut S, request: R) -> Self {
+    pub(super) fn start(part: &Part, inner: &mut S, request: R) -> Self {
         let ready = inner.poll_ready(&mut Context::from_waker(Waker::noop()));
         match ready {
             Poll::Ready(Ok(())) => Self::Running {
                 future: inner.call(request),
             },
-            _ => Self::not_ready(ready, inner, request),
+            _ => Self::not_ready(part, ready, inner, request),
         }
     }
 
     /// Replaces the instance that is not ready, or failed, by a fresh clone.
     #[cold]
-    fn not_ready(ready: Poll<Result<(), S::Error>>, inner: &mut S, request: R) -> Self {
+    fn not_ready(
+        part: &Part,
+        ready: Poll<Result<(), S::Error>>,
+        inner: &mut S,
+        request: R,
+    ) -> Self {
+        part.set_unready(true);
         let fresh = inner.clone();
         let service = mem::replace(inner, fresh);
         match ready {
@@ -68,14 +75,6 @@ where
 }
 
 impl<S: Service<R>, R, A> State<S, R, A> {
-    /// Records that the inner service was called, if it was.
-    #[inline(always)]
-    pub(super) fn mark_called(&self, part: &Part) {
-        if matches!(self, Self::Running { .. }) {
-            part.mark_called();
-        }
-    }
-
     pub(super) fn waiting(
         acquire: Option<A>,
         queue: Option<LayerName>,

@@ -78,54 +78,82 @@ pub trait LayerWatch: Send + Unpin + Sized + 'static {
 /// `<S::Response as ToolResponse>::Watched<PartWatch<W>>`.
 #[derive(Debug)]
 pub struct PartWatch<W> {
-    part: Part,
-    watch: W,
+    /// Both are `None` for a call that passed the layer without entering it.
+    part: Option<Part>,
+    watch: Option<W>,
 }
 
 // === impl PartWatch ===
 
 impl<W: LayerWatch> PartWatch<W> {
+    #[inline(always)]
     pub(super) const fn new(part: Part, watch: W) -> Self {
-        Self { part, watch }
+        Self {
+            part: Some(part),
+            watch: Some(watch),
+        }
+    }
+
+    /// Creates the watch of a call that has not entered the layer.
+    #[inline(always)]
+    pub(crate) const fn none() -> Self {
+        Self {
+            part: None,
+            watch: None,
+        }
+    }
+
+    fn both(&mut self) -> Option<(&Part, &mut W)> {
+        Some((self.part.as_ref()?, self.watch.as_mut()?))
     }
 }
 
 impl<W: LayerWatch> Watch for PartWatch<W> {
     fn part(&self) -> Option<&Part> {
-        Some(&self.part)
+        self.part.as_ref()
     }
 
     fn on_response(&mut self, head: ResponseHead<'_>) {
-        self.watch.on_response(&self.part, head);
+        if let Some((part, watch)) = self.both() {
+            watch.on_response(part, head);
+        }
     }
 
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<ToolError> {
-        self.watch.poll_interrupt(&self.part, cx)
+        match self.both() {
+            Some((part, watch)) => watch.poll_interrupt(part, cx),
+            None => Poll::Pending,
+        }
     }
 
     fn expires_at(&self) -> Option<Instant> {
-        self.watch.expires_at(&self.part)
+        self.watch.as_ref()?.expires_at(self.part.as_ref()?)
     }
 
     fn interrupted(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        self.watch.interrupted()
+        self.watch.as_ref()?.interrupted()
     }
 
     fn span(&self) -> Option<&Span> {
-        self.watch.span()
+        self.watch.as_ref()?.span()
     }
 
     fn catches_panics(&self) -> bool {
-        self.watch.catches_panics()
+        self.watch.as_ref().is_some_and(W::catches_panics)
     }
 
     fn on_item(&mut self, item: Item<'_>) -> ControlFlow<ToolError> {
-        self.watch.on_item(&self.part, item)
+        match self.both() {
+            Some((part, watch)) => watch.on_item(part, item),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     #[inline(always)]
     fn on_end(self, mut end: End<'_>) {
-        let Self { part, watch } = self;
+        let (Some(part), Some(watch)) = (self.part, self.watch) else {
+            return;
+        };
         if let End::Failed(error) = &mut end {
             watch.on_error(error);
         }

@@ -121,6 +121,7 @@ impl Layers {
             was_held_back: AtomicBool::new(false),
             on_task: AtomicBool::new(false),
             is_observed: AtomicBool::new(false),
+            is_unready: AtomicBool::new(false),
             has_reported_start: AtomicBool::new(false),
             has_readers: AtomicBool::new(false),
             reading: AtomicMoment::none(),

@@ -144,6 +144,8 @@ struct Layers {
     on_task: AtomicBool,
     /// Whether an events layer with a sink is around.
     is_observed: AtomicBool,
+    /// Whether a layer waits for an inner service that is not ready.
+    is_unready: AtomicBool,
     /// Whether the start of the tool was reported.
     has_reported_start: AtomicBool,
     /// Whether something reads updates of the attempt.

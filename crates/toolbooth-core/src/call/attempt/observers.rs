@@ -95,26 +95,24 @@ impl Attempt {
         deliver(sink, &self.event(kind));
     }
 
-    /// Reports that the tool is called, once, if no layer is inside of `depth`.
-    #[inline(always)]
-    pub(crate) fn report_called(&self, depth: u32) {
-        if self.is_observed() {
-            self.report_started(depth);
-        }
+    /// Records whether a layer waits for an inner service that is not ready.
+    pub(crate) fn set_unready(&self, is_unready: bool) {
+        self.layers.is_unready.store(is_unready, Ordering::Release);
     }
 
-    #[cold]
-    fn report_started(&self, depth: u32) {
-        if self.depth() == depth {
-            self.report_own_start();
-        }
+    /// Returns whether the layer at `depth` starts the call in the first poll of its future, where
+    /// the start is reported: a later attempt may have no events layer inside that reports it.
+    #[inline]
+    pub(crate) fn starts_in_poll(&self, depth: u32) -> bool {
+        depth == 1 && self.is_observed() && self.link().is_some()
     }
 
-    /// Reports that the tool is called, once. A tool may report activity while it is called.
-    #[cold]
-    fn report_own_start(&self) {
-        let started = &self.layers.has_reported_start;
-        if !self.is_held_back() && !started.swap(true, Ordering::AcqRel) {
+    /// Reports once that the tool was called, after a layer has called its inner service and that
+    /// has called its own. Unless one of them holds the call back, the last one is the tool.
+    pub(crate) fn report_started(&self) {
+        let layers = &self.layers;
+        let waits = layers.is_unready.load(Ordering::Acquire) || self.is_latest_held_back();
+        if !waits && !layers.has_reported_start.swap(true, Ordering::AcqRel) {
             self.report_observed(u32::MAX, EventKind::Started);
         }
     }
@@ -123,7 +121,7 @@ impl Attempt {
     #[inline]
     pub(in crate::call) fn report_activity(&self, kind: impl FnOnce() -> EventKind) {
         if self.is_observed() && !self.is_over() {
-            self.report_own_start();
+            self.report_started();
             self.report_observed(u32::MAX, kind());
         }
     }
@@ -133,7 +131,7 @@ impl Attempt {
     pub(in crate::call) fn report_published(&self, content: &Emitted) {
         if self.is_observed() && !self.is_over() {
             let partial = Partial::emitted(content);
-            self.report_own_start();
+            self.report_started();
             self.each_observer(u32::MAX, &mut |node| node.report_item(self, &partial));
         }
     }
