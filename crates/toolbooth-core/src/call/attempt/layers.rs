@@ -120,9 +120,6 @@ impl Layers {
             timed: AtomicBool::new(false),
             was_held_back: AtomicBool::new(false),
             on_task: AtomicBool::new(false),
-            is_observed: AtomicBool::new(false),
-            is_unready: AtomicBool::new(false),
-            has_reported_start: AtomicBool::new(false),
             has_readers: AtomicBool::new(false),
             reading: AtomicMoment::none(),
             bound: AtomicBound::none(),
@@ -135,8 +132,6 @@ impl Layers {
     pub(super) fn inherit(&self, outer: &Self) {
         let is_timed = outer.timed.load(Ordering::Acquire);
         self.timed.store(is_timed, Ordering::Relaxed);
-        let is_observed = outer.is_observed.load(Ordering::Acquire);
-        self.is_observed.store(is_observed, Ordering::Relaxed);
         if let Some(bound) = outer.bound.get() {
             self.bound.set(bound);
         }

@@ -78,6 +78,12 @@ pub(crate) struct Attempt {
     signal: OnceLock<Arc<Signal>>,
     /// The event sinks of the layers entered.
     observers: Observers,
+    /// Whether an events layer with a sink is around.
+    is_observed: AtomicBool,
+    /// Whether a layer waits for an inner service that is not ready.
+    is_unready: AtomicBool,
+    /// Whether the start of the tool was reported.
+    has_reported_start: AtomicBool,
     /// Whether `state` was ever changed: until then neither an end nor a look takes the lock. The
     /// Release store under the lock pairs with the Acquire load in `has_state`.
     has_state: AtomicBool,
@@ -142,12 +148,6 @@ struct Layers {
     was_held_back: AtomicBool,
     /// Whether an inner service runs on a task, so that parts may end at the same time.
     on_task: AtomicBool,
-    /// Whether an events layer with a sink is around.
-    is_observed: AtomicBool,
-    /// Whether a layer waits for an inner service that is not ready.
-    is_unready: AtomicBool,
-    /// Whether the start of the tool was reported.
-    has_reported_start: AtomicBool,
     /// Whether something reads updates of the attempt.
     has_readers: AtomicBool,
     /// The reading of the clock that is carried through a synchronous section.
@@ -218,6 +218,9 @@ impl Attempt {
             layers: Layers::new(),
             signal: OnceLock::new(),
             observers: Observers::none(),
+            is_observed: AtomicBool::new(false),
+            is_unready: AtomicBool::new(false),
+            has_reported_start: AtomicBool::new(false),
             has_state: AtomicBool::new(false),
             state: Mutex::new(State::new()),
         }
@@ -237,6 +240,7 @@ impl Attempt {
         let mut fork = Self::new(this.settings.clone(), lineage);
         fork.signal = this.fork_signal(this.depth());
         fork.layers.inherit(&this.layers);
+        fork.is_observed = AtomicBool::new(this.is_observed());
         fork.inherit_listeners(this, true);
         fork.inherit_readers(this);
         fork

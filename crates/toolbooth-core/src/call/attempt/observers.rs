@@ -67,13 +67,13 @@ impl Attempt {
             has_item: AtomicBool::new(false),
             next: Observers::none(),
         }));
-        self.layers.is_observed.store(true, Ordering::Release);
+        self.is_observed.store(true, Ordering::Release);
     }
 
     /// Returns whether there is a sink.
     #[inline(always)]
     pub(crate) fn is_observed(&self) -> bool {
-        self.layers.is_observed.load(Ordering::Acquire)
+        self.is_observed.load(Ordering::Acquire)
     }
 
     /// Reports an event to the sinks of the events layers outside of `depth`.
@@ -97,7 +97,7 @@ impl Attempt {
 
     /// Records whether a layer waits for an inner service that is not ready.
     pub(crate) fn set_unready(&self, is_unready: bool) {
-        self.layers.is_unready.store(is_unready, Ordering::Release);
+        self.is_unready.store(is_unready, Ordering::Release);
     }
 
     /// Returns whether the layer at `depth` starts the call in the first poll of its future, where
@@ -110,9 +110,8 @@ impl Attempt {
     /// Reports once that the tool was called, after a layer has called its inner service and that
     /// has called its own. Unless one of them holds the call back, the last one is the tool.
     pub(crate) fn report_started(&self) {
-        let layers = &self.layers;
-        let waits = layers.is_unready.load(Ordering::Acquire) || self.is_latest_held_back();
-        if !waits && !layers.has_reported_start.swap(true, Ordering::AcqRel) {
+        let waits = self.is_unready.load(Ordering::Acquire) || self.is_latest_held_back();
+        if !waits && !self.has_reported_start.swap(true, Ordering::AcqRel) {
             self.report_observed(u32::MAX, EventKind::Started);
         }
     }
