@@ -120,7 +120,6 @@ impl Layers {
             timed: AtomicBool::new(false),
             was_held_back: AtomicBool::new(false),
             on_task: AtomicBool::new(false),
-            has_readers: AtomicBool::new(false),
             reading: AtomicMoment::none(),
             bound: AtomicBound::none(),
             limits: [const { LimitSlot::free() }; 4],

@@ -84,6 +84,8 @@ pub(crate) struct Attempt {
     is_unready: AtomicBool,
     /// Whether the start of the tool was reported.
     has_reported_start: AtomicBool,
+    /// Whether something reads updates of the attempt.
+    has_readers: AtomicBool,
     /// Whether `state` was ever changed: until then neither an end nor a look takes the lock. The
     /// Release store under the lock pairs with the Acquire load in `has_state`.
     has_state: AtomicBool,
@@ -148,8 +150,6 @@ struct Layers {
     was_held_back: AtomicBool,
     /// Whether an inner service runs on a task, so that parts may end at the same time.
     on_task: AtomicBool,
-    /// Whether something reads updates of the attempt.
-    has_readers: AtomicBool,
     /// The reading of the clock that is carried through a synchronous section.
     reading: AtomicMoment,
     /// The nearest limit of the timeout layers.
@@ -221,6 +221,7 @@ impl Attempt {
             is_observed: AtomicBool::new(false),
             is_unready: AtomicBool::new(false),
             has_reported_start: AtomicBool::new(false),
+            has_readers: AtomicBool::new(false),
             has_state: AtomicBool::new(false),
             state: Mutex::new(State::new()),
         }

@@ -23,7 +23,7 @@ impl Attempt {
         let readers = &mut state.rare().readers;
         let senders = readers.iter().flat_map(|senders| senders.iter()).cloned();
         let replaced = readers.replace(senders.chain([Arc::new(sender)]).collect());
-        self.layers.has_readers.store(true, Ordering::Release);
+        self.has_readers.store(true, Ordering::Release);
         drop(state);
         drop(replaced);
     }
@@ -34,7 +34,7 @@ impl Attempt {
         if from.depth() == 0 {
             if let Some(readers) = from.readers() {
                 self.change().rare().readers = Some(readers);
-                self.layers.has_readers.store(true, Ordering::Release);
+                self.has_readers.store(true, Ordering::Release);
             }
         }
     }
@@ -55,7 +55,7 @@ impl Attempt {
     /// Returns whether something has read updates of this attempt, or of one around.
     fn has_readers(&self) -> bool {
         let link = || self.link().is_some_and(|link| link.attempt.has_readers());
-        self.layers.has_readers.load(Ordering::Acquire) || link()
+        self.has_readers.load(Ordering::Acquire) || link()
     }
 
     /// Sends an update to all readers, those of the attempts around, too.
@@ -75,7 +75,7 @@ impl Attempt {
     }
 
     fn readers(&self) -> Option<Senders> {
-        match self.layers.has_readers.load(Ordering::Acquire) {
+        match self.has_readers.load(Ordering::Acquire) {
             true => self.with_rare(|rare| rare.readers.clone()).flatten(),
             false => None,
         }
