@@ -21,8 +21,19 @@
 //! let timeline = recorder.snapshot();
 //! assert_eq!(timeline.calls[0].tool, "search");
 //! assert_eq!(timeline.calls[0].phases[0].kind, PhaseKind::Run);
+//! println!("{}", timeline.to_text(100));
 //! # Ok(()) }
 //! ```
+//!
+//! # Outputs
+//! | for | use |
+//! |---|---|
+//! | a program | the fields of [`Timeline`] and [`CallRecord`] |
+//! | a terminal | [`Timeline::to_text`], or [`Text`] with colour and other settings |
+//! | Perfetto and other viewers of traces | [`Timeline::to_trace_json`] |
+//! | a browser | [`Timeline::to_html`], a page without a server |
+//!
+//! What comes from calls is escaped in each of them.
 //!
 //! # Bounds
 //! A recorder keeps 10,000 calls by default: see [`Recorder::with_capacity`]. Of each call it keeps
@@ -32,14 +43,18 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
+mod escape;
 mod feed;
 mod page;
 mod record;
 mod recorder;
 #[cfg(feature = "http")]
 mod service;
+mod text;
+mod trace;
 
 pub use record::{CallRecord, Mark, MarkKind, Phase, PhaseKind, Timeline};
 pub use recorder::Recorder;
 #[cfg(feature = "http")]
 pub use service::{TimelineBody, TimelineService};
+pub use text::Text;

@@ -10,7 +10,7 @@ use toolbooth_core::{CancelReason, Name, Outcome};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Timeline {
-    /// The calls in the order of their start.
+    /// The calls in the order of their start: a call is after the one that makes it.
     pub calls: Vec<CallRecord>,
     /// When the recorder was created, by the system's clock.
     pub origin: SystemTime,

@@ -13,6 +13,8 @@ use crate::record::{CallRecord, Mark, MarkKind, Phase, PhaseKind};
 #[derive(Clone)]
 pub(super) struct Entry {
     record: CallRecord,
+    /// The version before its first event.
+    pub(super) arrival: u64,
     /// The version at the end of the call; `None` while it runs.
     pub(super) ended: Option<u64>,
     /// How many passes through an events layer have not ended.
@@ -42,7 +44,7 @@ const MIN_IDLE: Duration = Duration::from_millis(100);
 
 impl Entry {
     /// Creates the record of a call, to which the event that invokes it is applied next.
-    pub(super) fn new(event: &Event, at: Duration) -> Self {
+    pub(super) fn new(event: &Event, at: Duration, arrival: u64) -> Self {
         let name = |name: &Option<Name>| name.as_ref().map_or(Name::from_static(""), text::name);
         Self {
             record: CallRecord {
@@ -69,6 +71,7 @@ impl Entry {
                 left_out: 0,
                 version: 0,
             },
+            arrival,
             ended: None,
             passes: 0,
             active_at: None,
@@ -80,6 +83,10 @@ impl Entry {
 
     pub(super) const fn version(&self) -> u64 {
         self.record.version
+    }
+
+    pub(super) const fn start(&self) -> Duration {
+        self.record.start
     }
 
     pub(super) fn to_record(&self) -> CallRecord {
@@ -368,6 +375,7 @@ impl Entry {
             self.room = self.room.saturating_sub(fits.max(MIN_CONTENT));
             if fits > 0 {
                 text.truncate(fits);
+                text.shrink_to_fit();
                 self.record.contents.push(text);
             }
         }
@@ -375,5 +383,5 @@ impl Entry {
 }
 
 fn layer_name(layer: &LayerName) -> Name {
-    text::name(&layer.into())
+    text::cut(layer.as_str(), MAX_NAME).into()
 }

@@ -128,10 +128,9 @@ impl Recorder {
             entries.truncate(max);
             version = entries.last().map_or(version, |entry| entry.version());
         }
-        let mut calls: Vec<_> = entries.iter().map(|entry| entry.to_record()).collect();
-        calls.sort_by_key(|call| (call.start, call.number));
+        entries.sort_by_key(|entry| (entry.start(), entry.arrival));
         Timeline {
-            calls,
+            calls: entries.iter().map(|entry| entry.to_record()).collect(),
             origin: self.shared.wall_origin,
             now,
             recorded,

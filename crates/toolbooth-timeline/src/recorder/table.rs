@@ -56,8 +56,10 @@ impl Table {
                     return None;
                 }
             }
-            self.entries
-                .insert(event.serial, Arc::new(Entry::new(event, at)));
+            self.entries.insert(
+                event.serial,
+                Arc::new(Entry::new(event, at, self.counts.version)),
+            );
         }
         let Some(entry) = self.entries.get_mut(&event.serial) else {
             return evicted;
