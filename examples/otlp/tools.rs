@@ -40,7 +40,8 @@ async fn report(call: CallContext, tools: Agent) -> Result<&'static str, ToolErr
         async move { tools.oneshot(child?).await?.collect().await }
     };
     let (first, second) = tokio::join!(make("search", "search-1"), make("search", "search-2"));
-    (first?, second?);
+    first?;
+    second?;
     make("fetch", "fetch").await?;
     // Without an archive the report is complete all the same.
     let _ = make("archive", "archive").await;
@@ -48,7 +49,7 @@ async fn report(call: CallContext, tools: Agent) -> Result<&'static str, ToolErr
 }
 
 fn tools(traced: &EventsLayer) -> Result<Agent, ToolboxError> {
-    let search = search(ConcurrencyLimitLayer::new(1));
+    let search = search(&ConcurrencyLimitLayer::new(1));
     let has_failed = Arc::new(AtomicBool::new(false));
     let fetch = tool_fn("fetch", move |_: ()| {
         let is_retry = has_failed.swap(true, Ordering::AcqRel);
@@ -80,7 +81,7 @@ fn tools(traced: &EventsLayer) -> Result<Agent, ToolboxError> {
 }
 
 /// A tool of which one call runs at a time, for 50 ms from when the next one waits.
-fn search(limit: ConcurrencyLimitLayer) -> Agent {
+fn search(limit: &ConcurrencyLimitLayer) -> Agent {
     let queue = limit.clone();
     let next = Arc::new(AtomicBool::new(true));
     let search = tool_fn("search", move |_: ()| {

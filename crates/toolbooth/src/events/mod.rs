@@ -4,7 +4,7 @@
 //! [`Invoked`](EventKind::Invoked) and one terminal event for each call that passes it, and between
 //! them what the layers inside and the tool report: waits in queues, the start of the tool, items,
 //! progress, retries, cleanup. A [sink](EventSink) receives them: a closure, a
-//! [channel](channel()), or one of another crate.
+//! [channel](channel()), a [`TracingSink`] that makes spans, or one of another crate.
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};

@@ -13,6 +13,7 @@ mod span_contents;
 mod span_ends;
 mod span_follows;
 mod span_parents;
+mod span_waits;
 mod spans;
 mod starts;
 

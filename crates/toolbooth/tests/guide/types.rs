@@ -124,15 +124,25 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         ToolPolicy = ToolPolicy,
         ToolSpec = ToolSpec,
         Toolbox = Toolbox,
+        TraceContext = events::TraceContext,
+        TracingSink = events::TracingSink,
         Update = Update,
         UpdateKind = UpdateKind,
         Updates = Updates,
         WatchedBody = WatchedBody<String, Unwatched>,
+        WithContents = events::WithContents<events::ChannelSink>,
     ]
 }
 
 /// Types in modules that have rows as well.
-const IN_MODULES: [&str; 3] = ["ChannelSink", "EventReceiver", "Reporter"];
+const IN_MODULES: [&str; 6] = [
+    "ChannelSink",
+    "EventReceiver",
+    "Reporter",
+    "TraceContext",
+    "TracingSink",
+    "WithContents",
+];
 
 /// Each type at the root of the crate, the names of `pub use` that are neither functions, constants
 /// nor traits, and those of [`IN_MODULES`].
