@@ -1,5 +1,5 @@
 //! Five real tools behind one stack of five layers: about 60 calls at once, some of which time out,
-//! fail or are rejected, and a table of their outcomes.
+//! fail or are rejected, a table of their outcomes, and a page that shows where the time went.
 //!
 //! ```text
 //! cargo run --release --example quickstart
@@ -19,6 +19,7 @@ mod progress;
 mod record;
 mod repository;
 mod table;
+mod timeline;
 mod tools;
 
 use std::num::NonZeroU32;
@@ -27,9 +28,10 @@ use std::time::Duration;
 
 use governor::Quota;
 use toolbooth::{
-    BoxError, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer, PerTool, RateLimitLayer,
-    TimeoutLayer,
+    BoxError, CleanupLayer, ConcurrencyLimitLayer, EventsLayer, PartialResultLayer, PerTool,
+    RateLimitLayer, TimeoutLayer,
 };
+use toolbooth_timeline::Recorder;
 use tower::{Layer, ServiceBuilder};
 
 use crate::api::Api;
@@ -92,7 +94,9 @@ async fn quickstart() -> Result<bool, BoxError> {
     let limits = PerTool::new(Duration::from_secs(10)).with("ticker", Duration::from_secs(2));
     let at_once = ConcurrencyLimitLayer::new(AT_ONCE);
     let cleanup = CleanupLayer::new();
+    let recorder = Recorder::new().with_contents();
     let stack = ServiceBuilder::new()
+        .layer(EventsLayer::new(recorder.clone()))
         .layer(TimeoutLayer::new(limits))
         .layer(RateLimitLayer::new(Quota::per_second(RATE)))
         .layer(at_once.clone())
@@ -110,6 +114,7 @@ async fn quickstart() -> Result<bool, BoxError> {
     println!("{}", table::examples(&calls));
     println!("{}", table::by_tool(&calls));
     println!("{}", expectations::summary(&calls, &totals));
+    println!("{}", timeline::write(&recorder.snapshot())?);
     let failed = expectations::failed(&calls, &totals);
     for text in &failed {
         eprintln!("unexpected: {text}");

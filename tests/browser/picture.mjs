@@ -8,13 +8,13 @@ import { drawn, launch, loaded, open } from './support.mjs';
 const [file, to] = process.argv.slice(2);
 const browser = await launch();
 const { page } = await open(browser, pathToFileURL(file).href, {
-  viewport: { width: 1280, height: 680 },
+  viewport: { width: 1280, height: 640 },
   colorScheme: 'light',
 });
 await loaded(page, 1);
 await page.locator('#outcomes button:visible').first().waitFor();
-// A call that timed out after it had returned a part of its items.
-const row = page.locator('.row', { hasText: 'timed out' }).first();
+// A call that failed after it had emitted a part of its items.
+const row = page.locator('.row', { hasText: 'import' }).first();
 await row.click();
 await page.mouse.move(0, 0);
 await page.evaluate(() => document.activeElement.blur());

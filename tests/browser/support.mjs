@@ -42,7 +42,7 @@ export async function serve() {
 export async function launch() {
   // Chromium's sandbox does not work for root.
   const args = process.getuid() === 0 ? ['--no-sandbox'] : [];
-  return chromium.launch({ executablePath: process.env.CHROMIUM, args });
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args });
 }
 
 /**

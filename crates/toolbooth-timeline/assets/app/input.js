@@ -137,7 +137,7 @@ function showTip(event) {
     return;
   }
   const time = view.start + ((event.clientX - box.left) / byId('lanes').clientWidth) * (view.end - view.start);
-  const phase = call.phases.find((each) => each[1] <= time && time <= phaseEnd(each));
+  const phase = call.phases.findLast((each) => each[1] <= time && time <= phaseEnd(each));
   const tip = byId('tip');
   const queued = sum(call, 'queue');
   tip.replaceChildren(...[

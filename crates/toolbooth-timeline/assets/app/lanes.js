@@ -135,8 +135,8 @@ function drawBar(context, call, left, right, next, y, height, width) {
       if (to <= from) continue;
       paintPhase(context, phase[0], call.outcome, from, y, Math.max(1, to - from), height);
       if (phase[0] === 'run') room = wider(room, [Math.max(from, 0), Math.min(to, width)]);
-      // A label is not legible over the dots.
-      if (phase[0] === 'idle' && from < room[1] && to > room[0]) {
+      // A label is not legible over a pattern.
+      else if (from < room[1] && to > room[0]) {
         room = wider([room[0], from], [to, room[1]]);
       }
     }

@@ -69,8 +69,9 @@ function forget() {
 function prepare(call) {
   if (call.outcome === 'completed' && call.error_type) call.outcome = 'reported';
   if (!Object.hasOwn(OUTCOMES, call.outcome)) call.outcome = 'failed';
-  // Idle phases are within a run, and drawn over it.
-  call.phases.sort((a, b) => (a[0] === 'idle') - (b[0] === 'idle') || a[1] - b[1]);
+  // Idle phases, and queues of limits around a part of the tool, are within a run: they are drawn
+  // over it.
+  call.phases.sort((a, b) => (b[0] === 'run') - (a[0] === 'run') || a[1] - b[1]);
   call.toolName = visible(call.tool);
   call.tenantName = call.tenant === null || call.tenant === undefined ? NO_TENANT : visible(call.tenant);
   call.idName = visible(call.id);

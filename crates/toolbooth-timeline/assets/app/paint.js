@@ -73,6 +73,8 @@ function paintPhase(context, kind, outcome, x, y, width, height) {
   switch (kind) {
     case 'queue': {
       const inset = Math.max(1, Math.round(height * 0.2));
+      context.fillStyle = colors.bg;
+      context.fillRect(x, y, width, height);
       context.fillStyle = pattern(context, 'queue', color);
       context.fillRect(x, y + inset, width, height - 2 * inset);
       if (width >= 4 && height >= 8) {

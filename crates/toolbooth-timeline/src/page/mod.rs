@@ -26,7 +26,7 @@ macro_rules! policy {
     ($connect:literal) => {
         concat!(
             "default-src 'none'; ",
-            "script-src 'sha256-MMpaK0mZmzkjao0oAtUMJeSjqHi0cy+BKQshYw3xaJs='; ",
+            "script-src 'sha256-1Vfg+TMbo77sdp/xaCHruAAK6olV4INuDsqy3tDENFM='; ",
             "style-src 'sha256-gsdsQikAsPqV6fWKg0QBUizUHswx//Kvd3s/noermVA='; ",
             "img-src data:; connect-src ",
             $connect,
