@@ -283,6 +283,10 @@ test('a live call appears, and its outcome changes', async () => {
     const text = document.querySelector('.row').children[6].textContent;
     return Number.parseFloat(text) !== took;
   }, before);
+  const { end, all } = await view(page);
+  assert.ok(all, 'the view shows all of the call');
+  await page.waitForFunction((least) => window.toolboothTimeline.view().end > least, end + 100);
+  assert.equal((await view(page)).all, true, 'and grows with it');
   await server.post('finish');
   await page.waitForFunction(() => document.querySelector('.row .outcome')?.textContent === 'completed');
   assert.equal(await outcome.textContent(), 'completed');

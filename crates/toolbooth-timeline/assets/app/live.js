@@ -55,8 +55,7 @@ function showConnection(state) {
 }
 
 function tickLive() {
-  const before = fullRange();
-  if (view.follow) followNow(before);
+  if (view.follow) followNow();
   changedView();
   drawTable();
 }
@@ -82,11 +81,10 @@ function update(feed, isIncrement) {
 function drawUpdates() {
   updatePending = false;
   const begun = performance.now();
-  const before = fullRange();
   const isFirst = model.all.length === 0;
   arrange();
   changedCalls();
   if (isFirst) fit();
-  else if (view.follow) followNow(before);
+  else if (view.follow) followNow();
   drawing = performance.now() - begun;
 }

@@ -180,7 +180,7 @@ function start() {
   byId('zoom-fit').addEventListener('click', fit);
   byId('follow').addEventListener('click', () => {
     view.follow = !view.follow;
-    if (view.follow) followNow({ start: 0, end: Infinity });
+    if (view.follow) followNow();
     changedView();
   });
   byId('close').addEventListener('click', closeDetails);

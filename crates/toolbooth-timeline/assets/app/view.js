@@ -1,6 +1,6 @@
 // === The visible range of time ===
 
-const view = { start: 0, end: 1, follow: false };
+const view = { start: 0, end: 1, all: true, follow: false };
 const SHORTEST = 0.001;
 
 /** Returns the range of the calls that are shown. */
@@ -19,6 +19,7 @@ function show(start, end) {
   const width = Math.min(Math.max(end - start, SHORTEST), full.end - full.start);
   view.start = Math.min(Math.max(start, full.start), full.end - width);
   view.end = view.start + width;
+  view.all = width >= (full.end - full.start) * 0.999;
   view.follow = model.live && view.end >= full.end - width * 0.001;
   changedView();
 }
@@ -42,11 +43,10 @@ function pan(share) {
 }
 
 /** Keeps the end of a live timeline in view, and its width unless it showed all. */
-function followNow(before) {
+function followNow() {
   const width = view.end - view.start;
   const full = fullRange();
-  const all = width >= (before.end - before.start) * 0.999;
-  view.start = all ? full.start : full.end - Math.min(width, full.end - full.start);
+  view.start = view.all ? full.start : full.end - Math.min(width, full.end - full.start);
   view.end = full.end;
   changedView();
 }

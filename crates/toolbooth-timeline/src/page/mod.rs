@@ -26,8 +26,8 @@ macro_rules! policy {
     ($connect:literal) => {
         concat!(
             "default-src 'none'; ",
-            "script-src 'sha256-1Vfg+TMbo77sdp/xaCHruAAK6olV4INuDsqy3tDENFM='; ",
-            "style-src 'sha256-gsdsQikAsPqV6fWKg0QBUizUHswx//Kvd3s/noermVA='; ",
+            "script-src 'sha256-3r1zPsN9DgO+FtNMQPGZiJrOu4dxiNX9xXqfT4e3p0c='; ",
+            "style-src 'sha256-9niP6J5aGoEe/BvXp0KMZnriqKIlEge4pT5sLUp80d8='; ",
             "img-src data:; connect-src ",
             $connect,
             "; base-uri 'none'; form-action 'none'"
