@@ -96,6 +96,8 @@
 //! `CommandTool` converts a program into a tool, which ends with its call (feature `process`, off,
 //! on unix). `CallGroup` runs several calls under one deadline (feature `group`, off).
 //! `SharedState` has typed values that tools share (feature `state`, off).
+//! `events::MetricsSink` records metrics of calls with the facade `metrics` (feature `metrics`,
+//! off).
 //! [`ServiceBuilderExt`] adds a method for each layer to `tower::ServiceBuilder`. The
 //! feature `http` (off) implements the layers for services of `http::Request`. `full` enables all
 //! features.

@@ -37,6 +37,8 @@ pub fn channel(capacity: usize) -> (ChannelSink, EventReceiver) {
     let sink = ChannelSink {
         sender,
         dropped: Arc::clone(&dropped),
+        #[cfg(feature = "metrics")]
+        counter: ::metrics::Counter::noop(),
     };
     (sink, EventReceiver { receiver, dropped })
 }
@@ -51,6 +53,8 @@ const MAX_CAPACITY: usize = usize::MAX >> 3;
 pub struct ChannelSink {
     sender: mpsc::Sender<Event>,
     dropped: Arc<AtomicU64>,
+    #[cfg(feature = "metrics")]
+    counter: ::metrics::Counter,
 }
 
 /// Receives the events of a [`ChannelSink`].
@@ -61,11 +65,21 @@ pub struct EventReceiver {
 
 // === impl ChannelSink ===
 
+#[cfg(feature = "metrics")]
+impl ChannelSink {
+    pub(super) fn with_dropped_counter(mut self, counter: ::metrics::Counter) -> Self {
+        self.counter = counter;
+        self
+    }
+}
+
 impl EventSink for ChannelSink {
     fn on_event(&self, event: &Event) {
         // Without a receiver there is nothing to count.
         if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(event.clone()) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            #[cfg(feature = "metrics")]
+            self.counter.increment(1);
         }
     }
 

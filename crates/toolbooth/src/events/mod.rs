@@ -60,6 +60,8 @@
 mod channel;
 mod future;
 mod layer;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod service;
 mod spans;
 mod with_contents;
@@ -67,6 +69,8 @@ mod with_contents;
 pub use channel::{ChannelSink, EventReceiver, channel};
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::EventsLayer;
+#[cfg(feature = "metrics")]
+pub use metrics::MetricsSink;
 pub use service::Events;
 pub use spans::TracingSink;
 pub use toolbooth_core::TraceContext;

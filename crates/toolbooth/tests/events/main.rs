@@ -7,7 +7,14 @@ mod contents;
 mod ends;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "metrics")]
+mod metrics_orders;
 mod recorded;
+#[cfg(feature = "metrics")]
+#[path = "../support/metrics.rs"]
+mod recorded_metrics;
 mod sinks;
 mod span_contents;
 mod span_ends;

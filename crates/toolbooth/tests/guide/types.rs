@@ -86,6 +86,7 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         KeptPermits = KeptPermits,
         LimitChange = LimitChange,
         Message = Message,
+        MetricsSink = events::MetricsSink,
         Name = Name,
         Order = Order,
         Origin = Origin,
@@ -135,9 +136,10 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
 }
 
 /// Types in modules that have rows as well.
-const IN_MODULES: [&str; 6] = [
+const IN_MODULES: [&str; 7] = [
     "ChannelSink",
     "EventReceiver",
+    "MetricsSink",
     "Reporter",
     "TraceContext",
     "TracingSink",
