@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::fmt;
 
 use triomphe::{Arc, UniqueArc};
@@ -16,17 +15,10 @@ pub(crate) type Displaced = Vec<Emitted>;
 /// It is made where errors and hooks share it later, so closing it moves nothing (`storm`).
 pub(super) struct Buffer {
     partial: UniqueArc<Partial>,
-    /// The contents and the snapshot, in place of those of `partial`, once something shares them.
-    shared: Option<Box<Shared>>,
+    /// The snapshot, in place of that of `partial`, if something shares it.
+    shared_snapshot: Option<std::sync::Arc<Content>>,
     /// The sum of the sizes of the contents.
     bytes: usize,
-}
-
-/// Contents that event sinks or readers of updates share.
-#[derive(Default)]
-struct Shared {
-    contents: VecDeque<std::sync::Arc<Content>>,
-    snapshot: Option<std::sync::Arc<Content>>,
 }
 
 // === impl Buffer ===
@@ -38,7 +30,9 @@ impl Buffer {
         let mut displaced = Vec::new();
         if policy.drop_oldest && !never_fits {
             while !self.fits(policy, size) {
-                let Some(oldest) = self.pop() else { break };
+                let Some(oldest) = self.partial.contents.pop() else {
+                    break;
+                };
                 self.bytes -= oldest.size();
                 displaced.push(oldest);
             }
@@ -50,7 +44,7 @@ impl Buffer {
             displaced.push(content);
         } else {
             self.bytes += size;
-            self.push(content);
+            self.partial.contents.push(content);
         }
         self.partial.dropped += displaced.len() as u64;
         displaced
@@ -61,13 +55,16 @@ impl Buffer {
         if content.size() > policy.max_bytes {
             return Some(content);
         }
+        let shared = &mut self.shared_snapshot;
         match content {
-            Emitted::Own(content) if self.shared.is_none() => {
+            Emitted::Own(content) if shared.is_none() => {
                 replace(&mut self.partial.snapshot, content).map(Emitted::Own)
             }
             content => {
-                let snapshot = &mut self.shared().snapshot;
-                snapshot.replace(content.into_shared()).map(Emitted::Shared)
+                let own = self.partial.snapshot.take();
+                let shared = shared.replace(content.into_shared());
+                let own = || own.map(|own| Emitted::Own(*own));
+                shared.map(Emitted::Shared).or_else(own)
             }
         }
     }
@@ -79,71 +76,28 @@ impl Buffer {
 
     /// Returns whether anything was published, even if none of it is stored.
     pub(super) fn is_published(&self) -> bool {
-        self.shared.is_some() || self.partial.is_published()
+        self.shared_snapshot.is_some() || self.partial.is_published()
     }
 
     pub(super) fn to_partial(&self) -> Partial {
         let mut partial = self.partial.clone();
-        if let Some(shared) = &self.shared {
-            partial.contents = shared
-                .contents
-                .iter()
-                .map(|item| (**item).clone())
-                .collect();
-            partial.snapshot = shared.snapshot.as_deref().cloned().map(Box::new);
+        if let Some(snapshot) = &self.shared_snapshot {
+            partial.snapshot = Some(Box::new((**snapshot).clone()));
         }
         partial
     }
 
-    /// Closes the buffer. Of the contents, those that something still shares are copied.
     pub(super) fn into_partial(mut self) -> Arc<Partial> {
-        if let Some(shared) = self.shared {
-            let Shared { contents, snapshot } = *shared;
-            let own = std::sync::Arc::unwrap_or_clone;
-            self.partial.contents = contents.into_iter().map(own).collect();
-            self.partial.snapshot = snapshot.map(own).map(Box::new);
+        if let Some(snapshot) = self.shared_snapshot {
+            let snapshot = std::sync::Arc::unwrap_or_clone(snapshot);
+            self.partial.snapshot = Some(Box::new(snapshot));
         }
-        self.partial.contents.make_contiguous();
+        self.partial.contents.close();
         self.partial.shareable()
     }
 
-    fn push(&mut self, content: Emitted) {
-        match content {
-            Emitted::Own(content) if self.shared.is_none() => {
-                let contents = &mut self.partial.contents;
-                if contents.is_empty() {
-                    // Many calls emit one item. `push_back` alone makes room for four (`storm`).
-                    contents.reserve_exact(1);
-                }
-                contents.push_back(content);
-            }
-            content => self.shared().contents.push_back(content.into_shared()),
-        }
-    }
-
-    fn pop(&mut self) -> Option<Emitted> {
-        match &mut self.shared {
-            Some(shared) => shared.contents.pop_front().map(Emitted::Shared),
-            None => self.partial.contents.pop_front().map(Emitted::Own),
-        }
-    }
-
-    /// Moves what is kept to where it is shared.
-    fn shared(&mut self) -> &mut Shared {
-        self.shared.get_or_insert_with(|| {
-            let contents = std::mem::take(&mut self.partial.contents).into_iter();
-            let snapshot = self.partial.snapshot.take();
-            Box::new(Shared {
-                contents: contents.map(std::sync::Arc::new).collect(),
-                snapshot: snapshot.map(|snapshot| std::sync::Arc::new(*snapshot)),
-            })
-        })
-    }
-
     fn fits(&self, policy: KeepPolicy, size: usize) -> bool {
-        let shared = self.shared.as_ref().map(|shared| shared.contents.len());
-        let items = shared.unwrap_or(self.partial.contents.len());
-        items < policy.max_items && self.bytes + size <= policy.max_bytes
+        self.partial.contents.len() < policy.max_items && self.bytes + size <= policy.max_bytes
     }
 }
 
@@ -151,7 +105,7 @@ impl Default for Buffer {
     fn default() -> Self {
         Self {
             partial: UniqueArc::new(Partial::default()),
-            shared: None,
+            shared_snapshot: None,
             bytes: 0,
         }
     }

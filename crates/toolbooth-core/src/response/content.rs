@@ -98,7 +98,10 @@ impl Content {
     }
 
     /// Concatenates contents as text, as [`Collected::text`](crate::Collected::text) describes.
-    pub(super) fn join(contents: &[Self], line_ends: bool) -> String {
+    pub(super) fn join<'a>(
+        contents: impl IntoIterator<Item = &'a Self>,
+        line_ends: bool,
+    ) -> String {
         let mut joined = String::new();
         let (mut after_text, mut is_open) = (true, false);
         for content in contents {

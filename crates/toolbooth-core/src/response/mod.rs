@@ -3,6 +3,7 @@
 mod buffer;
 mod checkpoint;
 mod content;
+mod contents;
 mod emitted;
 mod json;
 mod keep_policy;
@@ -14,6 +15,7 @@ mod stream;
 pub(crate) use buffer::Displaced;
 pub use checkpoint::{Checkpointed, MAX_CHECKPOINT};
 pub use content::Content;
+pub(crate) use contents::Contents;
 pub(crate) use emitted::Emitted;
 pub(crate) use json::TooDeep;
 pub use json::{MAX_JSON_DEPTH, nests_too_deep};

@@ -253,7 +253,7 @@ async fn read(mut stream: ContentStream) -> Result<Vec<Content>, ToolError> {
             Err(mut error) => {
                 // A partial-result layer has kept these items already, and the emitted ones.
                 let mut partial = match error.shared_partial() {
-                    Some(kept) if kept.contents().len() >= contents.len() => Partial::clone(kept),
+                    Some(kept) if kept.contents.len() >= contents.len() => Partial::clone(kept),
                     _ => Partial::collected(contents),
                 };
                 partial.delivered = 0;

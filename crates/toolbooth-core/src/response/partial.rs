@@ -1,8 +1,6 @@
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
-use super::Content;
+use super::{Content, Contents};
 use crate::call::Progress;
 
 /// The partial result of a call that did not complete. Only an error carries one.
@@ -31,8 +29,7 @@ use crate::call::Progress;
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Partial {
-    /// Contiguous, except while the attempt publishes.
-    pub(super) contents: VecDeque<Content>,
+    pub(super) contents: Contents,
     /// Boxed, since few calls publish these two and each call pays for their size (`storm`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) snapshot: Option<Box<Content>>,
@@ -56,15 +53,18 @@ const fn is_zero(count: &u64) -> bool {
 
 impl Partial {
     /// Returns the items that were emitted and streamed, in order.
+    ///
+    /// Items that a reader of [updates](crate::ToolCall::updates) or an event sink still has are
+    /// copied here, once.
     #[must_use]
     pub fn contents(&self) -> &[Content] {
-        self.contents.as_slices().0
+        self.contents.as_slice()
     }
 
     /// Returns the items by value.
     #[must_use]
     pub fn into_contents(self) -> Vec<Content> {
-        self.contents.into()
+        self.contents.into_vec()
     }
 
     /// Returns the items as text for a model, each on a line of its own as [`Content::to_text`]
@@ -72,8 +72,8 @@ impl Partial {
     #[must_use]
     pub fn text(&self) -> String {
         match &self.snapshot {
-            Some(snapshot) if self.contents.is_empty() => snapshot.to_text().into_owned(),
-            _ => Content::join(self.contents(), true),
+            Some(snapshot) if self.contents.len() == 0 => snapshot.to_text().into_owned(),
+            _ => Content::join(self.contents.iter(), true),
         }
     }
 
@@ -115,6 +115,6 @@ impl Partial {
 
     /// Returns whether anything was published, even if none of it is stored.
     pub(super) fn is_published(&self) -> bool {
-        !self.contents.is_empty() || self.snapshot.is_some() || self.dropped + self.delivered > 0
+        self.contents.len() > 0 || self.snapshot.is_some() || self.dropped + self.delivered > 0
     }
 }

@@ -3,7 +3,7 @@
 use triomphe::Arc;
 
 use super::buffer::{Buffer, replace};
-use super::{Content, Displaced, Emitted, KeepPolicy, Partial};
+use super::{Content, Contents, Displaced, Emitted, KeepPolicy, Partial};
 use crate::call::Progress;
 
 /// The partial results of a call by attempt, its progress, and the checkpoint of its attempts.
@@ -78,14 +78,14 @@ impl Partials {
     }
 
     /// Replaces the contents of `attempt` by a response that came after the limit expired.
-    pub(crate) fn late(&mut self, attempt: u32, contents: Vec<Content>) -> Vec<Content> {
+    pub(crate) fn late(&mut self, attempt: u32, contents: Vec<Content>) -> Contents {
         let entry = self.entry(attempt);
         entry.late = true;
-        let mut contents = contents.into();
+        let mut contents = Contents::from(contents);
         entry.state.close(|partial| {
             std::mem::swap(&mut Arc::make_mut(partial).contents, &mut contents);
         });
-        contents.into()
+        contents
     }
 
     /// Records the progress of the call; returns the report that it replaces.
@@ -229,7 +229,7 @@ impl State {
             Self::Open(buffer) => buffer.to_partial(),
             Self::Closed(partial) => (**partial).clone(),
         };
-        partial.contents.make_contiguous();
+        partial.contents.close();
         partial
     }
 

@@ -57,8 +57,9 @@
 //! # Cost
 //! Nothing for a call that emits nothing. Otherwise the contents, and one buffer for each attempt.
 //! Readers of updates, and event sinks that want contents, share emitted contents with the buffer,
-//! for one allocation each. An error that takes the partial result copies only those that a reader
-//! or a sink still has. Each item of a streaming response is copied: its consumer owns it.
+//! for one allocation each. If one of them still has any when the contents of an error are read,
+//! the contents are copied then, once. Each item of a streaming response is copied, because its
+//! consumer owns it.
 
 mod layer;
 mod service;

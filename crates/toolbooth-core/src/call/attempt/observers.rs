@@ -126,8 +126,7 @@ impl Attempt {
     }
 
     /// Reports an item that the tool has published, unless the attempt is over.
-    #[inline]
-    pub(in crate::call) fn report_published(&self, content: &Emitted) {
+    pub(super) fn report_published(&self, content: &Emitted) {
         if self.is_observed() && !self.is_over() {
             let partial = Partial::emitted(content);
             self.report_started();

@@ -78,18 +78,28 @@ impl Attempt {
     // --- contents
 
     /// Returns whether a layer keeps contents, an event sink is around, or something reads updates.
+    #[inline]
     pub(in crate::call) fn publishes(&self) -> bool {
         self.keeps() || self.is_observed() || self.is_read()
     }
 
     /// Reports a content to the event sinks and the readers, which share it.
+    #[inline]
     pub(in crate::call) fn announce(
         &self,
         content: Content,
         update: fn(Arc<Content>) -> UpdateKind,
     ) -> Emitted {
+        match self.is_observed() || self.is_read() {
+            true => self.announce_to(content, update),
+            false => Emitted::Own(content),
+        }
+    }
+
+    #[cold]
+    fn announce_to(&self, content: Content, update: fn(Arc<Content>) -> UpdateKind) -> Emitted {
         let is_read = self.is_read();
-        let is_shared = is_read || self.is_observed() && self.reports_contents();
+        let is_shared = is_read || self.reports_contents();
         let content = Emitted::new(content, is_shared);
         self.report_published(&content);
         if let (Emitted::Shared(content), true) = (&content, is_read) {

@@ -48,11 +48,13 @@ impl Attempt {
     }
 
     /// Returns whether something reads updates, unless the attempt is over.
+    #[inline]
     pub(in crate::call) fn is_read(&self) -> bool {
         self.has_readers() && !self.is_over()
     }
 
     /// Returns whether something has read updates of this attempt, or of one around.
+    #[inline]
     fn has_readers(&self) -> bool {
         let link = || self.link().is_some_and(|link| link.attempt.has_readers());
         self.has_readers.load(Ordering::Acquire) || link()

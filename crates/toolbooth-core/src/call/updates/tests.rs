@@ -11,7 +11,7 @@ use super::*;
 use crate::call::{CallContext, ToolCall};
 use crate::error::ToolError;
 use crate::outcome::CancelReason;
-use crate::response::KeepPolicy;
+use crate::response::{KeepPolicy, Partial};
 use crate::seam::{End, Part};
 
 fn call() -> ToolCall<()> {
@@ -407,7 +407,7 @@ fn reader_and_partial_result_share_a_thousand_items_of_a_kilobyte() {
 }
 
 #[test]
-fn item_that_a_reader_keeps_is_copied_for_the_error_alone() {
+fn items_that_a_reader_keeps_are_copied_once_they_are_read_of_the_error() {
     let call = call();
     let mut updates = call.updates();
     let part = Part::enter(call.context());
@@ -423,9 +423,21 @@ fn item_that_a_reader_keeps_is_copied_for_the_error_alone() {
     let mut error = ToolError::failed("no");
     part.end(End::Failed(&mut error), |_, _| ());
     let partial = error.partial().expect("items were emitted");
+    assert_eq!(partial.text(), "a\nb");
+    assert_eq!(Arc::strong_count(&first), 2);
     assert_eq!(partial.contents(), ["a".into(), "b".into()]);
+    assert!(std::ptr::eq(partial.contents(), partial.contents()));
     assert_eq!(partial.snapshot(), Some(&"half".into()));
     assert_ne!(address(&partial.contents()[0]), address(&first));
+    let json = serde_json::to_value(partial).expect("it is JSON");
+    let read: Partial = serde_json::from_value(json).expect("a partial result");
+    assert_eq!((&read, read.contents()), (partial, partial.contents()));
+    let contents = error
+        .into_partial()
+        .expect("a partial result")
+        .into_contents();
+    assert_eq!(contents, read.into_contents());
+    drop(call);
     assert_eq!(Arc::strong_count(&first), 1);
 }
 
