@@ -14,9 +14,9 @@ use governor::Quota;
 use serde_json::Value;
 use tokio::time::Instant;
 use toolbooth::{
-    BreakerPolicy, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, PartialResultLayer,
-    PerTool, RateLimitLayer, ShutdownLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput,
-    ToolRequest, Toolbox,
+    BreakerPolicy, CircuitBreakerLayer, CleanupLayer, ConcurrencyLimitLayer, EventsLayer,
+    PartialResultLayer, PerTool, RateLimitLayer, ShutdownLayer, TimeoutLayer, ToolCall, ToolError,
+    ToolOutput, ToolRequest, Toolbox,
 };
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 
@@ -119,6 +119,31 @@ fn five_layers_cost_one_allocation_and_then_none() {
     };
     let counts = [plain, known, full, plain].map(&mut count);
     assert_eq!(counts, [(1, 1), (0, 0), (0, 0), (0, 0)]);
+}
+
+/// A buffered and a streaming response.
+#[test]
+fn events_layer_without_a_sink_costs_no_allocation() {
+    let streams = service_fn(|_: ToolCall| {
+        let items = futures_util::stream::iter([Ok::<_, ToolError>("a".into())]);
+        ready(Ok::<_, ToolError>(ToolOutput::stream(items)))
+    });
+    let mut bare = (
+        five!(Tool::default()),
+        TimeoutLayer::unlimited().layer(streams),
+    );
+    let off = EventsLayer::off();
+    let mut observed = (off.layer(bare.0.clone()), off.layer(bare.1.clone()));
+    let call = || ToolCall::new("tool", Value::Null);
+    let counts = [
+        measure(|| drop(complete(&mut bare.0, call()))),
+        measure(|| drop(complete(&mut bare.0, call()))),
+        measure(|| drop(complete(&mut observed.0, call()))),
+        measure(|| drop(complete(&mut bare.1, call()))),
+        measure(|| drop(complete(&mut observed.1, call()))),
+    ];
+    let [_, bare, observed, streamed, observed_stream] = counts.map(|count| count.count_total);
+    assert_eq!((observed, observed_stream), (bare, streamed));
 }
 
 /// The future of the tool is allocated, and once more that of a layer for all tools, which may be

@@ -2,12 +2,14 @@
 //!
 //! 100 tools and 10 tenants share nine layers. Calls complete, fail, panic, stream, hang or are
 //! dropped at random. Meanwhile limits and quotas change, for all or for one tool or tenant, and
-//! breakers are tripped, disabled and reset. Each call has one outcome, and everything is released.
+//! breakers are tripped, disabled and reset. Each call has one outcome, the sums of the events
+//! hold, and everything is released.
 //!
 //! `SOAK_SEED` sets the seed, `SOAK_SECONDS` the duration on two threads (5 by default).
 
 mod calls;
 mod changes;
+mod events;
 mod toolbox;
 
 use std::time::Duration;
@@ -80,6 +82,7 @@ fn hour_of_calls_leaks_nothing() {
     );
     assert_eq!(tally.ended(), tally.started);
     assert_eq!(toolbox.outcomes(), tally.outcomes);
+    toolbox.events.assert_ended(tally.started, tally.outcomes);
     assert!(tally.every_outcome_occurred(), "{tally:?}");
     assert!(toolbox.limits.every_change_occurred());
     assert!(memory.bytes_current < MOST_MEMORY, "{memory:?}");
@@ -111,4 +114,5 @@ fn calls_on_two_threads_leak_nothing() {
     println!("{tally:?}");
     assert_eq!(tally.ended(), tally.started);
     assert_eq!(toolbox.outcomes(), tally.outcomes);
+    toolbox.events.assert_ended(tally.started, tally.outcomes);
 }

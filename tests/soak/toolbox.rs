@@ -13,6 +13,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, service_fn};
 
 use super::changes::Limits;
+use super::events::Summed;
 
 pub(crate) const TOOLS: u64 = 100;
 pub(crate) const TENANTS: u64 = 10;
@@ -47,6 +48,7 @@ pub(crate) struct Toolbox {
     /// The factor by which all times are shorter than in the simulated hour.
     pub(crate) faster: u32,
     pub(crate) limits: Limits,
+    pub(crate) events: Summed,
     cleanup: CleanupLayer,
     hooks: Arc<[AtomicU64; OUTCOMES.len()]>,
 }
@@ -66,9 +68,11 @@ impl Toolbox {
     }
 
     pub(crate) fn new_faster(faster: u32) -> Self {
+        let events = Summed::default();
         let cleanup = CleanupLayer::new();
         let limits = Limits::new(faster);
         let stack = ServiceBuilder::new()
+            .layer(events.layer())
             .layer(cleanup.clone())
             .layer(TimeoutLayer::new(Duration::from_secs(20) / faster))
             .layer(limits.rate.clone())
@@ -83,6 +87,7 @@ impl Toolbox {
             stack: Stack::new(stack),
             faster,
             limits,
+            events,
             cleanup,
             hooks: Arc::default(),
         }

@@ -86,6 +86,9 @@ impl ToolResponse for ToolOutput {
     type Watched<W: Watch> = Self;
 
     fn watch<W: Watch>(mut self, mut watch: W) -> Self {
+        if !watch.is_entered() {
+            return self;
+        }
         watch.on_response(ResponseHead::Tool(&self));
         match self.body {
             Body::Stream(stream) => {

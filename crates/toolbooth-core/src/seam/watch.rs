@@ -24,6 +24,12 @@ pub trait Watch: Send + Unpin + Sized + 'static {
         None
     }
 
+    /// Returns whether the call entered the layer of this watch. If not, the response is not
+    /// watched.
+    fn is_entered(&self) -> bool {
+        true
+    }
+
     /// Called when the inner service has returned a response, before the consumer receives it.
     fn on_response(&mut self, head: ResponseHead<'_>) {
         let _ = head;

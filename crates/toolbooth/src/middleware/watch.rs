@@ -113,6 +113,10 @@ impl<W: LayerWatch> Watch for PartWatch<W> {
         self.part.as_ref()
     }
 
+    fn is_entered(&self) -> bool {
+        self.part.is_some()
+    }
+
     fn on_response(&mut self, head: ResponseHead<'_>) {
         if let Some((part, watch)) = self.both() {
             watch.on_response(part, head);
