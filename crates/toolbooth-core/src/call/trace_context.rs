@@ -6,7 +6,8 @@ use std::fmt;
 ///
 /// A caller attaches it to a call. An events layer with a sink reads it from the headers
 /// `traceparent` and `tracestate` of an `http::Request`, and provides it to everything inside. A
-/// tool reads it to pass it on, and child calls inherit it.
+/// tool reads it to pass it on, and child calls inherit it. A program that records spans of its own
+/// passes on the context of its current span instead, by its propagator.
 ///
 /// ```
 /// use serde_json::json;

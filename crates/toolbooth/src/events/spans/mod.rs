@@ -72,7 +72,7 @@ use self::call_span::CallSpan;
 /// use tower::{ServiceBuilder, ServiceExt};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn main() -> Result<(), toolbooth::BoxError> {
 /// tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).try_init()?;
 ///
 /// let search = ServiceBuilder::new()
@@ -138,7 +138,7 @@ impl TracingSink {
     /// let sink = TracingSink::new().with_specs(move |name| Some(tools.get(name)?.spec().clone()));
     /// let toolbox = EventsLayer::new(sink).layer(toolbox);
     /// # let _ = toolbox;
-    /// # Ok::<_, toolbooth::ToolboxError>(())
+    /// # Ok::<_, toolbooth::BoxError>(())
     /// ```
     #[cfg(feature = "toolbox")]
     #[must_use]
