@@ -42,7 +42,7 @@ async fn main() -> Result<(), BoxError> {
     let events = EventsLayer::new(recorder.clone());
     let cleanup = CleanupLayer::new();
 
-    let retries = RetryPolicy::new(1).with_idempotent(true).with_seed(7);
+    let retries = RetryPolicy::new(3).with_idempotent(true).with_seed(7);
     let fetch = ServiceBuilder::new()
         .layer(events.clone())
         .layer(RetryLayer::new(retries))
