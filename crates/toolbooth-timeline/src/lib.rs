@@ -32,6 +32,8 @@
 //! | a terminal | [`Timeline::to_text`], or [`Text`] with colour and other settings |
 //! | Perfetto and other viewers of traces | [`Timeline::to_trace_json`] |
 //! | a browser | [`Timeline::to_html`], a page without a server |
+//! | a browser, live | `TimelineService` (feature `http`), for any HTTP server |
+//! | a page of your own | [`Timeline::to_json`], and [`Recorder::changes_since`] for increments |
 //!
 //! What comes from calls is escaped in each of them.
 //!
