@@ -265,6 +265,36 @@ fn beat_allocates_nothing() {
     assert_eq!((silent.count_total, heard.count_total), (0, 0));
 }
 
+/// A partial-result layer and a reader share each item. Their queues have grown before.
+#[test]
+fn item_for_a_reader_of_updates_costs_one_allocation() {
+    let emit = |is_read: bool| {
+        let call = ToolCall::new("tool", Value::Null);
+        let context = call.context().clone();
+        let mut updates = is_read.then(|| call.updates());
+        let mut stack = PartialResultLayer::new()
+            .with_max_items(100)
+            .with_drop_oldest()
+            .layer(Tool::default());
+        let running = stack.call(call);
+        let mut emit = || {
+            for _ in 0..1_000 {
+                // An empty text allocates nothing itself.
+                context.emit(String::new());
+                if let Some(updates) = &mut updates {
+                    assert!(updates.try_recv().is_some());
+                }
+            }
+        };
+        emit();
+        let emitted = measure(emit);
+        drop(running);
+        emitted.count_total
+    };
+    let (unread, read) = (emit(false), emit(true));
+    assert_eq!(read - unread, 1_000);
+}
+
 #[test]
 fn fast_path_needs_no_timer_and_clones_no_service() {
     let tool = Tool::default();

@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn nothing_rare_is_left_to_the_next_call() {
-        let rare: [fn(&CallContext); 5] = [
+        let rare: [fn(&CallContext); 6] = [
+            |context| drop(context.updates()),
             |context| drop(context.attempt_state().armed_signal()),
             |context| assert_eq!(context.on_cleanup(|_| async {}), Registered::Held),
             |context| context.progress(1, 2, "half"),

@@ -478,3 +478,17 @@ fn stream_makes_no_difference_to_what_is_kept() {
         assert!(with.1.is_some());
     }
 }
+
+#[test]
+fn snapshot_that_a_reader_shares_is_a_partial_result_alone() {
+    let call = call();
+    let mut updates = call.updates();
+    let part = Part::enter(call.context());
+    part.keep(KeepPolicy::new());
+    call.context().snapshot("half");
+    let mut error = ToolError::failed("no");
+    part.end(End::Failed(&mut error), |_, _| ());
+    let snapshot = error.partial().and_then(Partial::snapshot);
+    assert_eq!(snapshot, Some(&"half".into()));
+    assert_eq!(to_end(&mut updates), ["1 = half"]);
+}
