@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::CleanupEnd;
+use super::attempt::Reporter;
 use super::kept::KeptPermits;
 use super::running_hooks::RunningHooks;
 use super::spawned::Tasks;
@@ -72,6 +74,15 @@ struct Parts {
     tasks: Tasks,
     /// Dropped when the hooks and the tasks have ended.
     permits: KeptPermits,
+    /// Boxed, since few calls are observed (`storm`).
+    observed: Option<Box<Observed>>,
+}
+
+/// What reports how the hooks end.
+pub(super) struct Observed {
+    pub(super) reporter: Reporter,
+    /// When the hook that runs was started.
+    pub(super) since: Instant,
 }
 
 /// Counts nothing. Abandoned hooks are traced nevertheless.
@@ -136,6 +147,18 @@ impl Hooks {
     pub(super) fn pop(&mut self) -> Option<Hook> {
         let Parts { first, more, .. } = &mut *self.0;
         more.pop().or_else(|| first.take())
+    }
+
+    /// Reports to `reporter` how the hooks end.
+    pub(super) fn observe(&mut self, reporter: Option<Reporter>) {
+        self.0.observed = reporter.map(|reporter| {
+            let since = Instant::now();
+            Box::new(Observed { reporter, since })
+        });
+    }
+
+    pub(super) fn observed(&mut self) -> Option<&mut Observed> {
+        self.0.observed.as_deref_mut()
     }
 
     /// Returns the number of hooks.

@@ -12,7 +12,8 @@ use super::clock::Moment;
 use super::settings::Settings;
 use super::updates::DEFAULT_CAPACITY;
 use super::{CleanupEnd, Name, Updates};
-use crate::error::{LayerName, Waited};
+use crate::error::{ErrorKind, LayerName, Waited};
+use crate::event::EventKind;
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Checkpointed, Content, Partial};
 
@@ -129,6 +130,18 @@ impl CallContext {
     pub fn set_waits_for_attempt(&self, attempt: u32, policy: &LayerName) {
         let waited = Waited::Attempt(attempt, policy.clone());
         self.attempt.set_waited(waited);
+    }
+
+    /// Reports that an attempt failed, with `error` if it was no response, and that this one
+    /// follows after a wait. For authors of retry policies.
+    ///
+    /// Without an events layer outside, `error` is not called.
+    pub fn report_retry(&self, after: Duration, error: impl FnOnce() -> Option<ErrorKind>) {
+        self.attempt.report_event(u32::MAX, || EventKind::Retry {
+            attempt: self.attempt.number(),
+            after,
+            error: error(),
+        });
     }
 
     /// Returns when the call expires at the latest: at the caller's deadline or at the limit of an

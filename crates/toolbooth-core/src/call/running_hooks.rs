@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::CleanupEnd;
 use super::cleanup::{Hook, HookCounter, HookFuture, Hooks};
+use crate::event::EventKind;
 
 pin_project! {
     /// Waits for the tasks of a call, then runs its hooks. `stop` abandons the hooks.
@@ -102,6 +103,7 @@ impl<T: HookCounter> Batch<T> {
             ready!(self.poll_tasks(cx));
             self.tasks_stopped = true;
             self.timer = None;
+            self.report_started();
         }
         loop {
             if self.running.is_none() {
@@ -133,6 +135,9 @@ impl<T: HookCounter> Batch<T> {
     /// Calls the hook. Returns false if it panicked.
     fn start(&mut self, hook: Hook) -> bool {
         let end = self.end.clone();
+        if let Some(observed) = self.hooks.observed() {
+            observed.since = Instant::now();
+        }
         match catch_unwind(AssertUnwindSafe(|| hook(end))) {
             Ok(running) => self.running = Some(running),
             Err(_) => self.count(&HookResult::Panicked),
@@ -178,20 +183,43 @@ impl<T: HookCounter> Batch<T> {
             let (tool, id) = (self.end.tool(), self.end.call_id());
             tracing::warn!(%tool, call_id = %id, hooks, "cleanup hooks were abandoned");
             self.counter.abandoned(hooks);
+            self.report(|_| EventKind::CleanupAbandoned { hooks });
             self.running = None;
             self.hooks.clear();
         }
     }
 
-    fn count(&self, result: &HookResult) {
+    fn count(&mut self, result: &HookResult) {
         let failure = match result {
-            HookResult::Completed => return self.counter.ran(),
+            HookResult::Completed => {
+                self.counter.ran();
+                self.report(|took| EventKind::CleanupFinished { took });
+                return;
+            }
             HookResult::Panicked => "panicked",
             HookResult::Expired => "stopped at its limit",
         };
         let (tool, id, limit) = (self.end.tool(), self.end.call_id(), self.limit);
         tracing::warn!(%tool, call_id = %id, ?limit, failure, "a cleanup hook failed");
         self.counter.failed();
+        let panicked = matches!(result, HookResult::Panicked);
+        self.report(|took| EventKind::CleanupFailed { took, panicked });
+    }
+
+    /// Reports the start, unless there are tasks alone.
+    fn report_started(&mut self) {
+        let hooks = self.hooks.len();
+        if hooks > 0 {
+            self.report(|_| EventKind::CleanupStarted { hooks });
+        }
+    }
+
+    /// Reports an event, if something observes the call. `kind` is passed for how long the hook has
+    /// run.
+    fn report(&mut self, kind: impl FnOnce(Duration) -> EventKind) {
+        if let Some(observed) = self.hooks.observed() {
+            observed.reporter.report(kind(observed.since.elapsed()));
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub enum EventKind {
     Heartbeat,
     /// An attempt failed, and another one follows after a wait.
     Retry {
-        /// The number of the attempt that follows.
+        /// The number of the attempt that follows, which is also that of the event.
         attempt: u32,
         /// How long the retry waits.
         after: Duration,
@@ -132,7 +132,10 @@ pub enum EventKind {
         /// The error, if a layer caught the panic.
         error: Option<ToolError>,
     },
-    /// The cleanup hooks of the call start.
+    /// The cleanup hooks of the call start, after its tasks have ended.
+    ///
+    /// They are those of this call. For a retry without a cleanup layer inside, the hooks of all
+    /// attempts run at the end of the call. Each sink around the call receives the cleanup events.
     CleanupStarted {
         /// How many hooks there are.
         hooks: usize,
@@ -146,6 +149,8 @@ pub enum EventKind {
     CleanupFailed {
         /// How long it took.
         took: Duration,
+        /// Whether it panicked. Otherwise it reached its limit.
+        panicked: bool,
     },
     /// Cleanup hooks did not run, or were cancelled.
     CleanupAbandoned {
@@ -158,11 +163,16 @@ pub enum EventKind {
         layer: LayerName,
         /// The key, if the breaker has keys.
         key: Option<Name>,
-        /// The state before: `closed`, `open`, `half_open`.
+        /// The state before: `closed`, `open`, `half_open` or `disabled`.
         from: &'static str,
         /// The new state.
         to: &'static str,
-        /// Why it changed.
+        /// Why it changed: stable and of low cardinality.
+        ///
+        /// It opens by `failures` in a row, `failure_rate`, `slow_calls`, `cool_down`,
+        /// `probe_failed` or `probe_expired`. It is half-open by `open_time`, with the first call
+        /// after that time. It closes by `probes_succeeded`, or by a change of its `policy`.
+        /// Everything `by_hand` is possible in each state.
         why: Name,
     },
     /// The limit of a layer changed.
@@ -184,6 +194,13 @@ pub enum LimitChange {
         key: Option<Name>,
         /// The new limit as text, such as `3 at once`; `None` for no limit.
         limit: Option<Name>,
+    },
+    /// A setting of the queues was set.
+    Queue {
+        /// The setting: `queue_capacity`, `max_wait`, `order` or `service_time`.
+        setting: &'static str,
+        /// The new value as text, such as `64`, `5s` or `priority`; `None` for none.
+        value: Option<Name>,
     },
     /// The table of keys is full: new keys share one limit until others are at rest.
     Overflow {

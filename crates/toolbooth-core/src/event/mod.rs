@@ -50,6 +50,13 @@ impl Event {
         }
     }
 
+    /// Delivers the event to a sink. A panic of the sink is traced, and ends here.
+    ///
+    /// For authors of layers. Call it without a lock: the sink may use the layer.
+    pub fn deliver_to(&self, sink: &dyn EventSink) {
+        deliver(sink, self);
+    }
+
     /// Returns the stable name of the event: see [`EventKind::name`].
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use toolbooth_core::{Moment, Name, Part, ToolError, ToolRequest};
 
+use super::change::BreakerState;
+use super::listeners::Listeners;
 use super::policy::BreakerPolicy;
-use super::rule::BreakerState;
-use super::shared::{Act, Acts, Breaker, Listeners};
+use super::shared::{Act, Acts, Breaker};
 use crate::middleware::keys::{Idle, KeyMap};
 use crate::middleware::sync::{Arc, Mutex, lock};
 use crate::middleware::{KeyFn, PerTool};

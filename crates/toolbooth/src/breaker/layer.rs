@@ -4,15 +4,18 @@ use std::time::Duration;
 
 #[cfg(feature = "http")]
 use toolbooth_core::RequestHead;
-use toolbooth_core::{CallContext, LayerName, Moment, Name, Part, ToolError, ToolRequest};
+use toolbooth_core::{
+    CallContext, EventSink, LayerName, Moment, Name, Part, ToolError, ToolRequest,
+};
 use tower_layer::Layer;
 
 use super::CircuitBreaker;
+use super::change::BreakerState;
 use super::keyed::KeyedBreakers;
+use super::listeners::{Listeners, NAME, StateChange};
 use super::policy::BreakerPolicy;
-use super::rule::BreakerState;
-use super::shared::{Act, Acts, Breaker, StateChange};
-use crate::middleware::{KeyFn, PerTool, layer_name};
+use super::shared::{Act, Acts, Breaker};
+use crate::middleware::{KeyFn, PerTool};
 
 /// Rejects calls while the breaker is open. See the [module](super).
 ///
@@ -123,7 +126,7 @@ impl CircuitBreakerLayer {
     }
 
     const fn of(breakers: Breakers) -> Self {
-        let name = LayerName::new("breaker");
+        let name = NAME;
         Self { breakers, name }
     }
 
@@ -173,11 +176,70 @@ impl CircuitBreakerLayer {
     where
         F: Fn(&StateChange) + Send + Sync + 'static,
     {
-        match &self.breakers {
-            Breakers::None => {}
-            Breakers::One(breaker) => breaker.listeners().add(listener),
-            Breakers::Keyed(keyed) => keyed.listeners().add(listener),
+        if let Some(listeners) = self.listeners() {
+            listeners.add(listener);
         }
+    }
+
+    /// Delivers changes of the state to `sink`, beside other sinks, as
+    /// [`BreakerChanged`](crate::EventKind::BreakerChanged).
+    ///
+    /// The changes are those of all clones, in order, without the id of a call. The sink is called
+    /// within the call that causes the change, without a lock. Of several breakers, it receives the
+    /// changes of each, with the key. The events have the name that the layer had before it was
+    /// cloned or applied.
+    ///
+    /// [`EventsLayer`](crate::EventsLayer) delivers the events of calls.
+    ///
+    /// ```
+    /// use toolbooth::events::channel;
+    /// use toolbooth::{CircuitBreakerLayer, EventKind};
+    ///
+    /// let (sink, mut events) = channel(1_000);
+    /// let breaker = CircuitBreakerLayer::new().with_events(sink);
+    /// breaker.trip();
+    /// let event = events.try_recv().map(|event| event.kind);
+    /// assert!(matches!(event, Some(EventKind::BreakerChanged { to: "open", .. })));
+    /// ```
+    #[must_use]
+    pub fn with_events(self, sink: impl EventSink) -> Self {
+        if let Some(listeners) = self.listeners() {
+            listeners.add_sink(sink);
+        }
+        self
+    }
+
+    fn listeners(&self) -> Option<&Arc<Listeners>> {
+        match &self.breakers {
+            Breakers::None => None,
+            Breakers::One(breaker) => Some(breaker.listeners()),
+            Breakers::Keyed(keyed) => Some(keyed.listeners()),
+        }
+    }
+
+    /// Sets the name of this layer: `breaker` by default.
+    ///
+    /// Its errors and logs carry the name. It applies to this value and its clones. What the clones
+    /// share stays shared: the [events](Self::with_events) of a breaker that is shared already keep
+    /// the earlier name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Name>) -> Self {
+        self.name = self.name.renamed(name);
+        let handles = match &self.breakers {
+            Breakers::None => 0,
+            Breakers::One(breaker) => Arc::strong_count(breaker),
+            Breakers::Keyed(keyed) => Arc::strong_count(keyed),
+        };
+        if let Some(listeners) = self.listeners().filter(|_| handles == 1) {
+            listeners.set_name(&self.name);
+        }
+        self
+    }
+
+    /// Returns the name of this layer.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_str()
     }
 
     /// Returns the current state. Of several breakers, it is open if one is open, otherwise
@@ -261,8 +323,6 @@ impl fmt::Debug for CircuitBreakerLayer {
             .finish_non_exhaustive()
     }
 }
-
-layer_name!(CircuitBreakerLayer, name, "breaker");
 
 impl Default for CircuitBreakerLayer {
     fn default() -> Self {

@@ -109,6 +109,11 @@
 //! - `InvalidArguments` for a key that is too long.
 //! - `Timeout` for a call that arrives at or after its deadline. It is not used as a probe.
 //!
+//! # Events
+//! `CircuitBreakerLayer::with_events` delivers each change of the state, with the reason: open by
+//! failures, half-open by the first call after the open time, closed, open again, or by hand. To
+//! the events layer of a call, a breaker reports nothing but the rejection.
+//!
 //! # Clone
 //! Clones of the layer, and services made of one layer value, share one breaker. A new value is a
 //! new breaker.
@@ -122,10 +127,12 @@
 //! No allocation. A call locks its breaker twice, when it is admitted and when it ends. A window of
 //! calls stores a bit for each call; a window of time stores ten counts.
 
+mod change;
 mod counting;
 mod future;
 mod keyed;
 mod layer;
+mod listeners;
 #[cfg(test)]
 mod model;
 #[cfg(all(test, shuttle))]
@@ -139,10 +146,10 @@ mod service;
 mod shared;
 mod window;
 
+pub use change::BreakerState;
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::CircuitBreakerLayer;
+pub use listeners::StateChange;
 pub use policy::{BreakerPolicy, Over};
 pub use result::{CallResult, Failures};
-pub use rule::BreakerState;
 pub use service::CircuitBreaker;
-pub use shared::StateChange;

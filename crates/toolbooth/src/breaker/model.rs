@@ -12,9 +12,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use toolbooth_core::{LimitId, Moment};
 
+use super::change::BreakerState;
 use super::policy::{BreakerPolicy, Over};
 use super::reference::{Call, Model, Settings};
-use super::rule::{BreakerState, Rejected, Rule, Verdict};
+use super::rule::{Rejected, Rule, Verdict};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -117,7 +118,7 @@ fn compare(settings: Settings, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 model.open(now);
             }
             Step::Reset => {
-                rule.close();
+                rule.reset();
                 model.close();
             }
             Step::Disable => {
@@ -285,7 +286,7 @@ fn undelivered_changes_are_merged() {
     let mut rule = Rule::new(BreakerPolicy::new());
     for _ in 0..1_000 {
         rule.trip(Moment::from_nanos(1));
-        rule.close();
+        rule.reset();
     }
     rule.disable();
     let changes: Vec<_> = std::iter::from_fn(|| rule.next_change()).collect();

@@ -7,10 +7,12 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 use toolbooth_core::{CallContext, LimitId, Moment};
 
+use super::change::BreakerState;
 use super::keyed::KeyedBreakers;
+use super::listeners::Listeners;
 use super::policy::BreakerPolicy;
-use super::rule::{BreakerState, Caller, Verdict};
-use super::shared::{Act, Acts, Breaker, Listeners};
+use super::rule::{Caller, Verdict};
+use super::shared::{Act, Acts, Breaker};
 use crate::middleware::KeyFn;
 use crate::middleware::sync::atomic::{AtomicUsize, Ordering};
 use crate::middleware::sync::{Arc, Mutex, lock};

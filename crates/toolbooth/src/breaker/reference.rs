@@ -6,8 +6,9 @@ use std::collections::HashSet;
 
 use toolbooth_core::{LimitId, Moment};
 
+use super::change::BreakerState;
 use super::policy::Over;
-use super::rule::{BreakerState, Caller, Verdict};
+use super::rule::{Caller, Verdict};
 
 /// The policy, in milliseconds and plain numbers.
 #[derive(Debug, Clone)]

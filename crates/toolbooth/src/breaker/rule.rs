@@ -9,28 +9,13 @@
 //!    and is not counted.
 //! 4. There is no timer: transitions by time are applied at the next use.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use toolbooth_core::{LimitId, Moment, Part};
 
+use super::change::{BreakerState, Change, Changes, Why};
 use super::policy::{BreakerPolicy, Rate};
 use super::window::Window;
-
-/// The state of a circuit breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BreakerState {
-    /// Calls are admitted and counted.
-    Closed,
-    /// Calls are rejected.
-    Open,
-    /// Calls are admitted as probes, up to the configured number. Others are rejected.
-    HalfOpen,
-    /// Calls are admitted and not counted.
-    Disabled,
-}
 
 /// The result of a call, as the breaker counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +26,6 @@ pub(super) enum Verdict {
     CoolDown(Duration),
     /// The result is not counted.
     None,
-}
-
-/// A change of the state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) from: BreakerState,
-    pub(super) to: BreakerState,
-    /// The open time, if it opened and the time is known.
-    pub(super) open_for: Option<Duration>,
 }
 
 /// A rejection, with the time until a call is admitted, if known.
@@ -81,7 +57,7 @@ pub(super) struct Rule {
     trips: u32,
     failures: Option<(Rate, Window)>,
     slow: Option<(Duration, Rate, Window)>,
-    changes: VecDeque<Change>,
+    changes: Changes,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,30 +74,6 @@ enum Phase {
         succeeded: u32,
     },
     Disabled,
-}
-
-/// The maximum number of undelivered changes. Further changes are merged into the last one.
-const MAX_CHANGES: usize = 64;
-
-// === impl BreakerState ===
-
-impl BreakerState {
-    /// Returns the stable name: `closed`, `open`, `half_open` or `disabled`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-impl fmt::Display for BreakerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 // === impl Part ===
@@ -157,7 +109,7 @@ impl Rule {
             trips: 0,
             failures,
             slow,
-            changes: VecDeque::new(),
+            changes: Changes::default(),
         }
     }
 
@@ -178,7 +130,7 @@ impl Rule {
         // Fewer probes may suffice, of which no other would come.
         if let Phase::HalfOpen { succeeded, .. } = self.phase {
             if succeeded >= self.policy.probes {
-                self.close();
+                self.close(Why::Policy);
             }
         }
     }
@@ -246,19 +198,21 @@ impl Rule {
         }
         match (&mut self.phase, verdict) {
             (Phase::Open { .. } | Phase::Disabled, _) | (_, Verdict::None) => {}
-            (_, Verdict::CoolDown(time)) => self.open_for(time, now()),
+            (_, Verdict::CoolDown(time)) => self.open_for(time, now(), Why::CoolDown),
             (Phase::Closed, verdict) => {
-                if self.count(verdict == Verdict::Failure, slow, &mut now) {
-                    self.open(now());
+                if let Some(why) = self.count(verdict == Verdict::Failure, slow, &mut now) {
+                    self.open(now(), why);
                 }
             }
             (Phase::HalfOpen { succeeded, .. }, Verdict::Success) if !slow => {
                 *succeeded += 1;
                 if *succeeded >= self.policy.probes {
-                    self.close();
+                    self.close(Why::ProbesSucceeded);
                 }
             }
-            (Phase::HalfOpen { .. }, Verdict::Success | Verdict::Failure) => self.open(now()),
+            (Phase::HalfOpen { .. }, Verdict::Success | Verdict::Failure) => {
+                self.open(now(), Why::ProbeFailed);
+            }
         }
     }
 
@@ -284,41 +238,46 @@ impl Rule {
     /// Opens it by hand, in any state.
     pub(super) fn trip(&mut self, now: Moment) {
         self.catch_up(now);
-        self.open(now);
+        self.open(now, Why::ByHand);
     }
 
-    fn open(&mut self, now: Moment) {
+    fn open(&mut self, now: Moment, why: Why) {
         self.trips = self.trips.saturating_add(1);
-        self.open_for(self.policy.open_for(self.trips), now);
+        self.open_for(self.policy.open_for(self.trips), now, why);
     }
 
-    fn open_for(&mut self, time: Duration, now: Moment) {
+    fn open_for(&mut self, time: Duration, now: Moment, why: Why) {
         let until = now.after(time);
-        self.to(Phase::Open { until }, until.map(|_| time));
+        self.to(Phase::Open { until }, until.map(|_| time), why);
+    }
+
+    /// Closes it by hand, in any state.
+    pub(super) fn reset(&mut self) {
+        self.close(Why::ByHand);
     }
 
     /// Closes it in any state, with empty windows.
-    pub(super) fn close(&mut self) {
+    fn close(&mut self, why: Why) {
         self.trips = 0;
-        self.to(Phase::Closed, None);
+        self.to(Phase::Closed, None, why);
     }
 
     /// Admits all calls without counting, until it is closed or opened.
     pub(super) fn disable(&mut self) {
-        self.to(Phase::Disabled, None);
+        self.to(Phase::Disabled, None, Why::ByHand);
     }
 
     /// Takes the oldest undelivered change.
     pub(super) fn next_change(&mut self) -> Option<Change> {
-        self.changes.pop_front()
+        self.changes.next()
     }
 
     pub(super) fn has_changes(&self) -> bool {
         !self.changes.is_empty()
     }
 
-    /// Counts one call; returns whether the breaker must open.
-    fn count(&mut self, failed: bool, slow: bool, now: &mut impl FnMut() -> Moment) -> bool {
+    /// Counts one call; returns why the breaker must open, if it must.
+    fn count(&mut self, failed: bool, slow: bool, now: &mut impl FnMut() -> Moment) -> Option<Why> {
         let minimum = self.policy.minimum;
         self.streak = if failed {
             self.streak.saturating_add(1)
@@ -326,18 +285,21 @@ impl Rule {
             0
         };
         let limit = self.policy.failures_in_a_row();
-        let mut trips = limit.is_some_and(|limit| self.streak >= limit);
+        let in_a_row = limit.is_some_and(|limit| self.streak >= limit);
+        let mut why = in_a_row.then_some(Why::Failures);
         let mut over = |rate: Rate, window: &mut Window, hit: bool| {
             let counts = window.record(hit, &mut *now);
             counts.calls >= rate.minimum(minimum) && rate.is_reached(counts.hits, counts.calls)
         };
         if let Some((rate, window)) = &mut self.failures {
-            trips |= over(*rate, window, failed);
+            let is_over = over(*rate, window, failed);
+            why = why.or(is_over.then_some(Why::FailureRate));
         }
         if let Some((_, rate, window)) = &mut self.slow {
-            trips |= over(*rate, window, slow);
+            let is_over = over(*rate, window, slow);
+            why = why.or(is_over.then_some(Why::SlowCalls));
         }
-        trips
+        why
     }
 
     /// Applies the transitions that time has caused by `now`.
@@ -348,7 +310,7 @@ impl Rule {
         {
             let expiry = since.after(self.policy.half_open_limit);
             if let Some(expired) = expiry.filter(|expiry| *expiry <= now) {
-                self.open(expired);
+                self.open(expired, Why::ProbeExpired);
             }
         }
         if let Phase::Open { until: Some(until) } = self.phase {
@@ -358,12 +320,12 @@ impl Rule {
                     running: 0,
                     succeeded: 0,
                 };
-                self.to(half_open, None);
+                self.to(half_open, None, Why::OpenTime);
             }
         }
     }
 
-    fn to(&mut self, phase: Phase, open_for: Option<Duration>) {
+    fn to(&mut self, phase: Phase, open_for: Option<Duration>, why: Why) {
         let from = self.current();
         self.phase = phase;
         self.generation = LimitId::unique();
@@ -375,13 +337,13 @@ impl Rule {
             window.clear();
         }
         let to = self.current();
-        if from == to {
-            return;
-        }
-        let full = self.changes.len() >= MAX_CHANGES;
-        match self.changes.back_mut().filter(|_| full) {
-            Some(last) => (last.to, last.open_for) = (to, open_for),
-            None => self.changes.push_back(Change { from, to, open_for }),
+        if from != to {
+            self.changes.push(Change {
+                from,
+                to,
+                open_for,
+                why,
+            });
         }
     }
 

@@ -4,15 +4,15 @@
 //! 1. The rule is used under the lock.
 //! 2. Listeners are called without the lock, by one thread at a time, in the order of the changes.
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use toolbooth_core::{LimitId, Moment, Name};
 
+use super::change::{BreakerState, Change};
 use super::counting::Counting;
+use super::listeners::Listeners;
 use super::policy::BreakerPolicy;
-use super::rule::{BreakerState, Caller, Change, Rejected, Rule, Verdict};
+use super::rule::{Caller, Rejected, Rule, Verdict};
 use crate::middleware::sync::atomic::{AtomicBool, Ordering};
 use crate::middleware::sync::{Arc, Mutex, lock};
 
@@ -53,26 +53,6 @@ pub(super) enum Act {
     Reset,
     Disable,
 }
-
-/// A change of the state of a circuit breaker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StateChange {
-    /// The tool or the key, if there is a breaker for each.
-    pub key: Option<Name>,
-    /// The state before.
-    pub from: BreakerState,
-    /// The state after.
-    pub to: BreakerState,
-    /// The open time, if it opened and the time is limited.
-    pub open_for: Option<Duration>,
-}
-
-type Listener = dyn Fn(&StateChange) + Send + Sync;
-
-/// The callbacks for changes of the state.
-#[derive(Default)]
-pub(super) struct Listeners(Mutex<Vec<Arc<Listener>>>);
 
 // === impl Breaker ===
 
@@ -188,21 +168,8 @@ impl Breaker {
     }
 
     fn notify(&self) {
-        while let Some(Change { from, to, open_for }) = self.next_change() {
-            let key = self.key.clone();
-            tracing::info!(
-                key = key.as_deref(),
-                ?from,
-                ?to,
-                ?open_for,
-                "circuit breaker"
-            );
-            self.listeners.notify(&StateChange {
-                key,
-                from,
-                to,
-                open_for,
-            });
+        while let Some(change) = self.next_change() {
+            self.listeners.notify(self.key.as_ref(), change);
         }
     }
 
@@ -220,36 +187,8 @@ impl Act {
     fn on(self, rule: &mut Rule, now: Moment) {
         match self {
             Self::Trip => rule.trip(now),
-            Self::Reset => rule.close(),
+            Self::Reset => rule.reset(),
             Self::Disable => rule.disable(),
         }
-    }
-}
-
-// === impl Listeners ===
-
-impl Listeners {
-    pub(super) fn add(&self, listener: impl Fn(&StateChange) + Send + Sync + 'static) {
-        lock(&self.0).push(Arc::new(listener));
-    }
-
-    /// Returns another list of the same listeners.
-    pub(super) fn copy(&self) -> Self {
-        Self(Mutex::new(lock(&self.0).clone()))
-    }
-
-    fn notify(&self, change: &StateChange) {
-        let listeners = lock(&self.0).clone();
-        for listener in listeners {
-            if catch_unwind(AssertUnwindSafe(|| listener(change))).is_err() {
-                tracing::error!("a listener of a circuit breaker panicked");
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Listeners {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listeners").finish_non_exhaustive()
     }
 }

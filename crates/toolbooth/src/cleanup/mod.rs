@@ -50,6 +50,11 @@
 //! `Overloaded` with the reason `ShuttingDown`, once the layer is [closed](CleanupLayer::close).
 //! None of its own before.
 //!
+//! # Events
+//! `CleanupStarted`, for each hook `CleanupFinished` or `CleanupFailed`, and `CleanupAbandoned` for
+//! those that do not end. They may follow the terminal event of the call. All events layers around
+//! the tool receive them, inside of this layer too, and also without a cleanup layer.
+//!
 //! # Clone
 //! Clones of the layer, and services made from one layer value, share the counts and
 //! [`drain`](CleanupLayer::drain).

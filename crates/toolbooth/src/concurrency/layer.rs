@@ -7,8 +7,8 @@ use tower_layer::Layer;
 
 use super::ConcurrencyLimit;
 use super::permits::{Permits, in_flight, to_u64};
-use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name};
-use crate::queue::{Limits, Order};
+use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name, limit_events};
+use crate::queue::{Limits, Order, QueueSetting};
 
 /// Limits how many calls run at once; other calls wait in a queue. See the [module](super).
 ///
@@ -212,7 +212,7 @@ impl ConcurrencyLimitLayer {
     /// once.
     #[must_use]
     pub fn with_queue_capacity(mut self, calls: usize) -> Self {
-        self.limits = self.limits.with_settings(|queue| queue.capacity = calls);
+        self.limits = self.limits.with_setting(&QueueSetting::Capacity(calls));
         self
     }
 
@@ -222,7 +222,7 @@ impl ConcurrencyLimitLayer {
     #[must_use]
     pub fn with_max_wait(mut self, max_wait: impl Into<Option<Duration>>) -> Self {
         let max_wait = max_wait.into();
-        self.limits = self.limits.with_settings(|queue| queue.max_wait = max_wait);
+        self.limits = self.limits.with_setting(&QueueSetting::MaxWait(max_wait));
         self
     }
 
@@ -230,9 +230,7 @@ impl ConcurrencyLimitLayer {
     #[must_use]
     pub fn with_order(mut self, order: Order) -> Self {
         let order = order.into_setting();
-        self.limits = self
-            .limits
-            .with_settings(|queue| queue.order.clone_from(&order));
+        self.limits = self.limits.with_setting(&QueueSetting::Order(order));
         self
     }
 
@@ -246,9 +244,7 @@ impl ConcurrencyLimitLayer {
     #[must_use]
     pub fn with_service_time(mut self, about: impl Into<Option<Duration>>) -> Self {
         let about = about.into();
-        self.limits = self
-            .limits
-            .with_settings(|queue| queue.service_time = about);
+        self.limits = self.limits.with_setting(&QueueSetting::ServiceTime(about));
         self
     }
 
@@ -297,13 +293,13 @@ impl ConcurrencyLimitLayer {
 
     /// Changes how many calls may wait in each queue. Calls that wait already stay.
     pub fn set_queue_capacity(&self, calls: usize) {
-        self.limits.configure(|queue| queue.capacity = calls);
+        self.limits.configure(&QueueSetting::Capacity(calls));
     }
 
     /// Changes how long a call may wait, also for calls that wait already. `None` is no limit.
     pub fn set_max_wait(&self, max_wait: impl Into<Option<Duration>>) {
         let max_wait = max_wait.into();
-        self.limits.configure(|queue| queue.max_wait = max_wait);
+        self.limits.configure(&QueueSetting::MaxWait(max_wait));
     }
 
     /// Changes the order in which waiting calls start, also for calls that wait already.
@@ -312,14 +308,13 @@ impl ConcurrencyLimitLayer {
     /// them. A call that waits already has priority 0 and no key otherwise.
     pub fn set_order(&self, order: Order) {
         let order = order.into_setting();
-        self.limits
-            .configure(|queue| queue.order.clone_from(&order));
+        self.limits.configure(&QueueSetting::Order(order));
     }
 
     /// Changes about how long a call takes, for calls from now on. `None` is unknown.
     pub fn set_service_time(&self, about: impl Into<Option<Duration>>) {
         let about = about.into();
-        self.limits.configure(|queue| queue.service_time = about);
+        self.limits.configure(&QueueSetting::ServiceTime(about));
     }
 
     /// Returns how many permits are free: `usize::MAX` without a limit.
@@ -355,6 +350,7 @@ impl ConcurrencyLimitLayer {
 }
 
 layer_name!(ConcurrencyLimitLayer, limits.name, "concurrency");
+limit_events!(ConcurrencyLimitLayer, limits.events);
 
 impl<S> Layer<S> for ConcurrencyLimitLayer {
     type Service = ConcurrencyLimit<S>;

@@ -64,8 +64,9 @@
 //! | `Timeout` | its deadline comes while it waits; a call that is granted at or after its deadline does not start |
 //!
 //! # Events
-//! `Queued` when a call begins to wait, and `Admitted` when it is granted. A call that need not
-//! wait has neither.
+//! A call has `Queued` when it begins to wait, and `Admitted` when it is granted. One that need not
+//! wait has neither. [`with_events`](ConcurrencyLimitLayer::with_events) delivers the changes of
+//! the limit, and when new keys begin to share one because the table of keys is full.
 //!
 //! # Clone
 //! Clones of the layer, and services made of one layer value, share one limit, or

@@ -219,6 +219,12 @@ impl Limiter for Permits {
         format!("{} at once", self.limit())
     }
 
+    fn describe_setting(limit: Option<usize>) -> Option<String> {
+        // The largest one is no limit.
+        let limit = limit.filter(|limit| *limit != usize::MAX)?;
+        Some(Self::new(Some(limit)).describe())
+    }
+
     fn set(&self, limit: Option<usize>) {
         let limit = limit.map_or(u64::MAX, to_u64);
         self.limit.store(limit, Ordering::SeqCst);

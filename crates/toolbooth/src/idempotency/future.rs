@@ -36,6 +36,8 @@ pub struct Wait {
     /// `None` at the deadline of the call.
     wait: Pin<Box<dyn Future<Output = Option<Lead>> + Send>>,
     name: LayerName,
+    /// Whether the call waits for another one.
+    waits: bool,
 }
 
 enum Role {
@@ -116,6 +118,15 @@ impl Wait {
                 }
             }),
             name: name.clone(),
+            waits: true,
+        }
+    }
+
+    /// As [`new`](Self::new), for a call whose response is there already.
+    pub(super) fn found(claim: Claim, part: &Part, name: &LayerName) -> Self {
+        Self {
+            waits: false,
+            ..Self::new(claim, part, name)
         }
     }
 }
@@ -151,7 +162,7 @@ impl Acquire<ResponseWatch> for Wait {
     }
 
     fn queue(&self) -> Option<&LayerName> {
-        Some(&self.name)
+        self.waits.then_some(&self.name)
     }
 }
 

@@ -73,6 +73,10 @@
 //! too large to share. A call that waits obeys its deadline, and the error of a timeout has the
 //! name of this layer as its [`queue`](crate::ToolError::queue).
 //!
+//! # Events
+//! A call that returns the response of another one has no `Started`. If it waits for that call it
+//! has `Queued`, and `Admitted` only if it runs after all.
+//!
 //! # Clone
 //! Clones of the layer, and services made from one layer value, share the keys.
 //!

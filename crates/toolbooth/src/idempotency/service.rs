@@ -92,7 +92,7 @@ fn decide(
             Some(Stored::Response(response)) => {
                 let found = ResponseWatch::found(response.clone());
                 drop(lead);
-                Decision::Wait(found, Wait::new(claim, part, name))
+                Decision::Wait(found, Wait::found(claim, part, name))
             }
         },
     }

@@ -46,5 +46,27 @@ macro_rules! layer_name {
     };
 }
 
+/// Implements `with_events` for a layer with its [`LayerEvents`](super::LayerEvents) in a field.
+macro_rules! limit_events {
+    ($layer:ty, $($field:ident).+) => {
+        impl $layer {
+            /// Delivers changes of the limit to `sink`, beside other sinks, as
+            /// [`LimitChanged`](crate::EventKind::LimitChanged).
+            ///
+            /// Each `set_*` of this value and its clones makes an event, without the id of a call.
+            /// Values that were cloned before share the limit, and keep their own sinks. The sink
+            /// is called within the call that causes the event, without a lock.
+            ///
+            /// [`EventsLayer`](crate::EventsLayer) delivers the events of calls.
+            #[must_use]
+            pub fn with_events(mut self, sink: impl crate::EventSink) -> Self {
+                self.$($field).+.add(sink);
+                self
+            }
+        }
+    };
+}
+
 pub(crate) use inner_accessors;
 pub(crate) use layer_name;
+pub(crate) use limit_events;

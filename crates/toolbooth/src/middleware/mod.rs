@@ -58,6 +58,7 @@ mod key_fn;
 pub(crate) mod keys;
 #[cfg(test)]
 mod keys_model;
+mod layer_events;
 mod per_tool;
 mod rejection;
 #[cfg(feature = "http")]
@@ -69,12 +70,13 @@ pub(crate) mod sync;
 pub(crate) mod tracker;
 mod watch;
 
-pub(crate) use accessors::{inner_accessors, layer_name};
+pub(crate) use accessors::{inner_accessors, layer_name, limit_events};
 pub use config::ConfigError;
 pub use decision::{Acquire, Decision};
 pub(crate) use decision::{Slot, Verdict};
 pub use future::LayerFuture;
 pub(crate) use key_fn::KeyFn;
+pub(crate) use layer_events::LayerEvents;
 pub use per_tool::PerTool;
 pub(crate) use rejection::{DEFAULT_RETRY_AFTER, KeyRejection, not_to_start};
 #[cfg(feature = "http")]

@@ -9,7 +9,7 @@ use toolbooth_core::{Moment, Name, Part, ToolRequest};
 
 use super::limit_queue::Settings;
 use super::overflow::Overflow;
-use super::{LimitQueue, Limiter, Rejection};
+use super::{LimitQueue, Limiter, QueueSetting, Rejection};
 use crate::middleware::KeyRejection;
 use crate::middleware::keys::{Idle, KeyMap};
 use crate::middleware::sync::{Arc, RwLock, read, write};
@@ -111,15 +111,19 @@ impl<L: Limiter> KeyedQueues<L> {
     }
 
     /// Returns the queue of a call; `None` if there is no limit for its key.
+    ///
+    /// `overflows` is called, without a lock, when new keys begin to share one queue. It is passed
+    /// the maximum number of keys.
     pub(super) fn queue_for(
         &self,
         part: &Part,
         request: &impl ToolRequest,
+        overflows: impl FnOnce(usize),
     ) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
         let context = part.context();
         match &self.key {
-            Some(key) => self.find_or_create(&key.key(context, request), part),
-            None => self.find_or_create(context.tool(), part),
+            Some(key) => self.find_or_create(&key.key(context, request), part, overflows),
+            None => self.find_or_create(context.tool(), part, overflows),
         }
     }
 
@@ -127,18 +131,24 @@ impl<L: Limiter> KeyedQueues<L> {
         &self,
         key: &str,
         part: &Part,
+        overflows: impl FnOnce(usize),
     ) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
         if let Some(group) = self.groups.get(key) {
             return Ok(Some(Arc::clone(group)));
         }
         match self.queues.get(key) {
             Some(queue) => Ok(Some(queue)),
-            None => self.create(key, part),
+            None => self.create(key, part, overflows),
         }
     }
 
     #[cold]
-    fn create(&self, key: &str, part: &Part) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
+    fn create(
+        &self,
+        key: &str,
+        part: &Part,
+        overflows: impl FnOnce(usize),
+    ) -> Result<Option<Arc<LimitQueue<L>>>, Rejection> {
         let Some(limiter) = self.limiter_of_new(key) else {
             return Ok(None);
         };
@@ -149,14 +159,23 @@ impl<L: Limiter> KeyedQueues<L> {
             LimitQueue::new(limiter, read(&self.config).settings.clone())
         };
         let now = part.now();
-        let queue = match self.names(key) {
+        let is_named = self.names(key);
+        let queue = match is_named {
             // The limit names a bounded number of keys.
             true => self.queues.get_or_insert_always(key, now, create),
             false => self.queues.get_or_insert_with(key, now, create),
         };
         match queue {
-            Ok(queue) => Ok(Some(queue)),
+            Ok(queue) => {
+                if !is_named {
+                    self.overflow.end();
+                }
+                Ok(Some(queue))
+            }
             Err(KeyRejection::TooMany(keys)) => {
+                if self.overflow.begin() {
+                    overflows(keys);
+                }
                 let queue = self.overflow.enter(part.context(), keys, now);
                 Ok(Some(queue))
             }
@@ -164,11 +183,11 @@ impl<L: Limiter> KeyedQueues<L> {
         }
     }
 
-    /// Changes the settings of all queues, also of those created later.
-    pub(super) fn configure(&self, change: impl Fn(&mut Settings)) {
+    /// Changes a setting of all queues, also of those created later.
+    pub(super) fn configure(&self, setting: &QueueSetting) {
         let mut config = write(&self.config);
         let mut settings = config.settings.clone();
-        change(&mut settings);
+        setting.apply(&mut settings);
         let previous = std::mem::replace(&mut config.settings, settings);
         drop(config);
         // The closures of an order are the user's, and dropped without a lock.

@@ -8,7 +8,7 @@ use shuttle::rand::{Rng, thread_rng};
 use toolbooth_core::{CallContext, Moment, Name, Part, ToolCall};
 
 use super::models::{Limit, all, check};
-use super::{Limits, Rejection};
+use super::{Limits, QueueSetting, Rejection};
 use crate::concurrency::permits::Permits;
 use crate::middleware::sync::Arc;
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
@@ -130,8 +130,8 @@ fn every_queue_has_the_last_settings_in_the_end() {
         assert_eq!(tenants.call(A, usize::MAX, 1), None);
         let shared = tenants.clone();
         all(3, move |thread| match thread {
-            0 => shared.limits.configure(|queue| queue.capacity = 2),
-            1 => shared.limits.configure(|queue| queue.capacity = 3),
+            0 => shared.limits.configure(&QueueSetting::Capacity(2)),
+            1 => shared.limits.configure(&QueueSetting::Capacity(3)),
             _ => assert_eq!(shared.call(B, usize::MAX, 1), None),
         });
         assert_eq!(tenants.call(C, usize::MAX, 1), None);

@@ -56,6 +56,9 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// Returns the limit as text, for errors.
     fn describe(&self) -> String;
 
+    /// Returns a setting as text, for events. `None` if it is no limit.
+    fn describe_setting(setting: Option<Self::Setting>) -> Option<String>;
+
     /// Returns the most that one call can acquire.
     fn capacity(&self) -> u64;
 

@@ -2,13 +2,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use toolbooth_core::{CallContext, LayerName, Name, Part, ToolRequest};
+use toolbooth_core::{CallContext, EventKind, LayerName, LimitChange, Name, Part, ToolRequest};
 
 use super::keyed::KeyedQueues;
 use super::limit_queue::Settings;
-use super::{LimitQueue, Limiter, Rejection};
+use super::{LimitQueue, Limiter, QueueSetting, Rejection};
 use crate::middleware::sync::Arc;
-use crate::middleware::{ConfigError, KeyFn, PerTool};
+use crate::middleware::{ConfigError, KeyFn, LayerEvents, PerTool};
 
 /// The limits of one layer: which queue a call uses, and what it costs there.
 ///
@@ -19,6 +19,7 @@ pub(crate) struct Limits<L: Limiter> {
     /// `None`: every call costs 1.
     cost: Option<CostFn>,
     pub(crate) name: LayerName,
+    pub(crate) events: LayerEvents,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl<L: Limiter> Limits<L> {
             queues,
             cost: None,
             name: LayerName::new(L::KIND),
+            events: LayerEvents::none(),
         }
     }
 
@@ -78,18 +80,18 @@ impl<L: Limiter> Limits<L> {
         self
     }
 
-    pub(crate) fn with_settings(mut self, change: impl Fn(&mut Settings)) -> Self {
+    pub(crate) fn with_setting(mut self, setting: &QueueSetting) -> Self {
         self.queues = match &self.queues {
             Queues::Unlimited => Queues::Unlimited,
             Queues::Single(queue) => {
                 let mut settings = queue.settings();
-                change(&mut settings);
+                setting.apply(&mut settings);
                 let queue = LimitQueue::new(queue.limiter().fresh(), settings);
                 Queues::Single(Arc::new(queue))
             }
             Queues::Keyed(keyed) => {
                 let keyed = keyed.fresh();
-                keyed.configure(change);
+                keyed.configure(setting);
                 Queues::Keyed(Arc::new(keyed))
             }
         };
@@ -159,18 +161,22 @@ impl<L: Limiter> Limits<L> {
         let queue = match &self.queues {
             Queues::Unlimited => None,
             Queues::Single(queue) => Some(Cow::Borrowed(queue)),
-            Queues::Keyed(keyed) => keyed.queue_for(part, request)?.map(Cow::Owned),
+            Queues::Keyed(keyed) => {
+                let overflows = |keys| self.report(|| LimitChange::Overflow { keys });
+                keyed.queue_for(part, request, overflows)?.map(Cow::Owned)
+            }
         };
         Ok(queue.map(|queue| Demand { queue, cost }))
     }
 
-    /// Changes the settings of all queues, also of those created later.
-    pub(crate) fn configure(&self, change: impl Fn(&mut Settings)) {
+    /// Changes a setting of all queues, also of those created later.
+    pub(crate) fn configure(&self, setting: &QueueSetting) {
         match &self.queues {
-            Queues::Unlimited => {}
-            Queues::Single(queue) => queue.configure(change),
-            Queues::Keyed(keyed) => keyed.configure(change),
+            Queues::Unlimited => return,
+            Queues::Single(queue) => queue.configure(|settings| setting.apply(settings)),
+            Queues::Keyed(keyed) => keyed.configure(setting),
         }
+        self.report(|| setting.to_change());
     }
 
     /// Changes the limit; that of each key that has none of its own.
@@ -180,6 +186,7 @@ impl<L: Limiter> Limits<L> {
             Queues::Single(queue) => queue.set_limit(|limiter| limiter.set(setting)),
             Queues::Keyed(keyed) => keyed.set_default_limit(setting),
         }
+        self.report(|| set_to(None, L::describe_setting(setting)));
         Ok(())
     }
 
@@ -189,6 +196,8 @@ impl<L: Limiter> Limits<L> {
         match &self.queues {
             Queues::Single(queue) => {
                 queue.set_limit(change);
+                let limit = || Some(queue.limiter().describe()).filter(|text| !text.is_empty());
+                self.report(|| set_to(None, limit()));
                 Ok(())
             }
             Queues::Unlimited | Queues::Keyed(_) => Err(ConfigError::NoLimit),
@@ -206,6 +215,7 @@ impl<L: Limiter> Limits<L> {
             Queues::Single(_) => Err(ConfigError::NotByKey),
             Queues::Keyed(keyed) => {
                 keyed.set_limit_for(key, setting);
+                self.report(|| set_to(Some(key.clone()), L::describe_setting(setting)));
                 Ok(())
             }
         }
@@ -267,6 +277,19 @@ impl<L: Limiter> Limits<L> {
     pub(crate) fn queued(&self) -> usize {
         self.queues().iter().map(|queue| queue.queued()).sum()
     }
+
+    /// Reports a change to the sinks of this value.
+    fn report(&self, change: impl FnOnce() -> LimitChange) {
+        self.events.report(|| EventKind::LimitChanged {
+            layer: self.name.clone(),
+            change: change(),
+        });
+    }
+}
+
+fn set_to(key: Option<Name>, limit: Option<String>) -> LimitChange {
+    let limit = limit.map(Name::from);
+    LimitChange::Set { key, limit }
 }
 
 impl<L: Limiter> Clone for Limits<L> {
@@ -280,6 +303,7 @@ impl<L: Limiter> Clone for Limits<L> {
             queues,
             cost: self.cost.clone(),
             name: self.name.clone(),
+            events: self.events.clone(),
         }
     }
 }

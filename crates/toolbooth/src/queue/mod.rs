@@ -16,10 +16,10 @@ mod limiter;
 mod limits;
 #[cfg(all(test, shuttle))]
 mod models;
-
 mod order;
 mod overflow;
 mod rejection;
+mod setting;
 mod timer;
 mod waiter;
 mod waiters;
@@ -31,6 +31,7 @@ pub(crate) use limiter::Limiter;
 pub(crate) use limits::{Demand, Limits};
 pub use order::Order;
 pub(crate) use rejection::{Rejection, trace_rejection};
+pub(crate) use setting::QueueSetting;
 pub(crate) use waiter::Waiter;
 
 /// The default for how many calls may wait in a queue.

@@ -151,6 +151,20 @@ impl Order {
         !self.priority && self.fair.is_none()
     }
 
+    /// Returns the order as text, such as `priority, aging 10s`.
+    pub(super) fn to_text(&self) -> String {
+        let order = match (self.priority, &self.fair) {
+            (false, None) => "fifo",
+            (true, None) => "priority",
+            (false, Some(_)) => "fair",
+            (true, Some(_)) => "priority, fair",
+        };
+        match self.aging {
+            Some(aging) => format!("{order}, aging {aging:?}"),
+            None => order.to_owned(),
+        }
+    }
+
     pub(super) const fn is_fair(&self) -> bool {
         self.fair.is_some()
     }

@@ -7,7 +7,7 @@ use toolbooth_core::{CallContext, Moment};
 use super::limit_queue::Settings;
 use super::{LimitQueue, Limiter};
 use crate::middleware::sync::Arc;
-use crate::middleware::sync::atomic::{AtomicU64, Ordering};
+use crate::middleware::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How long after a warning no other one is logged.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -18,6 +18,8 @@ pub(super) struct Overflow<L: Limiter> {
     queue: Arc<LimitQueue<L>>,
     /// When the next warning may be logged, in nanoseconds; 0 while no call has used the queue.
     next_warning: AtomicU64,
+    /// Whether the last new key found no room.
+    is_full: AtomicBool,
 }
 
 // === impl Overflow ===
@@ -27,6 +29,7 @@ impl<L: Limiter> Overflow<L> {
         Self {
             queue: Arc::new(LimitQueue::new(limiter, settings)),
             next_warning: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
         }
     }
 
@@ -54,6 +57,18 @@ impl<L: Limiter> Overflow<L> {
             }
         }
         Arc::clone(&self.queue)
+    }
+
+    /// Records that a new key found no room. Returns whether the one before it did.
+    pub(super) fn begin(&self) -> bool {
+        !self.is_full.swap(true, Ordering::Relaxed)
+    }
+
+    /// Records that a new key found room.
+    pub(super) fn end(&self) {
+        if self.is_full.load(Ordering::Relaxed) {
+            self.is_full.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Returns the queue if a call has used it.

@@ -8,7 +8,7 @@ use toolbooth_core::{Moment, Name};
 use super::RateLimitLayer;
 use super::rates::remaining;
 use crate::middleware::ConfigError;
-use crate::queue::Order;
+use crate::queue::{Order, QueueSetting};
 
 impl RateLimitLayer {
     /// Changes the quota while calls wait. `None` is no limit.
@@ -55,13 +55,13 @@ impl RateLimitLayer {
 
     /// Changes how many calls may wait in each queue. Calls that wait already stay.
     pub fn set_queue_capacity(&self, calls: usize) {
-        self.limits.configure(|queue| queue.capacity = calls);
+        self.limits.configure(&QueueSetting::Capacity(calls));
     }
 
     /// Changes how long a call may wait, also for calls that wait already. `None` is no limit.
     pub fn set_max_wait(&self, max_wait: impl Into<Option<Duration>>) {
         let max_wait = max_wait.into();
-        self.limits.configure(|queue| queue.max_wait = max_wait);
+        self.limits.configure(&QueueSetting::MaxWait(max_wait));
     }
 
     /// Changes the order in which waiting calls start, also for calls that wait already.
@@ -70,8 +70,7 @@ impl RateLimitLayer {
     /// them. A call that waits already has priority 0 and no key otherwise.
     pub fn set_order(&self, order: Order) {
         let order = order.into_setting();
-        self.limits
-            .configure(|queue| queue.order.clone_from(&order));
+        self.limits.configure(&QueueSetting::Order(order));
     }
 
     /// Returns how many tokens there are now: `u32::MAX` without a limit.

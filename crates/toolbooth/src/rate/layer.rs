@@ -10,8 +10,8 @@ use super::RateLimit;
 use super::rates::Rates;
 use super::service::Options;
 use super::window::{MAX_CALLS, WindowTerms};
-use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name};
-use crate::queue::{Limits, Order};
+use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name, limit_events};
+use crate::queue::{Limits, Order, QueueSetting};
 
 /// Limits how many calls start in a time; other calls wait or are rejected. See the
 /// [module](super).
@@ -338,7 +338,7 @@ impl RateLimitLayer {
     /// One more is rejected as `Overloaded`.
     #[must_use]
     pub fn with_queue_capacity(mut self, calls: usize) -> Self {
-        self.limits = self.limits.with_settings(|queue| queue.capacity = calls);
+        self.limits = self.limits.with_setting(&QueueSetting::Capacity(calls));
         self
     }
 
@@ -348,7 +348,7 @@ impl RateLimitLayer {
     #[must_use]
     pub fn with_max_wait(mut self, max_wait: impl Into<Option<Duration>>) -> Self {
         let max_wait = max_wait.into();
-        self.limits = self.limits.with_settings(|queue| queue.max_wait = max_wait);
+        self.limits = self.limits.with_setting(&QueueSetting::MaxWait(max_wait));
         self
     }
 
@@ -360,9 +360,7 @@ impl RateLimitLayer {
     #[must_use]
     pub fn with_order(mut self, order: Order) -> Self {
         let order = order.into_setting();
-        self.limits = self
-            .limits
-            .with_settings(|queue| queue.order.clone_from(&order));
+        self.limits = self.limits.with_setting(&QueueSetting::Order(order));
         self
     }
 
@@ -384,6 +382,7 @@ impl RateLimitLayer {
 }
 
 layer_name!(RateLimitLayer, limits.name, "rate");
+limit_events!(RateLimitLayer, limits.events);
 
 impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;

@@ -83,8 +83,9 @@
 //! A rejected call spends nothing.
 //!
 //! # Events
-//! `Queued` when a call begins to wait, and `Admitted` when it is granted. A call that need not
-//! wait has neither.
+//! A call has `Queued` when it begins to wait, and `Admitted` when it is granted. One that need not
+//! wait has neither. [`with_events`](RateLimitLayer::with_events) delivers the changes of
+//! the limit, and when new keys begin to share one because the table of keys is full.
 //!
 //! # Clone
 //! Clones of the layer, and services made of one layer value, share one bucket, or [one for each

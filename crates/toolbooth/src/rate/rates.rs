@@ -197,6 +197,10 @@ impl Limiter for Rates {
         }
     }
 
+    fn describe_setting(quota: Option<Quota>) -> Option<String> {
+        quota_text(&Gcra::new(quota))
+    }
+
     fn names(&self, key: &str) -> bool {
         self.added.quotas.iter().any(|quotas| quotas.names(key))
     }

@@ -131,6 +131,11 @@ fn ours<'a>(error: &'a (dyn Any + 'static)) -> Option<&'a ToolError> {
     ours.or_else(|| error.downcast_ref())
 }
 
+/// Returns the kind of an error. An error of another type than those of the layers is the tool's.
+pub(super) fn kind(error: &(dyn Any + 'static)) -> ErrorKind {
+    ours(error).map_or(ErrorKind::Tool, ToolError::kind)
+}
+
 /// Returns the `ToolError` to change it, if it is one, boxed or not.
 pub(super) fn ours_mut<'a>(error: &'a mut (dyn Any + 'static)) -> Option<&'a mut ToolError> {
     match error.is::<BoxError>() {

@@ -137,6 +137,11 @@
 //! attempt had not, the [source](std::error::Error::source) of the error is the error of the last
 //! one that had: a rejection by an open circuit has the failure of the tool as its source.
 //!
+//! # Events
+//! Each retry is reported as [`Retry`](crate::EventKind::Retry) when it is decided, with its wait,
+//! to the events layers outside of the `RetryLayer`. One inside has a terminal event for each
+//! attempt.
+//!
 //! # Clone
 //! Clones, and services made of one policy, share the budget and the sequence of the jitter. The
 //! attempts are counted for each call.

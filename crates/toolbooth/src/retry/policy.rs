@@ -312,6 +312,10 @@ where
             }
             return None;
         };
+        request.context().report_retry(wait, || match result {
+            Ok(_) => None,
+            Err(error) => Some(failure::kind(error)),
+        });
         self.record(result, failure, wait);
         let waiting = Waiting::new(request.context(), self.failed, &self.settings.name);
         Some(Box::pin(waiting.wait(wait)))

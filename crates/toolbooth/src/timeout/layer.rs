@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use toolbooth_core::LayerName;
+use toolbooth_core::{EventKind, LayerName, LimitChange};
 use tower_layer::Layer;
 
 use super::Timeout;
 use super::limits::Settings;
 use crate::Name;
-use crate::middleware::{ConfigError, PerTool, layer_name};
+use crate::middleware::{ConfigError, LayerEvents, PerTool, layer_name, limit_events};
 
 /// Limits how long a call may take. See the [module](super).
 ///
@@ -17,6 +17,7 @@ use crate::middleware::{ConfigError, PerTool, layer_name};
 pub struct TimeoutLayer {
     settings: Arc<Settings>,
     name: LayerName,
+    events: LayerEvents,
 }
 
 // === impl TimeoutLayer ===
@@ -31,6 +32,7 @@ impl TimeoutLayer {
         Self {
             settings: Arc::new(Settings::new(limits.into())),
             name: LayerName::new("timeout"),
+            events: LayerEvents::none(),
         }
     }
 
@@ -108,13 +110,31 @@ impl TimeoutLayer {
     /// timeout.set_limit_for("file", None);
     /// ```
     pub fn set_limit(&self, limit: impl Into<Option<Duration>>) {
-        self.settings.set_limit(limit.into());
+        let limit = limit.into();
+        self.settings.set_limit(limit);
+        self.report(None, limit);
     }
 
     /// Changes the limit on whole calls of one tool, as [`set_limit`](Self::set_limit) does for
     /// the other tools.
     pub fn set_limit_for(&self, tool: impl Into<Name>, limit: impl Into<Option<Duration>>) {
-        self.settings.set_limit_for(tool.into(), limit.into());
+        let (tool, limit) = (tool.into(), limit.into());
+        self.settings.set_limit_for(tool.clone(), limit);
+        self.report(Some(tool), limit);
+    }
+
+    /// Reports a limit that was set.
+    fn report(&self, tool: Option<Name>, limit: Option<Duration>) {
+        self.events.report(|| {
+            let limit = limit.filter(|limit| *limit != Duration::MAX);
+            EventKind::LimitChanged {
+                layer: self.name.clone(),
+                change: LimitChange::Set {
+                    key: tool,
+                    limit: limit.map(|limit| format!("{limit:?}").into()),
+                },
+            }
+        });
     }
 
     fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
@@ -124,6 +144,7 @@ impl TimeoutLayer {
 }
 
 layer_name!(TimeoutLayer, name, "timeout");
+limit_events!(TimeoutLayer, events);
 
 impl<S> Layer<S> for TimeoutLayer {
     type Service = Timeout<S>;

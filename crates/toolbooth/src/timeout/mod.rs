@@ -127,6 +127,10 @@
 //! time that had passed. Timers tick in milliseconds: a limit expires at the first tick at or after
 //! it.
 //!
+//! # Events
+//! The terminal event of a call that expires is `TimedOut`, with the name of this layer.
+//! [`with_events`](TimeoutLayer::with_events) delivers the changes of the limit.
+//!
 //! # Clone
 //! Clones share the limits on whole calls, which `set_*` changes for all of them. `with_*` changes
 //! a single value.

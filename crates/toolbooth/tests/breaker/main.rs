@@ -5,6 +5,7 @@ mod support;
 
 mod cool_down;
 mod counts;
+mod events;
 mod handles;
 #[cfg(feature = "http")]
 mod http;

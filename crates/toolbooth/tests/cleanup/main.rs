@@ -4,6 +4,7 @@
 mod support;
 
 mod drain;
+mod events;
 mod hooks;
 mod owner;
 

@@ -10,6 +10,7 @@ mod support;
 mod builders;
 mod changes;
 mod debug;
+mod events;
 mod keys;
 mod order;
 

@@ -6,6 +6,7 @@ mod support;
 mod budget;
 mod circuit;
 mod errors;
+mod events;
 mod http_requests;
 mod idempotence;
 mod table;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
-use toolbooth::{Event, EventKind, EventSink, EventsLayer};
+use toolbooth::{Event, EventKind, EventSink, EventsLayer, LimitChange};
 
 /// Records each event as a line: its milliseconds, the id of its call, its name, its details.
 ///
@@ -53,6 +53,10 @@ impl EventSink for EventLines {
         let _ = write!(line, " {}{}", event.name(), details(&event.kind));
         self.lines.lock().expect("no test panicked").push(line);
     }
+
+    fn identity(&self) -> Option<usize> {
+        Some(Arc::as_ptr(&self.lines) as usize)
+    }
 }
 
 /// What the tests of layers compare.
@@ -64,6 +68,49 @@ fn details(kind: &EventKind) -> String {
             format!(" started={started}")
         }
         EventKind::Rejected { why, .. } => format!(" {}", why.as_str()),
+        EventKind::Retry {
+            attempt,
+            after,
+            error,
+            ..
+        } => {
+            let error = error.map_or("a response", |error| error.as_str());
+            format!(" #{attempt} after {} {error}", after.as_millis())
+        }
+        EventKind::CleanupStarted { hooks } | EventKind::CleanupAbandoned { hooks } => {
+            format!(" {hooks}")
+        }
+        EventKind::CleanupFinished { took } => format!(" {}", took.as_millis()),
+        EventKind::CleanupFailed { took, panicked } => {
+            format!(" {} panicked={panicked}", took.as_millis())
+        }
+        EventKind::BreakerChanged {
+            layer,
+            key,
+            from,
+            to,
+            why,
+            ..
+        } => format!(" {layer} {} {from} {to} {why}", or_dash(key.as_deref())),
+        EventKind::LimitChanged { layer, change } => format!(" {layer} {}", change_text(change)),
         _ => String::new(),
     }
+}
+
+fn change_text(change: &LimitChange) -> String {
+    match change {
+        LimitChange::Set { key, limit } => {
+            let [key, limit] = [key, limit].map(|text| or_dash(text.as_deref()));
+            format!("{key} = {limit}")
+        }
+        LimitChange::Queue { setting, value } => {
+            format!("{setting} = {}", or_dash(value.as_deref()))
+        }
+        LimitChange::Overflow { keys } => format!("more than {keys} keys"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn or_dash(text: Option<&str>) -> &str {
+    text.unwrap_or("-")
 }

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod events;
 mod expiry;
 mod idle;
 mod limits;

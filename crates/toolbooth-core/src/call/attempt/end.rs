@@ -129,6 +129,7 @@ impl Attempt {
         drop(state);
         let mut hooks = Hooks::from(hook);
         hooks.permits().add_all(&attempt.permits_until_ended());
+        hooks.observe(attempt.reporter(u32::MAX));
         hooks.run_untracked(attempt.cleanup_end(outcome));
         Registered::RunsNow
     }
@@ -160,6 +161,7 @@ impl Attempt {
             return None;
         }
         hooks.permits().add_all(&self.permits_until_ended());
+        hooks.observe(self.reporter(u32::MAX));
         Some(hooks)
     }
 
