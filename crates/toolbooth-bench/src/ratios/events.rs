@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use toolbooth::events::channel;
+use toolbooth::events::{MetricsSink, TracingSink, channel};
 use toolbooth::{Event, EventSink, EventsLayer, ToolCall};
 use toolbooth_bench::stacks::{call, five, five_with_events_off};
 use toolbooth_bench::tools::AtOnce;
+use toolbooth_timeline::Recorder;
 use tower::{Layer, Service};
 
 use crate::contender::{Contender, count, rounds};
@@ -30,29 +31,38 @@ pub(crate) fn run(report: &mut Report) {
             call()
         },
     );
+    let mut metrics = Contender::of(|| with(MetricsSink::new()), call);
+    let mut recorder = Contender::of(|| with(Recorder::new()), call);
+    let mut spans = Contender::of(|| with(TracingSink::new()), call);
     rounds(
         ROUNDS,
         CALLS,
-        &mut [&mut without, &mut off, &mut closure, &mut bounded],
+        &mut [
+            &mut without,
+            &mut off,
+            &mut closure,
+            &mut bounded,
+            &mut metrics,
+            &mut recorder,
+            &mut spans,
+        ],
     );
-    report.ratio("events_off_time", ratio_of(&off, &without));
-    report.ratio("events_closure", ratio_of(&closure, &without));
-    report.ratio("events_channel", ratio_of(&bounded, &without));
+    report.nanos("five", &without);
     for (name, contender) in [
-        ("five", &without),
-        ("five_events_off", &off),
-        ("five_events_closure", &closure),
-        ("five_events_channel", &bounded),
+        ("events_off_time", &off),
+        ("events_closure", &closure),
+        ("events_channel", &bounded),
+        ("events_metrics", &metrics),
+        ("events_recorder", &recorder),
+        ("events_spans_off", &spans),
     ] {
+        report.ratio(name, ratio_of(contender, &without));
         report.nanos(name, contender);
     }
-    count(
-        report,
-        "five_events_off",
-        || five_with_events_off(AtOnce),
-        call,
-    );
-    count(report, "five_events_closure", || with(counter()), call);
+    count(report, "events_off", || five_with_events_off(AtOnce), call);
+    count(report, "events_closure", || with(counter()), call);
+    count(report, "events_metrics", || with(MetricsSink::new()), call);
+    count(report, "events_recorder", || with(Recorder::new()), call);
 }
 
 /// Divides the instructions of a call with an events layer without a sink by those of a call
