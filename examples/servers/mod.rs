@@ -1,9 +1,12 @@
-//! The same tools and layers in two servers: [`http`] in axum, [`grpc`] in tonic.
+//! The same tools and layers in two servers: [`http`] in axum, [`grpc`] in tonic. And tools whose
+//! metrics Prometheus scrapes.
 
 pub mod grpc;
 pub mod http;
 mod limits;
+mod metrics;
 mod toolbox;
 
 pub use limits::{Layers, Limits};
+pub use metrics::metered;
 pub use toolbox::{Toolbox, toolbox};

@@ -1,5 +1,7 @@
 //! Reads what a metrics sink has recorded.
 
+#![allow(dead_code, reason = "each test target uses a part of this module")]
+
 use std::collections::BTreeMap;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
