@@ -153,6 +153,36 @@ async fn handle_cancels_the_call() {
     }
 }
 
+/// Hooks run after the call, whether or not the cleanup layer is reached.
+#[tokio::test(start_paused = true)]
+async fn hooks_follow_the_terminal_event() {
+    for setup in setups() {
+        for (script, terminal) in [
+            (
+                Script::new().delay(ms(10)).respond("done"),
+                "tool.completed",
+            ),
+            (Script::new().hang(), "tool.timed_out"),
+        ] {
+            let layers = Layers::with(ms(50), 10, 1);
+            let stack = setup.stack(&layers, ScriptedTool::script(script));
+            let call = call("tool");
+            call.context().on_cleanup(|_| sleep(ms(20)));
+            let outcome = stack.run(call).await;
+            stack.assert_events(&[INVOKED, STARTED, terminal], outcome);
+            sleep(ms(30)).await;
+            let names = [
+                INVOKED,
+                STARTED,
+                terminal,
+                "cleanup.started",
+                "cleanup.finished",
+            ];
+            stack.assert_events(&names, outcome);
+        }
+    }
+}
+
 /// A tool that waits four times, and emits an item before each wait.
 fn waits_four_times() -> ScriptedTool {
     ScriptedTool::new(async |call: ToolCall| {

@@ -1,10 +1,20 @@
 //! Retries on either side of the events layer, in every position.
 
+use std::time::Duration;
+
+use toolbooth::RetryPolicy;
 use toolbooth_test::{Script, ScriptedTool};
-use toolbooth_tests::Retries;
 use tower::retry::Retry;
 
 use super::*;
+
+/// Repeats a call once, at once.
+fn once() -> RetryPolicy {
+    RetryPolicy::new(2)
+        .with_backoff(Duration::ZERO, Duration::ZERO)
+        .with_idempotent(true)
+        .without_budget()
+}
 
 /// As [`Setup::stack`], with a retry inside the first `retried` layers. In the same position, the
 /// events layer is outside of it.
@@ -17,7 +27,7 @@ fn stack(setup: Setup, retried: usize, tool: impl Into<Tool>) -> Stack {
             tool = layers.around(*kind, tool);
         }
         if outside == retried {
-            tool = boxed(Retry::new(Retries::new(1), tool));
+            tool = boxed(Retry::new(once(), tool));
         }
         if outside == setup.outside {
             tool = boxed(layer.layer(tool));
@@ -39,8 +49,10 @@ async fn outside_of_a_retry_a_call_has_one_terminal_event_and_inside_each_attemp
             assert_eq!(stack.run(call("tool")).await, Outcome::Completed);
             let names: &[_] = match setup.outside <= retried {
                 // No layer sees the start of the second attempt.
-                true if retried == setup.order.len() => &[INVOKED, STARTED, "tool.completed"],
-                true => &[INVOKED, STARTED, STARTED, "tool.completed"],
+                true if retried == setup.order.len() => {
+                    &[INVOKED, STARTED, "tool.retry", "tool.completed"]
+                }
+                true => &[INVOKED, STARTED, "tool.retry", STARTED, "tool.completed"],
                 false => &[
                     INVOKED,
                     STARTED,
@@ -55,8 +67,8 @@ async fn outside_of_a_retry_a_call_has_one_terminal_event_and_inside_each_attemp
             let attempts: Vec<_> = attempts.collect();
             let expected: &[_] = match names.len() {
                 6 => &[1, 1, 1, 2, 2, 2],
-                4 => &[1, 1, 2, 1],
-                _ => &[1, 1, 1],
+                5 => &[1, 1, 2, 2, 1],
+                _ => &[1, 1, 2, 1],
             };
             assert_eq!(attempts, expected, "{setup:?}, retried in {retried}");
         }
@@ -73,8 +85,10 @@ async fn call_that_is_dropped_in_its_second_attempt_is_cancelled() {
             let gone = tokio::time::timeout(ms(10), stack.run(call("tool"))).await;
             assert!(gone.is_err());
             let names: &[_] = match setup.outside <= retried {
-                true if retried == setup.order.len() => &[INVOKED, STARTED, "tool.cancelled"],
-                true => &[INVOKED, STARTED, STARTED, "tool.cancelled"],
+                true if retried == setup.order.len() => {
+                    &[INVOKED, STARTED, "tool.retry", "tool.cancelled"]
+                }
+                true => &[INVOKED, STARTED, "tool.retry", STARTED, "tool.cancelled"],
                 false => &[
                     INVOKED,
                     STARTED,
