@@ -88,6 +88,37 @@ async fn retry_outside_of_the_events_layer_continues_the_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retry_inside_of_the_events_layer_has_a_phase_for_each_attempt_and_wait() {
+    let recorder = Recorder::new();
+    let hangs_once = tool_fn("hangs_once", async |call: CallContext, _: ()| {
+        sleep(ms(match call.attempt() {
+            1 => 5_000,
+            _ => 400,
+        }))
+        .await;
+        Ok::<_, Infallible>("done")
+    });
+    let policy = RetryPolicy::new(2).with_idempotent(true).with_seed(7);
+    let tool = ServiceBuilder::new()
+        .layer(EventsLayer::new(recorder.clone()))
+        .layer(RetryLayer::new(policy))
+        .layer(TimeoutLayer::new(ms(1_000)))
+        .service(hangs_once);
+    call_all(tool, [call("hangs_once")]).await;
+    let call = only(&recorder);
+    assert_eq!((call.outcome, call.attempts), (Some(Outcome::Completed), 2));
+    assert_eq!(
+        phases(&call),
+        [
+            (PhaseKind::Run, 0, Some(1_000)),
+            (PhaseKind::Backoff, 1_000, Some(1_039)),
+            (PhaseKind::Run, 1_039, Some(1_439)),
+        ]
+    );
+    assert_eq!(marks(&call)[0].0, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempt_that_is_dropped_after_another_completed_does_not_change_the_outcome() {
     let recorder = Recorder::new();
     let of_attempt = |attempt, kind| {
@@ -180,11 +211,16 @@ async fn cleanup_after_the_end_is_a_phase_until_its_last_hook_ends() {
     report(EventKind::Started);
     sleep(ms(50)).await;
     report(COMPLETED);
+    report(EventKind::CleanupStarted { hooks: 0 });
+    assert_eq!(phases(&only(&recorder)), [(PhaseKind::Run, 0, Some(50))]);
     report(EventKind::CleanupStarted { hooks: 4 });
     sleep(took).await;
     report(EventKind::CleanupFinished { took });
     sleep(took).await;
-    report(EventKind::CleanupFailed { took });
+    report(EventKind::CleanupFailed {
+        took,
+        panicked: true,
+    });
     let open = (PhaseKind::Cleanup, 50, None);
     assert_eq!(
         phases(&only(&recorder)),

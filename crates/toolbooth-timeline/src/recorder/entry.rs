@@ -123,7 +123,7 @@ impl Entry {
             EventKind::Progress(_) | EventKind::Heartbeat => self.active(at, attempt),
             EventKind::Retry { attempt, after, .. } => self.retry(at, *attempt, *after),
             EventKind::Expired { layer, limit } => self.expired(at, attempt, layer, *limit),
-            EventKind::CleanupStarted { hooks } => {
+            EventKind::CleanupStarted { hooks } if *hooks > 0 => {
                 self.hooks += hooks;
                 self.open(PhaseKind::Cleanup, None, attempt, at);
             }
