@@ -113,4 +113,6 @@ fn check_attempts(fetch: &[&Span], spans: &[Span]) {
         .find(|span| !inside(span))
         .expect("the call as a whole");
     assert_eq!(around.get("toolbooth.outcome"), Some("completed"));
+    let retries = around.events.iter().filter(|event| *event == "tool.retry");
+    assert_eq!(retries.count(), 1);
 }
