@@ -5,6 +5,7 @@ mod support;
 
 mod bounds;
 mod ends;
+mod events;
 mod positions;
 
 use std::sync::Arc;

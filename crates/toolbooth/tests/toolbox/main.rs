@@ -6,6 +6,7 @@ mod support;
 mod arguments;
 mod changes;
 mod compose;
+mod events;
 mod gate;
 mod idempotence;
 mod load;
