@@ -67,7 +67,7 @@ async fn event(response: &mut Response<Incoming>) -> Result<Option<String>, BoxE
         let Some(frame) = timeout(MINUTE, response.body_mut().frame()).await? else {
             return Ok(None);
         };
-        let data = frame?.into_data().map_err(|_| "trailers")?;
+        let data = frame?.into_data().map_err(|_trailers| "trailers")?;
         event.push_str(std::str::from_utf8(&data)?);
     }
     Ok(Some(event))

@@ -36,9 +36,9 @@ async fn events_of(reply: Reply, is_read: bool) -> Recorder<Event> {
     let service = layer.layer(service_fn(move |_: Request<()>| {
         std::future::ready(Ok::<_, ToolError>(response(reply)))
     }));
-    let response = service.oneshot(Request::new(())).await.unwrap();
+    let response = service.oneshot(Request::new(())).await.expect("a response");
     if is_read {
-        response.into_body().collect().await.unwrap();
+        response.into_body().collect().await.expect("a whole body");
     }
     events
 }
