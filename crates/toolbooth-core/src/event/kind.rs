@@ -171,7 +171,8 @@ pub enum EventKind {
         ///
         /// It opens by `failures` in a row, `failure_rate`, `slow_calls`, `cool_down`,
         /// `probe_failed` or `probe_expired`. It is half-open by `open_time`, with the first call
-        /// after that time. It closes by `probes_succeeded`, or by a change of its `policy`.
+        /// after that time. It closes by `probes_succeeded`, or by a change of its `policy`. That
+        /// of a key closes as `forgotten` when the layer forgets the key.
         /// Everything `by_hand` is possible in each state.
         why: Name,
     },

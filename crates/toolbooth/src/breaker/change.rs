@@ -43,6 +43,8 @@ pub(super) enum Why {
     /// A probe ran for too long.
     ProbeExpired,
     ByHand,
+    /// The key was not used for long, or made room for another one.
+    Forgotten,
     /// The rules were changed.
     #[cfg(feature = "policy")]
     Policy,
@@ -91,6 +93,7 @@ impl Why {
             Self::ProbeFailed => "probe_failed",
             Self::ProbeExpired => "probe_expired",
             Self::ByHand => "by_hand",
+            Self::Forgotten => "forgotten",
             #[cfg(feature = "policy")]
             Self::Policy => "policy",
         }

@@ -127,4 +127,8 @@ impl Idle for Breaker {
     fn idle_from(&self) -> Moment {
         self.forgettable_from()
     }
+
+    fn forgotten(&self) {
+        self.forget();
+    }
 }

@@ -140,6 +140,9 @@ impl CircuitBreakerLayer {
     /// has more than 1,024 bytes. With more than 16 keys, a key may be overlooked that came out of
     /// use less than a microsecond a key ago: 10 ms for 10,000 keys.
     ///
+    /// A key that is removed after its open time, or while it is half-open, changes to closed, with
+    /// the reason `forgotten`.
+    ///
     /// Call it before the value is cloned or applied to a service. Called later, it returns a value
     /// with breakers of its own, and the others stay as they are.
     #[must_use]

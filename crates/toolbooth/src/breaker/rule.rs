@@ -256,6 +256,13 @@ impl Rule {
         self.close(Why::ByHand);
     }
 
+    /// Closes it if it counted as open: a call with its key creates a new one.
+    pub(super) fn forget(&mut self) {
+        if matches!(self.phase, Phase::Open { .. } | Phase::HalfOpen { .. }) {
+            self.close(Why::Forgotten);
+        }
+    }
+
     /// Closes it in any state, with empty windows.
     fn close(&mut self, why: Why) {
         self.trips = 0;

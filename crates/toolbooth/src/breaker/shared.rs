@@ -130,6 +130,11 @@ impl Breaker {
         self.locked(|rule| rule.shut_until())
     }
 
+    /// Reports the end of its state, after its key has lost it.
+    pub(super) fn forget(&self) {
+        self.locked(Rule::forget);
+    }
+
     pub(super) fn state(&self, now: Moment) -> BreakerState {
         self.locked(|rule| rule.state(now))
     }

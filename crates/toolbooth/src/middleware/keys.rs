@@ -51,6 +51,9 @@ const SHARDS: usize = 64;
 pub(crate) trait Idle {
     /// Returns the moment from which the value equals a new one, if it is not used until then.
     fn idle_from(&self) -> Moment;
+
+    /// Called once the key has lost the value, without a lock.
+    fn forgotten(&self) {}
 }
 
 /// A bounded map of shared values by key. A handle to a value keeps its key in the map.
@@ -221,7 +224,7 @@ impl<V: Idle> KeyMap<V> {
         let max_keys = registry.max_keys;
         if registry.keys.len() >= max_keys && !always {
             drop(registry);
-            drop(evicted);
+            forget(evicted);
             return Err(KeyRejection::TooMany(max_keys));
         }
         let value = Arc::new(create());
@@ -235,7 +238,7 @@ impl<V: Idle> KeyMap<V> {
         shard.insert_unique(hash, entry, |entry| self.hash(&entry.key));
         drop(shard);
         drop(registry);
-        drop(evicted);
+        forget(evicted);
         Ok(value)
     }
 
@@ -342,6 +345,12 @@ impl<V: Idle> KeyMap<V> {
         let shard = (hash >> 32) % SHARDS as u64;
         let Shard(shard) = &self.shards[shard as usize];
         shard
+    }
+}
+
+fn forget<V: Idle>(evicted: Vec<Arc<V>>) {
+    for value in evicted {
+        value.forgotten();
     }
 }
 

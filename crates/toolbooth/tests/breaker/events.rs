@@ -1,5 +1,6 @@
 //! The events of changes of the state.
 
+use futures_util::FutureExt;
 use toolbooth::{Event, PerTool};
 
 use super::support::events::EventLines;
@@ -132,6 +133,41 @@ async fn sink_may_panic_and_may_use_the_breaker() {
         [
             "0 breaker.changed breaker - closed open failures",
             "0 breaker.changed breaker - open closed by_hand",
+        ]
+    );
+}
+
+/// Each key makes room for the next one, in each state.
+#[tokio::test(start_paused = true)]
+async fn breaker_whose_key_is_forgotten_reports_that_it_closed() {
+    let events = EventLines::new();
+    let breaker = CircuitBreakerLayer::by(two(), |call| call.id())
+        .with_key_bounds(1, Duration::from_secs(60))
+        .with_events(events.clone());
+    let service = breaker.layer(ScriptedTool::pending());
+    let key = |key: &str| breaker.breaker_for(key).unwrap();
+    key("open").trip();
+    advance(OPEN).await;
+    key("half_open").trip();
+    advance(OPEN).await;
+    let probe = service.clone().oneshot(call().with_id("half_open"));
+    assert!(probe.now_or_never().is_none());
+    key("disabled").disable();
+    key("closed").trip();
+    key("closed").reset();
+    let _last = key("last");
+
+    assert_eq!(
+        events.take(),
+        [
+            "0 breaker.changed breaker open closed open by_hand",
+            "30000 breaker.changed breaker open open closed forgotten",
+            "30000 breaker.changed breaker half_open closed open by_hand",
+            "60000 breaker.changed breaker half_open open half_open open_time",
+            "60000 breaker.changed breaker half_open half_open closed forgotten",
+            "60000 breaker.changed breaker disabled closed disabled by_hand",
+            "60000 breaker.changed breaker closed closed open by_hand",
+            "60000 breaker.changed breaker closed open closed by_hand",
         ]
     );
 }
