@@ -97,3 +97,25 @@ fn no_event_of_a_known_tool_and_layer_allocates() {
         assert_eq!(deliver(events(serial)), (0, 0));
     }
 }
+
+/// The status of a response is a text of the tool.
+#[test]
+fn no_failure_of_a_kind_beyond_the_bound_allocates() {
+    let sink = MetricsSink::for_recorder(Registered);
+    let failed = |status: u32| {
+        let mut event = Event::of_layer(EventKind::Failed {
+            error: None,
+            error_type: status.to_string().into(),
+        });
+        event.tool = Some(Name::from_static("t"));
+        event
+    };
+    let mut allocates = Vec::new();
+    for status in 0..100 {
+        let event = failed(status);
+        let counted = measure(|| sink.on_event(&event));
+        allocates.push(counted.count_total > 0);
+    }
+    // 64 kinds, and one for the others.
+    assert_eq!(allocates, [[true; 65].as_slice(), &[false; 35]].concat());
+}

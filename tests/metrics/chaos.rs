@@ -8,11 +8,10 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use toolbooth::events::MetricsSink;
-use toolbooth::middleware::LayerName;
 use toolbooth::{
     BoxError, BreakerPolicy, CatchPanicLayer, CircuitBreakerLayer, CleanupLayer,
-    ConcurrencyLimitLayer, Content, Event, EventKind, EventSink, Name, Outcome, PartialResultLayer,
-    RateLimitLayer, RetryPolicy, SpawnLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput,
+    ConcurrencyLimitLayer, Content, Outcome, PartialResultLayer, RateLimitLayer, RetryPolicy,
+    SpawnLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput,
 };
 use toolbooth_test::{BoxTool, FaultLayer, Faults, boxed, call, ms};
 use toolbooth_tests::{Retries, quota, runtime};
@@ -124,17 +123,7 @@ fn around(kind: Kind, sink: &MetricsSink, tally: &Tally, tool: BoxTool) -> BoxTo
         Kind::ForeignRetry => boxed(RetryLayer::new(Retries::new(1)).layer(tool)),
         Kind::Breaker => {
             let policy = BreakerPolicy::new().with_open_time(ms(20));
-            let breaker = CircuitBreakerLayer::with_policy(policy);
-            let sink = sink.clone();
-            breaker.on_state_change(move |change| {
-                sink.on_event(&Event::of_layer(EventKind::BreakerChanged {
-                    layer: LayerName::new("breaker"),
-                    key: change.key.clone(),
-                    from: change.from.as_str(),
-                    to: change.to.as_str(),
-                    why: Name::from_static("failures"),
-                }));
-            });
+            let breaker = CircuitBreakerLayer::with_policy(policy).with_events(sink.clone());
             boxed(breaker.layer(tool))
         }
         Kind::Rate => boxed(RateLimitLayer::new(quota(200, 2)).layer(tool)),

@@ -10,6 +10,8 @@ mod http;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "metrics")]
+mod metrics_layers;
+#[cfg(feature = "metrics")]
 mod metrics_orders;
 mod recorded;
 #[cfg(feature = "metrics")]

@@ -30,14 +30,15 @@ pub(super) struct QueueMetrics {
 /// A gauge for each state.
 #[derive(Default)]
 struct BreakerMetrics {
-    /// Whether the gauge of the closed state counts the breaker. That of one with keys does not:
-    /// keys that never failed are not known.
+    /// Whether the gauge of the closed state counts the breaker. That of one with keys does not,
+    /// nor does that of the disabled state: keys that never changed are not known.
     counts_closed: AtomicBool,
     gauges: [OnceLock<Gauge>; STATES.len()],
 }
 
 const CLOSED: &str = "closed";
-const STATES: [&str; 4] = [CLOSED, "open", "half_open", "disabled"];
+const DISABLED: &str = "disabled";
+const STATES: [&str; 4] = [CLOSED, "open", "half_open", DISABLED];
 
 // === impl LayerMetrics ===
 
@@ -94,7 +95,8 @@ impl LayerMetrics {
 
     fn change(&self, registrar: &Registrar, has_key: bool, state: &str, by: f64) {
         let known = STATES.iter().position(|known| *known == state);
-        let Some(index) = known.filter(|_| !has_key || state != CLOSED) else {
+        let counts = !has_key || !matches!(state, CLOSED | DISABLED);
+        let Some(index) = known.filter(|_| counts) else {
             return;
         };
         let gauge = self.breaker.gauges[index].get_or_init(|| {

@@ -44,7 +44,7 @@
 //! | `toolbooth.queue.wait` | histogram, s | `toolbooth.layer.name`, `toolbooth.layer.kind`, `toolbooth.result` | Waits. The result is `admitted`, or `ended` for a call that ended in the queue. A call that need not wait is not counted. |
 //! | `toolbooth.limit.overshoot` | histogram, s | `toolbooth.layer.name`, `toolbooth.layer.kind` | From the expiry of a limit to the end of its call: the grace period, and the delay of the timer. |
 //! | `toolbooth.limit.key_overflows` | counter | `toolbooth.layer.name`, `toolbooth.layer.kind` | How often a full table of keys made new keys share a limit. |
-//! | `toolbooth.breaker.state` | gauge | `toolbooth.layer.name`, `toolbooth.layer.kind`, `toolbooth.breaker.state` | 1 for the state of the breaker and 0 for the others: `closed`, `open`, `half_open`, `disabled`. They appear with its first change. Of a breaker with keys, how many keys are in a state; closed ones are not counted. |
+//! | `toolbooth.breaker.state` | gauge | `toolbooth.layer.name`, `toolbooth.layer.kind`, `toolbooth.breaker.state` | 1 for the state of the breaker and 0 for the others: `closed`, `open`, `half_open`, `disabled`. They appear with its first change. Of a breaker with keys, how many keys are `open` or `half_open`; the others are not counted. |
 //! | `toolbooth.partial.items` | counter | `gen_ai.tool.name` | Items that tools published or streamed. |
 //! | `toolbooth.partial.bytes` | counter, By | `gen_ai.tool.name` | Their bytes. |
 //! | `toolbooth.cleanup.duration` | histogram, s | `gen_ai.tool.name`, `toolbooth.result` | Cleanup hooks. The result is `finished` or `failed`. |

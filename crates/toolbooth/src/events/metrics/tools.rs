@@ -106,6 +106,9 @@ impl ToolMetrics {
             Some(_) if is_full => Some(OTHER),
             error_type => error_type,
         };
+        if let Some(known) = self.find(outcome, error_type) {
+            return known;
+        }
         let ended = Arc::new(Ended::new(registrar, &self.tool, outcome, error_type));
         let mut ends = write(&self.ends);
         if !ends.iter().any(|known| known.is(outcome, error_type)) {
