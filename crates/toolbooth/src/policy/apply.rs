@@ -3,7 +3,8 @@
 //! Invariants:
 //! 1. A version of the toolbox has all stacks of its policies: it is replaced as a whole.
 //! 2. Everything that can fail comes before the first number changes.
-//! 3. Lock order: the writer of the toolbox, then the store.
+//! 3. Lock order: the writer of the toolbox, then the store. Events of layers are held back while
+//!    these are locked.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use crate::middleware::sync::{Mutex, lock};
 use crate::toolbox::{Stacked, Stacks, ToolService, Toolbox, ToolboxBuilder, Version};
 
 /// The policies of one version, and the state of the limits, which all versions share.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Current {
     policies: Arc<Policies>,
     store: Arc<Mutex<Store>>,
@@ -60,7 +61,8 @@ impl ToolboxBuilder {
     pub fn policies(self, policies: Policies) -> Self {
         self.with_stacks(move |version| {
             let installed = check::check(&policies);
-            let installed = installed.and_then(|()| Current::default().replace(version, policies));
+            let installed =
+                installed.and_then(|()| Current::of(version).replace(version, policies));
             installed.map_err(|error| error.to_string())
         })
     }
@@ -149,7 +151,10 @@ impl Current {
     fn of(version: &Version) -> Self {
         let stacks = version.stacks().map(Stacks::as_any);
         let current = stacks.and_then(<dyn Any>::downcast_ref::<Self>);
-        current.cloned().unwrap_or_default()
+        current.cloned().unwrap_or_else(|| Self {
+            policies: Arc::default(),
+            store: Arc::new(Mutex::new(Store::new(version.events().clone()))),
+        })
     }
 
     /// Installs policies, which are checked, in place of these.

@@ -89,6 +89,12 @@
 //! `grace` without a timeout, have no effect. Cleanup has no settings here: add a
 //! [`CleanupLayer`](crate::CleanupLayer) to the toolbox.
 //!
+//! # Events
+//! An [`EventsLayer`](crate::EventsLayer) around the toolbox receives what the layers do to calls,
+//! with the name of the layer, such as `concurrency of search`. Changes of breakers and limits
+//! belong to no call: [`ToolboxBuilder::with_events`](crate::ToolboxBuilder::with_events) delivers
+//! them.
+//!
 //! # Values
 //! | setting | values |
 //! |---|---|

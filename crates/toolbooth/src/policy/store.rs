@@ -15,11 +15,14 @@ use super::plan::{Limits, Plan, Queue, Scope};
 use super::values::{BreakerSettings, RateSettings, RetrySettings};
 use crate::breaker::BreakerState;
 use crate::middleware::ConfigError;
+use crate::toolbox::StackEvents;
 use crate::{CircuitBreakerLayer, ConcurrencyLimitLayer, RateLimitLayer, RetryBudget};
 
 /// The limits of all scopes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Store {
+    /// The sink of all limits.
+    events: StackEvents,
     scopes: HashMap<Scope, State>,
 }
 
@@ -47,6 +50,13 @@ type Changed = Result<(), ConfigError>;
 // === impl Store ===
 
 impl Store {
+    pub(super) fn new(events: StackEvents) -> Self {
+        Self {
+            events,
+            scopes: HashMap::new(),
+        }
+    }
+
     /// Creates the limits of a plan that are missing, and sets the numbers of the others.
     ///
     /// The plan is made of policies that are checked.
@@ -60,7 +70,7 @@ impl Store {
                 Scope::Group(name) | Scope::Tool(name) => name.clone(),
             };
             let state = self.scopes.entry(scope).or_default();
-            state.update(&name, limits)?;
+            state.update(&name, limits, &self.events)?;
         }
         if let Some(retry) = &plan.retry {
             let state = self.scopes.entry(Scope::Tool(tool.into())).or_default();
@@ -125,25 +135,31 @@ impl State {
         self.budget.as_ref().map(|held| held.layer.clone())
     }
 
-    fn update(&mut self, name: &str, limits: &Limits) -> Changed {
+    fn update(&mut self, name: &str, limits: &Limits, events: &StackEvents) -> Changed {
         if let Some(breaker) = &limits.breaker {
-            self.update_breaker(name, breaker)?;
+            self.update_breaker(name, breaker, events)?;
         }
         if let Some(rate) = &limits.rate {
-            self.update_rate(name, rate, &limits.queue)?;
+            self.update_rate(name, rate, &limits.queue, events)?;
         }
         if let Some(concurrency) = limits.concurrency {
-            self.update_concurrency(name, concurrency, &limits.queue)?;
+            self.update_concurrency(name, concurrency, &limits.queue, events)?;
         }
         Ok(())
     }
 
-    fn update_breaker(&mut self, name: &str, new: &BreakerSettings) -> Changed {
+    fn update_breaker(
+        &mut self,
+        name: &str,
+        new: &BreakerSettings,
+        events: &StackEvents,
+    ) -> Changed {
         let policy = new.policy()?;
         match &mut self.breaker {
             None => {
-                let layer = CircuitBreakerLayer::with_policy(policy);
-                let layer = layer.with_name(format!("breaker of {name}"));
+                let layer = CircuitBreakerLayer::with_policy(policy)
+                    .with_name(format!("breaker of {name}"))
+                    .with_events(events.clone());
                 self.breaker = Some(Held::new(layer, new.clone()));
             }
             Some(held) if held.numbers.as_ref() != Some(new) => {
@@ -155,7 +171,13 @@ impl State {
         Ok(())
     }
 
-    fn update_rate(&mut self, name: &str, new: &RateSettings, queue: &Queue) -> Changed {
+    fn update_rate(
+        &mut self,
+        name: &str,
+        new: &RateSettings,
+        queue: &Queue,
+        events: &StackEvents,
+    ) -> Changed {
         let quotas: Vec<_> = new.quotas().collect();
         let fits = |held: &&mut Held<RateLimitLayer, _>| held.layer.can_have(quotas.len());
         match self.rate.as_mut().filter(fits) {
@@ -167,7 +189,8 @@ impl State {
                     .with_queue_capacity(queue.calls())
                     .with_max_wait(queue.max_wait)
                     .with_order(queue.order())
-                    .with_name(format!("rate of {name}"));
+                    .with_name(format!("rate of {name}"))
+                    .with_events(events.clone());
                 self.rate = Some(Held::new(layer, (new.clone(), queue.clone())));
             }
             Some(Held { layer, numbers }) => {
@@ -191,7 +214,13 @@ impl State {
         Ok(())
     }
 
-    fn update_concurrency(&mut self, name: &str, new: u32, queue: &Queue) -> Changed {
+    fn update_concurrency(
+        &mut self,
+        name: &str,
+        new: u32,
+        queue: &Queue,
+        events: &StackEvents,
+    ) -> Changed {
         let limit = usize::try_from(new).unwrap_or(usize::MAX);
         match &mut self.concurrency {
             None => {
@@ -199,7 +228,8 @@ impl State {
                     .with_queue_capacity(queue.calls())
                     .with_max_wait(queue.max_wait)
                     .with_order(queue.order())
-                    .with_name(format!("concurrency of {name}"));
+                    .with_name(format!("concurrency of {name}"))
+                    .with_events(events.clone());
                 self.concurrency = Some(Held::new(layer, (new, queue.clone())));
             }
             Some(Held { layer, numbers }) => {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use toolbooth_core::{LayerName, Name};
 use tower_layer::Layer;
 
+#[cfg(feature = "policy")]
+use super::events::StackEvents;
 use super::gate::{DEFAULT_GATE_LIMIT, Denied, Gate, GateRequest};
 use super::shared::{Settings, Shared, ToolLayer, Version};
 use super::stacks::AddStacks;
@@ -18,6 +20,8 @@ pub struct ToolboxBuilder {
     tools: Vec<(ToolSpec, ToolService)>,
     timeout: Option<PerTool<Duration>>,
     stacks: Option<AddStacks>,
+    #[cfg(feature = "policy")]
+    events: Vec<Box<dyn crate::EventSink>>,
     settings: Settings,
 }
 
@@ -29,6 +33,8 @@ impl ToolboxBuilder {
             tools: Vec::new(),
             timeout: None,
             stacks: None,
+            #[cfg(feature = "policy")]
+            events: Vec::new(),
             settings: Settings {
                 name: LayerName::new("toolbox"),
                 layers: Vec::new(),
@@ -205,6 +211,45 @@ impl ToolboxBuilder {
         self
     }
 
+    /// Delivers changes of breakers and limits that [policies](Self::policies) build to `sink`,
+    /// beside other sinks: [`BreakerChanged`](crate::EventKind::BreakerChanged) and
+    /// [`LimitChanged`](crate::EventKind::LimitChanged), without the id of a call.
+    ///
+    /// The events have the name of their layer, such as `breaker of search`. Policies that
+    /// [`Toolbox::apply`] installs later have the same sinks. Of these, a sink receives the new
+    /// numbers of limits that were there before, once calls find the new policies. Timeouts and
+    /// retries are new for each version, and make no events: `apply` returns what changed.
+    ///
+    /// The sink is called within the call that causes the event, or at the end of a change of the
+    /// toolbox that runs meanwhile. No lock is held: it may use the toolbox.
+    ///
+    /// [`EventsLayer`](crate::EventsLayer) around the toolbox delivers the events of calls.
+    ///
+    /// ```
+    /// use toolbooth::events::channel;
+    /// use toolbooth::policy::Policies;
+    /// use toolbooth::{EventKind, Toolbox, tool_fn};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (sink, mut events) = channel(1_000);
+    /// let toolbox = Toolbox::builder()
+    ///     .tool("search", tool_fn("search", async |_: ()| Ok::<_, std::io::Error>("a result")))
+    ///     .policies(Policies::from_toml("tools.search.concurrency = 4")?)
+    ///     .with_events(sink)
+    ///     .build()?;
+    ///
+    /// toolbox.apply(Policies::from_toml("tools.search.concurrency = 8")?)?;
+    /// let event = events.try_recv().ok_or("the limit changed")?;
+    /// let EventKind::LimitChanged { layer, .. } = event.kind else { return Err("another".into()) };
+    /// assert_eq!(layer.as_str(), "concurrency of search");
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "policy")]
+    pub fn with_events(mut self, sink: impl crate::EventSink) -> Self {
+        self.events.push(Box::new(sink));
+        self
+    }
+
     /// Sets what adds layers that can change.
     #[cfg(feature = "policy")]
     pub(crate) fn with_stacks(
@@ -227,6 +272,8 @@ impl ToolboxBuilder {
             self.settings.layers.insert(0, erased(layer));
         }
         let mut version = Version::default();
+        #[cfg(feature = "policy")]
+        version.set_events(StackEvents::new(self.events));
         for (spec, tool) in self.tools {
             let entry = self.settings.entry_of(spec, tool);
             if let Err(fault) = entry.and_then(|entry| version.insert(entry)) {

@@ -86,6 +86,8 @@ mod annotations;
 mod arguments;
 mod builder;
 mod error;
+#[cfg(feature = "policy")]
+mod events;
 mod gate;
 mod handle;
 pub(crate) mod nearest;
@@ -98,6 +100,8 @@ mod tool;
 pub use annotations::ToolAnnotations;
 pub use builder::ToolboxBuilder;
 pub use error::{ToolboxError, ToolboxFault};
+#[cfg(feature = "policy")]
+pub(crate) use events::StackEvents;
 pub use gate::{Denied, GateRequest};
 pub use handle::{Toolbox, ToolboxChanges};
 pub use service::{ResolvedTool, ResponseFuture};

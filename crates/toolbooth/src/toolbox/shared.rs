@@ -17,6 +17,8 @@ use toolbooth_core::{LayerName, Name, ToolError};
 #[cfg(feature = "validate")]
 use super::arguments::Arguments;
 use super::error::{MAX_NAME, check_spec, shortened};
+#[cfg(feature = "policy")]
+use super::events::StackEvents;
 use super::gate::Gate;
 use super::nearest::nearest;
 use super::stacks::{Stacked, Stacks};
@@ -55,6 +57,9 @@ pub(crate) struct Version {
     tools: HashMap<Name, Arc<Entry>>,
     /// The layers that can change.
     stacks: Option<Arc<dyn Stacks>>,
+    /// The sink of these layers, the same in each version.
+    #[cfg(feature = "policy")]
+    events: StackEvents,
 }
 
 /// A tool with its layers.
@@ -110,6 +115,9 @@ impl Shared {
         &self,
         change: impl FnOnce(&mut Version) -> Result<T, E>,
     ) -> Result<T, E> {
+        // Dropped last, without the lock.
+        #[cfg(feature = "policy")]
+        let _hold = self.version.load().events.hold();
         let writer = lock(&self.writer);
         let mut version = Version::clone(&self.version.load());
         let result = change(&mut version)?;
@@ -214,6 +222,17 @@ impl Version {
     #[cfg(feature = "policy")]
     pub(crate) fn stacks(&self) -> Option<&dyn Stacks> {
         self.stacks.as_deref()
+    }
+
+    /// Returns the sink of the layers that can change.
+    #[cfg(feature = "policy")]
+    pub(crate) const fn events(&self) -> &StackEvents {
+        &self.events
+    }
+
+    #[cfg(feature = "policy")]
+    pub(super) fn set_events(&mut self, events: StackEvents) {
+        self.events = events;
     }
 
     /// Replaces the layers that can change, around each tool, and for tools that are inserted

@@ -4,6 +4,7 @@
 mod support;
 
 mod applying;
+mod events;
 mod faults;
 mod reading;
 mod stacks;
