@@ -125,6 +125,20 @@ impl CallContext {
         self.attempt.set_held_back(true);
     }
 
+    /// Records whether the call waits for a service that is not ready, so that the tool has not
+    /// started. For adapters that poll the readiness of a service inside of a call.
+    pub fn set_unready(&self, is_unready: bool) {
+        self.attempt.set_unready(is_unready);
+    }
+
+    /// Reports that the tool has started, unless a layer inside holds the call back. For adapters,
+    /// after a wait for a service that was not ready.
+    pub fn report_started(&self) {
+        if self.attempt.is_observed() {
+            self.attempt.report_started();
+        }
+    }
+
     /// Records that the call waits for another attempt when it ends, for the error of a timeout
     /// outside. For authors of retry policies, whose wait calls this if it is dropped.
     pub fn set_waits_for_attempt(&self, attempt: u32, policy: &LayerName) {

@@ -31,10 +31,7 @@ impl Part {
     /// Reports that the tool has started, unless a layer inside holds the call back. Call it after
     /// the inner service was called, in an events layer and after a wait.
     pub fn report_started(&self) {
-        let attempt = self.context.attempt_state();
-        if attempt.is_observed() {
-            attempt.report_started();
-        }
+        self.context.report_started();
     }
 
     /// Returns whether the layer is to call its inner service in the first poll of its future
@@ -48,7 +45,7 @@ impl Part {
     /// Records whether the call waits for an inner service that is not ready, so that the tool has
     /// not started.
     pub fn set_unready(&self, is_unready: bool) {
-        self.context.attempt_state().set_unready(is_unready);
+        self.context.set_unready(is_unready);
     }
 
     /// Returns what reports events of this layer after the end of the call. `None` without an

@@ -108,15 +108,19 @@ impl fmt::Debug for ToolService {
 impl<S: Tool> AnyTool for Erased<S> {
     fn call(&self, call: ToolCall) -> ToolFuture {
         let mut service = self.0.clone();
-        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Box::pin(Running {
+        let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(Ok(())) = ready {
+            return Box::pin(Running {
                 future: service.call(call),
-            }),
+            });
+        }
+        call.context().set_unready(true);
+        match ready {
             Poll::Ready(Err(error)) => {
                 let error = ToolError::from_error(error);
                 Box::pin(std::future::ready(Err(error)))
             }
-            Poll::Pending => Box::pin(when_ready(service, call)),
+            _ => Box::pin(when_ready(service, call)),
         }
     }
 }
@@ -129,7 +133,11 @@ async fn when_ready<S: Tool>(mut service: S, call: ToolCall) -> Result<ToolOutpu
         call.context().mark_not_started();
         return Err(ToolError::cancelled(reason));
     }
-    service.call(call).await.map_err(ToolError::from_error)
+    let context = call.context().clone();
+    context.set_unready(false);
+    let future = service.call(call);
+    context.report_started();
+    future.await.map_err(ToolError::from_error)
 }
 
 // === impl Running ===

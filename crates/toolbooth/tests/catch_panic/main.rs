@@ -6,6 +6,7 @@ mod support;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use support::events::EventLines;
 use support::laws::every_layer;
 use support::{Outcomes, ScriptedTool, call, error_of, ms, panic_text, texts};
 use toolbooth::{
@@ -83,6 +84,28 @@ async fn layers_on_both_sides_release_their_permits_and_see_the_outcome() {
         assert_eq!(outcomes.all().await, [Outcome::Panicked]);
     }
     assert_eq!(cleanup.drain(ms(10)).await.ran, 3);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn panic_is_the_terminal_event_on_either_side_of_the_layer() {
+    let events = EventLines::new();
+    let catches = CatchPanicLayer::new;
+    let tool = ScriptedTool::panics_in_future;
+    let outside = events.layer().layer(catches().layer(tool()));
+    error_of(outside, call().with_id("outside")).await;
+    let inside = catches().layer(events.layer().layer(tool()));
+    error_of(inside, call().with_id("inside")).await;
+    assert_eq!(
+        events.take(),
+        [
+            "0 outside tool.invoked",
+            "0 outside tool.started",
+            "0 outside tool.panicked",
+            "0 inside tool.invoked",
+            "0 inside tool.started",
+            "0 inside tool.panicked",
+        ]
+    );
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -1,5 +1,8 @@
 //! What ends calls before their group's deadline: enough successes, a failure, the caller.
 
+use tower::Layer;
+
+use super::support::events::EventLines;
 use super::*;
 
 /// A call whose hooks record the outcome under its time.
@@ -40,6 +43,38 @@ async fn first_success_ends_the_group_and_cancels_the_others() {
         (50, cancelled),
     ];
     assert_eq!(outcomes, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_of_a_group_has_one_terminal_event_and_starts_with_its_tool() {
+    let events = EventLines::new();
+    let tool = events.layer().layer(sleeper());
+    let calls = ["a", "b", "c"].into_iter().zip([11, 20, 30]);
+    let calls = calls.map(|(id, millis)| sleeps(millis).with_id(id));
+    let group = CallGroup::new().with_concurrency(2);
+    let (index, _) = group.first_ok(tool, calls).await.unwrap();
+    assert_eq!(index, 1);
+    sleep(ms(1)).await;
+    assert_eq!(
+        events.take(),
+        [
+            "0 a tool.invoked",
+            "0 a tool.started",
+            "0 b tool.invoked",
+            "0 b tool.started",
+            "0 a tool.first_item",
+            "0 a tool.partial",
+            "0 b tool.first_item",
+            "0 b tool.partial",
+            "11 a tool.failed",
+            "11 c tool.invoked",
+            "11 c tool.started",
+            "11 c tool.first_item",
+            "11 c tool.partial",
+            "20 b tool.completed",
+            "20 c tool.cancelled started=true",
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use toolbooth::{ConcurrencyLimitLayer, ErrorKind, TimeoutLayer, tool_fn};
 
+use super::support::events::EventLines;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,6 +19,33 @@ async fn new_call_is_rejected_from_the_first_poll_of_a_shutdown() {
     assert!(shutdown.is_shutting_down());
     assert_rejected(&error_of(service, call()).await, SECOND * 5);
     assert_eq!(tool.probe().started(), 1);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn cancelled_and_rejected_calls_have_one_terminal_event() {
+    let (events, shutdown) = (EventLines::new(), ShutdownLayer::new());
+    let limit = ConcurrencyLimitLayer::new(1);
+    let service = shutdown.layer(limit.layer(ScriptedTool::pending()));
+    let service = events.layer().layer(service);
+    let runs = start(service.clone(), call().with_id("runs")).await;
+    let waits = start(service.clone(), call().with_id("waits")).await;
+    assert_eq!(shut_down(&shutdown, ms(50), SECOND).await.calls, (0, 2));
+    failed(runs).await;
+    failed(waits).await;
+    error_of(service, call().with_id("late")).await;
+    assert_eq!(
+        events.take(),
+        [
+            "0 runs tool.invoked",
+            "0 runs tool.started",
+            "0 waits tool.invoked",
+            "0 waits tool.queued concurrency",
+            "50 runs tool.cancelled started=true",
+            "50 waits tool.cancelled started=false",
+            "50 late tool.invoked",
+            "50 late tool.rejected overloaded",
+        ]
+    );
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]

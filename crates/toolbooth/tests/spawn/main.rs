@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use support::events::EventLines;
 use support::laws::every_layer;
 use support::{
     Outcomes, Recorder, ScriptedTool, call, error, error_of, ms, pass, streams, text_of, ticking,
@@ -88,6 +89,32 @@ async fn inner_permits_are_acquired_in_call_and_released_before_the_caller_sees_
     let expired = error(assert_ready!(times_out.poll()));
     assert_eq!(expired.kind(), ErrorKind::Timeout);
     assert_eq!(limit.available(), 2);
+}
+
+/// The permit is released on the task, before the caller is woken.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn calls_on_tasks_report_where_they_wait_and_when_they_start() {
+    let events = EventLines::new();
+    let service = ServiceBuilder::new()
+        .layer(events.layer())
+        .layer(SpawnLayer::new())
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(looks(String::new));
+    let run = |id: &str| text_of(service.clone(), call().with_id(id));
+    tokio::join!(run("a"), run("b"));
+    assert_eq!(
+        events.take(),
+        [
+            "0 a tool.invoked",
+            "0 a tool.started",
+            "0 b tool.invoked",
+            "0 b tool.queued concurrency",
+            "10 b tool.admitted concurrency 10",
+            "10 b tool.started",
+            "10 a tool.completed",
+            "20 b tool.completed",
+        ]
+    );
 }
 
 /// An inner waiter is on the task. It leaves the queue when its call is dropped.

@@ -1,6 +1,7 @@
 //! The events of calls of a toolbox.
 
 use toolbooth::ConcurrencyLimitLayer;
+use toolbooth_test::Readiness;
 use tower::{Layer, ServiceExt};
 
 use super::support::events::EventLines;
@@ -39,6 +40,40 @@ async fn call_that_waits_for_the_gate_is_started_when_its_tool_is_called() {
             "60 denied tool.rejected denied",
             "60 unknown tool.invoked",
             "60 unknown tool.rejected unknown_tool",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn tool_that_is_not_ready_is_started_when_it_is_called() {
+    let events = EventLines::new();
+    let tool = ScriptedTool::ready().with_readiness(Readiness::Pending);
+    let toolbox = Toolbox::builder()
+        .tool("search", tool.handle())
+        .build()
+        .unwrap();
+    let service = events.layer().layer(toolbox);
+    let run = |id: &str| text_of(service.clone(), call("search").with_id(id));
+    let waits = tokio::spawn(run("waits"));
+    tokio::time::sleep(ms(20)).await;
+    tool.set_readiness(Readiness::Ready);
+    assert_eq!(waits.await.unwrap(), "done");
+    tool.set_readiness(Readiness::Fails);
+    error_of(service.clone(), call("search").with_id("fails")).await;
+    tool.set_readiness(Readiness::Pending);
+    let dropped = service.clone().oneshot(call("search").with_id("dropped"));
+    tokio::time::timeout(ms(5), dropped).await.unwrap_err();
+
+    assert_eq!(
+        events.take(),
+        [
+            "0 waits tool.invoked",
+            "20 waits tool.started",
+            "20 waits tool.completed",
+            "20 fails tool.invoked",
+            "20 fails tool.failed",
+            "20 dropped tool.invoked",
+            "25 dropped tool.cancelled started=true",
         ]
     );
 }
