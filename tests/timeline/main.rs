@@ -1,6 +1,7 @@
 //! The recorder of calls and its outputs, on the paused clock.
 
 mod bounds;
+mod edges;
 mod hostile;
 mod records;
 mod rules;

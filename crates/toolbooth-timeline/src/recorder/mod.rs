@@ -115,13 +115,14 @@ impl Recorder {
     /// Returns the first calls that have changed since a version, at most `max`. The version of
     /// the timeline is that of the last one, if there are more.
     pub(crate) fn changes(&self, version: u64, max: usize) -> Timeline {
-        let now = self.shared.origin.elapsed();
         // Handles alone are copied under the lock.
         let (mut entries, counts, recorded) = {
             let table = self.shared.lock();
             let (entries, counts) = table.changed_since(version);
             (entries, counts, table.len())
         };
+        // After the events, none of which is later.
+        let now = self.shared.origin.elapsed();
         let mut version = counts.version;
         if entries.len() > max {
             entries.sort_by_key(|entry| entry.version());

@@ -69,7 +69,8 @@ impl Axis {
 
     /// Returns the column of a time, [`columns`](Self::columns) for the end of the axis.
     fn column(&self, at: Duration) -> usize {
-        let at = at.clamp(self.start, self.end).saturating_sub(self.start);
+        // A call may start after the end, if that is the time of the snapshot.
+        let at = at.min(self.end).saturating_sub(self.start);
         let span = self.end.saturating_sub(self.start).as_nanos().max(1);
         let column = at.as_nanos() * self.columns as u128 / span;
         usize::try_from(column).map_or(self.columns, |column| column.min(self.columns))

@@ -138,7 +138,8 @@ impl<'a> Text<'a> {
         let mut scale = self.line();
         scale.space(label_width + 1);
         let (start, end) = (short(axis.start), short(axis.end));
-        scale.column(Style::Dim, &start, axis.columns - end.len(), Align::Left);
+        let room = axis.columns.saturating_sub(end.len());
+        scale.column(Style::Dim, &start, room, Align::Left);
         scale.push(Style::Dim, &end);
         writeln!(f, "{}", scale.finish())?;
         for (row, label) in rows.iter().zip(labels) {
