@@ -90,7 +90,15 @@ impl Entry {
     }
 
     pub(super) fn to_record(&self) -> CallRecord {
-        self.record.clone()
+        let mut record = self.record.clone();
+        // An events layer inside sees the end of an attempt, not that of the call.
+        if record.end.is_none() {
+            record.outcome = None;
+            record.error_type = None;
+            record.error = None;
+            record.retry_after = None;
+        }
+        record
     }
 
     pub(super) fn apply(&mut self, event: &Event, texts: Texts, at: Duration, version: u64) {
@@ -108,6 +116,8 @@ impl Entry {
                 self.record.tenant = tenant.as_ref().map(text::name);
                 self.record.parent = *parent_serial;
             }
+            // A call that is dropped does not wait for the thread that runs its tool.
+            kind if self.record.end.is_some() && !kind.name().starts_with("cleanup.") => {}
             EventKind::Queued { layer } => self.queued(at, attempt, layer),
             EventKind::Admitted { layer, waited } => self.admitted(at, attempt, layer, *waited),
             EventKind::Started => self.started(at, attempt),
@@ -117,14 +127,14 @@ impl Entry {
             EventKind::Partial { bytes, .. } => {
                 self.active(at, attempt);
                 self.record.items += 1;
-                self.record.bytes += *bytes as u64;
+                self.record.bytes = self.record.bytes.saturating_add(*bytes as u64);
                 self.keep(texts.contents);
             }
             EventKind::Progress(_) | EventKind::Heartbeat => self.active(at, attempt),
             EventKind::Retry { attempt, after, .. } => self.retry(at, *attempt, *after),
             EventKind::Expired { layer, limit } => self.expired(at, attempt, layer, *limit),
             EventKind::CleanupStarted { hooks } if *hooks > 0 => {
-                self.hooks += hooks;
+                self.hooks = self.hooks.saturating_add(*hooks);
                 self.open(PhaseKind::Cleanup, None, attempt, at);
             }
             EventKind::CleanupFinished { .. } | EventKind::CleanupFailed { .. } => {
