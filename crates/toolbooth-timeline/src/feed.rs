@@ -17,6 +17,7 @@ struct Feed<'a> {
     dropped: u64,
     unrecorded: u64,
     contents: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     stacks: BTreeMap<&'a str, &'a str>,
     version: u64,
     calls: Vec<Call<'a>>,

@@ -50,6 +50,8 @@ async fn make(recorder: &Recorder, calls: usize) {
 struct Update {
     is_reset: bool,
     calls: usize,
+    /// The tools that have a text about their layers.
+    stacks: usize,
 }
 
 /// Returns the next frame; `None` if there is none within `limit`.
@@ -71,7 +73,12 @@ async fn update(body: &mut TimelineBody) -> Update {
     let data = data.strip_suffix("\n\n").expect("the end of an event");
     let feed: Value = serde_json::from_str(data).expect("JSON in one line");
     let calls = feed["calls"].as_array().expect("calls").len();
-    Update { is_reset, calls }
+    let stacks = feed.get("stacks").and_then(Value::as_object);
+    Update {
+        is_reset,
+        calls,
+        stacks: stacks.map_or(0, serde_json::Map::len),
+    }
 }
 
 #[tokio::test]
@@ -285,4 +292,24 @@ async fn drop_of_all_services_ends_the_streams() {
     assert_eq!(frame(&mut body, 4 * TICK).await, None, "a clone remains");
     drop(other);
     assert_eq!(frame(&mut body, TICK).await, Some(None));
+}
+
+/// They are as long as the program makes them, and never change.
+#[tokio::test(start_paused = true)]
+async fn stream_has_the_texts_of_stacks_once() {
+    let recorder = Recorder::new();
+    let recorder = recorder
+        .with_stack("search", "timeout of 3s")
+        .with_stack("read", "timeout of 1s");
+    make(&recorder, 501).await;
+    let service = TimelineService::new(recorder.clone());
+    let mut body = get(&service, "/events").await.into_body();
+    let mut updates = vec![update(&mut body).await, update(&mut body).await];
+    make(&recorder, 1).await;
+    advance(TICK).await;
+    updates.push(update(&mut body).await);
+    let stacks: Vec<_> = updates.iter().map(|update| update.stacks).collect();
+    assert_eq!(stacks, [2, 0, 0]);
+    let calls: Vec<_> = updates.iter().map(|update| update.calls).collect();
+    assert_eq!(calls, [500, 1, 1]);
 }

@@ -132,9 +132,13 @@ impl Events {
     }
 
     fn next(&mut self) -> Option<String> {
-        let timeline = self.recorder.changes(self.version.unwrap_or(0), MAX_CALLS);
+        let mut timeline = self.recorder.changes(self.version.unwrap_or(0), MAX_CALLS);
         self.is_behind = timeline.calls.len() == MAX_CALLS;
         let is_first = self.version.replace(timeline.version).is_none();
+        if !is_first {
+            // The client has them.
+            timeline.stacks.clear();
+        }
         if is_first || !timeline.calls.is_empty() {
             self.quiet = 0;
             // The first frame replaces what a page has from a connection before.
