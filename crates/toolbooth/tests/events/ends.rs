@@ -262,3 +262,31 @@ async fn cancelled_call_has_the_reason_of_its_handle() {
         (CancelReason::Explicit, true, true)
     );
 }
+
+/// A call that is dropped does not wait for the thread that runs its tool, or its retry policy.
+#[tokio::test(start_paused = true)]
+async fn nothing_of_the_tool_follows_the_terminal_event() {
+    let (layer, events) = recorded();
+    let inner = ConcurrencyLimitLayer::new(1).layer(ScriptedTool::ready());
+    let call = call();
+    // Attempts inside of the events layer are over with it.
+    let (context, fork) = (call.context().clone(), Recorder::new());
+    let forked = fork.clone();
+    let forks = tower::service_fn(move |call: ToolCall| {
+        let fork = call.clone();
+        for call in [&call, &fork] {
+            forked.record(call.context().clone());
+        }
+        inner.clone().oneshot(fork)
+    });
+    text_of(layer.layer(forks), call).await;
+    let names = events.names();
+    assert_eq!(names.last(), Some(&"tool.completed"));
+    for context in fork.values().iter().chain([&context]) {
+        context.report_retry(ms(5), || None);
+        context.emit("late");
+        context.progress(1, 2, None);
+        context.heartbeat();
+    }
+    assert_eq!(events.names(), names);
+}

@@ -59,7 +59,7 @@ impl Attempt {
     /// Registers the sink of the events layer at `depth` for what happens inside.
     pub(crate) fn observe(&self, sink: &Arc<dyn EventSink>, depth: u32) {
         let mut repeats = false;
-        self.each_observer(depth, &mut |node| repeats |= is_same(&node.sink, sink));
+        self.each_observer(depth, &mut |_, node| repeats |= is_same(&node.sink, sink));
         self.observers.append(Arc::new(Node {
             sink: Arc::clone(sink),
             depth,
@@ -76,7 +76,7 @@ impl Attempt {
         self.is_observed.load(Ordering::Acquire)
     }
 
-    /// Reports an event to the sinks of the events layers outside of `depth`.
+    /// Reports an event to the sinks of the events layers outside of `depth` that have not ended.
     #[inline(always)]
     pub(crate) fn report_event(&self, depth: u32, kind: impl FnOnce() -> EventKind) {
         if self.is_observed() {
@@ -87,7 +87,13 @@ impl Attempt {
     #[cold]
     fn report_observed(&self, depth: u32, kind: EventKind) {
         let event = self.event(kind);
-        self.each_sink(depth, &mut |sink| deliver(&**sink, &event));
+        self.each_observer(depth, &mut |attempt, node| {
+            // What runs on another thread may report after the end of the call.
+            let has_ended = attempt.ended_outside(node.depth + 1).is_some();
+            if !node.repeats && !has_ended {
+                deliver(&*node.sink, &event);
+            }
+        });
     }
 
     /// Reports an event to one sink alone.
@@ -130,7 +136,7 @@ impl Attempt {
         if self.is_observed() && !self.is_over() {
             let partial = Partial::emitted(content);
             self.report_started();
-            self.each_observer(u32::MAX, &mut |node| node.report_item(self, &partial));
+            self.each_observer(u32::MAX, &mut |_, node| node.report_item(self, &partial));
         }
     }
 
@@ -171,17 +177,18 @@ impl Attempt {
 
     /// Calls `each` with the sinks outside of `depth`, each sink once.
     fn each_sink(&self, depth: u32, each: &mut dyn FnMut(&Arc<dyn EventSink>)) {
-        self.each_observer(depth, &mut |node| {
+        self.each_observer(depth, &mut |_, node| {
             if !node.repeats {
                 each(&node.sink);
             }
         });
     }
 
-    /// Calls `each` with the events layers outside of `depth`, those of this attempt first.
-    fn each_observer(&self, depth: u32, each: &mut dyn FnMut(&Node)) {
+    /// Calls `each` with the events layers outside of `depth` and their attempts, those of this
+    /// attempt first.
+    fn each_observer(&self, depth: u32, each: &mut dyn FnMut(&Self, &Node)) {
         let around = self.observers.iter().filter(|node| node.depth < depth);
-        around.for_each(&mut *each);
+        around.for_each(|node| each(self, node));
         if let Some(link) = self.link() {
             link.attempt.each_observer(link.depth + 1, each);
         }
@@ -190,7 +197,9 @@ impl Attempt {
     /// Returns whether a call made this one, or an events layer outside of `depth` has a span.
     pub(crate) fn is_nested(&self, depth: u32) -> bool {
         let mut is_nested = self.settings.parent().is_some();
-        self.each_observer(depth, &mut |node| is_nested |= node.sink.span().is_some());
+        self.each_observer(depth, &mut |_, node| {
+            is_nested |= node.sink.span().is_some();
+        });
         is_nested
     }
 
