@@ -21,8 +21,9 @@ impl Attempt {
             return;
         }
         let readers = &mut state.rare().readers;
-        let senders = readers.iter().flat_map(|senders| senders.iter()).cloned();
-        let replaced = readers.replace(senders.chain([Arc::new(sender)]).collect());
+        let senders = readers.iter().flat_map(|senders| senders.iter());
+        let read = senders.filter(|sender| sender.is_read()).cloned();
+        let replaced = readers.replace(read.chain([Arc::new(sender)]).collect());
         self.has_readers.store(true, Ordering::Release);
         drop(state);
         drop(replaced);

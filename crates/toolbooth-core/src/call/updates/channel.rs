@@ -36,6 +36,11 @@ pub(super) fn channel(capacity: usize) -> (Sender, Arc<Channel>) {
 // === impl Sender ===
 
 impl Sender {
+    /// Returns whether the reader is there.
+    pub(in crate::call) fn is_read(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
     pub(in crate::call) fn send(&self, update: Update) {
         if let Some(channel) = self.0.upgrade() {
             channel.change(|state| state.queue.push(update));

@@ -492,3 +492,18 @@ fn snapshot_that_a_reader_shares_is_a_partial_result_alone() {
     assert_eq!(snapshot, Some(&"half".into()));
     assert_eq!(to_end(&mut updates), ["1 = half"]);
 }
+
+/// As of a client that connects again and again.
+#[test]
+fn readers_that_are_gone_take_no_memory() {
+    let call = call();
+    let mut updates = call.updates();
+    for _ in 0..1_000 {
+        drop(call.context().updates());
+    }
+    let attempt = format!("{:?}", call.context().attempt_state());
+    // The last one is replaced by the next.
+    assert_eq!(attempt.matches("Sender").count(), 2);
+    call.context().emit("a");
+    assert_eq!(received(&mut updates), ["1 a"]);
+}
