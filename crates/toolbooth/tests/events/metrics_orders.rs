@@ -174,6 +174,71 @@ fn end_of_an_inner_layer_ends_only_the_waits_inside_of_it() {
     assert_eq!(recorded.count("queue.wait"), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn each_end_ends_the_innermost_pass() {
+    let (sink, mut recorded) = Recorded::new();
+    for kind in [invoked(), invoked(), invoked()] {
+        deliver(&sink, 1, 1, kind);
+        tokio::time::advance(ms(250)).await;
+    }
+    for _ in 0..3 {
+        deliver(&sink, 1, 1, completed());
+        tokio::time::advance(ms(250)).await;
+    }
+    assert_eq!(
+        recorded.records("gen_ai.execute_tool.duration{other}"),
+        [0.25, 0.75, 1.25]
+    );
+}
+
+#[test]
+fn admission_ends_the_wait_in_the_queue_of_its_layer() {
+    let (sink, mut recorded) = Recorded::new();
+    let layer = LayerName::new("concurrency");
+    deliver(&sink, 1, 1, invoked());
+    deliver(&sink, 1, 1, queued());
+    deliver(&sink, 1, 1, EventKind::Queued { layer });
+    deliver(&sink, 1, 1, admitted());
+    assert_eq!(
+        recorded.values("queue.length"),
+        [line("{concurrency,concurrency}", 1.0)]
+    );
+    deliver(&sink, 1, 1, cancelled());
+    assert_eq!(recorded.values("queue.length"), []);
+}
+
+/// A call without an events layer, and one that has ended.
+#[test]
+fn wait_outside_of_all_passes_is_not_counted() {
+    let (sink, mut recorded) = Recorded::new();
+    deliver(&sink, 1, 1, queued());
+    deliver(&sink, 2, 1, invoked());
+    deliver(&sink, 2, 1, completed());
+    deliver(&sink, 2, 1, queued());
+    assert_eq!(recorded.values("queue.length"), []);
+}
+
+/// A later attempt that no pass of its own surrounds.
+#[test]
+fn end_of_the_last_pass_ends_the_waits_of_all_attempts() {
+    let (sink, mut recorded) = Recorded::new();
+    deliver(&sink, 1, 1, invoked());
+    deliver(&sink, 1, 2, queued());
+    assert_eq!(recorded.sum("queue.length"), 1.0);
+    deliver(&sink, 1, 1, cancelled());
+    assert_eq!(recorded.values("queue.length"), []);
+}
+
+#[test]
+fn layer_with_the_name_of_the_others_has_their_kind() {
+    let (sink, mut recorded) = Recorded::new();
+    let layer = LayerName::new("rate").renamed("other");
+    deliver(&sink, 1, 1, invoked());
+    deliver(&sink, 1, 1, EventKind::Queued { layer });
+    let queues = [line("{other,other}", 1.0)];
+    assert_eq!(recorded.values("queue.length"), queues);
+}
+
 /// Two attempts that run at once, as a hedge makes them.
 #[test]
 fn end_of_an_attempt_leaves_another_one_as_it_is() {

@@ -270,7 +270,7 @@ impl Shared {
         let name = layer.map_or(names::OTHER, LayerName::as_str);
         self.layers.get_or_insert(name, |name| {
             // Layers of several kinds share the other name.
-            LayerMetrics::new(name, layer.filter(|layer| layer.as_str() == name))
+            LayerMetrics::new(name, layer.filter(|_| name != names::OTHER))
         })
     }
 
