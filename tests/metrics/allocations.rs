@@ -67,6 +67,8 @@ fn events(serial: u64) -> Vec<Event> {
             attempt: 2,
             after: Duration::ZERO,
             error: None,
+            layer: None,
+            error_type: None,
         },
         EventKind::Failed {
             error: None,

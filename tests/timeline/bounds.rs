@@ -114,6 +114,8 @@ async fn one_call_stays_in_bounds() {
                         attempt,
                         after: ms(1),
                         error: None,
+                        layer: None,
+                        error_type: None,
                     },
                 ],
             );

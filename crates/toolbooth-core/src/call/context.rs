@@ -12,7 +12,7 @@ use super::clock::Moment;
 use super::settings::Settings;
 use super::updates::DEFAULT_CAPACITY;
 use super::{CleanupEnd, Name, Updates};
-use crate::error::{ErrorKind, LayerName, Waited};
+use crate::error::{LayerName, ToolError, Waited};
 use crate::event::EventKind;
 use crate::outcome::{CancelReason, Outcome};
 use crate::response::{Checkpointed, Content, Partial};
@@ -146,15 +146,29 @@ impl CallContext {
         self.attempt.set_waited(waited);
     }
 
-    /// Reports that an attempt failed, with `error` if it was no response, and that this one
-    /// follows after a wait. For authors of retry policies.
+    /// Reports that an attempt failed, and that this one follows after a wait. For authors of
+    /// retry policies.
     ///
-    /// Without an events layer outside, `error` is not called.
-    pub fn report_retry(&self, after: Duration, error: impl FnOnce() -> Option<ErrorKind>) {
-        self.attempt.report_event(u32::MAX, || EventKind::Retry {
-            attempt: self.attempt.number(),
-            after,
-            error: error(),
+    /// `failed` returns the error of the attempt that failed, or the `error.type` of its response.
+    /// Without an events layer outside, it is not called.
+    pub fn report_retry(
+        &self,
+        after: Duration,
+        failed: impl FnOnce() -> Result<Option<Name>, ToolError>,
+    ) {
+        self.attempt.report_event(u32::MAX, || {
+            let failed = failed();
+            let error = failed.as_ref().err();
+            EventKind::Retry {
+                attempt: self.attempt.number(),
+                after,
+                error: error.map(ToolError::kind),
+                layer: error.and_then(ToolError::layer_name).cloned(),
+                error_type: match &failed {
+                    Ok(error_type) => error_type.clone(),
+                    Err(error) => Some(Name::from_static(error.kind().as_str())),
+                },
+            }
         });
     }
 

@@ -70,6 +70,11 @@ pub enum EventKind {
         after: Duration,
         /// The error of the attempt that failed; `None` if its response failed.
         error: Option<ErrorKind>,
+        /// The layer that rejected the attempt that failed, or whose limit expired.
+        layer: Option<LayerName>,
+        /// The `error.type` of the attempt that failed: the kind of its error, or the status of its
+        /// response. `None` for a response that reports no failure, but was selected for a retry.
+        error_type: Option<Name>,
     },
     /// A time limit expired, and the tool may finish within a grace period. Without one, the call
     /// ends at once.

@@ -4,10 +4,10 @@ use std::any::Any;
 use std::mem;
 use std::time::Duration;
 
-use toolbooth_core::{BoxError, ErrorKind, OverloadReason, ResponseHead, ToolError};
+use toolbooth_core::{BoxError, ErrorKind, Name, OverloadReason, ResponseHead, ToolError};
 
 #[cfg(feature = "http")]
-use crate::middleware::retry_after;
+use crate::middleware::{retry_after, status::failure_of_head};
 
 /// A failed attempt.
 #[derive(Debug, Clone, Copy)]
@@ -131,9 +131,23 @@ fn ours<'a>(error: &'a (dyn Any + 'static)) -> Option<&'a ToolError> {
     ours.or_else(|| error.downcast_ref())
 }
 
-/// Returns the kind of an error. An error of another type than those of the layers is the tool's.
-pub(super) fn kind(error: &(dyn Any + 'static)) -> ErrorKind {
-    ours(error).map_or(ErrorKind::Tool, ToolError::kind)
+/// Returns an error for the report of a retry. One of another type than those of the layers is the
+/// tool's, and its text is not reported.
+pub(super) fn report(error: &(dyn Any + 'static)) -> ToolError {
+    let tool = || ToolError::failed("the tool failed");
+    ours(error).cloned().unwrap_or_else(tool)
+}
+
+/// Returns the `error.type` of a response that failed, if it reports its failure.
+pub(super) fn response_type(head: ResponseHead<'_>) -> Option<Name> {
+    match head {
+        ResponseHead::Tool(output) if output.is_error() => {
+            Some(Name::from_static(ErrorKind::Tool.as_str()))
+        }
+        #[cfg(feature = "http")]
+        ResponseHead::Http(head) => failure_of_head(head),
+        _ => None,
+    }
 }
 
 /// Returns the `ToolError` to change it, if it is one, boxed or not.

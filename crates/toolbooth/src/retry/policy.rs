@@ -313,8 +313,8 @@ where
             return None;
         };
         request.context().report_retry(wait, || match result {
-            Ok(_) => None,
-            Err(error) => Some(failure::kind(error)),
+            Ok(response) => Ok(response.inspect_head(failure::response_type).flatten()),
+            Err(error) => Err(failure::report(error)),
         });
         self.record(result, failure, wait);
         let waiting = Waiting::new(request.context(), self.failed, &self.settings.name);

@@ -57,6 +57,8 @@ fn retry(attempt: u32) -> EventKind {
         attempt,
         after: Duration::ZERO,
         error: None,
+        layer: None,
+        error_type: None,
     }
 }
 

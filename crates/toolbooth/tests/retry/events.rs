@@ -80,7 +80,10 @@ async fn retry_of_a_response_has_no_error() {
         .service(tool);
     assert!(service.oneshot(call().with_id("call")).await.is_ok());
     let retries = events.take_with("tool.retry");
-    assert_eq!(retries, ["0 call tool.retry #2 after 0 a response"]);
+    assert_eq!(
+        retries,
+        ["0 call tool.retry #2 after 0 response tool_error"]
+    );
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -92,4 +95,42 @@ async fn failure_that_is_not_retried_reports_no_retry() {
         .service(failing(&Starts::new(), ToolError::failed("for good")));
     assert!(service.oneshot(call().with_id("call")).await.is_err());
     assert_eq!(events.take_with("tool.retry"), [""; 0]);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn retry_names_the_layer_that_ended_the_attempt() {
+    let events = EventLines::new();
+    let service = ServiceBuilder::new()
+        .layer(events.layer())
+        .layer(RetryLayer::new(at_once(2).with_idempotent(true)))
+        .layer(TimeoutLayer::new(ms(300)))
+        .service(ScriptedTool::pending());
+    let pending = service.oneshot(call().with_id("call"));
+    assert!(pending.await.is_err());
+    let retries = events.take_with("tool.retry");
+    assert_eq!(retries, ["300 call tool.retry #2 after 0 timeout timeout"]);
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn retry_of_an_http_response_has_its_status() {
+    let events = EventLines::new();
+    let policy = at_once(2)
+        .with_idempotent(true)
+        .with_responses(|head| matches!(head, ResponseHead::Http(_)));
+    let tool = service_fn(|_: Request<String>| async {
+        let mut response = Response::new(String::new());
+        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        Ok::<_, BoxError>(response)
+    });
+    let service = ServiceBuilder::new()
+        .layer(events.layer())
+        .layer(RetryLayer::new(policy))
+        .service(tool);
+    assert!(service.oneshot(Request::new(String::new())).await.is_ok());
+    let retries = events.take_with("tool.retry");
+    assert_eq!(retries.len(), 1);
+    assert!(
+        retries[0].ends_with("#2 after 0 response 503"),
+        "{retries:?}"
+    );
 }

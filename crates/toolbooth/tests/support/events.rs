@@ -72,10 +72,21 @@ fn details(kind: &EventKind) -> String {
             attempt,
             after,
             error,
+            layer,
+            error_type,
             ..
         } => {
-            let error = error.map_or("a response", |error| error.as_str());
-            format!(" #{attempt} after {} {error}", after.as_millis())
+            let error_type = error_type.as_deref().unwrap_or("no type");
+            assert!(error.is_none_or(|error| error.as_str() == error_type));
+            let source = match (error, layer) {
+                (None, _) => "response ".to_owned(),
+                (Some(_), Some(layer)) => format!("{layer} "),
+                (Some(_), None) => String::new(),
+            };
+            format!(
+                " #{attempt} after {} {source}{error_type}",
+                after.as_millis()
+            )
         }
         EventKind::CleanupStarted { hooks } | EventKind::CleanupAbandoned { hooks } => {
             format!(" {hooks}")
