@@ -40,6 +40,24 @@ beforeEach(async () => {
   await drawn(page);
 });
 
+test('a percentile is the nearest rank', () => {
+  const model = new URL('../../crates/toolbooth-timeline/assets/app/model.js', import.meta.url);
+  const percentile = new Function(`${readFileSync(model, 'utf8')}; return percentile;`)();
+  const upTo = (n) => Array.from({ length: n }, (_, i) => i + 1);
+  assert.deepEqual([0, 0.5, 1].map((share) => percentile([7], share)), [7, 7, 7]);
+  assert.deepEqual([0.5, 0.95].map((share) => percentile(upTo(2), share)), [1, 2]);
+  assert.deepEqual([0.5, 0.95].map((share) => percentile(upTo(20), share)), [10, 19]);
+});
+
+test('a served page says that it loads until its first data', async () => {
+  const context = await browser.newContext();
+  const loading = await context.newPage();
+  await loading.route('**/events', () => {});
+  await loading.goto(`${server.address}/timeline`);
+  assert.equal(await loading.locator('#empty').textContent(), 'Loading the calls.');
+  await context.close();
+});
+
 test('all calls are drawn, and bars thinner than a pixel are merged', async () => {
   assert.deepEqual(await calls(page).then(({ all, shown }) => [all, shown]), [ALL, ALL]);
   const { bars, merged, titles } = await stats(page);

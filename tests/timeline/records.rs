@@ -119,6 +119,48 @@ async fn retry_inside_of_the_events_layer_has_a_phase_for_each_attempt_and_wait(
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempt_that_is_rejected_at_once_ends_the_wait_before_it() {
+    let recorder = Recorder::new();
+    let of_attempt = |attempt, kind| {
+        let mut event = event(1, "fetch", kind);
+        event.attempt = attempt;
+        recorder.on_event(&event);
+    };
+    let retry = |attempt, error| EventKind::Retry {
+        attempt,
+        after: ms(100),
+        error: Some(error),
+    };
+    of_attempt(1, invoked(None));
+    of_attempt(1, EventKind::Started);
+    sleep(ms(50)).await;
+    of_attempt(2, retry(2, ErrorKind::Tool));
+    // No layer reports an attempt that a breaker inside of the retry rejects.
+    for attempt in [3, 4] {
+        sleep(ms(100)).await;
+        of_attempt(attempt, retry(attempt, ErrorKind::CircuitOpen));
+    }
+    sleep(ms(100)).await;
+    of_attempt(4, EventKind::Started);
+    sleep(ms(50)).await;
+    of_attempt(4, COMPLETED);
+    let call = only(&recorder);
+    assert_eq!(
+        phases(&call),
+        [
+            (PhaseKind::Run, 0, Some(50)),
+            (PhaseKind::Backoff, 50, Some(150)),
+            (PhaseKind::Backoff, 150, Some(250)),
+            (PhaseKind::Backoff, 250, Some(350)),
+            (PhaseKind::Run, 350, Some(400)),
+        ]
+    );
+    let at: Vec<_> = marks(&call).iter().map(|mark| mark.0).collect();
+    assert_eq!((call.attempts, at), (4, vec![50, 150, 250]));
+    trace(recorder.snapshot());
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempt_that_is_dropped_after_another_completed_does_not_change_the_outcome() {
     let recorder = Recorder::new();
     let of_attempt = |attempt, kind| {

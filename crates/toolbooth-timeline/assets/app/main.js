@@ -33,7 +33,8 @@ function changedCalls() {
     + (model.unrecorded > 0 ? `, ${count(model.unrecorded)} not recorded` : '');
   byId('count').textContent = shown === all ? plural(all, 'call') : `${count(shown)} of ${plural(all, 'call')}`;
   byId('empty').hidden = shown > 0;
-  byId('empty').textContent = all === 0 ? 'No calls yet.' : 'No call matches the filters.';
+  byId('empty').textContent = !model.loaded ? 'Loading the calls.'
+    : all === 0 ? 'No calls yet.' : 'No call matches the filters.';
   changedView();
 }
 

@@ -14,6 +14,8 @@ const model = {
   unrecorded: 0,
   recorded: Infinity,
   contents: false,
+  /** Whether a feed was read: a served page starts without one. */
+  loaded: false,
   /** The time of the feed, and the page's clock when it came. */
   now: 0,
   readAt: 0,
@@ -40,6 +42,7 @@ function sum(call, ...kinds) {
 /** Takes the calls of a feed, or of an increment: new ones and changed ones. */
 function take(feed, isIncrement = false) {
   if (!isIncrement) model.calls.clear();
+  model.loaded ||= feed.calls !== undefined;
   model.origin = feed.origin_unix_ms ?? model.origin;
   model.stacks = feed.stacks ?? model.stacks;
   model.dropped = feed.dropped ?? model.dropped;
@@ -165,8 +168,9 @@ function lanesOf(calls) {
   return lanes;
 }
 
+/** The nearest rank: the least value that at least this share of the values does not exceed. */
 function percentile(sorted, share) {
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
 }
 
 /** Groups the calls by tool or tenant, and each group in lanes. */

@@ -26,7 +26,7 @@ macro_rules! policy {
     ($connect:literal) => {
         concat!(
             "default-src 'none'; ",
-            "script-src 'sha256-3r1zPsN9DgO+FtNMQPGZiJrOu4dxiNX9xXqfT4e3p0c='; ",
+            "script-src 'sha256-dBvdyzkyHsx96RRe06WwcGPQHCyQZZvfJ7/VZyHc+bo='; ",
             "style-src 'sha256-9niP6J5aGoEe/BvXp0KMZnriqKIlEge4pT5sLUp80d8='; ",
             "img-src data:; connect-src ",
             $connect,

@@ -167,7 +167,7 @@ impl Entry {
             self.completed_by = 0;
             self.ended = None;
         }
-        self.record.attempts = self.record.attempts.max(attempt);
+        self.leave_backoff(at, attempt);
         self.passes += 1;
         if let Some(left) = left {
             self.record.deadline = Some(at.saturating_add(left));
@@ -224,6 +224,8 @@ impl Entry {
         let failed = next.saturating_sub(1);
         self.idle_until(at, failed);
         self.active_at = None;
+        // An attempt that is rejected before any layer reports it has no phase of its own.
+        self.leave_backoff(at, failed);
         self.close(PhaseKind::Queue, failed, at);
         self.close(PhaseKind::Run, failed, at);
         let after = Some(after);
@@ -264,6 +266,7 @@ impl Entry {
         texts: Texts,
     ) {
         self.idle_until(at, attempt);
+        self.leave_backoff(at, attempt);
         self.close(PhaseKind::Queue, attempt, at);
         self.close(PhaseKind::Run, attempt, at);
         // The limit that expired before the grace has its mark.
