@@ -1,6 +1,7 @@
 //! What happens to a call, as a stream of events.
 
 mod kind;
+mod line;
 mod sink;
 
 use std::fmt;
@@ -64,13 +65,21 @@ impl Event {
     }
 }
 
-/// The event as a line for a log, without its time and without contents.
+/// The event as a line for a log: its name, tool, call and attempt, and the fields of its kind,
+/// such as `tool.admitted search c1 #1 layer=database waited=816ms`.
+///
+/// It has no time, no contents and no text of an error. Each text has at most 64 characters, with
+/// `?` for control characters, and is in quotes if it has spaces.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         if let (Some(tool), Some(call)) = (&self.tool, &self.call_id) {
-            write!(f, " {tool} {call} #{}", self.attempt)?;
+            f.write_str(" ")?;
+            line::word(f, tool)?;
+            f.write_str(" ")?;
+            line::word(f, call)?;
+            write!(f, " #{}", self.attempt)?;
         }
-        Ok(())
+        line::fields(f, &self.kind)
     }
 }
