@@ -98,6 +98,8 @@ async fn events_after_the_end_open_no_phase() {
             attempt: 2,
             after,
             error: None,
+            layer: None,
+            error_type: None,
         },
     ] {
         sleep(ms(200)).await;
@@ -137,6 +139,8 @@ fn numbers_of_events_are_not_trusted() {
             attempt: u32::MAX,
             after: Duration::MAX,
             error: None,
+            layer: None,
+            error_type: None,
         });
         report(EventKind::CleanupStarted { hooks: usize::MAX });
     }

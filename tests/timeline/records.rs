@@ -130,6 +130,8 @@ async fn attempt_that_is_rejected_at_once_ends_the_wait_before_it() {
         attempt,
         after: ms(100),
         error: Some(error),
+        layer: None,
+        error_type: Some(error.as_str().into()),
     };
     of_attempt(1, invoked(None));
     of_attempt(1, EventKind::Started);
