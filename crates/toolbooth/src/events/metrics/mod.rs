@@ -38,7 +38,7 @@
 //! | `toolbooth.calls.started` | counter | `gen_ai.tool.name` | Calls whose tool was called. The others were held back. |
 //! | `toolbooth.calls.ended` | counter | `gen_ai.tool.name`, `toolbooth.outcome`, `error.type` | Calls that ended. The outcome is `completed`, `failed`, `timed_out`, `cancelled`, `rejected` or `panicked`. |
 //! | `toolbooth.calls.in_flight` | gauge | `gen_ai.tool.name` | Calls between the start of their tool and their end, without waits for a retry. |
-//! | `toolbooth.calls.attempts` | counter | `gen_ai.tool.name` | How often the tool was called. Needs a layer inside of the retry. |
+//! | `toolbooth.calls.attempts` | counter | `gen_ai.tool.name` | How often the tool was called. Needs a layer of toolbooth inside of the retry. |
 //! | `toolbooth.calls.retries` | counter | `gen_ai.tool.name` | Attempts that follow a failed one. |
 //! | `toolbooth.queue.length` | gauge | `toolbooth.layer.name`, `toolbooth.layer.kind` | Calls that wait in the queue of a layer. The kind is `concurrency` for permits, and `rate` for tokens. |
 //! | `toolbooth.queue.wait` | histogram, s | `toolbooth.layer.name`, `toolbooth.layer.kind`, `toolbooth.result` | Waits. The result is `admitted`, or `ended` for a call that ended in the queue. A call that need not wait is not counted. |
