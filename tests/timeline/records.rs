@@ -306,6 +306,8 @@ async fn running_call_has_open_phases() {
             (None, vec![(PhaseKind::Queue, 0, None)])
         ]
     );
+    let waits = timeline.calls.iter().map(|call| call.queued(timeline.now));
+    assert_eq!(waits.collect::<Vec<_>>(), [ms(0), ms(300)]);
     assert_eq!(timeline.end(), ms(300));
     insta::assert_snapshot!(timeline.to_text(60));
     trace(timeline);

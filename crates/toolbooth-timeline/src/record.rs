@@ -177,6 +177,32 @@ impl CallRecord {
         self.end.unwrap_or(now).saturating_sub(self.start)
     }
 
+    /// Returns how long the call waited in queues: the sum of its queue phases, until `now` if it
+    /// waits.
+    ///
+    /// Which call waited longest, and for what:
+    ///
+    /// ```
+    /// use toolbooth_timeline::{PhaseKind, Recorder};
+    ///
+    /// let timeline = Recorder::new().snapshot();
+    /// let longest = timeline.calls.iter().max_by_key(|call| call.queued(timeline.now));
+    /// for phase in longest.iter().flat_map(|call| &call.phases) {
+    ///     if phase.kind == PhaseKind::Queue {
+    ///         println!("{:?}: {:?} to {:?}", phase.layer, phase.start, phase.end);
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn queued(&self, now: Duration) -> Duration {
+        let queues = self
+            .phases
+            .iter()
+            .filter(|phase| phase.kind == PhaseKind::Queue);
+        let waits = queues.map(|phase| phase.end.unwrap_or(now).saturating_sub(phase.start));
+        waits.fold(Duration::ZERO, Duration::saturating_add)
+    }
+
     /// Returns when the call or its last phase ended, at most `now`.
     #[must_use]
     pub fn last_at(&self, now: Duration) -> Duration {

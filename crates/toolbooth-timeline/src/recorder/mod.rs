@@ -26,6 +26,8 @@ use crate::record::Timeline;
 /// layers as one record. The records of the calls that it makes refer to it, if these pass an
 /// events layer as well.
 ///
+/// With a clone of the recorder in an events layer inside of a retry, each attempt is counted.
+///
 /// # Panics
 /// Never. A panic in another sink does not touch it.
 #[derive(Clone)]
