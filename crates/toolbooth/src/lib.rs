@@ -202,7 +202,9 @@ pub use builder::ServiceBuilderExt;
 pub use catch_panic::CatchPanicLayer;
 pub use cleanup::{CleanupLayer, DrainReport};
 pub use concurrency::ConcurrencyLimitLayer;
-pub use events::{Event, EventKind, EventSink, EventsLayer, LimitChange};
+#[cfg(feature = "metrics")]
+pub use events::MetricsSink;
+pub use events::{Event, EventKind, EventSink, EventsLayer, LimitChange, TracingSink};
 #[cfg(feature = "group")]
 pub use group::{CallGroup, GroupError};
 #[cfg(feature = "handler")]

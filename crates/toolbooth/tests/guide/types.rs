@@ -86,7 +86,7 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         KeptPermits = KeptPermits,
         LimitChange = LimitChange,
         Message = Message,
-        MetricsSink = events::MetricsSink,
+        MetricsSink = MetricsSink,
         Name = Name,
         Order = Order,
         Origin = Origin,
@@ -126,7 +126,7 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         ToolSpec = ToolSpec,
         Toolbox = Toolbox,
         TraceContext = events::TraceContext,
-        TracingSink = events::TracingSink,
+        TracingSink = TracingSink,
         Update = Update,
         UpdateKind = UpdateKind,
         Updates = Updates,
@@ -136,13 +136,11 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
 }
 
 /// Types in modules that have rows as well.
-const IN_MODULES: [&str; 7] = [
+const IN_MODULES: [&str; 5] = [
     "ChannelSink",
     "EventReceiver",
-    "MetricsSink",
     "Reporter",
     "TraceContext",
-    "TracingSink",
     "WithContents",
 ];
 
