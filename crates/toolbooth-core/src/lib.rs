@@ -11,6 +11,7 @@ mod outcome;
 mod response;
 mod seam;
 mod sync;
+mod text;
 
 pub use call::{
     AdjustCost, Bound, CallContext, Canceller, CleanupEnd, DEFAULT_HOOK_LIMIT, DEFAULT_MAX_DEPTH,
@@ -33,3 +34,4 @@ pub use seam::{CallDeadline, RequestHead, ToolName, WatchedBody};
 pub use seam::{
     End, Item, Part, Reading, ResponseHead, TaskScope, ToolRequest, ToolResponse, Watch, checked,
 };
+pub use text::start_of;

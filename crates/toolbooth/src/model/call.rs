@@ -3,6 +3,7 @@ use std::future::poll_fn;
 use serde_json::Value;
 use toolbooth_core::{
     BoxError, Collected, MAX_JSON_DEPTH, MAX_NAME, ToolCall, ToolError, ToolOutput, nests_too_deep,
+    start_of,
 };
 use tower_service::Service;
 
@@ -117,16 +118,16 @@ where
 }
 
 fn to_call(id: &str, name: &str, arguments: Option<&Value>) -> Result<ToolCall, ToolError> {
-    let mut call = ToolCall::new(bounded(name), Value::Null);
+    let mut call = ToolCall::new(start_of(name, MAX_NAME), Value::Null);
     if !id.is_empty() {
-        call = call.with_id(bounded(id));
+        call = call.with_id(start_of(id, MAX_NAME));
     }
     let error = if id.len() > MAX_NAME {
         ToolError::invalid_arguments("id", format!("longer than {MAX_NAME} bytes"))
     } else if name.is_empty() {
         ToolError::invalid_arguments("name", "the call has no name")
     } else if name.len() > MAX_NAME {
-        ToolError::unknown_tool(bounded(name))
+        ToolError::unknown_tool(start_of(name, MAX_NAME))
     } else {
         match read_arguments(arguments) {
             Ok(arguments) => return Ok(call.map_args(|_| arguments)),
@@ -134,15 +135,6 @@ fn to_call(id: &str, name: &str, arguments: Option<&Value>) -> Result<ToolCall, 
         }
     };
     Err(error.with_call(call.context()))
-}
-
-/// Returns the start of a text, at most [`MAX_NAME`] bytes.
-fn bounded(text: &str) -> &str {
-    let mut end = text.len().min(MAX_NAME);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 fn read_arguments(arguments: Option<&Value>) -> Result<Value, ToolError> {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use toolbooth_core::Name;
+use toolbooth_core::{Name, start_of};
 
 use crate::toolbox::nearest::nearest;
 
@@ -158,11 +158,7 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 
 fn shortened(mut text: String, max: usize) -> String {
     if text.len() > max {
-        let mut end = max;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
+        text.truncate(start_of(&text, max).len());
         text.push_str("...");
     }
     text

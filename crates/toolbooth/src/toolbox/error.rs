@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use serde_json::Value;
-use toolbooth_core::{MAX_JSON_DEPTH, Name, nests_too_deep};
+use toolbooth_core::{MAX_JSON_DEPTH, Name, nests_too_deep, start_of};
 
 use super::ToolSpec;
 
@@ -129,12 +129,7 @@ pub(super) fn shortened(name: &str) -> Name {
     if name.len() <= MAX_NAME {
         return Name::from(name);
     }
-    let mut end = MAX_NAME;
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    let start = name.get(..end).unwrap_or_default();
-    Name::from(format_args!("{start}..."))
+    Name::from(format_args!("{}...", start_of(name, MAX_NAME)))
 }
 
 /// Checks the description of a tool.

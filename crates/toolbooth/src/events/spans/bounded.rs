@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use toolbooth_core::{Content, nests_too_deep};
+use toolbooth_core::{Content, nests_too_deep, start_of};
 
 /// The maximum length of a name in a field: a tool, a call, a tenant, a layer, a key.
 const MAX_NAME: usize = toolbooth_core::MAX_NAME;
@@ -89,15 +89,6 @@ pub(super) fn contents(contents: &[Content]) -> String {
         }
     });
     bounded.text
-}
-
-/// Returns the longest start of at most `limit` bytes.
-fn start_of(text: &str, limit: usize) -> &str {
-    let mut end = limit.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// Returns whether a terminal could act on the character, or show others in another order.
