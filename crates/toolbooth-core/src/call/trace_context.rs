@@ -69,7 +69,8 @@ impl TraceContext {
 
     /// Reads the headers `traceparent` and `tracestate`, as [`parse`](Self::parse).
     ///
-    /// Several headers `traceparent` are not valid. Several `tracestate` are one list.
+    /// Several headers `traceparent` are not valid. Several `tracestate` are one list, and more
+    /// than 32 are discarded.
     #[cfg(feature = "http")]
     #[must_use]
     pub fn from_headers(headers: &http::HeaderMap) -> Option<Self> {
@@ -79,12 +80,9 @@ impl TraceContext {
             return None;
         }
         let states = headers.get_all("tracestate").iter();
-        // Bounded: of more, `parse` discards all.
         let states: Result<Vec<_>, _> = states.take(MAX_MEMBERS + 1).map(|s| s.to_str()).collect();
-        Self::parse(
-            parent,
-            states.ok().map(|states| states.join(",")).as_deref(),
-        )
+        let states = states.ok().filter(|states| states.len() <= MAX_MEMBERS);
+        Self::parse(parent, states.map(|states| states.join(",")).as_deref())
     }
 
     /// Returns the id of the trace. Not 0.
@@ -201,11 +199,11 @@ fn is_part(part: &str, max: usize, may_begin_with_digit: bool) -> bool {
     bytes.len() <= max && begins(*first) && rest.iter().all(continues)
 }
 
-/// Returns whether this is printable ASCII but for `,` and `=`, of 1 to 256 bytes that do not end
-/// with a space.
+/// Returns whether this is printable ASCII but for `,` and `=`, of 1 to 256 bytes. The spaces at
+/// the end of a member are trimmed already.
 fn is_value(value: &str) -> bool {
     let is_printable = |byte: u8| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=';
-    (1..=256).contains(&value.len()) && !value.ends_with(' ') && value.bytes().all(is_printable)
+    (1..=256).contains(&value.len()) && value.bytes().all(is_printable)
 }
 
 #[cfg(test)]
@@ -329,7 +327,13 @@ mod tests {
         };
         assert_eq!(read(&[PARENT], &["a=1", "b=2"]).as_deref(), Some("a=1,b=2"));
         assert_eq!(read(&[PARENT], &[]).as_deref(), Some(""));
-        assert_eq!(read(&[PARENT], &["a=1"; 40]).as_deref(), Some(""));
+        let empty = [""; 31];
+        let most = [&empty[..], &["a=1"]].concat();
+        let most_read = format!("{}a=1", ",".repeat(31));
+        assert_eq!(read(&[PARENT], &most), Some(most_read));
+        // The last member would be lost.
+        let too_many = [&empty[..], &["a=1", "b=2"]].concat();
+        assert_eq!(read(&[PARENT], &too_many).as_deref(), Some(""));
         assert_eq!(read(&[PARENT], &["é"]).as_deref(), Some(""));
         assert_eq!(read(&[PARENT, PARENT], &[]), None);
         assert_eq!(read(&[], &["a=1"]), None);
