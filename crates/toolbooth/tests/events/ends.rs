@@ -283,7 +283,7 @@ async fn nothing_of_the_tool_follows_the_terminal_event() {
     let names = events.names();
     assert_eq!(names.last(), Some(&"tool.completed"));
     for context in fork.values().iter().chain([&context]) {
-        context.report_retry(ms(5), || None);
+        context.report_retry(ms(5), || Ok(None));
         context.emit("late");
         context.progress(1, 2, None);
         context.heartbeat();

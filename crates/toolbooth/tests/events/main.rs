@@ -21,6 +21,7 @@ mod sinks;
 mod span_contents;
 mod span_ends;
 mod span_follows;
+mod span_levels;
 mod span_parents;
 mod span_waits;
 mod spans;

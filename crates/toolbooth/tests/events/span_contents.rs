@@ -75,6 +75,17 @@ async fn huge_contents_are_shortened() {
     assert!(result.starts_with("[a/b, 9 bytes]\né"), "{result:.40}");
     assert_eq!(result.len(), 8_191 + "…".len());
     unnest(args);
+
+    let nested = (0..1_000).fold(json!(1), |value, _| Value::Array(vec![value]));
+    let sink = TracingSink::new().with_contents();
+    let contents = vec![Content::Json(nested), Content::from("b")];
+    let span = traced(sink, ToolCall::new("tool", json!(null)), contents).await;
+    let result = span.get(RESULT).unwrap();
+    assert!(
+        result.starts_with("[a JSON value that nests deeper than "),
+        "{result:.40}"
+    );
+    assert!(result.ends_with(" levels]\nb"), "{result:.80}");
 }
 
 /// Drops a value level by level: the drop of a nested value recurses.

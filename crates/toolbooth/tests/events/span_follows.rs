@@ -1,5 +1,7 @@
 //! The span of a call is current wherever the call runs.
 
+use std::task::Poll;
+
 use futures_util::StreamExt;
 use tokio_test::{assert_pending, task};
 use toolbooth::events::{EventsLayer, TracingSink};
@@ -7,11 +9,11 @@ use toolbooth::{
     BoxError, CallContext, CleanupLayer, Content, Outcome, SpawnLayer, TimeoutLayer, ToolCall,
     ToolError, ToolOutput, tool_fn,
 };
-use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tracing::Span;
 
 use crate::recorded::Recorded;
-use crate::support::{ScriptedTool, call, error_of, ms, pass, text_of};
+use crate::support::{Readiness, ScriptedTool, call, error_of, ms, pass, text_of};
 
 fn traced() -> EventsLayer {
     EventsLayer::new(TracingSink::new())
@@ -73,6 +75,31 @@ async fn call_polls_and_drop_are_in_the_span() {
         "kept dropped",
     ];
     assert_eq!(own(&recorded), expected);
+}
+
+/// A service that becomes ready later is called in the span, and a future that has completed is
+/// dropped in it.
+#[tokio::test(start_paused = true)]
+async fn late_call_and_drop_of_a_complete_future_are_in_the_span() {
+    for readiness in [Readiness::Ready, Readiness::Pending] {
+        let (recorded, _guard) = Recorded::start();
+        let tool = ScriptedTool::new(|_| {
+            tracing::info!("called");
+            let dropped = Dropped("future");
+            std::future::poll_fn(move |_| {
+                let _kept = &dropped;
+                Poll::Ready(Ok(ToolOutput::text("done")))
+            })
+        });
+        let tool = tool.with_readiness(readiness);
+        let mut future = traced().layer(tool.handle()).call(call());
+        let _pending = futures_util::poll!(&mut future);
+        tool.set_readiness(Readiness::Ready);
+        if readiness == Readiness::Pending {
+            future.await.unwrap();
+        }
+        assert_eq!(own(&recorded), ["called", "future dropped"]);
+    }
 }
 
 /// A streaming response is polled and dropped in the span, by its consumer and by the task that
@@ -232,6 +259,22 @@ async fn hooks_are_in_the_span_in_which_they_were_registered() {
         assert_eq!(hooks.collect::<Vec<_>>(), ["hook called", "hook polled"]);
         assert_eq!(spans[1].messages(), [Outcome::Completed.as_str()]);
         assert!(spans.iter().all(|span| span.closed == 1), "{spans:#?}");
+    }
+}
+
+/// What the end of the call traces is in the span, however it ends.
+#[tokio::test(start_paused = true)]
+async fn failure_of_a_hook_is_traced_in_the_span() {
+    let fails = ScriptedTool::new(|_| async { Err("down".into()) });
+    for tool in [ScriptedTool::ready(), fails] {
+        let (recorded, _guard) = Recorded::start();
+        let call = call();
+        // Registered outside of the span.
+        let hook = |_| async { std::panic::resume_unwind(Box::new("boom")) };
+        call.context().on_cleanup(hook);
+        let _ = traced().layer(tool).oneshot(call).await;
+        tokio::time::sleep(ms(1)).await;
+        assert_eq!(own(&recorded), ["a cleanup hook failed"]);
     }
 }
 

@@ -52,7 +52,7 @@ use self::call_span::CallSpan;
 /// | `ERROR` | `tool.panicked` |
 /// | `WARN` | `tool.failed`, `tool.timed_out`, `cleanup.failed`, `cleanup.abandoned`, a breaker that opens |
 /// | `INFO` | `tool.retry`, `tool.rejected`, `tool.cancelled`, `tool.completed` of an error, other changes of a breaker, changes of limits |
-/// | `DEBUG` | `tool.queued`, `tool.admitted`, `tool.started`, `tool.first_item`, `tool.progress`, `tool.completed`, `cleanup.started`, `cleanup.finished` |
+/// | `DEBUG` | `tool.queued`, `tool.admitted`, `tool.started`, `tool.expired`, `tool.first_item`, `tool.progress`, `tool.completed`, `cleanup.started`, `cleanup.finished` |
 /// | `TRACE` | `tool.partial`, `tool.heartbeat` |
 ///
 /// Where the span is disabled, by a filter or without a subscriber, an event has the fields `tool`

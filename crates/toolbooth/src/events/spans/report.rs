@@ -10,22 +10,21 @@ use super::{bounded, names};
 
 /// Where an event belongs.
 struct Place<'a> {
-    parent: Option<Id>,
-    /// Only without the span of the call.
-    tool: Option<Cow<'a, str>>,
-    call_id: Option<Cow<'a, str>>,
+    event: &'a Event,
+    span: Option<&'a Span>,
 }
 
-/// Reports an event. The level is a constant of each call site.
+/// Reports an event. The level is a constant of each call site. The fields are computed only if the
+/// event is enabled.
 macro_rules! emit {
     ($place:expr, $level:ident, $event:expr $(, $($fields:tt)+)?) => {
         tracing::event!(
             target: names::TARGET,
-            parent: $place.parent.clone(),
+            parent: $place.parent(),
             Level::$level,
             {
-                tool = $place.tool.as_deref(),
-                call_id = $place.call_id.as_deref()
+                tool = $place.tool().as_deref(),
+                call_id = $place.call_id().as_deref()
                 $(, $($fields)+)?
             },
             "{}",
@@ -37,7 +36,7 @@ macro_rules! emit {
 /// Reports an event in the span of its call, otherwise in the current one. `Invoked` is the span
 /// itself.
 pub(super) fn report(event: &Event, span: Option<&Span>) {
-    let place = Place::of(event, span);
+    let place = Place { event, span };
     match &event.kind {
         EventKind::Queued { layer, .. } => {
             emit!(place, DEBUG, event, layer = &*bounded::name(layer.as_str()));
@@ -72,10 +71,16 @@ pub(super) fn report(event: &Event, span: Option<&Span>) {
             let error = error.map(|error| error.as_str());
             emit!(place, INFO, event, attempt, ?after, error);
         }
+        EventKind::Expired { layer, limit, .. } => {
+            let layer = bounded::name(layer.as_str());
+            emit!(place, DEBUG, event, layer = &*layer, ?limit);
+        }
         kind if kind.is_terminal() => report_end(event, &place),
         EventKind::CleanupStarted { hooks, .. } => emit!(place, DEBUG, event, hooks),
         EventKind::CleanupFinished { took, .. } => emit!(place, DEBUG, event, ?took),
-        EventKind::CleanupFailed { took, .. } => emit!(place, WARN, event, ?took),
+        EventKind::CleanupFailed { took, panicked, .. } => {
+            emit!(place, WARN, event, ?took, panicked);
+        }
         EventKind::CleanupAbandoned { hooks, .. } => emit!(place, WARN, event, hooks),
         EventKind::BreakerChanged { .. } | EventKind::LimitChanged { .. } => {
             report_change(event, &place);
@@ -91,6 +96,7 @@ fn report_end(event: &Event, place: &Place<'_>) {
         EventKind::TimedOut {
             layer,
             limit,
+            overshoot,
             started,
             ..
         } => {
@@ -101,6 +107,7 @@ fn report_end(event: &Event, place: &Place<'_>) {
                 event,
                 layer = layer.as_deref(),
                 ?limit,
+                overshoot = overshoot.map(tracing::field::debug),
                 started
             );
         }
@@ -152,6 +159,9 @@ fn report_change(event: &Event, place: &Place<'_>) {
                     let (key, limit) = (key.as_deref().map(bounded::name), limit.as_deref());
                     emit!(place, INFO, event, layer, key = key.as_deref(), limit);
                 }
+                LimitChange::Queue { setting, value, .. } => {
+                    emit!(place, INFO, event, layer, setting, value = value.as_deref());
+                }
                 LimitChange::Overflow { keys, .. } => emit!(place, INFO, event, layer, keys),
                 _ => emit!(place, INFO, event, layer),
             }
@@ -162,20 +172,23 @@ fn report_change(event: &Event, place: &Place<'_>) {
 
 // === impl Place ===
 
-impl<'a> Place<'a> {
-    fn of(event: &'a Event, span: Option<&Span>) -> Self {
-        let unnamed = span.is_none();
-        Self {
-            parent: match span {
-                Some(span) => span.id(),
-                None => Span::current().id(),
-            },
-            tool: event.tool.as_deref().filter(|_| unnamed).map(bounded::name),
-            call_id: event
-                .call_id
-                .as_deref()
-                .filter(|_| unnamed)
-                .map(bounded::name),
+impl Place<'_> {
+    fn parent(&self) -> Option<Id> {
+        match self.span {
+            Some(span) => span.id(),
+            None => Span::current().id(),
         }
+    }
+
+    /// Returns the tool of a call without a span.
+    fn tool(&self) -> Option<Cow<'_, str>> {
+        let tool = self.event.tool.as_deref();
+        tool.filter(|_| self.span.is_none()).map(bounded::name)
+    }
+
+    /// Returns the id of a call without a span.
+    fn call_id(&self) -> Option<Cow<'_, str>> {
+        let id = self.event.call_id.as_deref();
+        id.filter(|_| self.span.is_none()).map(bounded::name)
     }
 }

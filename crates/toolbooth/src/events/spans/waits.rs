@@ -43,3 +43,23 @@ impl Waits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attempts of one call may wait in two queues at the same time.
+    #[tokio::test(start_paused = true)]
+    async fn wait_that_ends_is_that_of_its_layer() {
+        let (database, rate) = (LayerName::new("concurrency"), LayerName::new("rate"));
+        let second = Duration::from_secs(1);
+        let mut waits = Waits::default();
+        let start = Instant::now();
+        waits.enqueue(&database, start);
+        waits.enqueue(&rate, start);
+        waits.admit(&rate, second);
+        waits.end(start + 3 * second);
+        let found = [waits.concurrency, waits.rate, waits.total];
+        assert_eq!(found, [3 * second, second, 4 * second]);
+    }
+}
