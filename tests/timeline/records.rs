@@ -84,7 +84,10 @@ async fn retry_outside_of_the_events_layer_continues_the_record() {
             (PhaseKind::Run, 250, Some(300)),
         ]
     );
-    assert_eq!(marks(&call), [(50, "attempt 2 follows".to_owned())]);
+    assert_eq!(
+        marks(&call),
+        [(50, "attempt 2 follows (tool_error)".to_owned())]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +118,9 @@ async fn retry_inside_of_the_events_layer_has_a_phase_for_each_attempt_and_wait(
             (PhaseKind::Run, 1_039, Some(1_439)),
         ]
     );
-    assert_eq!(marks(&call)[0].0, 1_000);
+    let (at, retry) = &marks(&call)[0];
+    assert_eq!(*at, 1_000);
+    assert!(retry.ends_with("(timeout of `timeout`)"), "{retry}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,7 +40,9 @@
 //! # Bounds
 //! A recorder keeps 10,000 calls by default: see [`Recorder::with_capacity`]. Of each call it keeps
 //! 64 [phases](Phase), 32 [marks](Mark), the first 256 bytes of each name, and with
-//! [contents](Recorder::with_contents) the first 16 KiB of them.
+//! [contents](Recorder::with_contents) the first 16 KiB of them. At most 32 of the phases are
+//! [idle](PhaseKind::Idle): a gap of 100 ms or more between two items, reports of progress or
+//! heartbeats. [`CallRecord::left_out`] counts the phases and marks that found no room.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]

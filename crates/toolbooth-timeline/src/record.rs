@@ -148,6 +148,8 @@ pub enum MarkKind {
         attempt: u32,
         /// How long the retry waits, if the events layer is outside of the retry.
         after: Option<Duration>,
+        /// Why the attempt failed: the `error.type`, and the layer that ended it, if one did.
+        why: Option<Name>,
     },
 }
 
@@ -243,7 +245,7 @@ impl MarkKind {
     }
 }
 
-/// What happened, such as `timeout of 3s expired` or `attempt 2 follows after 100ms`.
+/// What happened, such as `timeout of 3s expired` or `attempt 2 follows after 100ms (tool_error)`.
 impl std::fmt::Display for MarkKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -252,9 +254,16 @@ impl std::fmt::Display for MarkKind {
                 None => write!(f, "limit of {limit:?} expired"),
             },
             Self::Cancelled { reason } => write!(f, "cancelled: {reason}"),
-            Self::Retry { attempt, after } => {
+            Self::Retry {
+                attempt,
+                after,
+                why,
+            } => {
                 write!(f, "attempt {attempt} follows")?;
-                after.map_or(Ok(()), |after| write!(f, " after {after:?}"))
+                if let Some(after) = after {
+                    write!(f, " after {after:?}")?;
+                }
+                why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
             }
         }
     }

@@ -28,6 +28,9 @@ pub struct Event {
     /// The name of the tool, or `None` for an event that belongs to no call.
     pub tool: Option<Name>,
     /// The number of the attempt, from 1. 0 for an event that belongs to no call.
+    ///
+    /// The first and the terminal event of an events layer outside of a retry have the number of
+    /// the attempt that entered it, 1, whichever attempt decided the call.
     pub attempt: u32,
     /// When it happened.
     pub at: Instant,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use toolbooth_core::{Event, EventKind, LayerName, Name, Outcome, ToolError};
 
+use super::bounds::{MAX_IDLE, MAX_MARKS, MAX_PHASES, MIN_CONTENT, MIN_IDLE};
 use super::text::{self, MAX_CONTENTS, MAX_NAME, Text, Texts};
 use crate::record::{CallRecord, Mark, MarkKind, Phase, PhaseKind};
 
@@ -28,17 +29,6 @@ pub(super) struct Entry {
     /// How many cleanup hooks have not ended.
     hooks: usize,
 }
-
-/// The most phases of a call.
-const MAX_PHASES: usize = 64;
-/// The most idle phases of a call, so that others find room.
-const MAX_IDLE: usize = 32;
-/// The most marks of a call.
-const MAX_MARKS: usize = 32;
-/// What a content counts at least, so that many short ones are bounded as well.
-const MIN_CONTENT: usize = 64;
-/// A gap between two signs of activity is a phase from this length on.
-const MIN_IDLE: Duration = Duration::from_millis(100);
 
 // === impl Entry ===
 
@@ -131,7 +121,9 @@ impl Entry {
                 self.keep(texts.contents);
             }
             EventKind::Progress(_) | EventKind::Heartbeat => self.active(at, attempt),
-            EventKind::Retry { attempt, after, .. } => self.retry(at, *attempt, *after),
+            EventKind::Retry { attempt, after, .. } => {
+                self.retry(at, *attempt, *after, &event.kind)
+            }
             EventKind::Expired { layer, limit } => self.expired(at, attempt, layer, *limit),
             EventKind::CleanupStarted { hooks } if *hooks > 0 => {
                 self.hooks = self.hooks.saturating_add(*hooks);
@@ -157,6 +149,7 @@ impl Entry {
                 MarkKind::Retry {
                     attempt,
                     after: None,
+                    why: self.record.error_type.clone(),
                 },
             );
             self.add(PhaseKind::Backoff, None, attempt, end, Some(at));
@@ -220,7 +213,7 @@ impl Entry {
         }
     }
 
-    fn retry(&mut self, at: Duration, next: u32, after: Duration) {
+    fn retry(&mut self, at: Duration, next: u32, after: Duration, retry: &EventKind) {
         let failed = next.saturating_sub(1);
         self.idle_until(at, failed);
         self.active_at = None;
@@ -234,6 +227,7 @@ impl Entry {
             MarkKind::Retry {
                 attempt: next,
                 after,
+                why: text::why(retry),
             },
         );
         self.open(PhaseKind::Backoff, None, next, at);

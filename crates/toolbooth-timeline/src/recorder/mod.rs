@@ -1,5 +1,6 @@
 //! Records the events of calls.
 
+mod bounds;
 mod entry;
 mod table;
 mod text;

@@ -44,6 +44,21 @@ pub(super) fn name(name: &Name) -> Name {
     }
 }
 
+/// Returns why an attempt failed, such as ``timeout of `attempt` ``.
+pub(super) fn why(retry: &EventKind) -> Option<Name> {
+    let EventKind::Retry {
+        error_type, layer, ..
+    } = retry
+    else {
+        return None;
+    };
+    let error_type = name(error_type.as_ref()?);
+    let Some(layer) = layer.as_ref().map(Name::from) else {
+        return Some(error_type);
+    };
+    Some(format!("{error_type} of `{}`", name(&layer)).into())
+}
+
 /// Returns the longest start of `text` that has at most `max` bytes and whole characters.
 pub(super) fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);

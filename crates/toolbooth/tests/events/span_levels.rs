@@ -47,7 +47,7 @@ fn kinds() -> Vec<EventKind> {
             attempt: 2,
             after: ms(5),
             error: Some(ErrorKind::Timeout),
-            layer: None,
+            layer: Some(RATE),
             error_type: Some("timeout".into()),
         },
         EventKind::Expired {
@@ -96,7 +96,7 @@ fn kinds() -> Vec<EventKind> {
 const EXPECTED: &str = r#"
 DEBUG tool.queued layer=rate
 DEBUG tool.admitted layer=rate waited=5ms
-INFO tool.retry after=5ms attempt=2 error=timeout
+INFO tool.retry after=5ms attempt=2 error_type=timeout layer=rate
 DEBUG tool.expired layer=timeout limit=5ms
 DEBUG tool.completed
 INFO tool.completed error_type=tool_error

@@ -65,11 +65,13 @@ pub(super) fn report(event: &Event, span: Option<&Span>) {
         EventKind::Retry {
             attempt,
             after,
-            error,
+            layer,
+            error_type,
             ..
         } => {
-            let error = error.map(|error| error.as_str());
-            emit!(place, INFO, event, attempt, ?after, error);
+            let layer = layer.as_ref().map(|layer| bounded::name(layer.as_str()));
+            let (layer, error_type) = (layer.as_deref(), error_type.as_deref());
+            emit!(place, INFO, event, attempt, ?after, layer, error_type);
         }
         EventKind::Expired { layer, limit, .. } => {
             let layer = bounded::name(layer.as_str());
