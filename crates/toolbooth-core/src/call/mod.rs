@@ -1,5 +1,6 @@
 //! The call: its settings, and what travels with it.
 
+mod adapters;
 mod args;
 mod attempt;
 mod blocking;
