@@ -92,8 +92,8 @@
 //! # Events
 //! An [`EventsLayer`](crate::EventsLayer) around the toolbox receives what the layers do to calls,
 //! with the name of the layer, such as `concurrency of search`. Changes of breakers and limits
-//! belong to no call: [`ToolboxBuilder::with_events`](crate::ToolboxBuilder::with_events) delivers
-//! them.
+//! belong to no call:
+//! [`ToolboxBuilder::with_events`](crate::toolbox::ToolboxBuilder::with_events) delivers them.
 //!
 //! # Values
 //! | setting | values |
