@@ -122,7 +122,7 @@ impl Entry {
             }
             EventKind::Progress(_) | EventKind::Heartbeat => self.active(at, attempt),
             EventKind::Retry { attempt, after, .. } => {
-                self.retry(at, *attempt, *after, &event.kind)
+                self.retry(at, *attempt, *after, &event.kind);
             }
             EventKind::Expired { layer, limit } => self.expired(at, attempt, layer, *limit),
             EventKind::CleanupStarted { hooks } if *hooks > 0 => {
