@@ -34,12 +34,13 @@ impl Part {
         self.context.report_started();
     }
 
-    /// Returns whether the layer is to call its inner service in the first poll of its future
-    /// instead of in `call`. True for the outermost layer of a later attempt that is observed.
+    /// Returns whether the layer [reports the start](Self::report_started) of the tool although it
+    /// is no events layer. True for the outermost layer of a later attempt that is observed: the
+    /// events layer may be outside of the retry.
     #[inline(always)]
     #[must_use]
-    pub fn starts_in_poll(&self) -> bool {
-        self.context.attempt_state().starts_in_poll(self.depth)
+    pub fn reports_start(&self) -> bool {
+        self.context.attempt_state().reports_start(self.depth)
     }
 
     /// Records whether the call waits for an inner service that is not ready, so that the tool has

@@ -111,15 +111,21 @@ where
                 if let Some(reason) = part.cancelled_before_start() {
                     part.hold_back();
                     State::failed(ToolError::cancelled(reason))
-                } else if part.starts_in_poll() {
-                    part.set_unready(true);
-                    State::waiting(None, None, inner.clone(), request)
                 } else if catches {
                     let span = enter_span(&entered.watch);
                     let start = || State::start(part, inner, request);
                     let started = catch_unwind(AssertUnwindSafe(start));
                     drop(span);
+                    part.report_started();
                     started.unwrap_or_else(|panic| State::failed(ToolError::from_panic(&*panic)))
+                } else if part.reports_start() {
+                    let span = enter_span(&entered.watch);
+                    let state = State::start_and_report(part, inner, request);
+                    drop(span);
+                    if let Some(watch) = &mut entered.watch {
+                        called(part, watch);
+                    }
+                    state
                 } else {
                     // Returned here: the inner future is moved once less.
                     let span = enter_span(&entered.watch);
@@ -158,8 +164,8 @@ impl<S: Service<R>, R, W: LayerWatch, A> LayerFuture<S, R, W, A> {
     /// Reports that the tool has started, for an events layer, unless the call waits.
     #[cold]
     pub(crate) fn report_started(&self) {
-        if let (State::Running { .. }, Some(part)) = (&self.state, &self.entered.part) {
-            part.report_started();
+        if let Some(part) = &self.entered.part {
+            self.state.report_started(part);
         }
     }
 

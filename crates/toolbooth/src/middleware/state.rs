@@ -56,6 +56,16 @@ where
         }
     }
 
+    /// As [`start`](Self::start), and reports that the tool has started. Not inlined: each layer
+    /// would contain all layers inside twice.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn start_and_report(part: &Part, inner: &mut S, request: R) -> Self {
+        let state = Self::start(part, inner, request);
+        state.report_started(part);
+        state
+    }
+
     /// Replaces the instance that is not ready, or failed, by a fresh clone.
     #[cold]
     fn not_ready(
@@ -90,6 +100,13 @@ impl<S: Service<R>, R, A> State<S, R, A> {
                 service,
                 request,
             })),
+        }
+    }
+
+    /// Reports that the tool has started, unless the call waits or has failed.
+    pub(super) fn report_started(&self, part: &Part) {
+        if matches!(self, Self::Running { .. }) {
+            part.report_started();
         }
     }
 

@@ -1,5 +1,7 @@
 //! The events of retries.
 
+use toolbooth::{ErrorKind, EventsLayer};
+
 use super::support::events::EventLines;
 use super::*;
 
@@ -133,4 +135,33 @@ async fn retry_of_an_http_response_has_its_status() {
         retries[0].ends_with("#2 after 0 response 503"),
         "{retries:?}"
     );
+}
+
+/// The limits inside see the same with a sink and without one, in later attempts as well.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn events_layer_outside_of_a_retry_changes_nothing_for_limits_inside() {
+    let (events, five) = (EventLines::new(), NonZeroU32::new(5).expect("not 0"));
+    for layer in [EventsLayer::off(), events.layer()] {
+        let rate = RateLimitLayer::new(Quota::per_hour(five));
+        let busy = ConcurrencyLimitLayer::new(1).with_queue_capacity(0);
+        let holder = busy.layer(ScriptedTool::new(|_: ToolCall| {
+            std::future::pending::<Result<ToolOutput, BoxError>>()
+        }));
+        let mut holds = tokio_test::task::spawn(holder.oneshot(call()));
+        assert!(holds.poll().is_pending());
+        let service = ServiceBuilder::new()
+            .layer(layer)
+            .layer(RetryLayer::new(at_once(3)))
+            .layer(rate.clone())
+            .layer(busy)
+            .service(ScriptedTool::ready());
+        let rejected = service
+            .oneshot(call())
+            .await
+            .err()
+            .expect("the limit is full");
+        assert_eq!(rejected.kind(), ErrorKind::Overloaded);
+        assert_eq!(rate.remaining(), 5);
+    }
+    assert_eq!(events.take_with("tool.retry").len(), 2);
 }

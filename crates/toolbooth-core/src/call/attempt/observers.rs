@@ -106,10 +106,10 @@ impl Attempt {
         self.is_unready.store(is_unready, Ordering::Release);
     }
 
-    /// Returns whether the layer at `depth` starts the call in the first poll of its future, where
-    /// the start is reported: a later attempt may have no events layer inside that reports it.
+    /// Returns whether the layer at `depth` reports the start: a later attempt may have no events
+    /// layer inside that does.
     #[inline]
-    pub(crate) fn starts_in_poll(&self, depth: u32) -> bool {
+    pub(crate) fn reports_start(&self, depth: u32) -> bool {
         depth == 1 && self.is_observed() && self.link().is_some()
     }
 
