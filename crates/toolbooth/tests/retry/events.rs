@@ -155,11 +155,7 @@ async fn events_layer_outside_of_a_retry_changes_nothing_for_limits_inside() {
             .layer(rate.clone())
             .layer(busy)
             .service(ScriptedTool::ready());
-        let rejected = service
-            .oneshot(call())
-            .await
-            .err()
-            .expect("the limit is full");
+        let rejected = error_of(service, call()).await;
         assert_eq!(rejected.kind(), ErrorKind::Overloaded);
         assert_eq!(rate.remaining(), 5);
     }
