@@ -15,3 +15,15 @@ pub fn start_of(text: &str, max: usize) -> &str {
     }
     &text[..end]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_ends_between_characters() {
+        assert_eq!(start_of("äöü", 6), "äöü");
+        assert_eq!(start_of("äöü", 5), "äö");
+        assert_eq!(start_of("äöü", 1), "");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use toolbooth_core::{Event, EventKind, LayerName, Name, Outcome, ToolError};
+use toolbooth_core::{Event, EventKind, LayerName, Name, Outcome, ToolError, start_of};
 
 use super::bounds::{MAX_IDLE, MAX_MARKS, MAX_PHASES, MIN_CONTENT, MIN_IDLE};
 use super::text::{self, MAX_CONTENTS, MAX_NAME, Text, Texts};
@@ -285,7 +285,7 @@ impl Entry {
         self.record.outcome = Some(outcome);
         self.record.error_type = kind
             .error_type()
-            .map(|kind| text::cut(kind, MAX_NAME).into());
+            .map(|kind| start_of(kind, MAX_NAME).into());
         self.record.retry_after = kind.error().and_then(ToolError::retry_after);
         self.record.error = texts.error.map(|error| error.text);
         if self.record.items == 0 {
@@ -376,7 +376,7 @@ impl Entry {
     /// Keeps contents while there is room.
     fn keep(&mut self, contents: Vec<Text>) {
         for Text { mut text, is_cut } in contents {
-            let fits = text::cut(&text, self.room).len();
+            let fits = start_of(&text, self.room).len();
             self.record.contents_left_out |= is_cut || fits < text.len();
             // An empty text takes memory, too.
             self.room = self.room.saturating_sub(fits.max(MIN_CONTENT));
@@ -390,5 +390,5 @@ impl Entry {
 }
 
 fn layer_name(layer: &LayerName) -> Name {
-    text::cut(layer.as_str(), MAX_NAME).into()
+    start_of(layer.as_str(), MAX_NAME).into()
 }

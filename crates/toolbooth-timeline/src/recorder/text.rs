@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io;
 
-use toolbooth_core::{Content, EventKind, Name, ToolError, nests_too_deep};
+use toolbooth_core::{Content, EventKind, Name, ToolError, nests_too_deep, start_of};
 
 /// The most bytes of a name.
 pub(super) const MAX_NAME: usize = 256;
@@ -40,7 +40,7 @@ struct Bounded {
 pub(super) fn name(name: &Name) -> Name {
     match name.len() {
         0..=MAX_NAME => name.clone(),
-        _ => cut(name, MAX_NAME).into(),
+        _ => start_of(name, MAX_NAME).into(),
     }
 }
 
@@ -57,15 +57,6 @@ pub(super) fn why(retry: &EventKind) -> Option<Name> {
         return Some(error_type);
     };
     Some(format!("{error_type} of `{}`", name(&layer)).into())
-}
-
-/// Returns the longest start of `text` that has at most `max` bytes and whole characters.
-pub(super) fn cut(text: &str, max: usize) -> &str {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 // === impl Texts ===
@@ -171,18 +162,11 @@ mod tests {
     use serde_json::json;
     use toolbooth_core::{Content, ToolError};
 
-    use super::{Text, cut};
+    use super::Text;
 
     fn of(content: &Content, max: usize) -> (String, bool) {
         let text = Text::of_content(content, max);
         (text.text, text.is_cut)
-    }
-
-    #[test]
-    fn text_ends_between_characters() {
-        assert_eq!(cut("äöü", 6), "äöü");
-        assert_eq!(cut("äöü", 5), "äö");
-        assert_eq!(cut("äöü", 1), "");
     }
 
     #[test]
