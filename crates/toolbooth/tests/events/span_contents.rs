@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use toolbooth::events::{EventsLayer, TracingSink};
-use toolbooth::{Content, ToolCall, ToolOutput};
+use toolbooth::{Content, ToolCall, ToolError, ToolOutput};
 use tower::Layer;
 
 use crate::recorded::{Recorded, RecordedSpan};
-use crate::support::{ScriptedTool, text_of};
+use crate::support::{ScriptedTool, error_of, fails, text_of};
 
 const ARGUMENTS: &str = "gen_ai.tool.call.arguments";
 const RESULT: &str = "gen_ai.tool.call.result";
@@ -41,6 +41,29 @@ async fn contents_are_off_by_default() {
         .filter_map(|(_, fields)| fields.get("content"))
         .collect();
     assert_eq!(items, ["item of a secret"]);
+}
+
+/// What a tool failed with may be secret, as its results.
+#[tokio::test(start_paused = true)]
+async fn error_with_its_causes_is_a_content() {
+    let failure = || {
+        let disk = std::io::Error::other("the disk of a secret is full");
+        ToolError::failed(disk)
+    };
+    for (sink, expected) in [
+        (TracingSink::new(), None),
+        (
+            TracingSink::new().with_contents(),
+            Some("the tool failed: the disk of a secret is full"),
+        ),
+    ] {
+        let (recorded, _guard) = Recorded::start();
+        let tool = EventsLayer::new(sink).layer(fails(failure()));
+        error_of(tool, ToolCall::new("tool", json!(null))).await;
+        let span = recorded.only();
+        assert_eq!(span.get("otel.status_description"), expected);
+        assert_eq!(format!("{span:?}").contains("secret"), expected.is_some());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,10 @@
 //! Texts of bounded length for fields.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt::{self, Write};
 
-use toolbooth_core::{Content, nests_too_deep, start_of};
+use toolbooth_core::{Content, ToolError, nests_too_deep, start_of};
 
 /// The maximum length of a name in a field: a tool, a call, a tenant, a layer, a key.
 const MAX_NAME: usize = toolbooth_core::MAX_NAME;
@@ -70,6 +71,19 @@ pub(super) fn value(value: &impl fmt::Display) -> String {
     let mut bounded = Bounded::new(MAX_CONTENTS);
     // An error is the limit.
     let _ = write!(bounded, "{value}");
+    bounded.text
+}
+
+/// Returns an error with its causes, of which the first eight count.
+pub(super) fn error(error: &ToolError) -> String {
+    let mut bounded = Bounded::new(MAX_CONTENTS);
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    // An error is the limit, after which nothing is written.
+    let _ = write!(bounded, "{error}").and_then(|()| {
+        causes
+            .take(8)
+            .try_for_each(|cause| write!(bounded, ": {cause}"))
+    });
     bounded.text
 }
 

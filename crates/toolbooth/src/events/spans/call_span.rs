@@ -59,6 +59,9 @@ impl CallSpan {
             span.record(names::ERROR_TYPE, &*bounded::name(error_type));
             span.record(names::OTEL_STATUS, "ERROR");
         }
+        if let (Some(error), true) = (event.kind.error(), self.contents) {
+            span.record(names::OTEL_DESCRIPTION, bounded::error(error));
+        }
         if let EventKind::Completed {
             contents: Some(contents),
             ..

@@ -111,7 +111,8 @@ impl TracingSink {
 
     /// Adds the arguments and the results of calls, which may be secret.
     ///
-    /// Arguments are JSON, the result of a buffered response is text. Each has at most 8 KiB; what
+    /// Arguments are JSON, the result of a buffered response is text. The span of a call that fails
+    /// has its error with the causes, as `otel.status_description`. Each has at most 8 KiB; what
     /// follows is replaced by `…`. An event `tool.partial` has its item, bounded the same.
     /// Arguments of a type other than `serde_json::Value` are not known.
     #[must_use]
@@ -206,6 +207,7 @@ impl TracingSink {
             { names::OTEL_NAME } = display(format_args!("execute_tool {tool}")),
             { names::OTEL_KIND } = "internal",
             { names::OTEL_STATUS } = Empty,
+            { names::OTEL_DESCRIPTION } = Empty,
             { names::OPERATION } = "execute_tool",
             { names::TOOL } = &*tool,
             { names::TOOL_TYPE } = description.as_ref().map(|_| "function"),

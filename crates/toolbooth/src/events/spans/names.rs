@@ -7,6 +7,7 @@ pub(super) const TARGET: &str = "toolbooth::call";
 pub(super) const OTEL_NAME: &str = "otel.name";
 pub(super) const OTEL_KIND: &str = "otel.kind";
 pub(super) const OTEL_STATUS: &str = "otel.status_code";
+pub(super) const OTEL_DESCRIPTION: &str = "otel.status_description";
 
 pub(super) const OPERATION: &str = "gen_ai.operation.name";
 pub(super) const TOOL: &str = "gen_ai.tool.name";
