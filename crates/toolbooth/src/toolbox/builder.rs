@@ -221,7 +221,8 @@ impl ToolboxBuilder {
     /// retries are new for each version, and make no events: `apply` returns what changed.
     ///
     /// The sink is called within the call that causes the event, or at the end of a change of the
-    /// toolbox that runs meanwhile. No lock is held: it may use the toolbox.
+    /// toolbox that runs meanwhile. No lock is held: it may use the toolbox. At most 10,000 events
+    /// wait for a sink; further ones are dropped, and traced.
     ///
     /// [`EventsLayer`](crate::EventsLayer) around the toolbox delivers the events of calls.
     ///

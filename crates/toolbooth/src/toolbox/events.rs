@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. No sink is called while a version is replaced: locks are held then.
-//! 2. Events are delivered in order, by one thread at a time.
+//! 2. Events are delivered in order, by one thread at a time. Those that find the queue full are
+//!    dropped, and traced.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -35,6 +36,9 @@ struct State {
     delivering: bool,
 }
 
+/// The maximum number of events in the queue, while a sink runs or a version is replaced.
+const MAX_QUEUED: usize = 10_000;
+
 // === impl StackEvents ===
 
 impl StackEvents {
@@ -54,9 +58,18 @@ impl StackEvents {
 
 impl EventSink for StackEvents {
     fn on_event(&self, event: &Event) {
-        if !self.0.sinks.is_empty() {
-            lock(&self.0.state).events.push_back(event.clone());
-            self.0.deliver();
+        if self.0.sinks.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.0.state);
+        let has_room = state.events.len() < MAX_QUEUED;
+        if has_room {
+            state.events.push_back(event.clone());
+        }
+        drop(state);
+        match has_room {
+            true => self.0.deliver(),
+            false => tracing::warn!(event = event.name(), "a sink blocks: an event is dropped"),
         }
     }
 }
