@@ -39,6 +39,8 @@ pin_project! {
         // The layer has no sink.
         Passed { #[pin] future: S::Future },
         Layered { #[pin] future: LayerFuture<S, R, ResponseWatch> },
+        // It passed the layer, and has completed.
+        Done,
     }
 }
 
@@ -86,12 +88,17 @@ where
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().kind.project() {
-            KindProj::Passed { future } => match ready!(future.poll(cx)) {
-                Ok(response) => Poll::Ready(Ok(response.watch(PartWatch::none()))),
-                Err(error) => Poll::Ready(Err(ToolError::from_error(error))),
-            },
-            KindProj::Layered { future } => future.poll(cx),
+        let mut kind = self.project().kind;
+        let result = match kind.as_mut().project() {
+            KindProj::Passed { future } => ready!(future.poll(cx)),
+            KindProj::Layered { future } => return future.poll(cx),
+            KindProj::Done => return Poll::Pending,
+        };
+        // The inner future is dropped before its result is used, as by every layer.
+        kind.set(Kind::Done);
+        match result {
+            Ok(response) => Poll::Ready(Ok(response.watch(PartWatch::none()))),
+            Err(error) => Poll::Ready(Err(ToolError::from_error(error))),
         }
     }
 }

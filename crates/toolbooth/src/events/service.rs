@@ -46,9 +46,11 @@ where
     }
 
     #[inline(always)]
-    fn call(&mut self, request: R) -> Self::Future {
+    fn call(&mut self, mut request: R) -> Self::Future {
         let Self { inner, sinks } = self;
         let Some(sinks) = sinks else {
+            // A request of HTTP gets its context here, as in every layer: a retry inside clones it.
+            let _ = request.context();
             return match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => ResponseFuture::passed(inner.call(request)),
                 ready => unready(inner, request, ready),

@@ -27,11 +27,13 @@ mod span_waits;
 mod spans;
 mod starts;
 
+use std::task::Poll;
+
 use support::laws::every_layer;
 use support::{Recorder, ScriptedTool, call, error_of, ms, streams, text_of, ticking};
 use toolbooth::{
-    CancelReason, CatchPanicLayer, ConcurrencyLimitLayer, Event, EventKind, EventsLayer, Outcome,
-    TimeoutLayer, ToolCall, ToolError, ToolOutput,
+    BoxError, CancelReason, CatchPanicLayer, ConcurrencyLimitLayer, Event, EventKind, EventsLayer,
+    Outcome, TimeoutLayer, ToolCall, ToolError, ToolOutput,
 };
 use tower::{Layer, Service, ServiceExt};
 
@@ -51,6 +53,32 @@ async fn call_passes_by_a_layer_without_a_sink() {
     let tool = support::fails(ToolError::failed("down"));
     let failed = error_of(EventsLayer::off().layer(tool), toolbooth_test::call("tool")).await;
     assert_eq!(failed.call_id(), None);
+}
+
+/// Records its drop.
+struct Guard(Recorder<()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.record(());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn inner_future_is_dropped_in_the_poll_that_completes_it_without_a_sink() {
+    let drops = Recorder::new();
+    let guarded = drops.clone();
+    let tool = ScriptedTool::new(move |_: ToolCall| {
+        let guard = Guard(guarded.clone());
+        std::future::poll_fn(move |_| {
+            let _ = &guard;
+            Poll::Ready(Ok::<_, BoxError>(ToolOutput::text("done")))
+        })
+    });
+    let mut running = tokio_test::task::spawn(EventsLayer::off().layer(tool).call(call()));
+    tokio_test::assert_ready_ok!(running.poll());
+    assert_eq!(drops.len(), 1);
+    assert!(running.poll().is_pending());
 }
 
 /// A layer, and what records its events.

@@ -1,7 +1,7 @@
 //! Requests of HTTP: which methods are idempotent, and which responses are repeated.
 
 use http::{Method, StatusCode};
-use toolbooth::{PerTool, ToolName, ToolRequest};
+use toolbooth::{EventsLayer, PerTool, ToolName, ToolRequest};
 
 use super::*;
 
@@ -217,4 +217,21 @@ async fn successful_request_deposits_once_and_a_failing_response_nothing() {
             - 1
     };
     assert_eq!((retries().await, retries().await), (1, 0));
+}
+
+/// A layer without a sink is a layer: the attempts belong to one call.
+#[tokio::test(start_paused = true)]
+async fn attempts_inside_of_an_events_layer_without_a_sink_are_of_one_call() {
+    let calls = Recorder::new();
+    let log = calls.clone();
+    let service = service_fn(move |mut request: Request<String>| {
+        let context = request.context();
+        log.record((context.id(), context.attempt()));
+        async { Err::<Response<String>, _>(retryable()) }
+    });
+    let stack = (EventsLayer::off(), RetryLayer::new(at_once(2))).layer(service);
+    assert!(stack.oneshot(request(Method::GET)).await.is_err());
+    let calls = calls.values();
+    assert_eq!(calls.iter().map(|call| call.1).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(calls[0].0, calls[1].0);
 }
