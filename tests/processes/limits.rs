@@ -185,7 +185,7 @@ fn program_is_killed_when_its_host_is_killed() {
     let mut host = this_test(name, HOST, &marked.0);
     let mut host = host.stdout(Stdio::null()).spawn().unwrap();
     let runtime = runtime();
-    runtime.block_on(marked.eventually(1));
+    runtime.block_on(marked.eventually_runs("sleep"));
     host.kill().unwrap();
     host.wait().unwrap();
     runtime.block_on(marked.eventually(0));

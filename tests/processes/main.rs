@@ -54,8 +54,13 @@ impl Marked {
 
     /// How many of them are alive.
     fn alive(&self) -> usize {
+        self.processes().count()
+    }
+
+    /// The folders in `/proc` of those that are alive.
+    fn processes(&self) -> impl Iterator<Item = PathBuf> {
         let mark = format!("TOOLBOOTH_MARK={}", self.0);
-        let is_ours = |process: &Path| {
+        let is_ours = move |process: &PathBuf| {
             // A process that has ended meanwhile is not alive.
             let variables = std::fs::read(process.join("environ")).unwrap_or_default();
             variables
@@ -65,8 +70,21 @@ impl Marked {
         let processes = std::fs::read_dir("/proc").expect("a list of processes");
         processes
             .map(|process| process.expect("an entry of it").path())
-            .filter(|process| is_ours(process))
-            .count()
+            .filter(is_ours)
+    }
+
+    /// Waits until one of them runs `program`. Before, it may still be a helper that sets limits.
+    async fn eventually_runs(&self, program: &str) {
+        let runs = |process: PathBuf| {
+            let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+            name.trim_end() == program
+        };
+        let reached = timeout(LONG, async {
+            while !self.processes().any(runs) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(reached.await.is_ok(), "none runs {program}");
     }
 
     /// Waits until `count` of them are alive.

@@ -1,0 +1,1 @@
+//! toolbooth's errors, deadlines and tools in axum.

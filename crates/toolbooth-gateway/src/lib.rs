@@ -1,0 +1,1 @@
+//! The program toolbooth: limits around any MCP server or command, from one file.

@@ -1,0 +1,3 @@
+//! The program `toolbooth`.
+
+fn main() {}

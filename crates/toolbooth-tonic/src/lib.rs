@@ -1,0 +1,1 @@
+//! toolbooth's errors and deadlines in tonic.
