@@ -90,7 +90,7 @@ pub(super) fn fields(f: &mut fmt::Formatter<'_>, kind: &EventKind) -> fmt::Resul
             ..
         } => {
             optional(f, "layer", layer.as_ref().map(|layer| layer.as_str()))?;
-            optional(f, "error_type", error_type.as_deref())?;
+            optional(f, "error.type", error_type.as_deref())?;
             time(f, "after", *after)
         }
         EventKind::Expired { layer, limit } => {
@@ -139,7 +139,7 @@ fn end(f: &mut fmt::Formatter<'_>, kind: &EventKind) -> fmt::Result {
         } => text(f, "layer", layer.as_str())?,
         _ => {}
     }
-    optional(f, "error_type", kind.error_type())?;
+    optional(f, "error.type", kind.error_type())?;
     match kind {
         EventKind::TimedOut { started, .. } | EventKind::Cancelled { started, .. } => {
             write!(f, " started={started}")
@@ -221,7 +221,7 @@ mod tests {
             layer: Some(layer()),
             error_type: Some("timeout".into()),
         };
-        assert_eq!(line(retry), "layer=database error_type=timeout after=100ms");
+        assert_eq!(line(retry), "layer=database error.type=timeout after=100ms");
         let expired = EventKind::Expired {
             layer: layer(),
             limit: ms(3_000),
@@ -247,9 +247,9 @@ mod tests {
             contents: None,
         };
         assert_eq!(line(completed(false)), "");
-        assert_eq!(line(completed(true)), "error_type=tool_error");
+        assert_eq!(line(completed(true)), "error.type=tool_error");
         let failed = EventKind::of_error(&ToolError::failed("secret"));
-        assert_eq!(line(failed), "error_type=tool_error");
+        assert_eq!(line(failed), "error.type=tool_error");
         let timed_out = EventKind::TimedOut {
             layer: Some(layer()),
             limit: Duration::from_secs(3),
@@ -259,7 +259,7 @@ mod tests {
         };
         assert_eq!(
             line(timed_out),
-            "layer=database limit=3s error_type=timeout started=true"
+            "layer=database limit=3s error.type=timeout started=true"
         );
         let cancelled = EventKind::Cancelled {
             reason: CancelReason::CallerGone,
@@ -267,7 +267,7 @@ mod tests {
             error: None,
         };
         let reason = CancelReason::CallerGone.as_str();
-        let expected = format!("reason={reason} error_type=cancelled started=false");
+        let expected = format!("reason={reason} error.type=cancelled started=false");
         assert_eq!(line(cancelled), expected);
         let rejected = EventKind::Rejected {
             layer: Some(layer()),
@@ -277,10 +277,10 @@ mod tests {
         };
         assert_eq!(
             line(rejected),
-            "layer=database error_type=rate_limited retry_after=500ms"
+            "layer=database error.type=rate_limited retry_after=500ms"
         );
         let panicked = EventKind::Panicked { error: None };
-        assert_eq!(line(panicked), "error_type=panicked");
+        assert_eq!(line(panicked), "error.type=panicked");
     }
 
     #[test]

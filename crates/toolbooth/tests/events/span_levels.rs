@@ -96,13 +96,13 @@ fn kinds() -> Vec<EventKind> {
 const EXPECTED: &str = r#"
 DEBUG tool.queued layer=rate
 DEBUG tool.admitted layer=rate waited=5ms
-INFO tool.retry after=5ms attempt=2 error_type=timeout layer=rate
+INFO tool.retry after=5ms attempt=2 error.type=timeout layer=rate
 DEBUG tool.expired layer=timeout limit=5ms
 DEBUG tool.completed
-INFO tool.completed error_type=tool_error
-WARN tool.failed error_type=503
+INFO tool.completed error.type=tool_error
+WARN tool.failed error.type=503
 INFO tool.cancelled reason=caller_gone started=true
-INFO tool.rejected error_type=rate_limited layer=rate retry_after=5ms
+INFO tool.rejected error.type=rate_limited layer=rate retry_after=5ms
 ERROR tool.panicked
 DEBUG cleanup.started hooks=2
 DEBUG cleanup.finished took=5ms

@@ -29,6 +29,21 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Prometheus
+//!
+//! Of `metrics-exporter-prometheus`, a program uses:
+//!
+//! ```text
+//! let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
+//! for histogram in [EXECUTE_TOOL_DURATION, QUEUE_WAIT, LIMIT_OVERSHOOT, CLEANUP_DURATION] {
+//!     let name = Matcher::Full(histogram.to_owned());
+//!     exporter = exporter.set_buckets_for_metric(name, &DURATION_BUCKETS)?;
+//! }
+//! let handle = exporter.install_recorder()?; // `handle.render()` is the response of `/metrics`
+//! ```
+//!
+//! The example `metrics_app` is a whole server.
+//!
 //! # Metrics
 //!
 //! | Name | Kind and unit | Labels | What it is |

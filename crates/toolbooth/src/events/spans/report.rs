@@ -71,7 +71,15 @@ pub(super) fn report(event: &Event, span: Option<&Span>) {
         } => {
             let layer = layer.as_ref().map(|layer| bounded::name(layer.as_str()));
             let (layer, error_type) = (layer.as_deref(), error_type.as_deref());
-            emit!(place, INFO, event, attempt, ?after, layer, error_type);
+            emit!(
+                place,
+                INFO,
+                event,
+                attempt,
+                ?after,
+                layer,
+                "error.type" = error_type
+            );
         }
         EventKind::Expired { layer, limit, .. } => {
             let layer = bounded::name(layer.as_str());
@@ -119,16 +127,23 @@ fn report_end(event: &Event, place: &Place<'_>) {
             let layer = layer.as_ref().map(|layer| bounded::name(layer.as_str()));
             let layer = layer.as_deref();
             let retry_after = retry_after.map(tracing::field::debug);
-            emit!(place, INFO, event, layer, error_type, retry_after);
+            emit!(
+                place,
+                INFO,
+                event,
+                layer,
+                "error.type" = error_type,
+                retry_after
+            );
         }
         EventKind::Cancelled {
             reason, started, ..
         } => {
             emit!(place, INFO, event, reason = reason.as_str(), started);
         }
-        EventKind::Failed { .. } => emit!(place, WARN, event, error_type),
+        EventKind::Failed { .. } => emit!(place, WARN, event, "error.type" = error_type),
         EventKind::Panicked { .. } => emit!(place, ERROR, event),
-        _ if error_type.is_some() => emit!(place, INFO, event, error_type),
+        _ if error_type.is_some() => emit!(place, INFO, event, "error.type" = error_type),
         _ => emit!(place, DEBUG, event),
     }
 }
