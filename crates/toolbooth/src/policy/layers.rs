@@ -160,6 +160,9 @@ impl Queue {
 
     pub(super) fn order(&self) -> Order {
         let order = match &self.priorities {
+            None if self.fair => {
+                Order::fair_by(|call| call.tenant().map_or(Name::from_static(""), Name::from))
+            }
             None => Order::fifo(),
             Some(priorities) => {
                 let tools = priorities.iter();

@@ -38,6 +38,7 @@
 //! timeout = "none"          # off, although the group and the default have one
 //! idempotent = true         # may be called twice; in place of the tool's annotations
 //! priority = 10             # of its calls that have none of their own
+//! ## Orders: "fifo", "priority", and "fair", with which tenants take turns.
 //! queue = { capacity = 16, max_wait = "5s", order = "priority", aging = "10s" }
 //! partial = { items = 100, bytes = 65536, keep = "last" }
 //!

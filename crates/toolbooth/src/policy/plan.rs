@@ -52,6 +52,8 @@ pub(super) struct Queue {
     pub(super) max_wait: Option<Duration>,
     /// The priorities of tools, if the queue is ordered by priority.
     pub(super) priorities: Option<Arc<BTreeMap<Name, i32>>>,
+    /// Whether tenants take turns.
+    pub(super) fair: bool,
     pub(super) aging: Option<Duration>,
 }
 
@@ -227,6 +229,7 @@ impl Queue {
             capacity: Some(given.capacity.unwrap_or(DEFAULT_CAPACITY)),
             max_wait: given.max_wait,
             priorities: by_priority.then_some(priorities),
+            fair: given.order == Some(QueueOrder::Fair),
             aging: given.aging,
         }
     }
@@ -238,6 +241,7 @@ impl Default for Queue {
             capacity: Some(DEFAULT_CAPACITY),
             max_wait: None,
             priorities: None,
+            fair: false,
             aging: None,
         }
     }

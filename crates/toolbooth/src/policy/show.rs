@@ -235,6 +235,9 @@ impl fmt::Display for Queue {
         if self.priorities.is_some() {
             f.write_str(", by priority")?;
         }
+        if self.fair {
+            f.write_str(", tenants in turns")?;
+        }
         if let Some(aging) = self.aging {
             write!(f, ", aging {}", time(aging))?;
         }

@@ -329,7 +329,8 @@ fn is_held(concurrency: &ConcurrencyLimitLayer) -> bool {
 
 impl Queue {
     fn has_order_of(&self, other: &Self) -> bool {
-        self.priorities == other.priorities && self.aging == other.aging
+        let same_keys = self.priorities == other.priorities && self.fair == other.fair;
+        same_keys && self.aging == other.aging
     }
 }
 

@@ -38,6 +38,9 @@ pub enum QueueOrder {
     Fifo,
     /// The highest priority first.
     Priority,
+    /// Tenants in turns, those of a tenant first in, first out. Calls without a
+    /// [tenant](crate::CallContext::tenant) share a turn. Priorities have no effect.
+    Fair,
 }
 
 /// The rates of a limit: `rate = "10/s"`, a table, or a list of either. A call needs a token of

@@ -166,7 +166,7 @@ fn unknown_key_is_an_error_with_the_keys_that_are_allowed_and_the_nearest() {
             "default.queue = { order = \"lifo\" }",
             (1, 27),
             "default.queue.order",
-            "unknown variant `lifo`, expected `fifo` or `priority`",
+            "unknown variant `lifo`, expected one of `fifo`, `priority`, `fair`",
         ),
     ]);
 }

@@ -154,6 +154,20 @@ async fn tool_with_a_priority_precedes_the_others_of_its_group() {
     assert_eq!(ends(&finished), [100, 500, 300, 200, 400]);
 }
 
+/// With four calls of tenant `a` in the queue, the first one of `b` is the second to start.
+#[tokio::test(start_paused = true)]
+async fn tenants_take_turns_in_a_fair_queue() {
+    let fair = "tools.tool = { concurrency = 1, queue = { order = 'fair' } }";
+    let calls = || ["a", "a", "a", "a", "a", "b"].map(|tenant| call("tool").with_tenant(tenant));
+    let tool = SlowTool::new(ms(100));
+    let finished = call_all(toolbox(&["tool"], &tool, fair), calls()).await;
+    assert_eq!(ends(&finished), [100, 200, 400, 500, 600, 300]);
+    // Control.
+    let fifo = "tools.tool = { concurrency = 1 }";
+    let finished = call_all(toolbox(&["tool"], &tool, fifo), calls()).await;
+    assert_eq!(ends(&finished), [100, 200, 300, 400, 500, 600]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn partial_results_are_kept_within_the_bounds() {
     let tool = tool_fn("emits", async |call: CallContext, (): ()| {
