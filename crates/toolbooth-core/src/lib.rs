@@ -30,7 +30,7 @@ pub use response::{
     MAX_JSON_DEPTH, Partial, ToolOutput, nests_too_deep,
 };
 #[cfg(feature = "http")]
-pub use seam::{CallDeadline, RequestHead, ToolName, WatchedBody};
+pub use seam::{CallDeadline, CallPriority, CallTenant, RequestHead, ToolName, WatchedBody};
 pub use seam::{
     End, Item, Part, Reading, ResponseHead, TaskScope, ToolRequest, ToolResponse, Watch, checked,
 };

@@ -236,7 +236,9 @@ pub use toolbooth_core::{
     checked, whole_response,
 };
 #[cfg(feature = "http")]
-pub use toolbooth_core::{CallDeadline, RequestHead, ToolName, WatchedBody};
+pub use toolbooth_core::{
+    CallDeadline, CallPriority, CallTenant, RequestHead, ToolName, WatchedBody,
+};
 pub use toolbooth_core::{CancelFlag, MAX_SPAWNED, Spawned, TooManySpawned};
 #[cfg(feature = "toolbox")]
 pub use toolbox::{ToolAnnotations, ToolSpec, Toolbox};

@@ -37,6 +37,7 @@ impl From<BoxError> for ToolError {
             source: Source::new(error),
             retryable: false,
             outage: true,
+            retry_after: None,
             origin: Origin::default(),
         }
     }

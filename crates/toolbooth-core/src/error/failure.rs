@@ -1,5 +1,7 @@
 //! What a failure of the tool means: for a retry, and for a circuit breaker.
 
+use std::time::Duration;
+
 use super::ToolError;
 
 // === impl ToolError ===
@@ -11,6 +13,29 @@ impl ToolError {
     pub fn with_retryable(mut self, may_help: bool) -> Self {
         if let Self::Tool { retryable, .. } = &mut self {
             *retryable = may_help;
+        }
+        self
+    }
+
+    /// Sets the time to wait before a retry of this failure of the tool, such as a service names
+    /// with its error. Errors of other kinds stay unchanged.
+    ///
+    /// It does not make the error [retryable](Self::with_retryable). A retry policy treats it as a
+    /// lower bound of the wait, with a maximum.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use toolbooth_core::ToolError;
+    ///
+    /// let error = ToolError::failed("busy")
+    ///     .with_retryable(true)
+    ///     .with_retry_after(Duration::from_secs(2));
+    /// assert_eq!(error.retry_after(), Some(Duration::from_secs(2)));
+    /// ```
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        if let Self::Tool { retry_after, .. } = &mut self {
+            *retry_after = Some(wait);
         }
         self
     }

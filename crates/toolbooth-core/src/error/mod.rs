@@ -188,6 +188,8 @@ pub enum ToolError {
         retryable: bool,
         /// Whether the failure is an outage.
         outage: bool,
+        /// The time to wait before a retry, if the tool named one.
+        retry_after: Option<Duration>,
         /// The call and its partial result.
         origin: Origin,
     },
@@ -378,7 +380,7 @@ impl ToolError {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } => Some(*retry_after),
-            Self::CircuitOpen { retry_after, .. } => *retry_after,
+            Self::CircuitOpen { retry_after, .. } | Self::Tool { retry_after, .. } => *retry_after,
             Self::Overloaded { reason, .. } => reason.retry_after(),
             _ => None,
         }

@@ -288,6 +288,7 @@ impl ToolError {
                     source: Source::of(foreign),
                     retryable: false,
                     outage,
+                    retry_after: None,
                     origin: Origin::default(),
                 };
             }

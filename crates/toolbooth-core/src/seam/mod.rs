@@ -15,7 +15,7 @@ mod watch;
 
 pub use checked::checked;
 #[cfg(feature = "http")]
-pub use http::{CallDeadline, RequestHead, ToolName, WatchedBody};
+pub use http::{CallDeadline, CallPriority, CallTenant, RequestHead, ToolName, WatchedBody};
 pub use part::{Part, Reading};
 pub use request::ToolRequest;
 pub use response::ToolResponse;

@@ -53,6 +53,8 @@ fn types() -> Vec<(&'static str, [bool; 3])> {
         CallContext = CallContext,
         CallDeadline = CallDeadline,
         CallGroup = CallGroup,
+        CallPriority = CallPriority,
+        CallTenant = CallTenant,
         CancelFlag = CancelFlag,
         CancelReason = CancelReason,
         Canceller = Canceller,

@@ -3,7 +3,9 @@
 use http::Method;
 use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
-use toolbooth::{CallDeadline, Outcome, PartialResultLayer, PerTool, ToolName};
+use toolbooth::{
+    CallDeadline, CallPriority, CallTenant, Outcome, PartialResultLayer, PerTool, ToolName,
+};
 
 use super::*;
 
@@ -132,4 +134,23 @@ async fn deadline_in_the_extensions_is_the_calls() {
     late.context();
     late.extensions_mut().insert(deadline);
     assert_eq!(late.context().deadline(), None);
+}
+
+#[test]
+fn tenant_and_priority_in_the_extensions_are_the_calls() {
+    let mut request = with_extension(CallTenant::new("acme"));
+    request.extensions_mut().insert(CallPriority::new(-7));
+    let context = request.context();
+    assert_eq!((context.tenant(), context.priority()), (Some("acme"), -7));
+    // Another attempt has them, too.
+    let mut attempt = request.clone();
+    assert_eq!(attempt.context().tenant(), Some("acme"));
+
+    // They have no effect once the context exists.
+    let mut late = get();
+    late.context();
+    late.extensions_mut().insert(CallTenant::new("acme"));
+    late.extensions_mut().insert(CallPriority::new(5));
+    let context = late.context();
+    assert_eq!((context.tenant(), context.priority()), (None, 0));
 }

@@ -41,6 +41,9 @@ async fn next_attempt_waits_for_retry_after_and_the_backoff_on_top() {
     let error = || ToolError::rate_limited(ms(500));
     let exact = starts(at_once(4), error(), call()).await;
     assert_eq!(exact, [0, 500, 1_000, 1_500].map(ms));
+    // The tool names the time with its own error.
+    let own = || retryable().with_retry_after(ms(500));
+    assert_eq!(starts(at_once(4), own(), call()).await, exact);
 
     let policy = |base| RetryPolicy::new(4).with_backoff(base, ms(20)).with_seed(7);
     let jittered = starts(policy(ms(20)), error(), call()).await;

@@ -17,5 +17,5 @@ mod request;
 mod response;
 
 pub use head::RequestHead;
-pub use request::{CallDeadline, ToolName};
+pub use request::{CallDeadline, CallPriority, CallTenant, ToolName};
 pub use response::WatchedBody;

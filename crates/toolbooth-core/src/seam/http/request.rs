@@ -9,7 +9,8 @@ use crate::seam::ToolRequest;
 /// An extension of an `http::Request`: the name of the tool that the request calls.
 ///
 /// The request's context takes it when it is made: before the outermost of our layers, and before
-/// [`ToolRequest::context`]. So it does with a [`CallDeadline`] and a [`Canceller`].
+/// [`ToolRequest::context`]. So it does with a [`CallDeadline`], a [`CallTenant`], a
+/// [`CallPriority`] and a [`Canceller`].
 ///
 /// The default is the method and `*`: the client chooses the path, and every name is a key and a
 /// label.
@@ -36,6 +37,32 @@ pub struct ToolName(Name);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallDeadline(Instant);
 
+/// An extension of an `http::Request`: the tenant on whose behalf the call is made, like
+/// [`ToolCall::with_tenant`].
+///
+/// The request's context takes it when it is made: before the outermost of our layers, and before
+/// [`ToolRequest::context`]. Every tenant is a key and a label, so take it from what the server has
+/// verified, such as a token, and not from what a client claims.
+///
+/// ```
+/// use http::Request;
+/// use toolbooth_core::{CallPriority, CallTenant, ToolRequest};
+///
+/// let mut request = Request::new("Where is TODO?");
+/// request.extensions_mut().insert(CallTenant::new("acme"));
+/// request.extensions_mut().insert(CallPriority::new(5));
+/// let context = request.context();
+/// assert_eq!((context.tenant(), context.priority()), (Some("acme"), 5));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CallTenant(Name);
+
+/// An extension of an `http::Request`: the priority of the call, like [`ToolCall::with_priority`].
+///
+/// The request's context takes it when it is made, as it takes a [`CallTenant`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallPriority(i32);
+
 /// The context of a request's call; a clone of the request is another attempt.
 struct Slot(CallContext);
 
@@ -56,6 +83,26 @@ impl CallDeadline {
     #[must_use]
     pub const fn new(deadline: Instant) -> Self {
         Self(deadline)
+    }
+}
+
+// === impl CallTenant ===
+
+impl CallTenant {
+    /// Creates the tenant.
+    #[must_use]
+    pub fn new(tenant: impl Into<Name>) -> Self {
+        Self(tenant.into())
+    }
+}
+
+// === impl CallPriority ===
+
+impl CallPriority {
+    /// Creates the priority: higher goes first, 0 is the default.
+    #[must_use]
+    pub const fn new(priority: i32) -> Self {
+        Self(priority)
     }
 }
 
@@ -116,6 +163,12 @@ fn new_context(extensions: &Extensions, method: &Method) -> CallContext {
     };
     if let Some(CallDeadline(deadline)) = extensions.get() {
         call = call.with_deadline(*deadline);
+    }
+    if let Some(CallTenant(tenant)) = extensions.get() {
+        call = call.with_tenant(tenant.clone());
+    }
+    if let Some(CallPriority(priority)) = extensions.get() {
+        call = call.with_priority(*priority);
     }
     if let Some(no_body) = NoBody::of(method) {
         call = call.with_extension(no_body);
