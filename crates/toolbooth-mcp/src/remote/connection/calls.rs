@@ -1,0 +1,169 @@
+//! The calls in flight on a connection, and the progress that they receive.
+//!
+//! rmcp handles each notification on a task of its own, so a report of progress may be handled
+//! after the response that follows it. Here it is applied where messages are received, in their
+//! order: no report before the response is lost. A call is registered where its request is sent, so
+//! that no early report is lost either.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rmcp::model::{
+    ClientJsonRpcMessage, GetExtensions, GetMeta, JsonRpcMessage, ProgressNotificationParam,
+    ProgressToken,
+};
+use tokio::time::Instant;
+use toolbooth_core::{CallContext, start_of};
+
+/// The maximum length of the message of a report of progress, in bytes.
+const MAX_MESSAGE: usize = 4_096;
+
+/// The factor for progress that is not a whole number, such as 0.5 of 1.
+const SCALE: f64 = 1_000.0;
+
+/// The calls in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Calls(Mutex<Registry>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    by_token: HashMap<ProgressToken, Arc<InFlight>>,
+}
+
+/// A call in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    context: CallContext,
+    received: Mutex<Received>,
+}
+
+#[derive(Debug)]
+struct Received {
+    last: Instant,
+    is_scaled: bool,
+}
+
+/// The call in flight, in the extensions of its request. They stay in this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Tracked(pub(crate) Arc<InFlight>);
+
+/// Removes a call that is over.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    calls: Arc<Calls>,
+    token: ProgressToken,
+}
+
+// === impl Calls ===
+
+impl Calls {
+    /// Registers the call of a request that is about to be sent.
+    pub(crate) fn sent(&self, message: &mut ClientJsonRpcMessage) {
+        let JsonRpcMessage::Request(request) = message else {
+            return;
+        };
+        let Some(Tracked(call)) = request.request.extensions_mut().remove() else {
+            return;
+        };
+        let token = request.request.get_meta().get_progress_token();
+        let mut registry = self.lock();
+        if let Some(token) = token {
+            registry.by_token.insert(token, call);
+        }
+    }
+
+    /// Applies a report of progress. It is ignored if its call is over.
+    pub(crate) fn progress(&self, report: &ProgressNotificationParam) {
+        let call = self.lock().by_token.get(&report.progress_token).cloned();
+        if let Some(call) = call {
+            call.report(report);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub(crate) fn new(context: CallContext) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            received: Mutex::new(Received {
+                last: Instant::now(),
+                is_scaled: false,
+            }),
+        })
+    }
+
+    /// Returns when something of the call was received, at first when it was made.
+    pub(crate) fn last_received(&self) -> Instant {
+        self.lock().last
+    }
+
+    fn report(&self, report: &ProgressNotificationParam) {
+        let mut received = self.lock();
+        received.last = Instant::now();
+        let total = report.total.filter(|total| is_count(*total));
+        let is_whole = |number: f64| number.fract() == 0.0;
+        // From then on all reports of the call are scaled, so that they never decrease.
+        received.is_scaled |= !is_whole(report.progress) || !total.is_none_or(is_whole);
+        let is_scaled = received.is_scaled;
+        drop(received);
+        if !is_count(report.progress) {
+            return self.context.heartbeat();
+        }
+        let scaled = |number| rounded(if is_scaled { number * SCALE } else { number });
+        let message = report.message.as_deref();
+        let message = message.map(|message| start_of(message, MAX_MESSAGE).to_owned());
+        match message {
+            Some(message) => {
+                let total = total.map(scaled);
+                self.context
+                    .progress(scaled(report.progress), total, message);
+            }
+            None => {
+                let total = total.map(scaled);
+                self.context.progress(scaled(report.progress), total, None);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns whether this is a number that can be counted to: not negative, and not NaN.
+fn is_count(number: f64) -> bool {
+    number >= 0.0
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a conversion of a float saturates, and the number is not negative"
+)]
+fn rounded(number: f64) -> u64 {
+    number.round() as u64
+}
+
+// === impl Registered ===
+
+impl Registered {
+    pub(crate) const fn new(calls: Arc<Calls>, token: ProgressToken) -> Self {
+        Self { calls, token }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut registry = self.calls.lock();
+        let by_token = registry.by_token.remove(&self.token);
+        // The context is dropped without the lock: its hooks may run.
+        drop(registry);
+        drop(by_token);
+    }
+}

@@ -1,0 +1,81 @@
+//! The list of the tools of a server.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use toolbooth::ToolSpec;
+
+use super::RemoteError;
+use super::builder::Settings;
+use super::connection::Connection;
+use super::error::bounded;
+use crate::convert::from_tool;
+
+/// The maximum number of tools of a server.
+pub const MAX_TOOLS: usize = 10_000;
+
+/// The maximum number of pages of a list.
+const MAX_PAGES: usize = 1_000;
+
+/// The maximum length of the name of a tool, with its prefix, in bytes.
+const MAX_NAME: usize = 128;
+
+/// The tools of a server by their names here.
+pub(super) type Tools = BTreeMap<String, Listed>;
+
+/// A tool of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Listed {
+    /// Its name at the server.
+    pub(super) remote: Arc<str>,
+    pub(super) spec: ToolSpec,
+}
+
+/// Reads the whole list.
+pub(super) async fn fetch(
+    connection: &Connection,
+    settings: &Settings,
+) -> Result<Tools, RemoteError> {
+    let unusable = |message: String| RemoteError::Tools {
+        server: settings.name.clone(),
+        message: message.into(),
+    };
+    let mut tools = Tools::new();
+    let mut cursors = HashSet::new();
+    let mut cursor = None;
+    for _ in 0..MAX_PAGES {
+        let page = connection.page(cursor).await?;
+        for tool in page.tools {
+            let name = format!("{}{}", settings.prefix, tool.name);
+            check_name(&name).map_err(|fault| unusable(fault.to_owned()))?;
+            if tools.len() == MAX_TOOLS {
+                return Err(unusable(format!("there are more than {MAX_TOOLS}")));
+            }
+            let listed = Listed {
+                remote: Arc::from(&*tool.name),
+                spec: from_tool(tool, &name),
+            };
+            if tools.insert(name, listed).is_some() {
+                return Err(unusable("two of them have the same name".to_owned()));
+            }
+        }
+        let Some(next) = page.next_cursor else {
+            return Ok(tools);
+        };
+        if !cursors.insert(next.clone()) {
+            let cursor = bounded(&next);
+            return Err(unusable(format!("the list repeats the page `{cursor}`")));
+        }
+        cursor = Some(next);
+    }
+    Err(unusable(format!(
+        "the list has more than {MAX_PAGES} pages"
+    )))
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    match name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
+        true => Err("a name is empty, longer than 128 bytes, or has control characters"),
+        false => Ok(()),
+    }
+}
