@@ -82,8 +82,6 @@
 //! [layer](ToolboxBuilder::layer) for all tools.
 
 mod annotations;
-#[cfg(feature = "validate")]
-mod arguments;
 mod builder;
 mod error;
 #[cfg(feature = "policy")]
@@ -91,6 +89,8 @@ mod events;
 mod gate;
 mod handle;
 pub(crate) mod nearest;
+#[cfg(feature = "validate")]
+mod schema;
 mod service;
 mod shared;
 mod spec;
@@ -104,6 +104,8 @@ pub use error::{ToolboxError, ToolboxFault};
 pub(crate) use events::StackEvents;
 pub use gate::{Denied, GateRequest};
 pub use handle::{Toolbox, ToolboxChanges};
+#[cfg(feature = "validate")]
+pub use schema::SchemaMismatch;
 pub use service::{ResolvedTool, ResponseFuture};
 #[cfg(feature = "policy")]
 pub(crate) use shared::Version;

@@ -74,6 +74,38 @@ impl ResolvedTool {
     pub fn spec(&self) -> &ToolSpec {
         &self.entry.spec
     }
+
+    /// Checks the JSON value of a response against the output schema of the tool, for adapters.
+    /// Without one, every value matches.
+    ///
+    /// The schema is compiled once, when it is first used. One that cannot be compiled is not
+    /// checked, and a warning is logged.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolbooth::{BoxError, ToolSpec, Toolbox, tool_fn};
+    ///
+    /// # fn main() -> Result<(), BoxError> {
+    /// let spec = ToolSpec::new("weather").with_output_schema(json!({
+    ///     "type": "object",
+    ///     "properties": { "celsius": { "type": "number" } },
+    /// }));
+    /// let weather = tool_fn("weather", async |_: ()| Ok::<_, BoxError>(json!({ "celsius": 22 })));
+    /// let toolbox = Toolbox::builder().tool(spec, weather).build()?;
+    ///
+    /// let tool = toolbox.get("weather").ok_or("inserted above")?;
+    /// assert!(tool.check_output(&json!({ "celsius": 22 })).is_ok());
+    /// let mismatch = tool.check_output(&json!({ "celsius": "22" })).err().ok_or("a text")?;
+    /// assert_eq!(mismatch.path, "celsius");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Where the value does not match, and why.
+    #[cfg(feature = "validate")]
+    pub fn check_output(&self, output: &serde_json::Value) -> Result<(), super::SchemaMismatch> {
+        self.entry.output.check(&self.entry.spec, output)
+    }
 }
 
 impl Service<ToolCall> for ResolvedTool {
@@ -133,7 +165,7 @@ fn decide(
     part.set_tool_is_idempotent(entry.is_idempotent);
     #[cfg(feature = "validate")]
     if let Some(arguments) = &entry.arguments {
-        if let Err(error) = arguments.check(call.args()) {
+        if let Err(error) = arguments.check_arguments(call.args()) {
             return Decision::Reject(ResponseWatch, error);
         }
     }

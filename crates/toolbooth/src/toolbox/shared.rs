@@ -14,13 +14,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use toolbooth_core::{LayerName, Name, ToolError};
 
-#[cfg(feature = "validate")]
-use super::arguments::Arguments;
 use super::error::{MAX_NAME, check_spec, shortened};
 #[cfg(feature = "policy")]
 use super::events::StackEvents;
 use super::gate::Gate;
 use super::nearest::nearest;
+#[cfg(feature = "validate")]
+use super::schema::{OutputSchema, Schema};
 use super::stacks::{Stacked, Stacks};
 use super::tool::ToolService;
 use super::{Tool, ToolSpec, ToolboxFault};
@@ -75,7 +75,9 @@ pub(super) struct Entry {
     pub(super) gate_limit: Option<Duration>,
     /// Checks the arguments, if the toolbox is to.
     #[cfg(feature = "validate")]
-    pub(super) arguments: Option<Arguments>,
+    pub(super) arguments: Option<Schema>,
+    #[cfg(feature = "validate")]
+    pub(super) output: OutputSchema,
 }
 
 // === impl Shared ===
@@ -156,6 +158,8 @@ impl Settings {
             gate_limit: self.gate_limit.get(name).copied(),
             #[cfg(feature = "validate")]
             arguments: self.arguments(&spec)?,
+            #[cfg(feature = "validate")]
+            output: OutputSchema::default(),
             spec,
         })
     }
@@ -163,11 +167,11 @@ impl Settings {
 
 #[cfg(feature = "validate")]
 impl Settings {
-    fn arguments(&self, spec: &ToolSpec) -> Result<Option<Arguments>, ToolboxFault> {
+    fn arguments(&self, spec: &ToolSpec) -> Result<Option<Schema>, ToolboxFault> {
         if !self.validates {
             return Ok(None);
         }
-        let compiled = Arguments::new(spec.input_schema());
+        let compiled = Schema::new(spec.input_schema());
         compiled
             .map(Some)
             .map_err(|message| ToolboxFault::invalid_schema(spec, "input", message))
