@@ -5,6 +5,8 @@
 
 mod convert;
 pub mod remote;
+pub mod server;
 
-pub use convert::TIMEOUT_META_KEY;
+pub use convert::{ERROR_META_KEY, ITEMS_META_KEY, TIMEOUT_META_KEY};
 pub use remote::{RemoteError, RemoteServer, RemoteTool};
+pub use server::{HttpOptions, HttpService, McpServer};

@@ -74,10 +74,6 @@ pub(super) fn from_json(mut block: Map<String, Value>) -> (Content, Option<Value
 
 /// Converts a content and the rest of its block into the block that they were. `None` if they do
 /// not fit, such as after a layer has changed the contents.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "a server makes its results with it")
-)]
 pub(crate) fn to_block(content: &Content, rest: &Value) -> Option<ContentBlock> {
     let mut block = rest.as_object()?.clone();
     let is_resource = block.get("type").and_then(Value::as_str) == Some("resource");

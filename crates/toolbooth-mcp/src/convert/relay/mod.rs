@@ -6,6 +6,7 @@
 mod block;
 mod result;
 
+pub(crate) use block::to_block;
 pub(crate) use result::{from_custom_result, from_result};
 
 /// The key of an object from the index of a content to what the content does not have of its block:

@@ -1,0 +1,91 @@
+//! One call, from its request to its result.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use rmcp::ErrorData;
+use rmcp::model::{CallToolRequestParams, CallToolResult, ProtocolVersion};
+use rmcp::service::{RequestContext, RoleServer};
+use serde_json::Value;
+use toolbooth::toolbox::ResolvedTool;
+use toolbooth::{ToolCall, ToolError};
+use tower::ServiceExt as _;
+
+use super::McpServer;
+use super::arguments::to_call;
+use super::collect::collect;
+use super::progress::Reporter;
+use super::structured::structured;
+use crate::convert::{error_result, to_result};
+
+// === impl McpServer ===
+
+impl McpServer {
+    /// Calls a tool. Ends the call when the request is cancelled, or its client is gone.
+    pub(super) async fn call(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let Some(tool) = self.toolbox.get(&request.name) else {
+            return Err(self.unknown_tool(&request.name).await);
+        };
+        let call = to_call(&self.settings, request, &context)?;
+        let token = context.ct.clone();
+        // Dropped in whatever state it is: nothing is sent any more.
+        tokio::select! {
+            biased;
+            () = token.cancelled() => Err(cancelled()),
+            result = self.run(&tool, call, context) => Ok(result),
+        }
+    }
+
+    async fn run(
+        &self,
+        tool: &ResolvedTool,
+        call: ToolCall,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResult {
+        let version = context.protocol_version();
+        let objects_only = version.is_none_or(|version| version < ProtocolVersion::V_2026_07_28);
+        let mut reporter = Reporter::new(&self.settings, &call, &context);
+        let id = call.context().id();
+        let made = self.service.clone().oneshot(call);
+        // The task of a handler that panics would leave its request without a response.
+        let made = AssertUnwindSafe(collect(made, &mut reporter)).catch_unwind();
+        let made = made.await;
+        let made = made.unwrap_or_else(|panic| Err(ToolError::from_panic(&*panic).into()));
+        reporter.finish().await;
+        let result = made.and_then(|collected| {
+            let structured = structured(tool, &collected, objects_only)?;
+            Ok(to_result(&collected, structured.as_deref()))
+        });
+        result.unwrap_or_else(|failed| {
+            // An error that no layer received has no call.
+            let error = match failed.error.call_id() {
+                Some(_) => failed.error,
+                None => {
+                    let call = ToolCall::new(tool.spec().name(), Value::Null).with_id(id);
+                    failed.error.with_call(call.context())
+                }
+            };
+            error_result(&error, &failed.received, failed.note.as_deref())
+        })
+    }
+
+    /// Returns the error of a name that the toolbox does not have, with the nearest names.
+    async fn unknown_tool(&self, name: &str) -> ErrorData {
+        let call = ToolCall::new(name, Value::Null);
+        let message = match self.toolbox.clone().oneshot(call).await {
+            Err(error) => error.public_message(),
+            // It was inserted meanwhile.
+            Ok(_) => "the tool was not available, try again".to_owned(),
+        };
+        ErrorData::invalid_params(message, None)
+    }
+}
+
+/// Is never sent: the service discards the result of a request that was cancelled.
+fn cancelled() -> ErrorData {
+    ErrorData::internal_error("the call was cancelled", None)
+}

@@ -1,0 +1,57 @@
+//! The requests and notifications that a server receives.
+
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode,
+    ListToolsResult, PaginatedRequestParams, ServerConfig, Tool,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use rmcp::{ErrorData, ServerHandler};
+
+use super::{McpServer, page};
+use crate::convert::to_tool;
+
+impl ServerHandler for McpServer {
+    fn get_info(&self) -> ServerConfig {
+        self.settings.info()
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.toolbox.get(name).map(|tool| to_tool(tool.spec()))
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let cursor = request.and_then(|request| request.cursor);
+        let specs = self.toolbox.specs();
+        page::page(&specs, cursor.as_deref(), self.settings.page_size)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        self.call(request, context).await.map(Into::into)
+    }
+
+    /// A request whose parameters do not have the form of its method, or an unknown one.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        match &*request.method {
+            method @ ("tools/call" | "tools/list") => {
+                let message = format!("the parameters of `{method}` are malformed");
+                Err(ErrorData::invalid_params(message, None))
+            }
+            _ => {
+                let message = "there is no such method";
+                Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None))
+            }
+        }
+    }
+}

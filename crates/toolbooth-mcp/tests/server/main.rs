@@ -1,0 +1,5 @@
+//! A toolbox as an MCP server.
+
+mod calls;
+mod list;
+mod support;
