@@ -14,6 +14,7 @@ use http_body::Body;
 use http_body_util::combinators::BoxBody;
 use rmcp::transport::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 pub use self::options::HttpOptions;
@@ -29,6 +30,7 @@ pub type HttpBody = BoxBody<Bytes, Infallible>;
 #[derive(Clone)]
 pub struct HttpService {
     inner: StreamableHttpService<McpServer, LocalSessionManager>,
+    closed: CancellationToken,
 }
 
 // === impl McpServer ===
@@ -38,17 +40,28 @@ impl McpServer {
     #[must_use]
     pub fn into_http(self, options: HttpOptions) -> HttpService {
         let sessions = Arc::new(LocalSessionManager::default());
+        let closed = CancellationToken::new();
+        let config = options
+            .into_config()
+            .with_cancellation_token(closed.clone());
         HttpService {
-            inner: StreamableHttpService::new(
-                move || Ok(self.clone()),
-                sessions,
-                options.into_config(),
-            ),
+            inner: StreamableHttpService::new(move || Ok(self.clone()), sessions, config),
+            closed,
         }
     }
 }
 
 // === impl HttpService ===
+
+impl HttpService {
+    /// Ends all sessions, with their streams and calls. Later requests are not served.
+    ///
+    /// Before a graceful shutdown of the server, end the calls first: the stream on which a client
+    /// receives notifications stays open for as long as the client does.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+}
 
 impl<B> Service<Request<B>> for HttpService
 where
