@@ -1,1 +1,7 @@
-//! The program toolbooth: limits around any MCP server or command, from one file.
+//! The program `toolbooth`: limits around any MCP server or command, from one file.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc(test(attr(deny(warnings))))]
+
+pub mod booth;
+pub mod config;
