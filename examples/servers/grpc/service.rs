@@ -3,9 +3,10 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 use toolbooth::ToolCall;
+use toolbooth_tonic::status;
 
 use super::generated::tools_server::Tools;
-use super::{CallReply, CallRequest, CountRequest, Number, ToolsServer, status};
+use super::{CallReply, CallRequest, CountRequest, Number, ToolsServer};
 use crate::servers::Toolbox;
 use crate::servers::http::paced;
 use crate::servers::toolbox::call_json;
