@@ -1,10 +1,13 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use toolbooth::toolbox::ToolboxBuilder;
 use toolbooth::{EventSink, Toolbox};
 
-use super::{Booth, BoothError, BoothStatus, UpstreamState, UpstreamStatus};
+use super::change::between;
+use super::commands::Commands;
+use super::shared::Shared;
+use super::{Booth, BoothError};
 use crate::config::Config;
 
 /// Opens a [`Booth`]. Made by [`Booth::builder`].
@@ -12,13 +15,6 @@ use crate::config::Config;
 pub struct BoothBuilder {
     config: Config,
     toolbox: ToolboxBuilder,
-}
-
-/// What all handles share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) toolbox: Toolbox,
-    config: Mutex<Arc<Config>>,
 }
 
 // === impl BoothBuilder ===
@@ -40,27 +36,31 @@ impl BoothBuilder {
 
     /// Opens the booth, and waits until each server is connected or its first attempt has failed.
     ///
-    /// A server that is down stops no other. It is tried again, and its tools appear with it.
-    ///
     /// # Errors
     /// If a command or a policy cannot be used.
-    #[expect(clippy::unused_async, reason = "servers are connected here")]
     pub async fn open(self) -> Result<Booth, BoothError> {
+        let booth = self.start()?;
+        booth.first_attempts().await;
+        Ok(booth)
+    }
+
+    /// Opens the booth, and does not wait for servers.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(self) -> Result<Booth, BoothError> {
+        let changes = between(&Default::default(), &self.config.tools);
         let mut builder = self.toolbox.policies(self.config.policies.clone());
-        for (name, command) in &self.config.tools {
-            let tool = command.tool(name).map_err(|source| BoothError::Command {
-                tool: name.clone(),
-                source,
-            })?;
-            builder = builder.tool(command.spec(name), tool);
+        for (spec, tool) in Commands::new(&self.config, &changes)?.into_tools() {
+            builder = builder.tool(spec, tool);
         }
         let toolbox = builder
             .build()
             .map_err(|source| BoothError::Toolbox { source })?;
-        let shared = Arc::new(Shared {
-            toolbox,
-            config: Mutex::new(Arc::new(self.config)),
-        });
+        let shared = Arc::new(Shared::new(toolbox, self.config));
         Ok(Booth { shared })
     }
 }
@@ -68,33 +68,5 @@ impl BoothBuilder {
 impl fmt::Debug for BoothBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoothBuilder").finish_non_exhaustive()
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    pub(super) fn config(&self) -> Arc<Config> {
-        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&config)
-    }
-
-    pub(super) fn status(&self) -> BoothStatus {
-        let config = self.config();
-        let upstreams = config
-            .upstreams
-            .iter()
-            .map(|(name, upstream)| UpstreamStatus {
-                name: name.clone(),
-                server: upstream.transport.summary(),
-                state: UpstreamState::Connecting,
-                tools: 0,
-                restarts: 0,
-                last_error: None,
-            });
-        BoothStatus {
-            tools: self.toolbox.len(),
-            upstreams: upstreams.collect(),
-        }
     }
 }
