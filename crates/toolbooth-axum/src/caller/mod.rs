@@ -1,14 +1,14 @@
 //! What a request states about its caller: the tenant, the priority, the deadline, and a key for
 //! limits.
 //!
-//! [`CallerLayer`] reads them from headers or from the address of the peer, as far as it is told
-//! to, and adds them to the request as extensions:
+//! [`CallerLayer`] reads them from headers or from the address of the peer, each only by a setting,
+//! and adds them to the request as extensions:
 //!
 //! | Setting of the layer | Extension |
 //! |---|---|
-//! | [`with_tenant_header`](CallerLayer::with_tenant_header), [`with_tenant`](CallerLayer::with_tenant) | [`CallTenant`](toolbooth::CallTenant) |
-//! | [`with_priority_header`](CallerLayer::with_priority_header) | [`CallPriority`](toolbooth::CallPriority) |
-//! | [`with_timeout_header`](CallerLayer::with_timeout_header) | [`CallDeadline`](toolbooth::CallDeadline) |
+//! | [`with_tenant_header`](CallerLayer::with_tenant_header), [`with_tenant`](CallerLayer::with_tenant) | [`CallTenant`] |
+//! | [`with_priority_header`](CallerLayer::with_priority_header) | [`CallPriority`] |
+//! | [`with_timeout_header`](CallerLayer::with_timeout_header) | [`CallDeadline`] |
 //! | [`with_idempotency_key_header`](CallerLayer::with_idempotency_key_header) | [`IdempotencyKey`] |
 //! | [`with_peer_key`](CallerLayer::with_peer_key), [`with_forwarded_key`](CallerLayer::with_forwarded_key), [`with_key`](CallerLayer::with_key) | [`ClientKey`] |
 //!
@@ -39,13 +39,14 @@
 //! use axum::error_handling::HandleErrorLayer;
 //! use axum::http::HeaderName;
 //! use axum::routing::post;
-//! use serde_json::{Value, json};
-//! use toolbooth::{ConcurrencyLimitLayer, RateLimitLayer, Quota, Toolbox};
+//! use serde_json::Value;
+//! use toolbooth::{Quota, RateLimitLayer, Toolbox};
 //! use toolbooth_axum::{Arguments, Caller, CallerLayer, ClientKey, Problem, handle_error};
-//! use tower::{Service, ServiceBuilder, ServiceExt};
+//! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 //!
+//! # fn main() { let _ = app; }
 //! # fn app(toolbox: Toolbox, quota: Quota) -> Router {
 //! let ask = async move |caller: Caller, Arguments(args): Arguments<Value>| {
 //!     let call = caller.call("ask", args)?; // with its tenant, priority and deadline

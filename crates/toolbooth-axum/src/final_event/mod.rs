@@ -17,14 +17,13 @@ use tower_service::Service;
 
 pub use body::FinalEventBody;
 
-/// Ends server-sent events that expire, are cancelled or fail by an event `error`, whose data is the
-/// [problem](crate::problem).
+/// Ends server-sent events that expire, are cancelled or fail, with an event `error`. Its data is
+/// the [problem](crate::problem).
 ///
-/// The status of a response is sent with its head. So a layer of toolbooth that ends a body later
-/// can only break the connection off: the client cannot tell a limit or a shutdown from a fault of
-/// the network. With this layer around it, a body of the type `text/event-stream` ends regularly,
-/// after one more event. Other bodies stay as they are, and so does a body that fails within an
-/// event.
+/// The status of a response is sent with its head. A layer of toolbooth that ends a body later
+/// closes the connection, and to the client a limit or a shutdown looks like a fault of the
+/// network. With this layer around it, a body of the type `text/event-stream` ends regularly, after
+/// one more event. Other bodies stay as they are, and so does a body that fails within an event.
 ///
 /// The events of a [`ToolRouter`](crate::ToolRouter) need it only for layers around the router:
 /// those of its service end its streams by an event of their own.
@@ -38,6 +37,7 @@ pub use body::FinalEventBody;
 /// use toolbooth_axum::{FinalEventLayer, handle_error};
 /// use tower::ServiceBuilder;
 ///
+/// # fn main() { let _ = app; }
 /// # fn app(routes: Router, shutdown: ShutdownLayer) -> Router {
 /// routes.layer(
 ///     ServiceBuilder::new()
