@@ -4,4 +4,6 @@
 #![doc(test(attr(deny(warnings))))]
 
 pub mod booth;
+pub mod cli;
+mod commands;
 pub mod config;

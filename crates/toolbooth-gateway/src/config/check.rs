@@ -39,19 +39,24 @@ fn count(document: &Document, key: &str, found: usize, max: usize) -> Checked {
 }
 
 fn name(document: &Document, keys: &[&str], name: &str) -> Checked {
-    match is_name(name) && !name.is_empty() {
+    match is_name(name) {
         true => Ok(()),
-        false => Err(document.fault(keys, name_message())),
+        false => Err(document.fault(keys, name_rule())),
     }
 }
 
-/// Returns whether these characters may be in the name of a tool.
-fn is_name(name: &str) -> bool {
+/// Returns whether it can be the name of a tool, as MCP has them.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && is_start(name)
+}
+
+/// Returns whether the name of a tool can begin so.
+fn is_start(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
     name.len() <= MAX_NAME && name.bytes().all(allowed)
 }
 
-fn name_message() -> String {
+pub(crate) fn name_rule() -> String {
     format!("a name has 1 to {MAX_NAME} characters: letters, digits, `_`, `-`, `.` and `/`")
 }
 
@@ -70,8 +75,8 @@ fn something(config: &Config, document: &Document) -> Checked {
 fn prefixes(config: &Config, document: &Document) -> Checked {
     for (name, upstream) in &config.upstreams {
         let at = ["upstreams", name, "prefix"];
-        if !is_name(&upstream.prefix) {
-            return Err(document.fault(&at, name_message()));
+        if !is_start(&upstream.prefix) {
+            return Err(document.fault(&at, name_rule()));
         }
         if config.upstreams.len() > 1 && upstream.prefix.is_empty() {
             let message = format!(

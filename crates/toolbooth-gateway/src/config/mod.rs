@@ -46,6 +46,7 @@ use std::path::Path;
 
 use toolbooth::policy::{Document, MAX_TEXT, Policies};
 
+pub(crate) use check::{is_name, name_rule};
 pub use error::ConfigError;
 pub use listen::{Admin, Listen, Log, LogFormat, Shutdown};
 pub use secret::Secret;
