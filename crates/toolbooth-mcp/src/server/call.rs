@@ -27,9 +27,10 @@ impl McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
-        let Some(tool) = self.toolbox.get(&request.name) else {
-            return Err(self.unknown_tool(&request.name).await);
-        };
+        let tool = self
+            .toolbox
+            .resolve(&request.name)
+            .map_err(|error| ErrorData::invalid_params(error.public_message(), None))?;
         let call = to_call(&self.settings, request, &context)?;
         let token = context.ct.clone();
         // Dropped in whatever state it is: nothing is sent any more.
@@ -71,17 +72,6 @@ impl McpServer {
             };
             error_result(&error, &failed.received, failed.note.as_deref())
         })
-    }
-
-    /// Returns the error of a name that the toolbox does not have, with the nearest names.
-    async fn unknown_tool(&self, name: &str) -> ErrorData {
-        let call = ToolCall::new(name, Value::Null);
-        let message = match self.toolbox.clone().oneshot(call).await {
-            Err(error) => error.public_message(),
-            // It was inserted meanwhile.
-            Ok(_) => "the tool was not available, try again".to_owned(),
-        };
-        ErrorData::invalid_params(message, None)
     }
 }
 
