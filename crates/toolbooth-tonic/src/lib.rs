@@ -6,7 +6,7 @@
 //! | to | use |
 //! |---|---|
 //! | put layers around a server or one of its services | [`ServerLayer`], outermost |
-//! | return the error of a tool from a method | [`status`] |
+//! | call a tool from a method, and return its error | [`context`], [`status`] |
 //! | put layers around a channel | [`ClientLayer`] outermost, [`ChannelLayer`] innermost |
 //! | call a service from a tool | [`request`], [`tool_error`] |
 //! | read and write the header `grpc-timeout` | [`parse_timeout`], [`format_timeout`] |
@@ -17,13 +17,15 @@
 //! use std::time::Duration;
 //! use serde_json::json;
 //! use tonic::{Code, Request, Response, Status};
-//! use toolbooth::{TimeoutLayer, ToolCall, Toolbox, ToolSpec, tool_fn};
+//! use toolbooth::{TimeoutLayer, Toolbox, ToolSpec, tool_fn};
 //! use toolbooth_tonic::{ServerLayer, status};
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! // A method of the trait that tonic generates for a service.
-//! async fn query(tools: Toolbox, request: Request<String>) -> Result<Response<String>, Status> {
-//!     let call = ToolCall::new("search", json!({ "pattern": request.into_inner() }));
+//! async fn query(tools: Toolbox, mut request: Request<String>) -> Result<Response<String>, Status> {
+//!     let context = toolbooth_tonic::context(&mut request);
+//!     let args = json!({ "pattern": request.into_inner() });
+//!     let call = context.child("search", args).map_err(|error| status(&error))?;
 //!     let response = tools.oneshot(call).await.map_err(|error| status(&error))?;
 //!     let collected = response.collect().await.map_err(|error| status(&error))?;
 //!     Ok(Response::new(collected.text()))
@@ -95,6 +97,6 @@ mod status;
 mod timeout;
 
 pub use client::{ChannelLayer, ClientLayer, request};
-pub use server::ServerLayer;
+pub use server::{ServerLayer, context};
 pub use status::{ERROR_DOMAIN, status, tool_error};
 pub use timeout::{format_timeout, parse_timeout};

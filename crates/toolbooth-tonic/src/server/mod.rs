@@ -71,12 +71,14 @@
 //! `UNAVAILABLE`.
 
 mod body;
+mod context;
 mod future;
 mod layer;
 mod request;
 mod service;
 
 pub use body::ServerBody;
+pub use context::context;
 pub use future::ResponseFuture;
 pub use layer::ServerLayer;
 pub use service::GrpcServer;

@@ -22,7 +22,8 @@ type Sent = (Option<Duration>, Option<String>);
 fn recording(reply: Reply) -> (Channel, Recorder<Sent>, Running) {
     let seen = Recorder::new();
     let log = seen.clone();
-    let tools = Tools::new(move |_, metadata| {
+    let tools = Tools::new(move |request| {
+        let metadata = request.metadata();
         let text = |name| Some(metadata.get(name)?.to_str().expect("ASCII").to_owned());
         let timeout = text("grpc-timeout").and_then(|value| parse_timeout(&value));
         log.record((timeout, text("traceparent")));
@@ -239,7 +240,7 @@ async fn unavailable_service_is_called_again_only_for_idempotent_calls() {
     ] {
         let calls = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&calls);
-        let tools = Tools::new(move |_, _| {
+        let tools = Tools::new(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
             Reply::Status(code)
         });

@@ -1,6 +1,6 @@
 //! Layers around a server.
 
-use toolbooth::{Outcome, ShutdownLayer, ToolRequest};
+use toolbooth::{CancelReason, Outcome, ShutdownLayer, ToolCall, ToolRequest};
 
 use super::*;
 
@@ -180,4 +180,60 @@ async fn layers_wrap_one_service() {
         "13",
         "no message was sent"
     );
+}
+
+/// What a method sees of its call, and a call that it makes of it.
+type Seen = (String, Option<String>, Option<Duration>, ToolCall<()>);
+
+fn recording() -> (Tools, Recorder<Seen>) {
+    let seen = Recorder::new();
+    let log = seen.clone();
+    let tools = Tools::new(move |request| {
+        let context = toolbooth_tonic::context(request);
+        // It is the same call each time.
+        assert_eq!(context.id(), toolbooth_tonic::context(request).id());
+        let child = context.child("search", ()).expect("the first level");
+        let tenant = context.tenant().map(str::to_owned);
+        log.record((
+            context.tool().to_owned(),
+            tenant,
+            context.remaining(),
+            child,
+        ));
+        Reply::Late(ms(100))
+    });
+    (tools, seen)
+}
+
+#[tokio::test(start_paused = true)]
+async fn method_makes_calls_of_tools_in_its_own_call() {
+    let (tools, seen) = recording();
+    let layers = ServiceBuilder::new()
+        .layer(
+            ServerLayer::new()
+                .with_methods(METHODS)
+                .with_tenant(|_| Some("acme".into())),
+        )
+        .layer(TimeoutLayer::new(ms(300)));
+    let (channel, _server) = start(layers, tools);
+    let reply = call(channel, message()).await;
+    assert_eq!(reply.unwrap(), "late");
+    let (tool, tenant, remaining, child) = seen.take().remove(0);
+    assert_eq!(tool, "test.Tools/Call");
+    assert_eq!(tenant.as_deref(), Some("acme"));
+    assert_eq!(remaining, Some(ms(300)));
+    let child = child.context();
+    assert_eq!((child.tool(), child.tenant()), ("search", Some("acme")));
+    // The call has ended after 100 ms.
+    assert_eq!(child.remaining(), Some(ms(200)));
+    assert_eq!(child.cancel_reason(), Some(CancelReason::Parent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn method_without_layers_has_a_context_of_its_own() {
+    let (tools, seen) = recording();
+    let (channel, _server) = start(tower::layer::util::Identity::new(), tools);
+    assert_eq!(call(channel, message()).await.unwrap(), "late");
+    let (tool, tenant, remaining, _) = seen.take().remove(0);
+    assert_eq!((tool.as_str(), tenant, remaining), ("POST *", None, None));
 }

@@ -33,8 +33,8 @@ pub(crate) enum Reply {
     Never,
 }
 
-/// The function that returns how a call ends, by its message and its metadata.
-type Script = dyn Fn(&str, &tonic::metadata::MetadataMap) -> Reply + Send + Sync;
+/// The function that returns how a call ends.
+type Script = dyn Fn(&mut Request<String>) -> Reply + Send + Sync;
 
 /// The methods `Call`, which returns one text, and `Stream`, which returns "item" three times and
 /// then ends.
@@ -49,17 +49,13 @@ pub(crate) const STREAM: &str = "/test.Tools/Stream";
 impl Tools {
     pub(crate) fn new<F>(script: F) -> Self
     where
-        F: Fn(&str, &tonic::metadata::MetadataMap) -> Reply + Send + Sync + 'static,
+        F: Fn(&mut Request<String>) -> Reply + Send + Sync + 'static,
     {
         Self(Arc::new(script))
     }
 
     pub(crate) fn always(reply: Reply) -> Self {
-        Self::new(move |_, _| reply.clone())
-    }
-
-    fn reply(&self, request: &Request<String>) -> Reply {
-        (self.0)(request.get_ref(), request.metadata())
+        Self::new(move |_| reply.clone())
     }
 }
 
@@ -105,15 +101,15 @@ impl Service<http::Request<Body>> for Tools {
             let mut grpc = Grpc::new(ProstCodec::<String, String>::default());
             Ok(match request.uri().path() {
                 CALL => {
-                    let method = service_fn(move |request: Request<String>| {
-                        let reply = tools.reply(&request);
+                    let method = service_fn(move |mut request: Request<String>| {
+                        let reply = (tools.0)(&mut request);
                         async { text(reply).await.map(Response::new) }
                     });
                     grpc.unary(method, request).await
                 }
                 STREAM => {
-                    let method = service_fn(move |request: Request<String>| {
-                        let items = items(tools.reply(&request));
+                    let method = service_fn(move |mut request: Request<String>| {
+                        let items = items((tools.0)(&mut request));
                         async { Ok::<_, Status>(Response::new(items)) }
                     });
                     grpc.server_streaming(method, request).await
