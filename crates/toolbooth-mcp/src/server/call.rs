@@ -1,6 +1,7 @@
 //! One call, from its request to its result.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use rmcp::ErrorData;
@@ -14,6 +15,7 @@ use tower::ServiceExt as _;
 use super::McpServer;
 use super::arguments::to_call;
 use super::collect::collect;
+use super::http::Link;
 use super::progress::Reporter;
 use super::structured::structured;
 use crate::convert::{error_result, to_result};
@@ -33,11 +35,27 @@ impl McpServer {
             .map_err(|error| ErrorData::invalid_params(error.public_message(), None))?;
         let call = to_call(&self.settings, request, &context)?;
         let token = context.ct.clone();
+        let link = context.extensions.get::<Arc<Link>>().cloned();
+        let gone = async {
+            match &link {
+                Some(link) => link.gone().await,
+                None => std::future::pending().await,
+            }
+        };
+        let run = async {
+            let result = self.run(&tool, call, context).await;
+            if let Some(link) = &link {
+                // A client that is away resumes the stream and receives the result.
+                link.attached().await;
+            }
+            result
+        };
         // Dropped in whatever state it is: nothing is sent any more.
         tokio::select! {
             biased;
             () = token.cancelled() => Err(cancelled()),
-            result = self.run(&tool, call, context) => Ok(result),
+            () = gone => Err(cancelled()),
+            result = run => Ok(result),
         }
     }
 
