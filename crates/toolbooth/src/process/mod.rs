@@ -146,6 +146,7 @@
 //! program has a task, and a cleanup hook needs one at the end of the call.
 
 mod buffered;
+mod child;
 mod command_tool;
 mod error;
 mod group;
@@ -163,6 +164,8 @@ mod supervisor;
 mod template;
 mod zombies;
 
+pub use child::{ChildPipes, ChildProgram};
 pub use command_tool::{CommandTool, ResponseFuture};
 pub use error::CommandError;
 pub use output::{CommandOutput, CommandStderr, MAX_LINE, STDERR_TAIL};
+pub use start::UTF_8;

@@ -127,18 +127,8 @@ impl Supervisor {
             .await
         };
         drop(pipes);
-        if ended.is_ok() {
-            return;
-        }
-        let id = group.id();
-        tracing::debug!(
-            group = %id,
-            grace = ?self.grace,
-            "killing a process group that did not end within its grace"
-        );
-        group.kill();
-        if timeout(KILL_TIMEOUT, emptied(group)).await.is_err() {
-            tracing::warn!(group = %id, "a process group still exists after SIGKILL");
+        if ended.is_err() {
+            kill(group, self.grace).await;
         }
     }
 
@@ -154,7 +144,22 @@ impl Supervisor {
     }
 }
 
-async fn emptied(group: &Arc<Group>) {
+/// Kills a group that did not end within its grace, and waits for its end.
+pub(super) async fn kill(group: &Arc<Group>, grace: Duration) {
+    let id = group.id();
+    tracing::debug!(
+        group = %id,
+        ?grace,
+        "killing a process group that did not end within its grace"
+    );
+    group.kill();
+    if timeout(KILL_TIMEOUT, emptied(group)).await.is_err() {
+        tracing::warn!(group = %id, "a process group still exists after SIGKILL");
+    }
+}
+
+/// Waits until no member of a group is alive.
+pub(super) async fn emptied(group: &Arc<Group>) {
     poll_fn(|cx| group.poll_reaped(cx)).await;
     let mut pause = MIN_POLL;
     while !group.is_empty() {
