@@ -20,7 +20,7 @@ pub(crate) fn to_tool(spec: &ToolSpec) -> Tool {
         Some(Value::Object(schema)) => Some(Arc::new(schema.clone())),
         _ => None,
     };
-    tool.annotations = hints(spec.annotations());
+    tool.annotations = hints(spec.hints());
     tool
 }
 

@@ -2,12 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use toolbooth_core::{Name, ToolError};
+use toolbooth_core::Name;
 
 #[cfg(feature = "policy")]
 use super::Version;
 use super::shared::Shared;
-use super::{ResolvedTool, Tool, ToolSpec, ToolboxBuilder, ToolboxError};
+use super::{ResolvedTool, Tool, ToolSpec, ToolboxBatch, ToolboxBuilder, ToolboxError};
 
 /// Many tools behind one service, which calls them by name. See the [module](super).
 ///
@@ -79,6 +79,11 @@ impl Toolbox {
         removed.ok().map(|entry| entry.spec.clone())
     }
 
+    /// Begins several changes, which are made at once.
+    pub const fn batch(&self) -> ToolboxBatch<'_> {
+        ToolboxBatch::new(self)
+    }
+
     /// Returns one tool as a service of its own, if there is a tool of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<ResolvedTool> {
@@ -87,15 +92,6 @@ impl Toolbox {
             shared: Arc::clone(&self.shared),
             entry,
         })
-    }
-
-    /// Returns one tool as a service of its own, as [`get`](Self::get) does.
-    ///
-    /// # Errors
-    /// [`ToolError::UnknownTool`] with the nearest names, as a call of that name gets.
-    pub fn resolve(&self, name: &str) -> Result<ResolvedTool, ToolError> {
-        self.get(name)
-            .ok_or_else(|| self.shared.version().unknown(name))
     }
 
     /// Returns whether there is a tool of this name.

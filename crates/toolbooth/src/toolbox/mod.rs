@@ -82,6 +82,7 @@
 //! [layer](ToolboxBuilder::layer) for all tools.
 
 mod annotations;
+mod batch;
 mod builder;
 mod error;
 #[cfg(feature = "policy")]
@@ -98,6 +99,7 @@ mod stacks;
 mod tool;
 
 pub use annotations::ToolAnnotations;
+pub use batch::ToolboxBatch;
 pub use builder::ToolboxBuilder;
 pub use error::{ToolboxError, ToolboxFault};
 #[cfg(feature = "policy")]

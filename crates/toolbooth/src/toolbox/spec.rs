@@ -47,6 +47,9 @@ struct Fields {
     output_schema: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     annotations: Option<ToolAnnotations>,
+    /// Whether the annotations are hints for clients alone.
+    #[serde(skip)]
+    is_untrusted: bool,
 }
 
 // === impl ToolSpec ===
@@ -63,6 +66,7 @@ impl ToolSpec {
             input_schema: any_object(),
             output_schema: None,
             annotations: None,
+            is_untrusted: false,
         }))
     }
 
@@ -143,6 +147,25 @@ impl ToolSpec {
         self.with(|fields| fields.annotations = Some(annotations))
     }
 
+    /// Sets whether the annotations are trusted: by default they are.
+    ///
+    /// Clients read those that are not, in the JSON of the description and by
+    /// [`hints`](Self::hints). They do not count here: [`annotations`](Self::annotations) are then
+    /// the defaults of MCP. For tools of others, such as those of a remote server.
+    ///
+    /// ```
+    /// use toolbooth::{ToolAnnotations, ToolSpec};
+    ///
+    /// let hints = ToolAnnotations::new().with_read_only(true);
+    /// let spec = ToolSpec::new("search").with_annotations(hints).with_trusted_annotations(false);
+    /// assert!(!spec.annotations().is_read_only());
+    /// assert!(spec.hints().is_read_only());
+    /// ```
+    #[must_use]
+    pub fn with_trusted_annotations(self, is_trusted: bool) -> Self {
+        self.with(|fields| fields.is_untrusted = !is_trusted)
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -173,9 +196,20 @@ impl ToolSpec {
         self.0.output_schema.as_ref()
     }
 
-    /// Returns the hints about the effects of the tool. Without any, the defaults of MCP.
+    /// Returns the hints about the effects of the tool that are
+    /// [trusted](Self::with_trusted_annotations). Without any, the defaults of MCP.
     #[must_use]
     pub fn annotations(&self) -> ToolAnnotations {
+        match self.0.is_untrusted {
+            true => ToolAnnotations::new(),
+            false => self.hints(),
+        }
+    }
+
+    /// Returns the hints about the effects of the tool, for clients. Without any, the defaults of
+    /// MCP.
+    #[must_use]
+    pub fn hints(&self) -> ToolAnnotations {
         self.0.annotations.unwrap_or_default()
     }
 
