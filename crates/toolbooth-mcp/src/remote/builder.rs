@@ -49,6 +49,7 @@ pub(super) enum Endpoint {
 pub(super) struct Program {
     pub(super) program: OsString,
     pub(super) args: Vec<OsString>,
+    pub(super) inherited_env: Vec<OsString>,
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) current_dir: Option<PathBuf>,
 }
@@ -59,6 +60,14 @@ pub(super) struct HttpEndpoint {
     pub(super) url: Arc<str>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) bearer: Option<String>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    pub(super) const fn is_program(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Stdio(_))
+    }
 }
 
 // === impl RemoteServerBuilder ===
@@ -72,6 +81,7 @@ impl RemoteServerBuilder {
             Endpoint::Stdio(Program {
                 program,
                 args: Vec::new(),
+                inherited_env: Vec::new(),
                 env: Vec::new(),
                 current_dir: None,
             }),
@@ -118,7 +128,17 @@ impl RemoteServerBuilder {
         self.with_program("an argument", |program| program.args.extend(args))
     }
 
-    /// Sets a variable of the program's environment, in addition to those of this process.
+    /// Passes variables of this process to the program.
+    ///
+    /// It has `HOME`, `LOGNAME`, `PATH`, `SHELL`, `TERM` and `USER`, as with the official SDKs, and
+    /// `LANG`, `LC_ALL`, `LC_CTYPE`, `TMPDIR`, `TZ` and `XDG_RUNTIME_DIR`. Others may be secret,
+    /// and are not passed by default. Without a locale, `LANG` is one with UTF-8.
+    pub fn with_inherited_env(self, names: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        let names = names.into_iter().map(Into::into);
+        self.with_program("a variable", |program| program.inherited_env.extend(names))
+    }
+
+    /// Sets a variable of the program's environment, in place of an inherited one.
     pub fn with_env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         let variable = (name.into(), value.into());
         self.with_program("a variable", |program| program.env.push(variable))

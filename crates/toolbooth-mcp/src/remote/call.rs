@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use toolbooth_core::{CallContext, Name, TimeoutScope, ToolError, ToolOutput, TraceContext};
 
 use super::RemoteError;
-use super::connection::{Connection, InFlight, Tracked};
+use super::connection::{Connection, ConnectionError, InFlight, Tracked};
+use super::server::Shared;
 use crate::TIMEOUT_META_KEY;
 use crate::convert::relay::{from_custom_result, from_result};
 
@@ -35,6 +36,16 @@ pub(super) struct Call {
     pub(super) idle_timeout: Option<Duration>,
 }
 
+/// How a call failed.
+pub(super) enum Failure {
+    /// The call alone failed.
+    Call(ToolError),
+    /// The server cannot be reached over this connection. The call was not sent.
+    Connection(RemoteError),
+    /// The server does not know the session any more. The call was not made.
+    Session(RemoteError),
+}
+
 /// Notifies the server that a call is cancelled, unless it is disarmed.
 struct CancelOnDrop {
     peer: Peer<RoleClient>,
@@ -45,8 +56,22 @@ struct CancelOnDrop {
 // === impl Call ===
 
 impl Call {
+    /// Waits for a connection.
+    pub(super) async fn connection(&self, shared: &Shared) -> Result<Arc<Connection>, ToolError> {
+        tokio::select! {
+            biased;
+            connection = shared.connection() => {
+                connection.map_err(|error| tool_error(&self.context, error))
+            }
+            error = self.past_deadline() => {
+                self.context.mark_not_started();
+                Err(error)
+            }
+        }
+    }
+
     /// Makes the call. Dropping the future notifies the server.
-    pub(super) async fn run(self, connection: &Connection) -> Result<ToolOutput, ToolError> {
+    pub(super) async fn run(&mut self, connection: &Connection) -> Result<ToolOutput, Failure> {
         let in_flight = InFlight::new(self.context.clone());
         let handle = self.send(connection, &in_flight).await?;
         let _registered = connection.register(&handle);
@@ -62,22 +87,29 @@ impl Call {
                 cancel.disarm();
                 return Err(self.failed(error));
             }
-            error = self.expired(&in_flight) => return Err(error),
+            error = self.expired(&in_flight) => return Err(Failure::Call(error)),
         };
         cancel.disarm();
+        if let Some(fault) = in_flight.fault() {
+            return Err(self.failed(fault.clone()));
+        }
         match received {
             Ok(result) => self.output(connection.server(), result),
-            Err(error) => Err(self.failed(connection.error(error).await)),
+            Err(error) => Err(self.of_service(connection, error).await),
         }
     }
 
     async fn send(
-        &self,
+        &mut self,
         connection: &Connection,
         in_flight: &Arc<InFlight>,
-    ) -> Result<RequestHandle<RoleClient>, ToolError> {
+    ) -> Result<RequestHandle<RoleClient>, Failure> {
         let mut params = CallToolRequestParams::new(self.tool.to_string());
-        params.arguments.clone_from(&self.arguments);
+        params.arguments = match connection.may_lose_session() {
+            // For the next session.
+            true => self.arguments.clone(),
+            false => self.arguments.take(),
+        };
         let mut request = CallToolRequest::new(params);
         request.extensions.insert(Tracked(Arc::clone(in_flight)));
         let mut options = PeerRequestOptions::no_options();
@@ -88,8 +120,19 @@ impl Call {
             Ok(handle) => Ok(handle),
             Err(error) => {
                 self.context.mark_not_started();
-                Err(self.failed(connection.error(error).await))
+                Err(self.of_service(connection, error).await)
             }
+        }
+    }
+
+    async fn of_service(&self, connection: &Connection, error: ServiceError) -> Failure {
+        match connection.error(error).await {
+            ConnectionError::Call(error) => self.failed(error),
+            ConnectionError::Unreachable(error) => {
+                self.context.mark_not_started();
+                Failure::Connection(error)
+            }
+            ConnectionError::Session(error) => Failure::Session(error),
         }
     }
 
@@ -111,40 +154,42 @@ impl Call {
         (!meta.0.0.is_empty()).then_some(meta)
     }
 
-    /// Waits until the deadline or the idle limit expires.
-    async fn expired(&self, in_flight: &InFlight) -> ToolError {
-        let deadline = async {
-            match self.context.deadline() {
-                Some(deadline) => sleep_until(deadline + AFTER_DEADLINE).await,
-                None => pending().await,
-            }
-            // Within the grace of a timeout layer, that layer ends the call.
-            if self.context.is_cancelled() {
-                pending::<()>().await;
-            }
+    /// Waits until the deadline has passed.
+    async fn past_deadline(&self) -> ToolError {
+        match self.context.deadline() {
+            Some(deadline) => sleep_until(deadline + AFTER_DEADLINE).await,
+            None => pending().await,
+        }
+        // Within the grace of a timeout layer, that layer ends the call.
+        if self.context.is_cancelled() {
+            pending::<()>().await;
+        }
+        let elapsed = self.context.elapsed();
+        ToolError::timeout(TimeoutScope::Deadline, elapsed, elapsed)
+    }
+
+    /// Waits until nothing was received within the idle limit.
+    async fn idle(&self, in_flight: &InFlight) -> ToolError {
+        let Some(limit) = self.idle_timeout else {
+            return pending().await;
         };
-        let idle = async {
-            let Some(limit) = self.idle_timeout else {
-                return pending().await;
-            };
-            loop {
-                let until = in_flight.last_received() + limit;
-                if until <= Instant::now() {
-                    return limit;
-                }
-                sleep_until(until).await;
+        loop {
+            let until = in_flight.last_received() + limit;
+            if until <= Instant::now() {
+                return ToolError::timeout(TimeoutScope::Idle, limit, self.context.elapsed());
             }
-        };
-        let elapsed = || self.context.elapsed();
-        tokio::select! {
-            () = deadline => {
-                ToolError::timeout(TimeoutScope::Deadline, elapsed(), elapsed())
-            }
-            limit = idle => ToolError::timeout(TimeoutScope::Idle, limit, elapsed()),
+            sleep_until(until).await;
         }
     }
 
-    fn output(&self, server: &Name, result: ServerResult) -> Result<ToolOutput, ToolError> {
+    async fn expired(&self, in_flight: &InFlight) -> ToolError {
+        tokio::select! {
+            error = self.past_deadline() => error,
+            error = self.idle(in_flight) => error,
+        }
+    }
+
+    fn output(&self, server: &Name, result: ServerResult) -> Result<ToolOutput, Failure> {
         let server = server.clone();
         let malformed = |server| RemoteError::Malformed {
             server,
@@ -169,9 +214,8 @@ impl Call {
         }))
     }
 
-    /// Converts an error into that of the call.
-    pub(super) fn failed(&self, error: RemoteError) -> ToolError {
-        tool_error(&self.context, error)
+    fn failed(&self, error: RemoteError) -> Failure {
+        Failure::Call(tool_error(&self.context, error))
     }
 }
 
@@ -196,6 +240,19 @@ pub(super) fn tool_error(context: &CallContext, error: RemoteError) -> ToolError
             context.mark_not_started();
             ToolError::circuit_open(*retry_after).with_source(ToolError::failed(error))
         }
+        RemoteError::Status {
+            status: 429,
+            retry_after: Some(after),
+            ..
+        } => {
+            context.mark_not_started();
+            ToolError::rate_limited(*after).with_source(ToolError::failed(error))
+        }
+        RemoteError::Status {
+            status: 503,
+            retry_after: Some(after),
+            ..
+        } => ToolError::circuit_open(*after).with_source(ToolError::failed(error)),
         RemoteError::Closed { .. } => {
             context.mark_not_started();
             ToolError::failed(error).with_outage(false)

@@ -1,6 +1,5 @@
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,16 +62,32 @@ pub enum RemoteError {
         /// The error of the transport.
         source: SharedError,
     },
+    /// The server did not accept the authorization, or needs one.
+    #[error("the server `{server}` did not accept the authorization")]
+    #[non_exhaustive]
+    Unauthorized {
+        /// The name of the server.
+        server: Name,
+    },
+    /// The server rejected a request by a status of HTTP: 429, or 500 and above.
+    #[error("the server `{server}` returned the status {status}")]
+    #[non_exhaustive]
+    Status {
+        /// The name of the server.
+        server: Name,
+        /// The status of HTTP.
+        status: u16,
+        /// The time to wait before a retry, if the server named it. At most an hour.
+        retry_after: Option<Duration>,
+    },
     /// The server and this client did not agree on a connection.
-    #[error("no connection to the server `{server}` was set up: {message}{}", last_lines(.stderr))]
+    #[error("no connection to the server `{server}` was set up: {message}")]
     #[non_exhaustive]
     Handshake {
         /// The name of the server.
         server: Name,
         /// What happened.
         message: Arc<str>,
-        /// The end of its standard error.
-        stderr: Arc<str>,
     },
     /// The connection was not set up within its limit.
     #[error(
@@ -190,6 +205,8 @@ impl RemoteError {
             | Self::Ended { server, .. }
             | Self::Disconnected { server, .. }
             | Self::Unreachable { server, .. }
+            | Self::Unauthorized { server }
+            | Self::Status { server, .. }
             | Self::Handshake { server, .. }
             | Self::ConnectTimeout { server, .. }
             | Self::Away { server, .. }
@@ -208,10 +225,6 @@ impl RemoteError {
 impl SharedError {
     pub(super) fn new(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Arc::new(error))
-    }
-
-    pub(super) fn io(error: io::Error) -> Self {
-        Self::new(error)
     }
 }
 
@@ -243,6 +256,15 @@ pub(super) fn bounded(text: &str) -> Arc<str> {
         .filter(is_shown)
         .collect::<String>()
         .into()
+}
+
+/// Returns the end of a text of the server, as [`bounded`].
+pub(super) fn last_of(text: &str) -> Arc<str> {
+    let mut start = text.len().saturating_sub(MAX_TEXT);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    bounded(&text[start..])
 }
 
 fn ended_with(status: Option<&str>) -> String {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use toolbooth::ToolSpec;
 
-use super::RemoteError;
 use super::builder::Settings;
 use super::connection::Connection;
 use super::error::bounded;
+use super::server::Shared;
+use super::{RemoteError, RemoteTool};
 use crate::convert::from_tool;
 
 /// The maximum number of tools of a server.
@@ -29,6 +30,14 @@ pub(super) struct Listed {
     /// Its name at the server.
     pub(super) remote: Arc<str>,
     pub(super) spec: ToolSpec,
+}
+
+// === impl Listed ===
+
+impl Listed {
+    pub(super) fn tool(&self, shared: &Arc<Shared>) -> RemoteTool {
+        RemoteTool::new(Arc::clone(shared), Arc::clone(&self.remote))
+    }
 }
 
 /// Reads the whole list.
@@ -53,7 +62,7 @@ pub(super) async fn fetch(
             }
             let listed = Listed {
                 remote: Arc::from(&*tool.name),
-                spec: from_tool(tool, &name),
+                spec: from_tool(tool, &name).with_trusted_annotations(settings.trusts_annotations),
             };
             if tools.insert(name, listed).is_some() {
                 return Err(unusable("two of them have the same name".to_owned()));

@@ -9,7 +9,7 @@ use serde_json::Value;
 use toolbooth_core::{ToolCall, ToolError, ToolOutput, nests_too_deep};
 use tower_service::Service;
 
-use super::call::{Call, tool_error};
+use super::call::{Call, Failure, tool_error};
 use super::server::Shared;
 
 /// A tool of a remote server.
@@ -46,17 +46,32 @@ impl RemoteTool {
     async fn run(self, call: ToolCall) -> Result<ToolOutput, ToolError> {
         let (context, args) = call.into_parts();
         let arguments = arguments(args).inspect_err(|_| context.mark_not_started())?;
-        let connection = match self.shared.connection(&context).await {
-            Ok(connection) => connection,
-            Err(error) => return Err(tool_error(&context, error)),
-        };
-        let call = Call {
+        let mut call = Call {
             context,
             tool: self.name,
             arguments,
             idle_timeout: self.shared.settings().idle_timeout,
         };
-        call.run(&connection).await
+        let mut is_repeated = false;
+        loop {
+            let connection = call.connection(&self.shared).await?;
+            match call.run(&connection).await {
+                Ok(output) => return Ok(output),
+                Err(Failure::Call(error)) => return Err(error),
+                Err(Failure::Connection(error)) => {
+                    self.shared.retire(&connection, &error);
+                    return Err(tool_error(&call.context, error));
+                }
+                Err(Failure::Session(error)) => {
+                    self.shared.retire(&connection, &error);
+                    // The server has rejected the request, so the call has not started.
+                    if std::mem::replace(&mut is_repeated, true) {
+                        call.context.mark_not_started();
+                        return Err(tool_error(&call.context, error));
+                    }
+                }
+            }
+        }
     }
 }
 

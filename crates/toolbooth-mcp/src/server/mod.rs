@@ -2,7 +2,6 @@
 
 mod arguments;
 mod call;
-mod changes;
 mod collect;
 mod handler;
 mod http;
@@ -18,8 +17,7 @@ use rmcp::service::{RoleServer, RunningService, ServerInitializeError};
 use toolbooth::Toolbox;
 use toolbooth::toolbox::{Tool, ToolService};
 
-use self::changes::Clients;
-pub use self::http::{HttpBody, HttpOptions, HttpService, SessionOwner};
+pub use self::http::{HttpBody, HttpOptions, HttpService};
 use self::settings::Settings;
 
 /// A toolbox as an MCP server: an `rmcp::ServerHandler`. See the [module](self).
@@ -31,7 +29,6 @@ pub struct McpServer {
     /// Calls the tools of the toolbox, with layers around it.
     service: ToolService,
     settings: Arc<Settings>,
-    clients: Arc<Clients>,
 }
 
 // === impl McpServer ===
@@ -56,7 +53,6 @@ impl McpServer {
             toolbox,
             service,
             settings: Arc::default(),
-            clients: Arc::new(Clients::new()),
         }
     }
 

@@ -6,14 +6,16 @@
 //! that no early report is lost either.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rmcp::model::{
     ClientJsonRpcMessage, GetExtensions, GetMeta, JsonRpcMessage, ProgressNotificationParam,
-    ProgressToken,
+    ProgressToken, RequestId,
 };
 use tokio::time::Instant;
 use toolbooth_core::{CallContext, start_of};
+
+use crate::remote::RemoteError;
 
 /// The maximum length of the message of a report of progress, in bytes.
 const MAX_MESSAGE: usize = 4_096;
@@ -27,6 +29,7 @@ pub(crate) struct Calls(Mutex<Registry>);
 
 #[derive(Debug, Default)]
 struct Registry {
+    by_id: HashMap<RequestId, Arc<InFlight>>,
     by_token: HashMap<ProgressToken, Arc<InFlight>>,
 }
 
@@ -35,6 +38,8 @@ struct Registry {
 pub(crate) struct InFlight {
     context: CallContext,
     received: Mutex<Received>,
+    /// Why its response cannot be used, in place of the response.
+    fault: OnceLock<RemoteError>,
 }
 
 #[derive(Debug)]
@@ -51,6 +56,7 @@ pub(crate) struct Tracked(pub(crate) Arc<InFlight>);
 #[derive(Debug)]
 pub(crate) struct Registered {
     calls: Arc<Calls>,
+    id: RequestId,
     token: ProgressToken,
 }
 
@@ -68,8 +74,9 @@ impl Calls {
         let token = request.request.get_meta().get_progress_token();
         let mut registry = self.lock();
         if let Some(token) = token {
-            registry.by_token.insert(token, call);
+            registry.by_token.insert(token, Arc::clone(&call));
         }
+        registry.by_id.insert(request.id.clone(), call);
     }
 
     /// Applies a report of progress. It is ignored if its call is over.
@@ -78,6 +85,26 @@ impl Calls {
         if let Some(call) = call {
             call.report(report);
         }
+    }
+
+    /// Sets why the response to a request cannot be used, if a call waits for it.
+    pub(crate) fn fail(&self, id: &RequestId, fault: RemoteError) {
+        let call = self.lock().by_id.get(id).cloned();
+        if let Some(call) = call {
+            // The first one stays.
+            let _ = call.fault.set(fault);
+        }
+    }
+
+    /// Returns a handle that is dead once the call of a request is over. `None` for a request that
+    /// is not a call.
+    pub(crate) fn watch(&self, id: &RequestId) -> Option<Weak<InFlight>> {
+        self.lock().by_id.get(id).map(Arc::downgrade)
+    }
+
+    /// Returns the number of calls in flight.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_id.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
@@ -95,12 +122,17 @@ impl InFlight {
                 last: Instant::now(),
                 is_scaled: false,
             }),
+            fault: OnceLock::new(),
         })
     }
 
     /// Returns when something of the call was received, at first when it was made.
     pub(crate) fn last_received(&self) -> Instant {
         self.lock().last
+    }
+
+    pub(crate) fn fault(&self) -> Option<&RemoteError> {
+        self.fault.get()
     }
 
     fn report(&self, report: &ProgressNotificationParam) {
@@ -153,17 +185,18 @@ fn rounded(number: f64) -> u64 {
 // === impl Registered ===
 
 impl Registered {
-    pub(crate) const fn new(calls: Arc<Calls>, token: ProgressToken) -> Self {
-        Self { calls, token }
+    pub(crate) const fn new(calls: Arc<Calls>, id: RequestId, token: ProgressToken) -> Self {
+        Self { calls, id, token }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut registry = self.calls.lock();
+        let by_id = registry.by_id.remove(&self.id);
         let by_token = registry.by_token.remove(&self.token);
         // The context is dropped without the lock: its hooks may run.
         drop(registry);
-        drop(by_token);
+        drop((by_id, by_token));
     }
 }

@@ -31,6 +31,11 @@ impl Lost {
     }
 
     /// Waits until the connection is lost. Cancel safe.
+    pub(crate) async fn cancelled(&self) {
+        self.0.token.cancelled().await;
+    }
+
+    /// Waits until the connection is lost, and returns why. Cancel safe.
     pub(crate) async fn wait(&self) -> RemoteError {
         loop {
             self.0.token.cancelled().await;

@@ -5,10 +5,11 @@ mod handler;
 mod lost;
 mod tap;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use rmcp::model::{
-    ClientRequest, ListToolsRequest, PaginatedRequestParams, ProtocolVersion, ServerResult,
+    ClientRequest, ListToolsRequest, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+    ServerResult,
 };
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, Peer, PeerRequestOptions, RequestHandle,
@@ -16,47 +17,89 @@ use rmcp::service::{
 };
 use rmcp::transport::Transport;
 use tokio::runtime::Handle;
-use toolbooth_core::Name;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use toolbooth_core::{Name, start_of};
 
-pub(super) use self::calls::{InFlight, Registered, Tracked};
-pub(super) use self::handler::Handler;
+pub(super) use self::calls::{Calls, InFlight, Registered, Tracked};
+use self::handler::Handler;
 pub(super) use self::lost::Lost;
-pub(super) use self::tap::{Tap, Tapped};
+pub(super) use self::tap::Tap;
+use self::tap::Tapped;
 use super::RemoteError;
 use super::builder::{Endpoint, Settings};
 use super::error::bounded;
-use super::{http, stdio};
+use super::http;
+use super::server::StderrSlot;
+#[cfg(unix)]
+use super::stdio;
+
+/// The maximum length of the instructions of a server, in bytes.
+const MAX_INSTRUCTIONS: usize = 16 * 1_024;
 
 /// A connection. Dropping the last handle closes it, and ends the program.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     server: Name,
     peer: Peer<RoleClient>,
     tap: Tap,
     lost: Lost,
+    finished: CancellationToken,
+    since: Instant,
+    is_http: bool,
     runtime: Handle,
     /// Dropping it closes the transport.
     _service: RunningService<RoleClient, Handler>,
+}
+
+/// The error of a request.
+pub(super) enum ConnectionError {
+    /// The request failed, or the connection is lost.
+    Call(RemoteError),
+    /// The server cannot be reached. The request was not sent.
+    Unreachable(RemoteError),
+    /// The server has rejected the request, since it does not know the session any more.
+    Session(RemoteError),
 }
 
 // === impl Connection ===
 
 impl Connection {
     /// Connects. Dropping the future ends the attempt.
-    pub(super) async fn open(settings: &Settings) -> Result<Self, RemoteError> {
+    pub(super) async fn open(
+        settings: &Settings,
+        stderr: &StderrSlot,
+    ) -> Result<Self, RemoteError> {
         let tap = Tap::default();
         let lost = Lost::default();
+        let finished = CancellationToken::new();
         let service = match &settings.endpoint {
+            #[cfg(not(unix))]
+            Endpoint::Stdio(_) => {
+                return Err(RemoteError::Setting {
+                    server: settings.name.clone(),
+                    message: "a program can be a server on unix only".into(),
+                });
+            }
+            #[cfg(unix)]
             Endpoint::Stdio(program) => {
-                let transport = stdio::start(program, settings, &tap, &lost)?;
-                serve(Tapped::new(transport, tap.clone()), settings).await
+                let started = stdio::start(program, settings, &tap, &lost, finished.clone());
+                let (transport, read) = started?;
+                *stderr.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+                serve(Tapped::new(transport, tap.clone(), lost.clone())).await
             }
             Endpoint::Http(endpoint) => {
-                let transport = http::transport(endpoint, settings, &tap, &lost)?;
-                serve(Tapped::new(transport, tap.clone()), settings).await
+                let transport = http::transport(endpoint, settings)?;
+                http::watch(settings.name.clone(), &tap, &lost);
+                let transport = Tapped::new(transport, tap.clone(), lost.clone());
+                serve(transport.finishing(finished.clone())).await
             }
         };
         let service = match service {
             Ok(service) => service,
+            // Why the program ended is worth more than what was missing then.
+            Err(_) if tap.ended.is_cancelled() && settings.is_program() => {
+                return Err(lost.wait().await);
+            }
             Err(error) => return Err(handshake_error(&settings.name, error)),
         };
         Ok(Self {
@@ -64,6 +107,9 @@ impl Connection {
             peer: service.peer().clone(),
             tap,
             lost,
+            finished,
+            since: Instant::now(),
+            is_http: !settings.is_program(),
             runtime: Handle::current(),
             _service: service,
         })
@@ -81,25 +127,68 @@ impl Connection {
         &self.lost
     }
 
+    pub(super) const fn tap(&self) -> &Tap {
+        &self.tap
+    }
+
+    /// Returns when it was set up.
+    pub(super) const fn since(&self) -> Instant {
+        self.since
+    }
+
     pub(super) const fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Cancelled when the transport is closed and the program has ended.
+    pub(super) const fn finished(&self) -> &CancellationToken {
+        &self.finished
+    }
+
+    /// Returns whether the server may reject a request since it does not know the session.
+    pub(super) const fn may_lose_session(&self) -> bool {
+        self.is_http
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.tap.calls.len()
+    }
+
+    /// Returns the version of the protocol.
+    pub(super) fn protocol(&self) -> Option<String> {
+        let info = self.peer.peer_info()?;
+        Some(info.protocol_version.to_string())
+    }
+
+    pub(super) fn instructions(&self) -> Option<Arc<str>> {
+        let info = self.peer.peer_info()?;
+        let instructions = info.instructions.as_deref()?;
+        Some(start_of(instructions, MAX_INSTRUCTIONS).into())
+    }
+
+    /// Returns whether changes of the list are notified to subscribers alone.
+    pub(super) fn subscribes(&self) -> bool {
+        self.peer.peer_info().is_some_and(|info| {
+            let tools = info.capabilities.tools.as_ref();
+            let is_notified = tools.is_some_and(|tools| tools.list_changed == Some(true));
+            is_notified && !info.protocol_version.has_initialize()
+        })
     }
 
     /// Removes a call from those in flight when the result is dropped.
     pub(super) fn register(&self, handle: &RequestHandle<RoleClient>) -> Registered {
         let calls = Arc::clone(&self.tap.calls);
-        Registered::new(calls, handle.progress_token.clone())
+        Registered::new(calls, handle.id.clone(), handle.progress_token.clone())
     }
 
     /// Reads a page of the list of tools, past the cache of rmcp.
     pub(super) async fn page(
         &self,
         cursor: Option<String>,
-    ) -> Result<rmcp::model::ListToolsResult, RemoteError> {
-        let params =
-            cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
-        let request = match params {
-            Some(params) => ListToolsRequest::with_param(params),
+    ) -> Result<ListToolsResult, RemoteError> {
+        let params = PaginatedRequestParams::default();
+        let request = match cursor {
+            Some(_) => ListToolsRequest::with_param(params.with_cursor(cursor)),
             None => ListToolsRequest::default(),
         };
         let request = ClientRequest::ListToolsRequest(request);
@@ -115,14 +204,14 @@ impl Connection {
                 server: self.server.clone(),
                 message: "something else than a list of tools".into(),
             }),
-            Err(error) => Err(self.error(error).await),
+            Err(error) => Err(self.error(error).await.into_inner()),
         }
     }
 
     /// Converts the error of a request. Of a lost connection it is the reason.
-    pub(super) async fn error(&self, error: ServiceError) -> RemoteError {
+    pub(super) async fn error(&self, error: ServiceError) -> ConnectionError {
         let server = self.server.clone();
-        match error {
+        ConnectionError::Call(match error {
             ServiceError::McpError(error) => RemoteError::Rpc {
                 server,
                 code: error.code.0,
@@ -130,7 +219,7 @@ impl Connection {
             },
             ServiceError::TransportSend(error) => match self.lost.get() {
                 Some(lost) => lost.clone(),
-                None => http::send_error(server, error),
+                None => return http::request_error(server, error),
             },
             ServiceError::TransportClosed if self.tap.ended.is_cancelled() => {
                 self.lost.wait().await
@@ -143,13 +232,23 @@ impl Connection {
                 server,
                 message: bounded(&other.to_string()),
             },
+        })
+    }
+}
+
+// === impl ConnectionError ===
+
+impl ConnectionError {
+    pub(super) fn into_inner(self) -> RemoteError {
+        match self {
+            Self::Call(error) | Self::Unreachable(error) | Self::Session(error) => error,
         }
     }
 }
 
+/// Sets up the newest version of the protocol that the server has.
 async fn serve<T>(
     transport: T,
-    _settings: &Settings,
 ) -> Result<RunningService<RoleClient, Handler>, ClientInitializeError>
 where
     T: Transport<RoleClient> + 'static,
@@ -162,16 +261,16 @@ where
 }
 
 fn handshake_error(server: &Name, error: ClientInitializeError) -> RemoteError {
-    let server = server.clone();
     match error {
-        ClientInitializeError::TransportError { error, .. } => http::send_error(server, error),
+        ClientInitializeError::TransportError { error, .. } => {
+            http::request_error(server.clone(), error).into_inner()
+        }
         ClientInitializeError::LegacyFallbackFailed { fallback, .. } => {
-            handshake_error(&server, *fallback)
+            handshake_error(server, *fallback)
         }
         other => RemoteError::Handshake {
-            server,
+            server: server.clone(),
             message: bounded(&other.to_string()),
-            stderr: "".into(),
         },
     }
 }

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use rmcp::RoleClient;
-use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage, ServerNotification};
+use rmcp::model::{
+    ClientJsonRpcMessage, ErrorCode, ErrorData, JsonRpcMessage, ProtocolVersion,
+    ServerJsonRpcMessage, ServerNotification,
+};
 use rmcp::transport::Transport;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::calls::Calls;
+use super::lost::Lost;
 
 /// What is taken from the messages of a connection.
 #[derive(Debug, Clone, Default)]
@@ -21,17 +26,26 @@ pub(crate) struct Tap {
 }
 
 /// A transport with a tap.
+///
+/// Dropping it is the end of the connection.
 pub(crate) struct Tapped<T> {
     inner: T,
     tap: Tap,
+    lost: Lost,
     _ended: DropGuard,
+    finished: Option<DropGuard>,
 }
 
 // === impl Tap ===
 
 impl Tap {
     /// Takes what is for calls, and returns what is for rmcp.
-    fn received(&self, message: ServerJsonRpcMessage) -> Option<ServerJsonRpcMessage> {
+    fn received(&self, mut message: ServerJsonRpcMessage) -> Option<ServerJsonRpcMessage> {
+        if let JsonRpcMessage::Error(response) = &mut message
+            && has_sessions_alone(&response.error)
+        {
+            response.error.code = ErrorCode::METHOD_NOT_FOUND;
+        }
         if let JsonRpcMessage::Notification(notification) = &message {
             match &notification.notification {
                 ServerNotification::ProgressNotification(progress) => {
@@ -51,13 +65,23 @@ impl Tap {
 // === impl Tapped ===
 
 impl<T> Tapped<T> {
-    pub(crate) fn new(inner: T, tap: Tap) -> Self {
+    pub(crate) fn new(inner: T, tap: Tap, lost: Lost) -> Self {
         let ended = tap.ended.clone().drop_guard();
         Self {
             inner,
             tap,
+            lost,
             _ended: ended,
+            finished: None,
         }
+    }
+}
+
+impl<T> Tapped<T> {
+    /// Cancels a token when the transport is dropped.
+    pub(crate) fn finishing(mut self, finished: CancellationToken) -> Self {
+        self.finished = Some(finished.drop_guard());
+        self
     }
 }
 
@@ -75,7 +99,12 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Tapped<T> {
     /// Cancel safe if the inner transport is: nothing is awaited after it.
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
         loop {
-            let Some(message) = self.inner.receive().await else {
+            let received = tokio::select! {
+                biased;
+                received = self.inner.receive() => received,
+                () = self.lost.cancelled() => None,
+            };
+            let Some(message) = received else {
                 self.tap.ended.cancel();
                 return None;
             };
@@ -88,4 +117,19 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Tapped<T> {
     async fn close(&mut self) -> Result<(), T::Error> {
         self.inner.close().await
     }
+}
+
+/// Returns whether a server rejects the version of `server/discover`, and has only versions of the
+/// generation before. rmcp initializes such a server only if it does not know the method.
+fn has_sessions_alone(error: &ErrorData) -> bool {
+    if error.code != ErrorCode::UNSUPPORTED_PROTOCOL_VERSION {
+        return false;
+    }
+    let supported = error.data.as_ref().and_then(|data| data.get("supported"));
+    let Some(Value::Array(supported)) = supported else {
+        return false;
+    };
+    // Versions are dates.
+    let is_new = |version: &str| version >= ProtocolVersion::NO_INITIALIZE.as_str();
+    !supported.iter().filter_map(Value::as_str).any(is_new)
 }

@@ -1,0 +1,196 @@
+//! JSON-RPC messages in lines.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rmcp::RoleClient;
+use rmcp::model::{ClientJsonRpcMessage, ErrorData, JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::Transport;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::Mutex;
+use toolbooth_core::Name;
+
+use super::answered::{answered, has_method};
+use super::lines::{Line, Lines};
+use crate::remote::RemoteError;
+use crate::remote::connection::{Calls, Lost, Tap};
+use crate::remote::error::bounded;
+
+/// The maximum length of a message of a server, in bytes.
+const MAX_LINE: usize = 16 * 1_024 * 1_024;
+
+/// The maximum size of the messages that wait for a program to read its input, in bytes.
+const MAX_UNSENT: usize = 64 * 1_024 * 1_024;
+
+/// The size of a message in addition to its bytes: its task.
+const OVERHEAD: usize = 1_024;
+
+/// The transport of rmcp over the pipes of a program.
+///
+/// A line that is not JSON-RPC is ignored: programs print such lines. A response that is too long
+/// or cannot be parsed fails its call alone.
+pub(crate) struct StdioTransport {
+    output: Lines<ChildStdout>,
+    parser: Parser,
+    input: Arc<Mutex<Option<ChildStdin>>>,
+    unsent: Arc<AtomicUsize>,
+    lost: Lost,
+}
+
+struct Parser {
+    server: Name,
+    calls: Arc<Calls>,
+}
+
+/// The size of an unsent message, until it is sent or dropped.
+struct Unsent {
+    all: Arc<AtomicUsize>,
+    size: usize,
+}
+
+// === impl StdioTransport ===
+
+impl StdioTransport {
+    pub(super) fn new(
+        server: Name,
+        output: ChildStdout,
+        input: ChildStdin,
+        tap: &Tap,
+        lost: &Lost,
+    ) -> Self {
+        Self {
+            output: Lines::new(output, MAX_LINE),
+            parser: Parser {
+                server,
+                calls: Arc::clone(&tap.calls),
+            },
+            input: Arc::new(Mutex::new(Some(input))),
+            unsent: Arc::default(),
+            lost: lost.clone(),
+        }
+    }
+}
+
+// === impl Parser ===
+
+impl Parser {
+    /// Parses a line. `Ok(None)` if it is ignored, and an error if the connection cannot be used
+    /// any more.
+    fn parse(&self, line: &Line<'_>) -> Result<Option<ServerJsonRpcMessage>, RemoteError> {
+        let (start, end, fault) = match *line {
+            Line::Whole(line) => {
+                let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+                match serde_json::from_slice(line) {
+                    Ok(message) => return Ok(Some(message)),
+                    Err(error) => (line, line, format!("a message that is invalid: {error}")),
+                }
+            }
+            Line::TooLong(start, end) => {
+                let fault = format!("a message of more than {MAX_LINE} bytes");
+                (start, end, fault)
+            }
+        };
+        if let Some(id) = answered(start, end) {
+            self.calls.fail(&id, self.malformed(&fault));
+            // The call returns its fault in place of this.
+            let error = ErrorData::internal_error(fault, None);
+            return Ok(Some(ServerJsonRpcMessage::error(error, Some(id))));
+        }
+        let text = String::from_utf8_lossy(&start[..start.len().min(200)]);
+        tracing::debug!(server = %self.server, %text, "ignored a line that is not a message");
+        match line {
+            // It may be the response to any of the calls.
+            Line::TooLong(..) if !has_method(start) => Err(self.malformed(&fault)),
+            _ => Ok(None),
+        }
+    }
+
+    fn malformed(&self, fault: &str) -> RemoteError {
+        RemoteError::Malformed {
+            server: self.server.clone(),
+            message: bounded(fault),
+        }
+    }
+}
+
+impl Transport<RoleClient> for StdioTransport {
+    type Error = io::Error;
+
+    /// Sends the message after those before it. The request of a call that is over by then is not
+    /// sent.
+    fn send(
+        &mut self,
+        message: ClientJsonRpcMessage,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        let wanted = match &message {
+            JsonRpcMessage::Request(request) => self.parser.calls.watch(&request.id),
+            _ => None,
+        };
+        let line = serde_json::to_vec(&message).map_err(io::Error::from);
+        let line = line.and_then(|mut line| {
+            line.push(b'\n');
+            let unsent = Unsent::add(&self.unsent, line.len() + OVERHEAD)?;
+            Ok((line, unsent))
+        });
+        let input = Arc::clone(&self.input);
+        async move {
+            let (line, _unsent) = line?;
+            let mut input = input.lock().await;
+            if wanted.is_some_and(|call| call.strong_count() == 0) {
+                return Ok(());
+            }
+            let input = input.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+            input.write_all(&line).await?;
+            input.flush().await
+        }
+    }
+
+    /// Cancel safe: the line that is read stays in the buffer.
+    async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
+        loop {
+            if !self.output.read().await {
+                return None;
+            }
+            match self.output.take(|line| self.parser.parse(&line)) {
+                Ok(Some(message)) => return Some(message),
+                Ok(None) => {}
+                Err(error) => {
+                    self.lost.set(error);
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        // A write that waits for the program holds the lock. The pipe is closed with the program.
+        if let Ok(mut input) = self.input.try_lock() {
+            *input = None;
+        }
+        Ok(())
+    }
+}
+
+// === impl Unsent ===
+
+impl Unsent {
+    fn add(all: &Arc<AtomicUsize>, size: usize) -> io::Result<Self> {
+        let unsent = Self {
+            all: Arc::clone(all),
+            size,
+        };
+        let before = all.fetch_add(size, Ordering::Relaxed);
+        match before != 0 && before + size > MAX_UNSENT {
+            true => Err(io::Error::other("the server does not read its input")),
+            false => Ok(unsent),
+        }
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.size, Ordering::Relaxed);
+    }
+}
