@@ -43,6 +43,61 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Parts
+//! | for | use |
+//! |---|---|
+//! | errors as `application/problem+json`, in handlers and behind `HandleErrorLayer` | [`Problem`], [`handle_error`] |
+//! | the tools of a toolbox as routes, with server-sent events | [`ToolRouter`] |
+//! | arguments in a handler of your own, whose rejections are problems | [`Arguments`] |
+//! | tenant, priority, deadline and keys of clients, from headers or the address of the peer | [`CallerLayer`], [`Caller`], [`ClientKey`] |
+//! | routes as names of tools | [`RouteNameLayer`] |
+//! | streams of events that end with an event when a limit or a shutdown ends them | [`FinalEventLayer`] |
+//!
+//! # Shutdown
+//! One [`ShutdownLayer`](toolbooth::ShutdownLayer) ends the calls of tools and of routes. Run its
+//! shutdown within the signal of axum's. Until it ends, the server responds to new calls with 503
+//! and `Retry-After`. At the end of the grace, each open stream of events ends with an event
+//! `error`, and the server stops.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use axum::Router;
+//! use axum::error_handling::HandleErrorLayer;
+//! use axum::routing::get;
+//! use toolbooth::{BoxError, ShutdownLayer, Toolbox};
+//! use toolbooth_axum::{FinalEventLayer, RouteNameLayer, ToolRouter, handle_error};
+//! use tower::{Layer, ServiceBuilder};
+//!
+//! # async fn terminated() {}
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let toolbox = Toolbox::builder().build()?;
+//! let shutdown = ShutdownLayer::new();
+//! let around_routes = ServiceBuilder::new()
+//!     .layer(RouteNameLayer::new())
+//!     .layer(FinalEventLayer::new())
+//!     .layer(HandleErrorLayer::new(handle_error))
+//!     .layer(shutdown.clone());
+//! let around_tools = shutdown.layer(toolbox.clone());
+//! let app = Router::new()
+//!     .route("/report", get(async || "42 rows"))
+//!     .layer(around_routes)
+//!     .merge(ToolRouter::with_service(toolbox, around_tools).into_router());
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! let stop = async move {
+//!     terminated().await;
+//!     let (grace, limit) = (Duration::from_secs(10), Duration::from_secs(10));
+//!     println!("{:?}", shutdown.shutdown(grace, limit).await);
+//! };
+//! axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! A client that does not read its last event keeps its connection, for which axum waits. Its call
+//! has ended. A program that must end drops the future of the server after a time of its own.
+//!
 //! # Requirements
 //! Rust 1.88 or newer, and axum 0.8. Each major version of axum has its own version of this crate.
 

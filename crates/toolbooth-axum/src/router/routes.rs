@@ -46,9 +46,7 @@ async fn describe(
     State(shared): State<Arc<Shared>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ToolSpec>, Problem> {
-    let name = known(name)?;
-    let tool = shared.toolbox.get(&name);
-    let tool = tool.ok_or_else(|| ToolError::unknown_tool(name))?;
+    let tool = shared.toolbox.resolve(&known(name)?)?;
     Ok(Json(tool.spec().clone()))
 }
 

@@ -385,10 +385,7 @@ async fn descriptions_are_listed_and_found_by_name() {
         })
     );
     let (status, body) = json(&app, get("/tools/ecko")).await;
-    assert_eq!(
-        (status.as_u16(), &body["kind"]),
-        (404, &json!("unknown_tool"))
-    );
+    assert_eq!((status.as_u16(), &body["nearest"]), (404, &json!(["echo"])));
 }
 
 #[tokio::test(start_paused = true)]
