@@ -7,10 +7,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request as Call, Status, Streaming};
 use toolbooth::{BoxError, CancelReason, Quota, ToolCall, ToolError};
 use toolbooth_examples::servers::grpc::{
-    CallReply, CallRequest, CountRequest, Number, Service, ToolsClient, serve, status,
+    CallReply, CallRequest, CountRequest, Number, Service, ToolsClient, serve,
 };
 use toolbooth_examples::servers::{Toolbox, toolbox};
-use tower::util::{BoxCloneSyncService, MapErrLayer};
+use toolbooth_tonic::ServerLayer;
+use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::*;
@@ -210,7 +211,7 @@ async fn methods_complete_with_their_trailers() {
     let (listener, address) = listen().await;
     let follow = log.clone();
     let layers = ServiceBuilder::new()
-        .layer(MapErrLayer::new(|error| status(&error)))
+        .layer(ServerLayer::new())
         .map_request(move |request: http::Request<tonic::body::Body>| follow.follow(request))
         .layer(limits.layers());
     let service = Service::new(tools()).into_server();
@@ -245,31 +246,4 @@ async fn methods_complete_with_their_trailers() {
     stream.message().await.unwrap().unwrap();
     drop(stream);
     server.ended("dropped stream", &[Outcome::Cancelled]).await;
-}
-
-#[test]
-fn every_kind_of_error_has_a_code() {
-    let (scope, second) = (toolbooth::TimeoutScope::Total, Duration::from_secs(1));
-    let full = toolbooth::OverloadReason::queue_full(1);
-    for (error, code) in [
-        (
-            ToolError::timeout(scope, second, second),
-            Code::DeadlineExceeded,
-        ),
-        (ToolError::rate_limited(second), Code::ResourceExhausted),
-        (ToolError::overloaded(full), Code::Unavailable),
-        (ToolError::unknown_tool("sing"), Code::NotFound),
-        (
-            ToolError::invalid_arguments(".", "no"),
-            Code::InvalidArgument,
-        ),
-        (
-            ToolError::cancelled(CancelReason::CallerGone),
-            Code::Cancelled,
-        ),
-        (ToolError::panicked("no"), Code::Internal),
-        (ToolError::failed("no"), Code::Internal),
-    ] {
-        assert_eq!(status(&error).code(), code, "{error}");
-    }
 }

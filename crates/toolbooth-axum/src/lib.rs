@@ -105,9 +105,15 @@
 #![doc(test(attr(deny(warnings))))]
 
 mod arguments;
+pub mod caller;
+pub mod final_event;
 pub mod problem;
+mod route_name;
 pub mod router;
 
 pub use arguments::Arguments;
+pub use caller::{Caller, CallerLayer, ClientKey};
+pub use final_event::FinalEventLayer;
 pub use problem::{Problem, handle_error};
+pub use route_name::{RouteNameLayer, RouteNameService};
 pub use router::ToolRouter;

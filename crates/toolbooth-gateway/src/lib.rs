@@ -1,1 +1,9 @@
-//! The program toolbooth: limits around any MCP server or command, from one file.
+//! The program `toolbooth`: limits around any MCP server or command, from one file.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc(test(attr(deny(warnings))))]
+
+pub mod booth;
+pub mod cli;
+mod commands;
+pub mod config;

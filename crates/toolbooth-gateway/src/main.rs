@@ -1,3 +1,9 @@
 //! The program `toolbooth`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use toolbooth_gateway::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::main()
+}

@@ -9,4 +9,4 @@ pub mod server;
 
 pub use convert::{ERROR_META_KEY, ITEMS_META_KEY, TIMEOUT_META_KEY};
 pub use remote::{RemoteError, RemoteServer, RemoteTool};
-pub use server::{HttpOptions, HttpService, McpServer};
+pub use server::{HttpOptions, HttpService, McpServer, SessionOwner};

@@ -2,10 +2,10 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
-use toolbooth::ToolCall;
+use toolbooth_tonic::status;
 
 use super::generated::tools_server::Tools;
-use super::{CallReply, CallRequest, CountRequest, Number, ToolsServer, status};
+use super::{CallReply, CallRequest, CountRequest, Number, ToolsServer};
 use crate::servers::Toolbox;
 use crate::servers::http::paced;
 use crate::servers::toolbox::call_json;
@@ -36,10 +36,12 @@ impl Service {
 impl Tools for Service {
     type CountStream = Pin<Box<dyn Stream<Item = Result<Number, Status>> + Send>>;
 
-    async fn call(&self, request: Request<CallRequest>) -> Result<Response<CallReply>, Status> {
+    async fn call(&self, mut request: Request<CallRequest>) -> Result<Response<CallReply>, Status> {
+        let context = toolbooth_tonic::context(&mut request);
         let CallRequest { tool, args } = request.into_inner();
         // The tool parses arguments that are a string.
-        let call = ToolCall::new(tool, args.into());
+        let call = context.child(tool, args.into());
+        let call = call.map_err(|error| status(&error))?;
         let result = call_json(self.tools.clone(), call).await;
         let result = result.map_err(|error| status(&error))?;
         let result = result.to_string();

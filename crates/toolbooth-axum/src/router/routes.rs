@@ -10,13 +10,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use toolbooth::{MAX_NAME, ToolCall, ToolError, ToolSpec};
+use toolbooth::{MAX_NAME, ToolError, ToolSpec};
 use toolbooth_core::start_of;
 use tower::ServiceExt;
 
 use super::accept::accepts_events;
 use super::{Shared, collect, events};
-use crate::{Problem, arguments};
+use crate::{Caller, Problem, arguments};
 
 /// The body of `GET /tools`.
 #[derive(Serialize)]
@@ -53,15 +53,16 @@ async fn describe(
 async fn call(
     State(shared): State<Arc<Shared>>,
     name: Result<Path<String>, PathRejection>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
     let name = known(name)?;
     let sends_events = accepts_events(request.headers());
     let limit = shared.settings.body_timeout;
     let args: Map<String, Value> = arguments::read(request, &(), limit).await?;
-    let call = ToolCall::new(name, Value::Object(args));
+    let call = caller.call(name, Value::Object(args))?;
     if sends_events {
-        return events::respond(&shared, call).await;
+        return events::respond(&shared, caller, call).await;
     }
     let call_id = call.context().id();
     let output = shared.tools.clone().oneshot(call).await?;

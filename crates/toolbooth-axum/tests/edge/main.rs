@@ -2,7 +2,9 @@
 //!
 //! What is not about the wire runs without sockets, on a paused clock.
 
+mod caller;
 mod events;
+mod final_event;
 mod json;
 
 use std::time::Duration;

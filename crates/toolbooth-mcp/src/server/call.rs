@@ -1,6 +1,7 @@
 //! One call, from its request to its result.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use rmcp::ErrorData;
@@ -14,6 +15,7 @@ use tower::ServiceExt as _;
 use super::McpServer;
 use super::arguments::to_call;
 use super::collect::collect;
+use super::http::Link;
 use super::progress::Reporter;
 use super::structured::structured;
 use crate::convert::{error_result, to_result};
@@ -27,16 +29,33 @@ impl McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
-        let Some(tool) = self.toolbox.get(&request.name) else {
-            return Err(self.unknown_tool(&request.name).await);
-        };
+        let tool = self
+            .toolbox
+            .resolve(&request.name)
+            .map_err(|error| ErrorData::invalid_params(error.public_message(), None))?;
         let call = to_call(&self.settings, request, &context)?;
         let token = context.ct.clone();
+        let link = context.extensions.get::<Arc<Link>>().cloned();
+        let gone = async {
+            match &link {
+                Some(link) => link.gone().await,
+                None => std::future::pending().await,
+            }
+        };
+        let run = async {
+            let result = self.run(&tool, call, context).await;
+            if let Some(link) = &link {
+                // A client that is away resumes the stream and receives the result.
+                link.attached().await;
+            }
+            result
+        };
         // Dropped in whatever state it is: nothing is sent any more.
         tokio::select! {
             biased;
             () = token.cancelled() => Err(cancelled()),
-            result = self.run(&tool, call, context) => Ok(result),
+            () = gone => Err(cancelled()),
+            result = run => Ok(result),
         }
     }
 
@@ -71,17 +90,6 @@ impl McpServer {
             };
             error_result(&error, &failed.received, failed.note.as_deref())
         })
-    }
-
-    /// Returns the error of a name that the toolbox does not have, with the nearest names.
-    async fn unknown_tool(&self, name: &str) -> ErrorData {
-        let call = ToolCall::new(name, Value::Null);
-        let message = match self.toolbox.clone().oneshot(call).await {
-            Err(error) => error.public_message(),
-            // It was inserted meanwhile.
-            Ok(_) => "the tool was not available, try again".to_owned(),
-        };
-        ErrorData::invalid_params(message, None)
     }
 }
 

@@ -2,11 +2,12 @@
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode,
-    ListToolsResult, PaginatedRequestParams, ServerConfig, Tool,
+    ListToolsResult, PaginatedRequestParams, ServerConfig, SubscriptionFilter, Tool,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 
+use super::changes::notify;
 use super::{McpServer, page};
 use crate::convert::to_tool;
 
@@ -35,6 +36,20 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         self.call(request, context).await.map(Into::into)
+    }
+
+    /// Over stdio, and in a session.
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        self.clients.add(&self.toolbox, context.peer);
+    }
+
+    fn accepted_subscription_filter(&self, _: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(SubscriptionFilter::builder().tools_list_changed().build())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        notify(self.toolbox.changes(), &context).await;
+        Ok(())
     }
 
     /// A request whose parameters do not have the form of its method, or an unknown one.

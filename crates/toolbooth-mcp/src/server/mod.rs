@@ -2,6 +2,7 @@
 
 mod arguments;
 mod call;
+mod changes;
 mod collect;
 mod handler;
 mod http;
@@ -17,7 +18,8 @@ use rmcp::service::{RoleServer, RunningService, ServerInitializeError};
 use toolbooth::Toolbox;
 use toolbooth::toolbox::{Tool, ToolService};
 
-pub use self::http::{HttpBody, HttpOptions, HttpService};
+use self::changes::Clients;
+pub use self::http::{HttpBody, HttpOptions, HttpService, SessionOwner};
 use self::settings::Settings;
 
 /// A toolbox as an MCP server: an `rmcp::ServerHandler`. See the [module](self).
@@ -29,6 +31,7 @@ pub struct McpServer {
     /// Calls the tools of the toolbox, with layers around it.
     service: ToolService,
     settings: Arc<Settings>,
+    clients: Arc<Clients>,
 }
 
 // === impl McpServer ===
@@ -53,6 +56,7 @@ impl McpServer {
             toolbox,
             service,
             settings: Arc::default(),
+            clients: Arc::new(Clients::new()),
         }
     }
 

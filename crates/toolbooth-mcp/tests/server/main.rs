@@ -1,5 +1,6 @@
 //! A toolbox as an MCP server.
 
 mod calls;
+mod http;
 mod list;
 mod support;

@@ -5,6 +5,10 @@ use rmcp::model::{CallToolRequestParams, CallToolResult, ProtocolVersion};
 use rmcp::service::{ClientLifecycleMode, RoleClient, RunningService, ServiceError};
 use rmcp::service::{serve_client_with_lifecycle, serve_server};
 use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use toolbooth::toolbox::Tool;
+use toolbooth::{BoxError, tool_fn};
 use toolbooth_mcp::McpServer;
 
 /// The generations of the protocol.
@@ -63,4 +67,33 @@ pub(crate) fn texts(result: &Value) -> Vec<&str> {
         .iter()
         .map(|block| block["text"].as_str().unwrap_or("-"))
         .collect()
+}
+
+/// A tool that runs until it is dropped, and notes when it starts and when it is dropped.
+pub(crate) fn hanging() -> (impl Tool, mpsc::UnboundedReceiver<Noted>) {
+    let (sender, notes) = mpsc::unbounded_channel();
+    let tool = tool_fn("hang", move |_: ()| {
+        let dropped = Dropped(sender.clone());
+        async move {
+            let _ = dropped.0.send(Noted::Started);
+            std::future::pending::<()>().await;
+            drop(dropped);
+            Ok::<_, BoxError>(())
+        }
+    });
+    (tool, notes)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    Started,
+    Dropped(Instant),
+}
+
+struct Dropped(mpsc::UnboundedSender<Noted>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send(Noted::Dropped(Instant::now()));
+    }
 }

@@ -23,7 +23,7 @@ use toolbooth::{Name, ToolCall, UpdateKind, Updates};
 
 use self::run::{End, Next, Running};
 use super::Shared;
-use crate::Problem;
+use crate::{Caller, Problem};
 
 /// The minimum time between two `heartbeat` events.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -38,6 +38,8 @@ const NO_BUFFERING: (HeaderName, HeaderValue) = (
 #[derive(Debug)]
 struct Events {
     call_id: Name,
+    /// Keeps the call of the request, with which this one ends.
+    _caller: Caller,
     updates: Updates,
     running: Option<Running>,
     /// What comes after the updates that are queued.
@@ -59,8 +61,12 @@ enum Sent {
 ///
 /// It waits for the first event, for at most one keep-alive interval. So a call that fails before
 /// has the status of its error.
-pub(super) async fn respond(shared: &Shared, call: ToolCall) -> Result<Response, Problem> {
-    let mut events = Events::start(shared, call);
+pub(super) async fn respond(
+    shared: &Shared,
+    caller: Caller,
+    call: ToolCall,
+) -> Result<Response, Problem> {
+    let mut events = Events::start(shared, caller, call);
     let keep_alive = shared.settings.keep_alive;
     let first = tokio::time::timeout(keep_alive, poll_fn(|cx| events.poll_sent(cx))).await;
     let first = match first {
@@ -79,10 +85,11 @@ pub(super) async fn respond(shared: &Shared, call: ToolCall) -> Result<Response,
 // === impl Events ===
 
 impl Events {
-    fn start(shared: &Shared, call: ToolCall) -> Self {
+    fn start(shared: &Shared, caller: Caller, call: ToolCall) -> Self {
         let settings = &shared.settings;
         Self {
             call_id: call.context().id(),
+            _caller: caller,
             updates: call.updates_with_capacity(settings.queued_events),
             next: None,
             before: 0,

@@ -1,6 +1,10 @@
 use std::fmt;
 
+use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request, Uri};
+
+use super::request::context_of;
+use crate::call::CallContext;
 
 /// The head of an `http::Request`: what a layer can choose a key by.
 ///
@@ -65,11 +69,32 @@ impl<'a> RequestHead<'a> {
         self.extensions.get()
     }
 
+    /// Returns the context of the request's call, once it is made: by the outermost layer, or by
+    /// [`ToolRequest::context`](crate::ToolRequest::context).
+    ///
+    /// A handler that calls tools makes [child calls](CallContext::child) of it. They share the
+    /// permits of the request, and end with it.
+    #[must_use]
+    pub fn context(&self) -> Option<&'a CallContext> {
+        context_of(self.extensions)
+    }
+
     /// Returns a segment of the path, from 0, as it was sent: percent-encoding is not decoded.
     #[must_use]
     pub fn path_segment(&self, index: usize) -> Option<&'a str> {
         let path = self.uri.path();
         path.strip_prefix('/')?.split('/').nth(index)
+    }
+}
+
+impl<'a> From<&'a Parts> for RequestHead<'a> {
+    fn from(parts: &'a Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+        }
     }
 }
 

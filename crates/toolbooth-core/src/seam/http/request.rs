@@ -84,6 +84,12 @@ impl CallDeadline {
     pub const fn new(deadline: Instant) -> Self {
         Self(deadline)
     }
+
+    /// Returns the instant.
+    #[must_use]
+    pub const fn at(self) -> Instant {
+        self.0
+    }
 }
 
 // === impl CallTenant ===
@@ -94,6 +100,12 @@ impl CallTenant {
     pub fn new(tenant: impl Into<Name>) -> Self {
         Self(tenant.into())
     }
+
+    /// Returns the name of the tenant.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        &self.0
+    }
 }
 
 // === impl CallPriority ===
@@ -103,6 +115,12 @@ impl CallPriority {
     #[must_use]
     pub const fn new(priority: i32) -> Self {
         Self(priority)
+    }
+
+    /// Returns the priority.
+    #[must_use]
+    pub const fn get(self) -> i32 {
+        self.0
     }
 }
 
@@ -118,8 +136,8 @@ impl Clone for Slot {
 
 impl<B> ToolRequest for Request<B> {
     fn tool_name(&self) -> &str {
-        match self.extensions().get::<Slot>() {
-            Some(Slot(context)) => context.tool(),
+        match context_of(self.extensions()) {
+            Some(context) => context.tool(),
             None => name_of(self),
         }
     }
@@ -150,6 +168,11 @@ impl<B> ToolRequest for Request<B> {
             || self.headers().contains_key("idempotency-key");
         self.context().idempotent().or(by_method.then_some(true))
     }
+}
+
+/// Returns the context in the extensions of a request, once it is made.
+pub(super) fn context_of(extensions: &Extensions) -> Option<&CallContext> {
+    extensions.get().map(|Slot(context)| context)
 }
 
 fn new_context(extensions: &Extensions, method: &Method) -> CallContext {

@@ -1,23 +1,34 @@
 //! The streamable HTTP transport.
 
+mod link;
 mod options;
+mod session;
+mod sessions;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::header::{HeaderName, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
 use rmcp::transport::StreamableHttpService;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use tokio_util::sync::CancellationToken;
+use toolbooth::Name;
 use tower_service::Service;
 
+pub(super) use self::link::Link;
 pub use self::options::HttpOptions;
+use self::sessions::{REQUEST, Sessions};
 use super::McpServer;
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// The body of a response.
 pub type HttpBody = BoxBody<Bytes, Infallible>;
@@ -28,7 +39,27 @@ pub type HttpBody = BoxBody<Bytes, Infallible>;
 /// Clones share the sessions.
 #[derive(Clone)]
 pub struct HttpService {
-    inner: StreamableHttpService<McpServer, LocalSessionManager>,
+    inner: StreamableHttpService<McpServer, Sessions>,
+    sessions: Arc<Sessions>,
+    closed: CancellationToken,
+}
+
+/// The owner of a session, in the extensions of a request: the user that a token belongs to.
+///
+/// A layer outside adds it. A session belongs to the owner of the request that began it, and
+/// requests of other owners receive 404, as if it did not exist. So the id of a session is of no
+/// use to another user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOwner(Name);
+
+// === impl SessionOwner ===
+
+impl SessionOwner {
+    /// Creates the owner of this name.
+    #[must_use]
+    pub fn new(name: impl Into<Name>) -> Self {
+        Self(name.into())
+    }
 }
 
 // === impl McpServer ===
@@ -37,18 +68,31 @@ impl McpServer {
     /// Converts the server into a service of HTTP requests.
     #[must_use]
     pub fn into_http(self, options: HttpOptions) -> HttpService {
-        let sessions = Arc::new(LocalSessionManager::default());
+        let sessions = Arc::new(Sessions::new(&options));
+        let closed = CancellationToken::new();
+        let config = options
+            .into_config()
+            .with_cancellation_token(closed.clone());
+        let server = move || Ok(self.clone());
         HttpService {
-            inner: StreamableHttpService::new(
-                move || Ok(self.clone()),
-                sessions,
-                options.into_config(),
-            ),
+            inner: StreamableHttpService::new(server, Arc::clone(&sessions), config),
+            sessions,
+            closed,
         }
     }
 }
 
 // === impl HttpService ===
+
+impl HttpService {
+    /// Ends all sessions, streams and calls. Further requests receive 503.
+    ///
+    /// A server calls it after its [`ShutdownLayer`](toolbooth::ShutdownLayer) has ended the calls,
+    /// since clients keep streams open on which nothing ends.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+}
 
 impl<B> Service<Request<B>> for HttpService
 where
@@ -58,17 +102,63 @@ where
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<HttpBody>, Infallible>>;
 
+    /// Always ready.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.inner.call(request)
+        let service = self.clone();
+        Box::pin(async move { Ok(service.respond(request).await) })
     }
+}
+
+impl HttpService {
+    async fn respond<B>(&self, request: Request<B>) -> Response<HttpBody>
+    where
+        B: Body<Data: Send, Error: fmt::Display> + Send + 'static,
+    {
+        if self.closed.is_cancelled() {
+            return unavailable("the server is shutting down");
+        }
+        let owner = request.extensions().get::<SessionOwner>().cloned();
+        let session = request.headers().get(SESSION_ID);
+        let session = session.and_then(|id| id.to_str().ok());
+        if session.is_some_and(|id| !self.sessions.admits(id, owner.as_ref())) {
+            return text(StatusCode::NOT_FOUND, "Not Found: Session not found");
+        }
+        let scope = Arc::new(sessions::Request {
+            owner,
+            ..Default::default()
+        });
+        let handled = self.inner.handle(request);
+        let response = REQUEST.scope(Arc::clone(&scope), handled).await;
+        match scope.is_rejected.load(Ordering::Relaxed) {
+            true => unavailable("there are too many sessions"),
+            false => response,
+        }
+    }
+}
+
+/// The seconds until a client tries again.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+fn unavailable(message: &'static str) -> Response<HttpBody> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, message);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+    response
+}
+
+fn text(status: StatusCode, message: &'static str) -> Response<HttpBody> {
+    let mut response = Response::new(Full::from(message).boxed());
+    *response.status_mut() = status;
+    response
 }
 
 impl fmt::Debug for HttpService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpService").finish_non_exhaustive()
+        f.debug_struct("HttpService")
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,72 @@
+use std::fmt;
+use std::sync::Arc;
+
+use toolbooth::toolbox::ToolboxBuilder;
+use toolbooth::{EventSink, Toolbox};
+
+use super::change::between;
+use super::commands::Commands;
+use super::shared::Shared;
+use super::{Booth, BoothError};
+use crate::config::Config;
+
+/// Opens a [`Booth`]. Made by [`Booth::builder`].
+#[must_use = "a builder does nothing until `open`"]
+pub struct BoothBuilder {
+    config: Config,
+    toolbox: ToolboxBuilder,
+}
+
+// === impl BoothBuilder ===
+
+impl BoothBuilder {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            toolbox: Toolbox::builder(),
+        }
+    }
+
+    /// Delivers changes of breakers and limits to `sink`, as
+    /// [`ToolboxBuilder::with_events`](toolbooth::toolbox::ToolboxBuilder::with_events) does.
+    pub fn with_events(mut self, sink: impl EventSink) -> Self {
+        self.toolbox = self.toolbox.with_events(sink);
+        self
+    }
+
+    /// Opens the booth, and waits until each server is connected or its first attempt has failed.
+    ///
+    /// # Errors
+    /// If a command or a policy cannot be used.
+    pub async fn open(self) -> Result<Booth, BoothError> {
+        let booth = self.start()?;
+        booth.first_attempts().await;
+        Ok(booth)
+    }
+
+    /// Opens the booth, and does not wait for servers.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(self) -> Result<Booth, BoothError> {
+        let changes = between(&Default::default(), &self.config.tools);
+        let mut builder = self.toolbox.policies(self.config.policies.clone());
+        for (spec, tool) in Commands::new(&self.config, &changes)?.into_tools() {
+            builder = builder.tool(spec, tool);
+        }
+        let toolbox = builder
+            .build()
+            .map_err(|source| BoothError::Toolbox { source })?;
+        let shared = Arc::new(Shared::new(toolbox, self.config));
+        Ok(Booth { shared })
+    }
+}
+
+impl fmt::Debug for BoothBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoothBuilder").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,279 @@
+//! `toolbooth call`: one call, with its progress.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::StreamExt;
+use serde_json::Value;
+use toolbooth::{Collected, Content, ToolCall, ToolError, Toolbox, Update, UpdateKind, Updates};
+use tower::ServiceExt;
+
+use super::{Ended, block_on};
+use crate::booth::{Booth, UpstreamState};
+use crate::cli::{Exit, Failure, Source};
+use crate::config::Config;
+
+/// Call a tool once, with the limits that it has
+///
+/// Progress and items of the result are shown on standard error as they come, the result on
+/// standard output. If the call fails, its partial result is printed there. Only the server that
+/// the tool belongs to is started.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  toolbooth call disk_usage '{\"path\": \".\"}'
+  toolbooth call search '{\"query\": \"tower\"}' --config tools/booth.toml --timeout 10s
+  toolbooth call get_current_time '{\"timezone\": \"UTC\"}' -- uvx mcp-server-time
+  echo '{\"path\": \".\"}' | toolbooth call disk_usage - --json
+
+It exits with 1 if the tool failed or the call was rejected, and with 3 if its server is away.")]
+pub(crate) struct Call {
+    /// The name of the tool
+    #[arg(value_name = "TOOL")]
+    tool: String,
+    /// Its arguments, an object of JSON; `-` reads them from standard input
+    #[arg(value_name = "JSON", default_value = "{}")]
+    arguments: String,
+    /// The file [default: booth.toml]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
+    config: Option<PathBuf>,
+    /// A limit on the call, such as 10s; a shorter one of the file applies as well
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Print the whole result, or the error, as JSON
+    #[arg(long)]
+    json: bool,
+    /// Do not show progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// The command of an MCP server, in place of a file
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// The longest arguments on standard input, in bytes.
+const MAX_ARGUMENTS: u64 = 4 << 20;
+/// The time for connections to end.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+// === impl Call ===
+
+impl Call {
+    pub(crate) fn run(self, out: &mut dyn Write) -> Ended {
+        let arguments = arguments(&self.arguments)?;
+        let source = Source::new(self.config, self.command);
+        let mut config = source.load()?;
+        keep_server_of(&self.tool, &mut config);
+        let mut call = ToolCall::new(self.tool.as_str(), arguments);
+        if let Some(timeout) = self.timeout {
+            call = call.with_timeout(timeout);
+        }
+        let shows = !self.quiet;
+        let mut out = Printer {
+            out,
+            json: self.json,
+            has_printed: false,
+        };
+        let response = block_on(async {
+            let booth = Booth::open(config).await?;
+            let response = tokio::select! {
+                response = run(&booth, call, shows, &mut out) => response,
+                _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::ToolFailed, "interrupted")),
+            };
+            booth.close(CLOSE_LIMIT).await;
+            response
+        })??;
+        match response {
+            Ok(response) => out.response(&response),
+            Err(error) => out.error(error),
+        }
+    }
+}
+
+/// The response of a call. Items of a streaming response that are printed already are not in it.
+type Response = Result<Collected, ToolError>;
+
+async fn run(
+    booth: &Booth,
+    call: ToolCall,
+    shows: bool,
+    out: &mut Printer<'_>,
+) -> Result<Response, Failure> {
+    let toolbox = booth.toolbox();
+    if !toolbox.contains(call.name()) {
+        away(booth)?;
+    }
+    let updates = call.updates();
+    let show = async {
+        match shows {
+            true => show(updates).await,
+            false => drop(updates),
+        }
+    };
+    let (response, ()) = tokio::join!(respond(toolbox, call, out), show);
+    response
+}
+
+/// Fails if a server is away, so that its tools are not known.
+fn away(booth: &Booth) -> Result<(), Failure> {
+    let status = booth.status();
+    let mut servers = status.upstreams.into_iter();
+    match servers.find(|server| server.state != UpstreamState::Connected) {
+        Some(server) => {
+            let message = server
+                .details
+                .unwrap_or_else(|| format!("the server `{}` is not connected", server.name));
+            Err(Failure::new(Exit::Unavailable, message))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn respond(
+    toolbox: Toolbox,
+    call: ToolCall,
+    out: &mut Printer<'_>,
+) -> Result<Response, Failure> {
+    let output = match toolbox.oneshot(call).await {
+        Ok(output) => output,
+        Err(error) => return Ok(Err(error)),
+    };
+    if out.json || !output.is_stream() {
+        return Ok(output.collect().await);
+    }
+    let rest = output.to_collected(Vec::new());
+    let mut items = output.into_stream();
+    while let Some(item) = items.next().await {
+        match item {
+            Ok(item) => out.content(&item)?,
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(rest))
+}
+
+/// Shows what a call publishes, until it is over.
+async fn show(mut updates: Updates) {
+    while let Some(Update { attempt, kind, .. }) = updates.recv().await {
+        let line = match kind {
+            UpdateKind::Item(item) => item.to_text().into_owned(),
+            UpdateKind::Snapshot(snapshot) => format!("so far: {}", snapshot.to_text()),
+            UpdateKind::Progress(progress) => {
+                let done = match progress.total() {
+                    Some(total) => format!("progress {}/{total}", progress.done()),
+                    None => format!("progress {}", progress.done()),
+                };
+                match progress.message() {
+                    Some(message) => format!("{done}: {message}"),
+                    None => done,
+                }
+            }
+            UpdateKind::Lagged(missed) => format!("({missed} updates missed)"),
+            _ => continue,
+        };
+        let attempt = match attempt {
+            1 => String::new(),
+            attempt => format!("attempt {attempt}: "),
+        };
+        eprintln!("{attempt}{}", printable(&line));
+    }
+}
+
+/// Prints the result of a call.
+struct Printer<'a> {
+    out: &'a mut dyn Write,
+    json: bool,
+    has_printed: bool,
+}
+
+// === impl Printer ===
+
+impl Printer<'_> {
+    fn response(&mut self, response: &Collected) -> Ended {
+        if self.json {
+            serde_json::to_writer_pretty(&mut *self.out, response).map_err(std::io::Error::from)?;
+            writeln!(self.out)?;
+        } else {
+            let text = response.text();
+            self.text(&text)?;
+        }
+        Ok(match response.is_error() {
+            true => Exit::ToolFailed,
+            false => Exit::Success,
+        })
+    }
+
+    fn error(&mut self, error: ToolError) -> Ended {
+        if self.json {
+            serde_json::to_writer_pretty(&mut *self.out, &error.report())
+                .map_err(std::io::Error::from)?;
+            writeln!(self.out)?;
+        } else if let Some(partial) = error.partial().filter(|_| !self.has_printed) {
+            for content in partial.contents() {
+                self.content(content)?;
+            }
+        }
+        Err(Failure::new(Exit::ToolFailed, error))
+    }
+
+    fn content(&mut self, content: &Content) -> std::io::Result<()> {
+        self.has_printed = true;
+        self.text(&content.to_text())
+    }
+
+    fn text(&mut self, text: &str) -> std::io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.out.write_all(printable(text).as_bytes())?;
+        if !text.ends_with('\n') {
+            self.out.write_all(b"\n")?;
+        }
+        self.out.flush()
+    }
+}
+
+/// Reads the arguments of the call.
+fn arguments(text: &str) -> Result<Value, Failure> {
+    let mut input = String::new();
+    let text = match text {
+        "-" => {
+            std::io::stdin()
+                .take(MAX_ARGUMENTS)
+                .read_to_string(&mut input)?;
+            input.as_str()
+        }
+        text => text,
+    };
+    let parsed = serde_json::from_str(text);
+    let wrong = |message: String| Failure::new(Exit::Usage, message);
+    match parsed {
+        Ok(Value::Object(arguments)) => Ok(Value::Object(arguments)),
+        Ok(_) => Err(wrong(
+            "the arguments are an object of JSON, such as '{\"path\": \".\"}'".to_owned(),
+        )),
+        Err(error) => Err(wrong(format!("the arguments are no JSON: {error}"))),
+    }
+}
+
+/// Removes the servers that the tool cannot belong to.
+fn keep_server_of(tool: &str, config: &mut Config) {
+    let is_command = config.tools.contains_key(tool);
+    config
+        .upstreams
+        .retain(|_, upstream| !is_command && tool.starts_with(&upstream.prefix));
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Replaces control characters, which could change what a terminal shows.
+fn printable(text: &str) -> String {
+    let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars()
+        .map(|c| if is_control(c) { '\u{fffd}' } else { c })
+        .collect()
+}
