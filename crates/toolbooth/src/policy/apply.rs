@@ -125,6 +125,16 @@ impl Toolbox {
         Ok(PolicyChange::between(&plans(&before), &plans(&after)))
     }
 
+    /// Checks policies against the tools as they are now, also if they may name
+    /// [tools that are not there](Policies::with_absent_tools). Nothing changes.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn check(&self, policies: &Policies) -> Result<(), PolicyError> {
+        check::check(policies)?;
+        self.read(|version, _| check::check_names(policies, version))
+    }
+
     /// Returns the policies.
     #[must_use]
     pub fn policies(&self) -> Arc<Policies> {
@@ -159,7 +169,9 @@ impl Current {
 
     /// Installs policies, which are checked, in place of these.
     fn replace(&self, version: &mut Version, policies: Policies) -> Result<(), PolicyError> {
-        check::check_names(&policies, version)?;
+        if !policies.absent_tools {
+            check::check_names(&policies, version)?;
+        }
         let policies = Arc::new(policies);
         let planner = Planner::new(&policies);
         let plans = version

@@ -8,6 +8,7 @@ use toolbooth_core::Name;
 use super::Setting;
 use super::data::{Policies, ToolPolicy};
 use super::error::{PolicyError, PolicyErrorKind, did_you_mean};
+use super::pattern::is_pattern;
 use super::value::Value;
 use super::values::{BreakerSettings, PartialSettings, QueueSettings, RateSettings, RetrySettings};
 use crate::toolbox::Version;
@@ -35,7 +36,7 @@ pub(super) fn check(policies: &Policies) -> Result<(), PolicyError> {
 /// Checks that each tool that is named is there.
 pub(super) fn check_names(policies: &Policies, version: &Version) -> Result<(), PolicyError> {
     let names: HashSet<&str> = version.names().map(Name::as_str).collect();
-    let unknown = |name: &String| !names.contains(name.as_str());
+    let unknown = |name: &String| !names.contains(name.as_str()) && !is_pattern(name);
     let fault = |name: &str| {
         let nearest = did_you_mean(&nearest(name, version.names()));
         let message = format!("there is no tool `{name}`{nearest}");
@@ -181,10 +182,8 @@ impl Fault {
     }
 
     fn error(self, policies: &Policies) -> PolicyError {
-        let keys: Vec<_> = self.keys.into_iter().rev().collect();
-        let index = self.index.map(|index| format!("[{index}]"));
-        let path = keys.join(".") + &index.unwrap_or_default();
-        let error = PolicyError::new(self.kind, path, self.message);
-        policies.source.locate(error, &keys, self.index)
+        let mut keys: Vec<_> = self.keys.into_iter().rev().collect();
+        keys.extend(self.index.map(|index| index.to_string()));
+        policies.source.fault(self.kind, &keys, self.message)
     }
 }

@@ -52,6 +52,8 @@ pub struct Policies {
     pub tools: BTreeMap<String, ToolPolicy>,
     #[serde(skip)]
     pub(super) source: Source,
+    #[serde(skip)]
+    pub(super) absent_tools: bool,
 }
 
 /// The policy of a group of tools.
@@ -64,6 +66,9 @@ pub struct Policies {
 #[non_exhaustive]
 pub struct GroupPolicy {
     /// The names of the members. A tool is in one group at most.
+    ///
+    /// A name that ends with `*` stands for all names that begin with what is before it. A tool
+    /// that several groups name so is in that of its full name, otherwise of the longest start.
     pub tools: Vec<String>,
     /// The settings.
     pub policy: ToolPolicy,
@@ -164,6 +169,17 @@ impl Policies {
     #[must_use]
     pub fn stack(&self, tool: &str) -> ToolStack {
         ToolStack::new(tool.into(), Planner::new(self).plan(tool))
+    }
+
+    /// Sets whether the policies may name tools that are not there. False by default: then they
+    /// are an error.
+    ///
+    /// For tools that come later, such as those of a server. Then
+    /// [`Toolbox::check`](crate::Toolbox::check) finds the names that no tool has yet.
+    #[must_use]
+    pub const fn with_absent_tools(mut self, allowed: bool) -> Self {
+        self.absent_tools = allowed;
+        self
     }
 
     /// Sets the default of all tools.

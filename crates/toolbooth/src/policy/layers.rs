@@ -6,6 +6,7 @@ use std::time::Duration;
 use governor::Quota;
 use toolbooth_core::Name;
 
+use super::pattern::is_pattern;
 use super::plan::{AttemptLimits, Queue};
 use super::values::{BreakerSettings, Keep, PartialSettings, Rate, RateSettings, RetrySettings};
 use crate::middleware::{ConfigError, PerTool};
@@ -166,7 +167,10 @@ impl Queue {
             None => Order::fifo(),
             Some(priorities) => {
                 let tools = priorities.iter();
-                let tools = tools.fold(PerTool::none(), |tools, (name, priority)| {
+                // The priority of all members that a pattern names.
+                let of_pattern = tools.clone().find(|(name, _)| is_pattern(name));
+                let rest = of_pattern.map_or_else(PerTool::none, |(_, rest)| PerTool::new(*rest));
+                let tools = tools.fold(rest, |tools, (name, priority)| {
                     tools.with(Name::clone(name), *priority)
                 });
                 Order::priority().with_tool_priorities(tools)

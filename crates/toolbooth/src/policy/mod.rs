@@ -84,7 +84,8 @@
 //! `concurrency = "none"` in a group takes the default off its members.
 //!
 //! Of two limits of a kind, that of the tool is the outer one. A call that waits for it takes no
-//! permit and no token of the group from the other members. A tool is in one group at most.
+//! permit and no token of the group from the other members. A tool is in one group at most. In the
+//! list of a group, `"github_*"` stands for all tools whose names begin so.
 //!
 //! A layer of which no policy says anything is absent. A `queue` of a tool without a limit, and a
 //! `grace` without a timeout, have no effect. Cleanup has no settings here: add a
@@ -113,8 +114,10 @@ mod apply;
 mod change;
 mod check;
 mod data;
+mod document;
 mod error;
 mod layers;
+mod pattern;
 mod plan;
 mod read;
 mod setting;
@@ -128,7 +131,9 @@ mod write;
 
 pub use change::{PolicyChange, SettingChange};
 pub use data::{GroupPolicy, Policies, ToolPolicy};
+pub use document::Document;
 pub use error::{PolicyError, PolicyErrorKind};
+pub use pattern::name_matches;
 pub use setting::Setting;
 pub use show::ToolStack;
 pub use text::MAX_TEXT;

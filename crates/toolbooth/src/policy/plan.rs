@@ -9,6 +9,7 @@ use toolbooth_core::Name;
 
 use super::Setting;
 use super::data::{Policies, ToolPolicy};
+use super::pattern::ByName;
 use super::values::{
     BreakerSettings, PartialSettings, QueueOrder, QueueSettings, RateSettings, RetrySettings,
 };
@@ -70,7 +71,7 @@ pub(super) struct AttemptLimits {
 pub(super) struct Planner<'a> {
     policies: &'a Policies,
     /// The group of each tool that has one.
-    groups: HashMap<&'a str, Group<'a>>,
+    groups: ByName<'a, Group<'a>>,
     /// The priorities of the members of each group.
     priorities: HashMap<&'a str, Arc<BTreeMap<Name, i32>>>,
 }
@@ -87,26 +88,36 @@ const DEFAULT_CAPACITY: u32 = 1_024;
 
 impl<'a> Planner<'a> {
     pub(super) fn new(policies: &'a Policies) -> Self {
+        let members = policies.groups.iter().flat_map(|(name, group)| {
+            let policy = &group.policy;
+            let members = group.tools.iter();
+            members.map(move |tool| (tool.as_str(), Group { name, policy }))
+        });
         let mut planner = Self {
             policies,
-            groups: HashMap::new(),
+            groups: ByName::new(members),
             priorities: HashMap::new(),
         };
-        for (name, group) in &policies.groups {
-            let (policy, members) = (&group.policy, &group.tools);
-            let members = members
-                .iter()
-                .map(|tool| (tool.as_str(), Group { name, policy }));
-            planner.groups.extend(members);
+        let members = policies.groups.iter().flat_map(|(name, group)| {
+            let tools = group.tools.iter();
+            tools.map(move |tool| (name.as_str(), tool))
+        });
+        // Tools that are members by a pattern.
+        let matched = policies.tools.keys().filter_map(|tool| {
+            let group = planner.groups.get(tool)?;
+            Some((group.name, tool))
+        });
+        let mut priorities: HashMap<&str, BTreeMap<Name, i32>> = HashMap::new();
+        for (group, tool) in members.chain(matched) {
+            if let Some(priority) = planner.given(tool, |policy| policy.priority) {
+                let group = priorities.entry(group).or_default();
+                group.insert(Name::from(tool.as_str()), priority);
+            }
         }
-        for (name, group) in &policies.groups {
-            let priority = |tool: &String| {
-                let priority = planner.given(tool, |policy| policy.priority)?;
-                Some((Name::from(tool.as_str()), priority))
-            };
-            let priorities = group.tools.iter().filter_map(priority).collect();
-            planner.priorities.insert(name, Arc::new(priorities));
-        }
+        let priorities = priorities.into_iter();
+        planner.priorities = priorities
+            .map(|(name, all)| (name, Arc::new(all)))
+            .collect();
         planner
     }
 

@@ -1,3 +1,10 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use super::read;
+use super::values::{BreakerSettings, PartialSettings, QueueSettings, RateSettings, RetrySettings};
+
 /// A setting of a policy: not given, switched off, or a value.
 ///
 /// ```
@@ -63,3 +70,26 @@ impl<T> From<Option<T>> for Setting<T> {
         value.map_or(Self::Off, Self::Value)
     }
 }
+
+macro_rules! deserialize {
+    ($($value:ty),*) => {$(
+        /// Reads a value in the forms of policies, or `"none"`. A missing key is
+        /// [`Setting::Unset`] if the field has `#[serde(default)]`.
+        impl<'de> Deserialize<'de> for Setting<$value> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                read::setting::deserialize(deserializer)
+            }
+        }
+    )*};
+}
+
+deserialize!(
+    Duration,
+    u32,
+    u64,
+    QueueSettings,
+    RateSettings,
+    BreakerSettings,
+    RetrySettings,
+    PartialSettings
+);

@@ -1,22 +1,29 @@
 //! Policies from TOML and JSON.
 
-use std::ops::Range;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
-use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
 
 use super::check;
 use super::data::Policies;
+use super::document::{Document, path_of};
 use super::error::{PolicyError, PolicyErrorKind};
 
 /// The longest text that is read, in bytes: 4 MiB.
 pub const MAX_TEXT: usize = 4 << 20;
 
-/// The TOML of policies, to find the places of faults. It is no part of their value.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Source(Option<Arc<str>>);
+/// Where policies were read from, to find the places of faults. It is no part of their value.
+#[derive(Clone, Default)]
+pub(super) struct Source(Option<Place>);
+
+/// The table of policies in a text.
+#[derive(Clone)]
+struct Place {
+    document: Document,
+    /// The keys that lead to the table.
+    keys: Arc<[String]>,
+}
 
 // === impl Policies ===
 
@@ -26,19 +33,8 @@ impl Policies {
     /// # Errors
     /// [`PolicyError`] with the line and the column of the fault, and what is allowed there.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
-        bounded(text)?;
-        let table = DeTable::parse(text).map_err(|error| {
-            let message = format!("this is no TOML: {}", error.message());
-            let error_at = error.span();
-            PolicyError::new(PolicyErrorKind::Syntax, String::new(), message).at(text, error_at)
-        })?;
-        let table = toml::Deserializer::from(table);
-        let mut policies = read(table, |path, error: &toml::de::Error| {
-            PolicyError::invalid(path, error.message().to_owned()).at(text, error.span())
-        })?;
-        policies.source = Source(Some(text.into()));
-        check::check(&policies)?;
-        Ok(policies)
+        let document = Document::new(text)?;
+        document.policies(document.read()?, &[])
     }
 
     /// Reads policies from JSON, with the same keys and values as in TOML.
@@ -56,15 +52,16 @@ impl Policies {
     }
 }
 
-/// Reads policies, and converts the error and its path.
-fn read<'de, D, F>(deserializer: D, convert: F) -> Result<Policies, PolicyError>
+/// Reads a value, and converts the error and its path.
+pub(super) fn read<'de, T, D, F>(deserializer: D, convert: F) -> Result<T, PolicyError>
 where
+    T: Deserialize<'de>,
     D: Deserializer<'de>,
     F: FnOnce(String, &D::Error) -> PolicyError,
 {
     let mut track = serde_path_to_error::Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-    Policies::deserialize(deserializer).map_err(|error| {
+    T::deserialize(deserializer).map_err(|error| {
         let path = track.path();
         // The path of no key is a dot.
         let path = match path.iter().len() {
@@ -92,7 +89,7 @@ fn json_error(path: String, error: &serde_json::Error) -> PolicyError {
     converted.at_line(error.line(), error.column())
 }
 
-fn bounded(text: &str) -> Result<(), PolicyError> {
+pub(super) fn bounded(text: &str) -> Result<(), PolicyError> {
     if text.len() <= MAX_TEXT {
         return Ok(());
     }
@@ -117,38 +114,38 @@ impl PartialEq for Source {
 }
 
 impl Source {
-    /// Returns an error with its place, if there is a text that has these keys: the last one, or
-    /// an element of the list that it names.
-    pub(super) fn locate(
+    pub(super) fn new(document: &Document, keys: &[&str]) -> Self {
+        Self(Some(Place {
+            document: document.clone(),
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        }))
+    }
+
+    /// Returns the error of a fault at these keys, with its place if there is a text. A key that is
+    /// a number may be the position in a list.
+    pub(super) fn fault(
         &self,
-        error: PolicyError,
+        kind: PolicyErrorKind,
         keys: &[String],
-        index: Option<usize>,
+        message: String,
     ) -> PolicyError {
         match &self.0 {
-            Some(text) => error.at(text, span_of(text, keys, index)),
-            None => error,
+            Some(place) => {
+                let keys = place.keys.iter().chain(keys);
+                let keys: Vec<&str> = keys.map(String::as_str).collect();
+                place.document.fault_of(kind, &keys, message)
+            }
+            None => {
+                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+                PolicyError::new(kind, path_of(&keys), message)
+            }
         }
     }
 }
 
-fn span_of(text: &str, keys: &[String], index: Option<usize>) -> Option<Range<usize>> {
-    let root = DeTable::parse(text).ok()?.into_inner();
-    let (last, tables) = keys.split_last()?;
-    let mut table = &root;
-    for key in tables {
-        table = find(table, key)?.1.get_ref().as_table()?;
+/// Shows nothing of the text: it may have secrets beside the policies.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
     }
-    let (key, value) = find(table, last)?;
-    match index {
-        Some(index) => Some(value.get_ref().as_array()?.get(index)?.span()),
-        None => Some(key.span()),
-    }
-}
-
-fn find<'a, 'i>(
-    table: &'a DeTable<'i>,
-    name: &str,
-) -> Option<(&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>)> {
-    table.iter().find(|(key, _)| key.get_ref() == name)
 }

@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::limits::Limits;
 use super::output::{CommandOutput, CommandStderr};
 use super::response;
-use super::start::{Spec, Variable};
+use super::start::{Args, Spec, Variable};
 use super::template::Template;
 use crate::middleware::ConfigError;
 
@@ -47,6 +47,7 @@ impl CommandTool {
             spec: Arc::new(Spec {
                 program: program.into(),
                 args: Vec::new(),
+                option_values: true,
                 stdin: None,
                 current_dir: None,
                 env: Vec::new(),
@@ -77,15 +78,91 @@ impl CommandTool {
     /// # Errors
     /// [`ConfigError::MalformedTemplate`] for a brace that is neither a placeholder nor doubled.
     pub fn with_args<T: AsRef<str>>(
-        mut self,
+        self,
         templates: impl IntoIterator<Item = T>,
     ) -> Result<Self, ConfigError> {
-        let args = templates
+        self.with_some_args(templates, false)
+    }
+
+    /// Adds arguments that are left out together if the call has no value for one of their
+    /// placeholders, or null.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolbooth::{CommandTool, ToolCall};
+    /// use tower::ServiceExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), toolbooth::BoxError> {
+    /// let head = CommandTool::new("head", "head")
+    ///     .with_optional_args(["-n", "{lines}"])?
+    ///     .with_stdin("{text}")?;
+    /// let short = ToolCall::new("head", json!({ "text": "a\nb\n", "lines": 1 }));
+    /// assert_eq!(head.clone().oneshot(short).await?.collect().await?.text(), "a\n");
+    /// let whole = ToolCall::new("head", json!({ "text": "a\nb\n" }));
+    /// assert_eq!(head.oneshot(whole).await?.collect().await?.text(), "a\nb\n");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError::MalformedTemplate`] for a brace that is neither a placeholder nor doubled.
+    pub fn with_optional_args<T: AsRef<str>>(
+        self,
+        templates: impl IntoIterator<Item = T>,
+    ) -> Result<Self, ConfigError> {
+        self.with_some_args(templates, true)
+    }
+
+    fn with_some_args<T: AsRef<str>>(
+        mut self,
+        templates: impl IntoIterator<Item = T>,
+        optional: bool,
+    ) -> Result<Self, ConfigError> {
+        let templates = templates
             .into_iter()
             .map(|template| Template::parse(template.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
-        self.spec_mut().args.extend(args);
+        self.spec_mut().args.push(Args {
+            templates,
+            optional,
+        });
         Ok(self)
+    }
+
+    /// Sets whether a value of the call may begin an argument with a dash. True by default.
+    ///
+    /// If false, such a call fails with `InvalidArguments`, because the program may read the value
+    /// as an option. Arguments after a literal `--` may have any value: programs take no options
+    /// there.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolbooth::{CommandTool, ErrorKind, ToolCall};
+    /// use tower::ServiceExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), toolbooth::BoxError> {
+    /// let echo = CommandTool::new("echo", "printf").with_option_values(false);
+    /// let open = echo.clone().with_args(["%s", "{text}"])?;
+    /// let closed = echo.with_args(["%s", "--", "{text}"])?;
+    /// let call = ToolCall::new("echo", json!({ "text": "-v" }));
+    ///
+    /// let error = open.oneshot(call.clone()).await.err().ok_or("an option")?;
+    /// assert_eq!(error.kind(), ErrorKind::InvalidArguments);
+    /// assert_eq!(closed.oneshot(call).await?.collect().await?.text(), "---v");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_option_values(mut self, allowed: bool) -> Self {
+        self.spec_mut().option_values = allowed;
+        self
+    }
+
+    /// Returns the names of all placeholders, those of the input last. One that is used twice is
+    /// returned twice.
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
+        let args = self.spec.args.iter().flat_map(|group| &group.templates);
+        args.chain(&self.spec.stdin).flat_map(Template::names)
     }
 
     /// Sets the standard input of the program, with placeholders as in an argument. By default it

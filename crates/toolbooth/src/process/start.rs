@@ -28,7 +28,9 @@ use super::{CommandError, CommandOutput, CommandStderr};
 #[derive(Clone)]
 pub(super) struct Spec {
     pub(super) program: OsString,
-    pub(super) args: Vec<Template>,
+    pub(super) args: Vec<Args>,
+    /// Whether a value may begin an argument with a dash.
+    pub(super) option_values: bool,
     pub(super) stdin: Option<Template>,
     pub(super) current_dir: Option<PathBuf>,
     pub(super) env: Vec<(OsString, Variable)>,
@@ -38,6 +40,14 @@ pub(super) struct Spec {
     pub(super) ok_exit_codes: Vec<i32>,
     pub(super) kill_grace: Duration,
     pub(super) limits: Limits,
+}
+
+/// Arguments of the program.
+#[derive(Clone)]
+pub(super) struct Args {
+    pub(super) templates: Vec<Template>,
+    /// Whether they are left out if the call has no value for a placeholder.
+    pub(super) optional: bool,
 }
 
 /// A variable of the program's environment.
@@ -71,11 +81,15 @@ impl Spec {
         context: &CallContext,
         args: &Map<String, Value>,
     ) -> Result<Running, ToolError> {
-        let argv = self.args.iter().map(|arg| arg.fill_argument(args));
+        let templates: Vec<&Template> = self.templates(args).collect();
+        let argv = templates.iter().map(|arg| arg.fill_argument(args));
         let argv = argv.collect::<Result<Vec<_>, _>>()?;
         let input = self.stdin.as_ref().map(|input| input.fill(args));
         let input = input.transpose()?.map(String::into_bytes);
-        self.check_lengths(&argv, args)?;
+        check_lengths(&argv, &templates, args)?;
+        if !self.option_values {
+            check_options(&argv, &templates)?;
+        }
 
         let started = self.spawn(argv, input.is_some());
         let (mut child, stdout) = started.map_err(|source| self.not_started(source, args))?;
@@ -98,6 +112,16 @@ impl Spec {
             let _ = ended.await;
         });
         Ok(Running::new(program, pipes, context.clone()))
+    }
+
+    /// Returns the arguments of this call.
+    fn templates<'a>(&'a self, args: &'a Map<String, Value>) -> impl Iterator<Item = &'a Template> {
+        let is_given = |name: &str| args.get(name).is_some_and(|value| !value.is_null());
+        let given = self.args.iter().filter(move |group| {
+            let mut names = group.templates.iter().flat_map(Template::names);
+            !group.optional || names.all(is_given)
+        });
+        given.flat_map(|group| &group.templates)
     }
 
     /// Returns the program for messages, with invalid UTF-8 replaced.
@@ -185,30 +209,10 @@ impl Spec {
 
     // --- errors
 
-    /// Rejects arguments that the system would reject.
-    fn check_lengths(&self, argv: &[String], args: &Map<String, Value>) -> Result<(), ToolError> {
-        let Some(max) = max_argument() else {
-            return Ok(());
-        };
-        for (arg, template) in argv.iter().zip(&self.args) {
-            if arg.len() > max {
-                if let Some((name, _)) = template.longest(args) {
-                    let message = format!(
-                        "too long: the program would get an argument of {} bytes, and the maximum \
-                         is {max}; longer values can be its input (`with_stdin`)",
-                        arg.len()
-                    );
-                    return Err(ToolError::invalid_arguments(name, message));
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn not_started(&self, source: io::Error, args: &Map<String, Value>) -> ToolError {
         let errno = Errno::from_io_error(&source);
         if errno == Some(Errno::TOOBIG) {
-            let longest = self.args.iter().filter_map(|arg| arg.longest(args));
+            let longest = self.templates(args).filter_map(|arg| arg.longest(args));
             if let Some((name, _)) = longest.max_by_key(|(_, length)| *length) {
                 let message = "too long: all arguments and variables of a program together exceed \
                                the maximum of the system; long values can be its input \
@@ -254,4 +258,42 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         }
         Ok((read, write))
     }
+}
+
+/// Rejects arguments that the system would reject.
+fn check_lengths(
+    argv: &[String],
+    templates: &[&Template],
+    args: &Map<String, Value>,
+) -> Result<(), ToolError> {
+    let Some(max) = max_argument() else {
+        return Ok(());
+    };
+    for (arg, template) in argv.iter().zip(templates) {
+        if arg.len() > max {
+            if let Some((name, _)) = template.longest(args) {
+                let message = format!(
+                    "too long: the program would get an argument of {} bytes, and the maximum \
+                     is {max}; longer values can be its input (`with_stdin`)",
+                    arg.len()
+                );
+                return Err(ToolError::invalid_arguments(name, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rejects values that the program may read as options.
+fn check_options(argv: &[String], templates: &[&Template]) -> Result<(), ToolError> {
+    let before_end = templates
+        .iter()
+        .take_while(|template| !template.is_literal("--"));
+    for (arg, template) in argv.iter().zip(before_end) {
+        if let Some(name) = template.first_name().filter(|_| arg.starts_with('-')) {
+            let message = "it begins with `-`, so that the program may read it as an option";
+            return Err(ToolError::invalid_arguments(name, message));
+        }
+    }
+    Ok(())
 }

@@ -61,6 +61,28 @@ impl Template {
         Ok(filled)
     }
 
+    /// Returns the names of the arguments that are filled in.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Argument(name) => Some(name.as_str()),
+            Part::Text(_) => None,
+        })
+    }
+
+    /// Returns whether it is this text, without a placeholder.
+    pub(super) fn is_literal(&self, text: &str) -> bool {
+        matches!(self.0.as_slice(), [Part::Text(literal)] if literal == text)
+    }
+
+    /// Returns the name of the argument that the text begins with.
+    pub(super) fn first_name(&self) -> Option<&str> {
+        let mut parts = self.0.iter();
+        match parts.find(|part| !matches!(part, Part::Text(text) if text.is_empty()))? {
+            Part::Argument(name) => Some(name),
+            Part::Text(_) => None,
+        }
+    }
+
     /// Returns the longest text among the arguments of the call that are filled in, with its name.
     pub(super) fn longest<'a>(&'a self, args: &'a Map<String, Value>) -> Option<(&'a str, usize)> {
         let filled = self.0.iter().filter_map(|part| match part {

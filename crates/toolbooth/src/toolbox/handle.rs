@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use toolbooth_core::Name;
+use toolbooth_core::{Name, ToolError};
 
 #[cfg(feature = "policy")]
 use super::Version;
@@ -92,6 +92,15 @@ impl Toolbox {
             shared: Arc::clone(&self.shared),
             entry,
         })
+    }
+
+    /// Returns one tool as a service of its own, as [`get`](Self::get) does.
+    ///
+    /// # Errors
+    /// [`ToolError::UnknownTool`] with the nearest names, as a call of that name gets.
+    pub fn resolve(&self, name: &str) -> Result<ResolvedTool, ToolError> {
+        self.get(name)
+            .ok_or_else(|| self.shared.version().unknown(name))
     }
 
     /// Returns whether there is a tool of this name.

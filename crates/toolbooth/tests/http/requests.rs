@@ -154,3 +154,21 @@ fn tenant_and_priority_in_the_extensions_are_the_calls() {
     let context = late.context();
     assert_eq!((context.tenant(), context.priority()), (None, 0));
 }
+
+#[test]
+fn head_has_the_context_once_it_is_made() {
+    let mut request = with_extension(CallTenant::new("acme"));
+    assert!(request.http_head().expect("of HTTP").context().is_none());
+    let id = request.context().id();
+    let (parts, ()) = request.into_parts();
+    let head = toolbooth::RequestHead::from(&parts);
+    let context = head.context().expect("it is made");
+    assert_eq!((context.id(), context.tenant()), (id, Some("acme")));
+    // The same attempt, not another one.
+    assert_eq!(context.attempt(), 1);
+    let tenant = head.extension::<CallTenant>().expect("as inserted");
+    assert_eq!(
+        (tenant.name(), head.method()),
+        (&"acme".into(), &Method::GET)
+    );
+}

@@ -94,7 +94,10 @@ async fn unknown_tool_is_an_error_with_the_nearest_names() {
         assert_eq!(error.kind(), ErrorKind::UnknownTool);
         assert_eq!((error.started(), error.layer()), (false, Some("toolbox")));
         assert_eq!(error.outcome(), Outcome::Rejected);
+        let resolved = toolbox.resolve(name).unwrap_err();
+        assert_eq!(resolved.to_string(), text);
     }
+    assert_eq!(toolbox.resolve("fetch").unwrap().spec().name(), "fetch");
 }
 
 #[tokio::test(start_paused = true)]
