@@ -29,6 +29,7 @@
 //! println!("{} tools, {}", installed.names().len(), output.text());
 //! server.close().await;
 //! # Ok(()) }
+//! # fn main() { let _ = example; }
 //! ```
 //!
 //! # Connection

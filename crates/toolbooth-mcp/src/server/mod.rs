@@ -1,4 +1,97 @@
 //! A toolbox as an MCP server.
+//!
+//! [`McpServer`] is an `rmcp::ServerHandler`. It speaks both generations of the protocol: the
+//! sessions of 2025-11-25 and before, and the requests of 2026-07-28, which need no session. The
+//! transport is stdio, streamable HTTP, or any other of rmcp.
+//!
+//! ```
+//! use rmcp::model::CallToolRequestParams;
+//! use serde_json::json;
+//! use toolbooth::{BoxError, ToolSpec, Toolbox, tool_fn};
+//! use toolbooth_mcp::McpServer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let toolbox = Toolbox::builder()
+//!     .tool(
+//!         ToolSpec::new("length").with_description("Counts the bytes of a text"),
+//!         tool_fn("length", async |args: serde_json::Value| {
+//!             let text = args["text"].as_str().unwrap_or_default();
+//!             Ok::<_, BoxError>(json!({ "bytes": text.len() }))
+//!         }),
+//!     )
+//!     .build()?;
+//! let server = McpServer::new(toolbox).with_name("texts");
+//!
+//! // `server.serve_stdio().await?.waiting().await?` serves the client that started this program.
+//! let (ours, theirs) = tokio::io::duplex(4_096);
+//! tokio::spawn(async move {
+//!     let running = rmcp::serve_server(server, ours).await?;
+//!     running.waiting().await?;
+//!     Ok::<_, BoxError>(())
+//! });
+//!
+//! let client = rmcp::serve_client((), theirs).await?;
+//! let args = json!({ "text": "tower" }).as_object().cloned().unwrap_or_default();
+//! let call = CallToolRequestParams::new("length").with_arguments(args);
+//! let result = client.call_tool(call).await?;
+//! assert_eq!(result.structured_content, Some(json!({ "bytes": 5 })));
+//! # Ok(()) }
+//! ```
+//!
+//! # Requests
+//! | Request | What the server does |
+//! |---|---|
+//! | `tools/list` | Returns pages of 100 tools, sorted by name. A cursor stays valid when the list changes. |
+//! | `tools/call` | Calls the tool. An unknown name and malformed parameters are protocol errors (-32602). |
+//! | `notifications/cancelled` | Drops the call. Nothing is sent any more. |
+//! | `subscriptions/listen` | Notifies of changes of the list. Other clients are notified without a request. |
+//!
+//! # Calls
+//! A call has an id of its own, and from its request:
+//! - the tenant, by [`McpServer::with_tenant`];
+//! - the deadline, from [`TIMEOUT_META_KEY`](crate::TIMEOUT_META_KEY) in `_meta`, at most a day;
+//! - the `toolbooth_core::TraceContext`, from `traceparent` and `tracestate` in `_meta`, otherwise
+//!   from the headers of the HTTP request.
+//!
+//! # Progress
+//! If the request has a progress token, the client is notified of what the call publishes:
+//! progress, heartbeats, items and snapshots, and the items of a streaming response. At most one
+//! notification is sent in 100 ms, and the latest report wins. Values increase strictly. The
+//! message is that of the report, or the first 200 bytes of the item. The items themselves, up to
+//! 64 and 16 KiB, are in `_meta` under [`ITEMS_META_KEY`](crate::ITEMS_META_KEY). The last
+//! notification precedes the response, which waits for it for 250 ms at most.
+//!
+//! # Results
+//! - Each content is a block: text, JSON as text, images and audio, and other data as an embedded
+//!   resource. Of a remote tool, the blocks are those that its server sent.
+//! - A response that is one JSON object is structured content as well. If the tool has an output
+//!   schema, its JSON value is, which must match. Otherwise the result is an error that names the
+//!   path.
+//! - A streaming response is collected: up to 1,024 items and 4 MiB. A longer one is an error.
+//! - An error of the call is a result with `isError`: the partial contents, then one text for the
+//!   model, and the report under [`ERROR_META_KEY`](crate::ERROR_META_KEY) in `_meta`. Details of
+//!   the service are not in it.
+//!
+//! # Cancellation
+//! A call ends when its client is gone:
+//! | Transport | When |
+//! |---|---|
+//! | stdio | 5 s after the end of the input, within which results are still written |
+//! | HTTP, 2026-07-28 | when the connection is closed |
+//! | HTTP, in a session | when no connection has resumed its stream for the keep-alive, 15 s |
+//!
+//! In a session, a result that is ready while the client is away waits for it that long. A
+//! connection that is lost without a sign is closed by the operating system. For that, enable TCP
+//! keep-alive on accepted connections, or `TCP_USER_TIMEOUT`.
+//!
+//! # Shutdown
+//! Put a [`ShutdownLayer`](toolbooth::ShutdownLayer) around the toolbox, by
+//! [`McpServer::with_service`]. Its calls then end with an error result. Over HTTP, call
+//! [`HttpService::close`] after that, which ends the streams on which clients wait.
+//!
+//! # Panics
+//! A panic of a tool is an error result.
 
 mod arguments;
 mod call;

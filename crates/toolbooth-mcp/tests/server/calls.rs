@@ -186,3 +186,37 @@ async fn structured_content_is_an_object_or_matches_the_schema() -> Result<(), B
     }
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_response_is_bounded() -> Result<(), BoxError> {
+    let endless = tool_fn("endless", async |_: ()| {
+        let items = futures_util::stream::repeat_with(|| Ok::<_, BoxError>(Content::from("x")));
+        Ok::<_, BoxError>(ToolOutput::stream(items))
+    });
+    let large = tool_fn("large", async |_: ()| {
+        let item = || Ok::<_, BoxError>(Content::from("x".repeat(1 << 20)));
+        Ok::<_, BoxError>(ToolOutput::stream(futures_util::stream::repeat_with(item)))
+    });
+    let toolbox = Toolbox::builder()
+        .tool("endless", endless)
+        .tool("large", large)
+        .build()?;
+    let client = connect(McpServer::new(toolbox), (), Generation::Sessions).await;
+    for (name, items) in [("endless", 1_024), ("large", 4)] {
+        let result = json_of(client.call_tool(params(name, json!({}))).await);
+        assert_eq!(result["isError"], true);
+        assert_eq!(result["_meta"][ERROR_META_KEY]["partial"]["items"], items);
+        let texts = texts(&result);
+        assert_eq!(texts.len(), items + 1);
+        let last = texts[items];
+        assert!(
+            last.starts_with("The content above is incomplete."),
+            "{last}"
+        );
+        assert!(
+            last.ends_with("The rest of its response is too long for a result."),
+            "{last}"
+        );
+    }
+    Ok(())
+}

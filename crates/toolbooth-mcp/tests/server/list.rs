@@ -6,6 +6,7 @@ use serde_json::json;
 use toolbooth::{BoxError, ToolAnnotations, ToolSpec, Toolbox, tool_fn};
 use toolbooth_mcp::McpServer;
 
+use crate::raw::Raw;
 use crate::support::{GENERATIONS, Generation, connect};
 
 fn toolbox(names: &[&str]) -> Result<Toolbox, BoxError> {
@@ -84,5 +85,58 @@ async fn a_cursor_of_another_server_is_a_protocol_error() -> Result<(), BoxError
         };
         assert_eq!(error.code, ErrorCode::INVALID_PARAMS, "{cursor}");
     }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_client_is_notified_of_a_change() -> Result<(), BoxError> {
+    let toolbox = toolbox(&["a"])?;
+    let server = McpServer::new(toolbox.clone());
+    let mut first = Raw::connect(server.clone(), Generation::Sessions).await;
+    let mut second = Raw::connect(server.clone(), Generation::Sessions).await;
+    let mut subscriber = Raw::connect(server.clone(), Generation::Stateless).await;
+    let wanted = json!({ "notifications": { "toolsListChanged": true } });
+    subscriber.request(1, "subscriptions/listen", wanted).await;
+    let accepted = subscriber.receive().await;
+    assert_eq!(
+        accepted["method"],
+        "notifications/subscriptions/acknowledged"
+    );
+    // One that is gone, and one that does not read.
+    drop(Raw::connect(server.clone(), Generation::Sessions).await);
+    let _deaf = Raw::with_buffer(server, Generation::Sessions, 1_000).await;
+    // The last message of each handshake has no response.
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    for name in ["b", "c"] {
+        toolbox.insert(
+            name,
+            tool_fn("nothing", async |_: ()| Ok::<_, BoxError>(())),
+        )?;
+        for client in [&mut first, &mut second, &mut subscriber] {
+            let changed = client.receive().await;
+            assert_eq!(changed["method"], "notifications/tools/list_changed");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_task_is_left_of_a_server_whose_clients_are_gone() -> Result<(), BoxError> {
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    let server = McpServer::new(toolbox(&["a"])?);
+    let first = Raw::connect(server.clone(), Generation::Sessions).await;
+    let mut subscriber = Raw::connect(server.clone(), Generation::Stateless).await;
+    let wanted = json!({ "notifications": { "toolsListChanged": true } });
+    subscriber.request(1, "subscriptions/listen", wanted).await;
+    subscriber.receive().await;
+    assert!(tasks() > before);
+    drop((first, subscriber, server));
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    assert_eq!(tasks(), before);
     Ok(())
 }

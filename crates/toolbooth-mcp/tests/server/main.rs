@@ -1,6 +1,10 @@
 //! A toolbox as an MCP server.
 
 mod calls;
+mod cancel;
 mod http;
 mod list;
+mod progress;
+mod raw;
 mod support;
+mod travel;

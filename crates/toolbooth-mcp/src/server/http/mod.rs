@@ -36,6 +36,19 @@ pub type HttpBody = BoxBody<Bytes, Infallible>;
 /// A server on the streamable HTTP transport: a service of requests. Made by
 /// [`McpServer::into_http`].
 ///
+/// ```no_run
+/// use toolbooth::{BoxError, Toolbox};
+/// use toolbooth_mcp::{HttpOptions, McpServer};
+///
+/// # async fn serve(toolbox: Toolbox) -> Result<(), BoxError> {
+/// let service = McpServer::new(toolbox).into_http(HttpOptions::new());
+/// let app = axum::Router::new().nest_service("/mcp", service);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// axum::serve(listener, app).await?;
+/// # Ok(()) }
+/// # fn main() { let _ = serve; }
+/// ```
+///
 /// Clones share the sessions.
 #[derive(Clone)]
 pub struct HttpService {

@@ -1,6 +1,7 @@
 //! The streamable HTTP transport. Most tests call the service itself, on a paused clock.
 
 mod bounds;
-mod client;
+pub(crate) mod client;
 mod gone;
 mod sessions;
+mod sockets;
