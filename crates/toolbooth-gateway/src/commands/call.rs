@@ -17,9 +17,9 @@ use crate::config::Config;
 
 /// Call a tool once, with the limits that it has
 ///
-/// Progress and items of the result are shown on standard error as they come, the result on
-/// standard output. If the call fails, its partial result is printed there. Only the server that
-/// the tool belongs to is started.
+/// What the tool reports while it runs, its progress and its output, is shown on standard error
+/// after `…`. The result is printed on standard output, or the partial result if the call fails.
+/// Only the server that the tool belongs to is started.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -177,7 +177,7 @@ async fn show(mut updates: Updates) {
             1 => String::new(),
             attempt => format!("attempt {attempt}: "),
         };
-        eprintln!("{attempt}{}", printable(&line));
+        eprintln!("… {attempt}{}", printable(line.trim_end_matches('\n')));
     }
 }
 

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use toolbooth::policy::{Document, Policies, PolicyError, Setting};
 
 use super::listen::{AdminTable, ListenTable, LogTable, ShutdownTable};
-use super::read::TextTable;
 use super::secret::{Environment, Template};
 use super::tenant::TenantTable;
 use super::tool::ToolTable;
@@ -39,7 +38,12 @@ pub(super) fn read(
     document: &Document,
     environment: Environment<'_>,
 ) -> Result<Config, PolicyError> {
-    let file: File = document.read()?;
+    // Policies have no secrets.
+    let file = document.read::<File>();
+    let file = file.map_err(|error| match error.path().starts_with("policies") {
+        true => error,
+        false => error.without_value(),
+    })?;
     let reader = Reader {
         document,
         environment,
@@ -127,9 +131,9 @@ impl Reader<'_> {
         &self,
         keys: &[&str],
         key: &str,
-        table: &TextTable,
+        table: &BTreeMap<String, Template>,
     ) -> Result<BTreeMap<String, Secret>, PolicyError> {
-        let texts = table.0.iter().map(|(name, text)| {
+        let texts = table.iter().map(|(name, text)| {
             let text = text.resolve(self.environment);
             let text = text.map_err(|message| self.fault_in(keys, key, name, message))?;
             Ok((name.clone(), text))

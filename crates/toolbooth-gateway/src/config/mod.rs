@@ -32,7 +32,7 @@ mod command;
 mod error;
 mod file;
 mod listen;
-mod read;
+mod part;
 mod secret;
 mod service;
 mod tenant;

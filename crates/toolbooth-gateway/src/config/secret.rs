@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 /// A text that may be secret: neither `Debug` nor an error shows it.
 ///
 /// ```
@@ -17,7 +19,8 @@ pub struct Secret(Arc<str>);
 
 /// A text of the file in which `${NAME}` stands for a variable of the environment, and `$${` for
 /// `${`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
 pub(super) struct Template(pub(super) String);
 
 /// Returns the value of a variable of the environment.

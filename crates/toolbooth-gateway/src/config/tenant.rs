@@ -173,18 +173,8 @@ impl<'de> Deserialize<'de> for TokenHashes {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<TokenHashes, E> {
-                let hash = text.parse().map_err(|_quoted: String| {
-                    E::invalid_value(Unexpected::Other("another text"), &EXPECTED)
-                });
-                Ok(TokenHashes(vec![hash?]))
-            }
-
-            fn visit_i64<E: Error>(self, _: i64) -> Result<TokenHashes, E> {
-                Err(E::invalid_type(Unexpected::Other("a number"), &EXPECTED))
-            }
-
-            fn visit_f64<E: Error>(self, _: f64) -> Result<TokenHashes, E> {
-                Err(E::invalid_type(Unexpected::Other("a number"), &EXPECTED))
+                let hash = text.parse().map_err(E::custom)?;
+                Ok(TokenHashes(vec![hash]))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<TokenHashes, A::Error> {

@@ -8,7 +8,7 @@ use toolbooth::{CommandTool, ToolAnnotations};
 
 use super::Secret;
 use super::file::Reader;
-use super::read::{Part, TextTable, Texts};
+use super::part::Part;
 use super::secret::Template;
 use super::upstream::INHERITED;
 
@@ -72,13 +72,13 @@ pub enum Output {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of a command")]
 pub(super) struct ToolTable {
-    command: Texts<Part>,
+    command: Vec<Part>,
     title: Option<String>,
     description: Option<String>,
     input: Option<BTreeMap<String, Value>>,
     input_schema: Option<Map<String, Value>>,
     stdin: Option<Template>,
-    env: Option<TextTable>,
+    env: Option<BTreeMap<String, Template>>,
     inherit_env: Option<Vec<String>>,
     current_dir: Option<PathBuf>,
     #[serde(default)]
@@ -174,7 +174,7 @@ impl ToolTable {
         reader: &Reader<'_>,
         keys: &[&str],
     ) -> Result<(String, Vec<Filled>), PolicyError> {
-        let Some((Part::One(program), parts)) = self.command.0.split_first() else {
+        let Some((Part::One(program), parts)) = self.command.split_first() else {
             return Err(reader.fault(keys, "command", "it begins with a program"));
         };
         let program = reader.element(keys, "command", 0, program, |value| value)?;

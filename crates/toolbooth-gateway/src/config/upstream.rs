@@ -7,7 +7,6 @@ use toolbooth::policy::{PolicyError, Setting};
 
 use super::Secret;
 use super::file::Reader;
-use super::read::{TextTable, Texts};
 use super::secret::Template;
 
 /// An MCP server whose tools are offered.
@@ -58,13 +57,13 @@ pub enum Transport {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of a server")]
 pub(super) struct UpstreamTable {
-    command: Option<Texts<Template>>,
-    env: Option<TextTable>,
+    command: Option<Vec<Template>>,
+    env: Option<BTreeMap<String, Template>>,
     inherit_env: Option<Vec<String>>,
     current_dir: Option<PathBuf>,
     url: Option<Template>,
     bearer: Option<Template>,
-    headers: Option<TextTable>,
+    headers: Option<BTreeMap<String, Template>>,
     #[serde(default)]
     prefix: String,
     #[serde(default)]
@@ -111,7 +110,7 @@ impl UpstreamTable {
 
     fn stdio(
         &self,
-        command: &Texts<Template>,
+        command: &[Template],
         reader: &Reader<'_>,
         keys: &[&str],
     ) -> Result<Transport, PolicyError> {
@@ -124,7 +123,7 @@ impl UpstreamTable {
             }
         }
         let mut parts = Vec::new();
-        for (index, text) in command.0.iter().enumerate() {
+        for (index, text) in command.iter().enumerate() {
             parts.push(reader.element(keys, "command", index, text, |value| value)?);
         }
         let mut parts = parts.into_iter();

@@ -82,6 +82,36 @@ impl PolicyError {
         self
     }
 
+    /// Removes the value that the message quotes, for a value that may be secret. What is allowed
+    /// there stays.
+    ///
+    /// ```
+    /// use toolbooth::policy::Policies;
+    ///
+    /// let error = Policies::from_toml("default.idempotent = \"secret\"").unwrap_err();
+    /// assert_eq!(error.message(), "invalid type: string \"secret\", expected a boolean");
+    /// assert_eq!(error.without_value().message(), "invalid type: string, expected a boolean");
+    /// ```
+    #[must_use]
+    pub fn without_value(mut self) -> Self {
+        // The texts of serde, with the value in quotes.
+        let texts = ["invalid type: ", "invalid value: ", "unknown variant"];
+        let Some(start) = texts.iter().find(|start| self.message.starts_with(*start)) else {
+            return self;
+        };
+        let value = self.message[start.len()..].find(['"', '`']);
+        if let Some(value) = value.map(|value| start.len() + value) {
+            // A value may have these words. After the last of them there is none.
+            let rest = self
+                .message
+                .rfind(", expected ")
+                .map(|rest| rest.max(value));
+            let rest = rest.map_or("", |rest| &self.message[rest..]);
+            self.message = format!("{}{rest}", self.message[..value].trim_end());
+        }
+        self
+    }
+
     /// Returns the kind.
     #[must_use]
     pub const fn kind(&self) -> PolicyErrorKind {

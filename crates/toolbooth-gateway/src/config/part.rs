@@ -1,0 +1,42 @@
+//! The arguments of a command as the file has them.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use super::secret::Template;
+
+/// A part of a command: an argument, or a list of those that are left out together.
+#[derive(Clone)]
+pub(super) enum Part {
+    One(Template),
+    Several(Vec<Template>),
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Part;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of texts that are left out together")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Part, E> {
+                Ok(Part::One(Template(text.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Part, A::Error> {
+                let mut all = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    all.push(text);
+                }
+                Ok(Part::Several(all))
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
+}

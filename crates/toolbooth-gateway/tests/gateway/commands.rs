@@ -1,0 +1,358 @@
+//! Each command, and its exit code.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::program::{Folder, Ran};
+
+const GREET: &str = "\
+[tools.greet]
+command = [\"echo\", \"hello\", \"{name}\"]
+
+[tools.fail]
+command = [\"sh\", \"-c\", \"echo broken >&2; exit 3\"]
+
+[tools.lines]
+command = [\"sh\", \"-c\", \"echo one; echo two; sleep 60\"]
+output = \"lines\"
+
+[tools.hang]
+command = [\"sh\", \"-c\", \"echo begun; sleep 60\"]
+
+[policies.default]
+timeout = \"1m\"
+partial = 10
+
+[policies.tools.hang]
+timeout = \"300ms\"
+
+[policies.tools.lines]
+timeout = \"300ms\"
+";
+
+fn ok(out: &str) -> Ran {
+    Ran {
+        code: Some(0),
+        out: out.to_owned(),
+        err: String::new(),
+    }
+}
+
+#[test]
+fn init_writes_a_file_that_is_correct_and_overwrites_none() {
+    let folder = Folder::new();
+    let init = folder.run(&["init"]);
+    let next = "booth.toml is written. Next:\n  \
+        toolbooth check booth.toml\n  \
+        toolbooth call disk_usage '{\"path\": \".\"}' --config booth.toml\n  \
+        toolbooth run booth.toml\n";
+    assert_eq!(init, ok(next));
+
+    let check = folder.run(&["check"]);
+    assert_eq!((check.code, check.err.as_str()), (Some(0), ""));
+    assert!(
+        check.out.starts_with("booth.toml is correct.\n"),
+        "{}",
+        check.out
+    );
+    let call = folder.run(&["call", "disk_usage", "{\"path\": \".\"}", "-q"]);
+    assert_eq!((call.code, call.err.as_str()), (Some(0), ""));
+    assert!(call.out.ends_with("\t.\n"), "{}", call.out);
+
+    std::fs::write(folder.path().join("booth.toml"), "mine").unwrap();
+    let again = folder.run(&["init"]);
+    assert_eq!(again.code, Some(3));
+    assert_eq!(
+        again.err,
+        "error: booth.toml exists already, and is not overwritten\n"
+    );
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("booth.toml")).unwrap(),
+        "mine"
+    );
+}
+
+#[test]
+fn every_line_of_the_file_of_init_can_be_used() {
+    let printed = Folder::new().run(&["init", "-"]).out;
+    // A comment that is a line of TOML begins with a key or a table right after `# `.
+    let is_setting = |line: &str| {
+        let key = line.split([' ', '=']).next().unwrap_or_default();
+        let has_key = key.contains(|c: char| c.is_ascii_lowercase())
+            && key
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || "_256".contains(c));
+        line.starts_with('[') || has_key && line.contains(" = ")
+    };
+    let mut settings = 0;
+    let uncommented: Vec<_> = printed
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(setting) if is_setting(setting) => {
+                settings += 1;
+                setting.replace("\"...\"", &format!("\"{settings:064x}\""))
+            }
+            _ => line.to_owned(),
+        })
+        .collect();
+    assert!(settings > 45, "{settings}");
+    let folder = Folder::with(&uncommented.join("\n"));
+    let mut check = folder.command(&["check"]);
+    let check = Ran::from(check.env("SEARCH_TOKEN", "secret").output().unwrap());
+    assert_eq!(
+        (check.code, check.err.as_str()),
+        (Some(0), ""),
+        "{}",
+        uncommented.join("\n")
+    );
+    assert!(!check.out.contains("secret"));
+}
+
+#[test]
+fn check_draws_the_stack_of_each_tool_and_of_names_that_are_not_known_yet() {
+    let folder = Folder::with(
+        r#"
+        [upstreams.time]
+        command = ["uvx", "mcp-server-time"]
+        prefix = "time_"
+
+        [upstreams.search]
+        url = "https://user:password@example.com:8443/mcp?key=secret"
+        prefix = "search_"
+
+        [tools.greet]
+        command = ["echo", "hello", "{name}"]
+
+        [policies.default]
+        timeout = "30s"
+
+        [policies.groups.time]
+        tools = ["time_*"]
+        concurrency = 1
+
+        [policies.tools.time_convert]
+        retry = 3
+
+        [listen]
+        http = "127.0.0.1:8808"
+
+        [tenants.alice]
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+
+        [admin]
+        listen = "127.0.0.1:8809"
+        "#,
+    );
+    let expected = "\
+booth.toml is correct.
+listen: MCP at http://127.0.0.1:8808/mcp
+listen: HTTP API at http://127.0.0.1:8808/tools
+tenant alice: 1 token
+admin: http://127.0.0.1:8809
+server search: https://example.com:8443
+server time: uvx, 1 argument
+command greet: echo
+
+greet
+└ timeout 30s
+  └ tool
+
+search_*
+└ timeout 30s
+  └ tool
+
+time_*, group time
+└ timeout 30s
+  └ concurrency 1, queue 1024 (group time)
+    └ tool
+
+time_convert, group time
+└ timeout 30s
+  └ retry 3 attempts, backoff 100ms to 10s, budget 0.2
+    └ concurrency 1, queue 1024 (group time)
+      └ tool
+";
+    assert_eq!(folder.run(&["check"]), ok(expected));
+}
+
+#[test]
+fn check_of_a_command_draws_the_limits_that_it_has_without_a_file() {
+    let expected = "\
+listen: MCP over standard input and output
+server server: uvx, 1 argument
+
+*, group server
+└ timeout 2m
+  └ breaker 5 failures in a row, open 30s (tool)
+    └ concurrency 4, queue 256, tenants in turns (group server)
+      └ timeout of an attempt idle 1m
+        └ partial results first 1024 items, 1048576 bytes
+          └ tool
+";
+    let checked = Folder::new().run(&["check", "--", "uvx", "mcp-server-time"]);
+    assert_eq!(checked, ok(expected));
+}
+
+#[test]
+fn call_prints_the_result_and_exits_with_its_outcome() {
+    let folder = Folder::with(GREET);
+    let greet = folder.run(&["call", "greet", "{\"name\": \"Ada\"}", "--quiet"]);
+    assert_eq!(greet, ok("hello Ada\n"));
+    let shown = folder.run(&["call", "greet", "{\"name\": \"Ada\"}"]);
+    assert_eq!(
+        (shown.out.as_str(), shown.err.as_str()),
+        ("hello Ada\n", "… hello Ada\n")
+    );
+
+    let fail = folder.run(&["call", "fail"]);
+    assert_eq!((fail.code, fail.err.as_str()), (Some(1), ""));
+    assert!(fail.out.contains("broken"), "{}", fail.out);
+
+    let unknown = folder.run(&["call", "gret"]);
+    let message = "error: there is no tool named `gret`, did you mean `greet`?\n";
+    assert_eq!((unknown.code, unknown.err.as_str()), (Some(1), message));
+
+    for (arguments, message) in [
+        (
+            "{",
+            "error: the arguments are no JSON: EOF while parsing an object at line 1 column 1\n",
+        ),
+        (
+            "[1]",
+            "error: the arguments are an object of JSON, such as '{\"path\": \".\"}'\n",
+        ),
+    ] {
+        let wrong = folder.run(&["call", "greet", arguments]);
+        assert_eq!((wrong.code, wrong.err.as_str()), (Some(2), message));
+    }
+    let missing = folder.run(&["call", "greet"]);
+    let message = "error: invalid arguments at `.`: \"name\" is a required property\n";
+    assert_eq!((missing.code, missing.err.as_str()), (Some(1), message));
+}
+
+#[test]
+fn call_that_ends_early_prints_its_partial_result_and_what_happened() {
+    let folder = Folder::with(GREET);
+    let hang = folder.run(&["call", "hang"]);
+    assert_eq!((hang.code, hang.out.as_str()), (Some(1), "begun\n"));
+    assert!(
+        hang.err.starts_with("… begun\nerror: timed out after "),
+        "{}",
+        hang.err
+    );
+
+    // Each item is printed once, when it comes.
+    let lines = folder.run(&["call", "lines"]);
+    assert_eq!((lines.code, lines.out.as_str()), (Some(1), "one\ntwo\n"));
+
+    // A limit of the command line is shorter.
+    let hang = folder.run(&["call", "hang", "--timeout", "50ms", "--json"]);
+    let report: Value = serde_json::from_str(&hang.out).unwrap();
+    assert_eq!((hang.code, &report["kind"]), (Some(1), &json!("timeout")));
+    assert_eq!(report["started"], json!(true));
+}
+
+#[test]
+fn call_reads_arguments_from_its_input_and_prints_json() {
+    let folder = Folder::with(GREET);
+    let mut child = folder
+        .command(&["call", "greet", "-", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"name\": \"Ada\"}").unwrap();
+    drop(input);
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    let result: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(ran.code, Some(0));
+    assert_eq!(
+        result["contents"],
+        json!([{ "type": "text", "text": "hello Ada\n" }])
+    );
+}
+
+#[test]
+fn token_prints_a_token_and_the_table_of_its_hash() {
+    let folder = Folder::new();
+    let first = folder.run(&["token", "alice"]);
+    let second = folder.run(&["token", "alice"]);
+    assert_ne!(first.out, second.out);
+    let table = format!("{GREET}{}", first.out);
+    let checked = Folder::with(&table).run(&["check"]);
+    assert!(
+        checked.out.contains("tenant alice: 1 token\n"),
+        "{}",
+        checked.out
+    );
+
+    let token = first
+        .out
+        .lines()
+        .find_map(|line| line.strip_prefix("# tbk_"))
+        .unwrap();
+    let hash = toolbooth_gateway::config::TokenHash::of(&format!("tbk_{token}"));
+    assert!(first.out.ends_with(&format!("token_sha256 = \"{hash}\"\n")));
+    assert_eq!(token.len(), 64);
+
+    assert!(
+        folder
+            .run(&["token", "a.b"])
+            .out
+            .contains("[tenants.\"a.b\"]\n")
+    );
+    assert_eq!(folder.run(&["token", "a b"]).code, Some(2));
+}
+
+#[test]
+fn help_has_examples_for_each_command_and_the_exit_codes() {
+    let folder = Folder::new();
+    let help = folder.run(&["--help"]);
+    assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
+    for (code, _) in [(0, ""), (1, ""), (2, ""), (3, ""), (4, "")] {
+        assert!(help.out.contains(&format!("\n  {code}  ")), "{}", help.out);
+    }
+    for command in ["check", "init", "call", "token"] {
+        let help = folder.run(&[command, "--help"]).out;
+        assert!(
+            help.contains(&format!("Examples:\n  toolbooth {command}")),
+            "{help}"
+        );
+        assert!(
+            help.lines().all(|line| line.chars().count() <= 100),
+            "{help}"
+        );
+    }
+}
+
+#[test]
+fn wrong_command_line_and_wrong_file_exit_with_2_and_a_missing_file_with_3() {
+    let folder = Folder::new();
+    assert_eq!(folder.run(&["chek"]).code, Some(2));
+    assert_eq!(folder.run(&[]).code, Some(2));
+    assert_eq!(
+        folder.run(&["check", "booth.toml", "--", "uvx"]).code,
+        Some(2)
+    );
+    let missing = folder.run(&["check"]);
+    assert_eq!(missing.code, Some(3));
+    assert_eq!(
+        missing.err,
+        "error: booth.toml: the file could not be read\n  \
+         caused by: No such file or directory (os error 2)\n"
+    );
+
+    let folder = Folder::with("[tools.greet]\ncomand = [\"echo\"]\n");
+    let wrong = folder.run(&["check"]);
+    assert_eq!((wrong.code, wrong.out.as_str()), (Some(2), ""));
+    assert!(
+        wrong
+            .err
+            .starts_with("error: booth.toml: line 2, column 1, in `tools.greet.comand`: "),
+        "{}",
+        wrong.err
+    );
+}

@@ -1,0 +1,8 @@
+//! The file and the commands of the program `toolbooth`, as a user types them.
+
+mod booth;
+mod commands;
+mod faults;
+mod program;
+mod secrets;
+mod tools;
