@@ -71,7 +71,7 @@ impl Shared {
             .lock()
             .servers
             .values()
-            .map(Server::first_attempts)
+            .map(Server::first_attempt)
             .collect();
         join_all(waits).await;
     }

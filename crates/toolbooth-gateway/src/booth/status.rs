@@ -1,7 +1,4 @@
-use std::error::Error;
-
 use serde::Serialize;
-use toolbooth_mcp::RemoteError;
 
 /// The state of a booth. It has no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,31 +70,5 @@ impl UpstreamStatus {
             last_error: None,
             details: None,
         }
-    }
-
-    pub(super) fn set_error(&mut self, error: &RemoteError) {
-        let mut details = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            details.push_str(": ");
-            details.push_str(&error.to_string());
-            source = error.source();
-        }
-        self.details = Some(details);
-        self.last_error = Some(summary(error).to_owned());
-    }
-}
-
-const fn summary(error: &RemoteError) -> &'static str {
-    match error {
-        RemoteError::Setting { .. } => "its settings cannot work",
-        RemoteError::NotStarted { .. } => "its program could not be started",
-        RemoteError::Ended { .. } => "its program ended",
-        RemoteError::Disconnected { .. } => "the connection was lost",
-        RemoteError::Unreachable { .. } => "it could not be reached",
-        RemoteError::Handshake { .. } => "it did not agree on a connection",
-        RemoteError::ConnectTimeout { .. } => "no connection was set up in time",
-        RemoteError::Tools { .. } => "its list of tools cannot be used",
-        _ => "it is away",
     }
 }

@@ -7,6 +7,22 @@ use tower::ServiceExt;
 
 use super::{Argument, CommandConfig, Output};
 
+/// The variables of this process that each program has. They have no secrets.
+const INHERITED: [&str; 12] = [
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_RUNTIME_DIR",
+];
+
 impl CommandConfig {
     /// Returns the description of the tool of this name.
     #[must_use]
@@ -50,6 +66,7 @@ impl CommandConfig {
     fn command(&self, name: &str) -> Result<CommandTool, ConfigError> {
         let mut command = CommandTool::new(name, &self.program)
             .with_option_values(false)
+            .with_inherited_env(INHERITED)
             .with_inherited_env(&self.inherit_env)
             .with_output(match self.output {
                 Output::Text => CommandOutput::Text,

@@ -10,7 +10,6 @@ use super::Secret;
 use super::file::Reader;
 use super::part::Part;
 use super::secret::Template;
-use super::upstream::INHERITED;
 
 /// A program that is a tool.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +31,8 @@ pub struct CommandConfig {
     pub annotations: ToolAnnotations,
     /// The variables that are set for it.
     pub env: BTreeMap<String, Secret>,
-    /// The variables of this process that it has.
+    /// The variables of this process that it has, beside those without secrets such as `PATH` and
+    /// `HOME`.
     pub inherit_env: Vec<String>,
     /// Its working directory: by default that of this process.
     pub current_dir: Option<PathBuf>,
@@ -140,7 +140,6 @@ impl ToolTable {
             .map(|(part, names)| part.argument(is_required(names)))
             .collect();
         let env = self.env.as_ref().map(|env| reader.table(keys, "env", env));
-        let inherited = || INHERITED.map(str::to_owned).to_vec();
         let annotations = self.annotations();
         let config = CommandConfig {
             program,
@@ -149,7 +148,7 @@ impl ToolTable {
             input_schema: schema,
             annotations,
             env: env.transpose()?.unwrap_or_default(),
-            inherit_env: self.inherit_env.unwrap_or_else(inherited),
+            inherit_env: self.inherit_env.unwrap_or_default(),
             max_output: reader.size(keys, "max_output", &self.max_output, MAX_OUTPUT)?,
             title: self.title,
             description: self.description,

@@ -36,7 +36,8 @@ pub enum Transport {
         args: Vec<Secret>,
         /// The variables that are set for it.
         env: BTreeMap<String, Secret>,
-        /// The variables of this process that it has. `None`: all.
+        /// The variables of this process that it has, beside those without secrets such as `PATH`
+        /// and `HOME`. `None`: all.
         inherit_env: Option<Vec<String>>,
         /// Its working directory: by default that of this process.
         current_dir: Option<PathBuf>,
@@ -71,11 +72,6 @@ pub(super) struct UpstreamTable {
     #[serde(default)]
     connect_timeout: Setting<Duration>,
 }
-
-/// The variables of this process that a program has by default. They have no secrets.
-pub(crate) const INHERITED: [&str; 10] = [
-    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER",
-];
 
 /// The time that a connection may take by default.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -131,12 +127,11 @@ impl UpstreamTable {
         let program =
             program.ok_or_else(|| reader.fault(keys, "command", "it begins with a program"))?;
         let env = self.env.as_ref().map(|env| reader.table(keys, "env", env));
-        let inherited = || INHERITED.map(str::to_owned).to_vec();
         Ok(Transport::Stdio {
             program,
             args: parts.map(Secret::new).collect(),
             env: env.transpose()?.unwrap_or_default(),
-            inherit_env: Some(self.inherit_env.clone().unwrap_or_else(inherited)),
+            inherit_env: Some(self.inherit_env.clone().unwrap_or_default()),
             current_dir: self.current_dir.clone(),
         })
     }

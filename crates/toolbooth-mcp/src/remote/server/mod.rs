@@ -90,6 +90,19 @@ impl RemoteServer {
         self.shared.stderr_tail()
     }
 
+    /// Connects again if there is no connection, as a call of a tool does, and notices a loss.
+    ///
+    /// For a health check: without it, the next call of a tool connects.
+    ///
+    /// # Errors
+    /// The attempt failed, it is too early for the next one, or the server is closed here.
+    ///
+    /// # Cancel safety
+    /// Safe: the attempt continues if the future is dropped.
+    pub async fn reconnect(&self) -> Result<(), RemoteError> {
+        self.shared.connection().await.map(drop)
+    }
+
     /// Closes the connection permanently. Calls in flight and later ones fail with
     /// [`RemoteError::Closed`].
     ///
