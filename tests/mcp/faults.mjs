@@ -106,7 +106,7 @@ async function main(seconds) {
   const half = begun + seconds * 500;
   const memory = [];
   while (Date.now() < begun + seconds * 1000) {
-    await sleep(20 + random(200));
+    await sleep(50 + random(400));
     clients.forEach((client) => client.check());
     const second = Date.now() > half;
     if (!second) memory.push(resident(gateway.child.pid));

@@ -114,6 +114,8 @@ export async function work(target) {
       const how = await call(request(id, 'tools/call', params(id))).catch(() => 'connection end');
       tell({ end: id, how });
       connected = how !== 'connection end';
+      // While the upstream is away, calls are rejected at once.
+      if (how === 'tool error') await sleep(20);
     }
   }
 }

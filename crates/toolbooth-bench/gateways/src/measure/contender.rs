@@ -211,6 +211,10 @@ fn booth(front: Front, limits: &Limits, upstream: &[String]) -> String {
     let idle = limits.idle.map_or_else(String::new, |idle| {
         format!("idle_timeout = \"{}ms\"\n", idle.as_millis())
     });
+    let concurrency = match limits.tenants {
+        true => "concurrency = { limit = 1, queue = { order = \"fair\" } }".to_owned(),
+        false => format!("concurrency = {}", limits.concurrency),
+    };
     let tenants = if limits.tenants {
         format!(
             "[tenants.alice]\ntoken_sha256 = \"{}\"\n[tenants.bob]\ntoken_sha256 = \"{}\"\n",
@@ -221,10 +225,9 @@ fn booth(front: Front, limits: &Limits, upstream: &[String]) -> String {
     };
     format!(
         "[upstreams.upstream]\ncommand = {upstream:?}\n\n\
-         [policies.default]\ntimeout = \"{}ms\"\n{idle}concurrency = {}\n\n\
+         [policies.default]\ntimeout = \"{}ms\"\n{idle}{concurrency}\n\n\
          [listen]\n{listen}\n\n{tenants}",
         limits.total.as_millis(),
-        limits.concurrency,
     )
 }
 
