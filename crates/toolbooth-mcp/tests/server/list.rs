@@ -128,7 +128,9 @@ async fn no_task_is_left_of_a_server_whose_clients_are_gone() -> Result<(), BoxE
             .num_alive_tasks()
     };
     let before = tasks();
-    let server = McpServer::new(toolbox(&["a"])?);
+    // It outlives the server.
+    let toolbox = toolbox(&["a"])?;
+    let server = McpServer::new(toolbox.clone());
     let first = Raw::connect(server.clone(), Generation::Sessions).await;
     let mut subscriber = Raw::connect(server.clone(), Generation::Stateless).await;
     let wanted = json!({ "notifications": { "toolsListChanged": true } });
@@ -138,6 +140,7 @@ async fn no_task_is_left_of_a_server_whose_clients_are_gone() -> Result<(), BoxE
     drop((first, subscriber, server));
     tokio::time::sleep(std::time::Duration::from_secs(30)).await;
     assert_eq!(tasks(), before);
+    assert_eq!(toolbox.len(), 1);
     Ok(())
 }
 
