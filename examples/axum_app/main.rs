@@ -25,13 +25,14 @@ use crate::client::{Client, Reply};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
     let limits = Limits::new();
-    let app = http::app(toolbox(), &limits);
+    let app = http::app(toolbox()?, &limits);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let client = Client::new(listener.local_addr()?);
     tokio::spawn(axum::serve(listener, app).into_future());
 
     println!("Responses of each route:");
     show(&client.post("/tools/sum", r#"{"numbers":[1,2,3.5]}"#).await);
+    show(&client.get("/tools/sum").await);
     show(&client.get("/numbers/3").await);
     show(&client.get("/ticks/2").await);
     show(&client.send(Method::HEAD, "/numbers/3", "").await);
@@ -43,6 +44,7 @@ async fn main() -> Result<(), BoxError> {
     println!("\nA limit of 500 ms on the whole response:");
     show(&client.post("/tools/sleep", r#"{"millis":60000}"#).await);
     show(&client.get("/numbers/1000").await);
+    show(&client.get("/ticks/1000").await);
 
     println!("\nAt most 2 concurrent calls of all routes together:");
     let long = r#"{"millis":100}"#;

@@ -13,9 +13,14 @@ use toolbooth::events::metrics::{
     QUEUE_WAIT,
 };
 use toolbooth::{
-    BoxError, ConcurrencyLimitLayer, EventsLayer, TimeoutLayer, ToolError, Toolbox, tool_fn,
+    BoxError, ConcurrencyLimitLayer, EventsLayer, TimeoutLayer, ToolCall, ToolError, ToolOutput,
+    Toolbox, tool_fn,
 };
 use tower::ServiceBuilder;
+use tower::util::BoxCloneSyncService;
+
+/// A toolbox with layers around it.
+type Tools = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 
 #[derive(Deserialize)]
 struct Crawl {
@@ -26,7 +31,7 @@ struct Crawl {
 ///
 /// # Errors
 /// If the exporter or the toolbox cannot be built: never with these constants.
-pub fn metered() -> Result<(super::Toolbox, Router), BoxError> {
+pub fn metered() -> Result<(Tools, Router), BoxError> {
     let mut exporter = PrometheusBuilder::new().with_recommended_naming(true);
     for histogram in [
         EXECUTE_TOOL_DURATION,
@@ -58,7 +63,7 @@ pub fn metered() -> Result<(super::Toolbox, Router), BoxError> {
         .layer(TimeoutLayer::new(Duration::from_millis(500)))
         .layer(ConcurrencyLimitLayer::new(1))
         .service(toolbox);
-    Ok((super::Toolbox::new(toolbox), route(handle)))
+    Ok((Tools::new(toolbox), route(handle)))
 }
 
 /// The text format of Prometheus. Each scrape takes what the histograms have recorded since the

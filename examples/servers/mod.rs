@@ -9,4 +9,5 @@ mod toolbox;
 
 pub use limits::{Layers, Limits};
 pub use metrics::metered;
-pub use toolbox::{Toolbox, toolbox};
+pub use toolbooth::Toolbox;
+pub use toolbox::toolbox;

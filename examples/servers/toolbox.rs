@@ -3,13 +3,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use toolbooth::{Content, ToolCall, ToolError, ToolOutput, tool_fn};
+use toolbooth::toolbox::ToolboxError;
+use toolbooth::{Content, ToolCall, ToolError, Toolbox, tool_fn};
 use tower::ServiceExt;
-use tower::service_fn;
-use tower::util::BoxCloneSyncService;
-
-/// Any number of tools as one service, which dispatches calls by name.
-pub type Toolbox = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 
 #[derive(Deserialize)]
 struct Sum {
@@ -22,8 +18,10 @@ struct Sleep {
 }
 
 /// Makes a toolbox of two tools, `sum` and `sleep`.
-#[must_use]
-pub fn toolbox() -> Toolbox {
+///
+/// # Errors
+/// If the toolbox cannot be built: never with these names.
+pub fn toolbox() -> Result<Toolbox, ToolboxError> {
     let sum = tool_fn("sum", async |sum: Sum| {
         Ok::<_, Infallible>(json!({ "sum": sum.numbers.iter().sum::<f64>() }))
     });
@@ -31,24 +29,10 @@ pub fn toolbox() -> Toolbox {
         tokio::time::sleep(Duration::from_millis(sleep.millis)).await;
         Ok::<_, Infallible>(json!({ "slept": sleep.millis }))
     });
-    let (sum, sleep) = (
-        BoxCloneSyncService::new(sum),
-        BoxCloneSyncService::new(sleep),
-    );
-    BoxCloneSyncService::new(service_fn(move |call: ToolCall| {
-        let tool: Option<&Toolbox> = match call.name() {
-            "sum" => Some(&sum),
-            "sleep" => Some(&sleep),
-            _ => None,
-        };
-        let tool = tool.cloned();
-        async move {
-            match tool {
-                Some(tool) => tool.oneshot(call).await,
-                None => Err(ToolError::unknown_tool(call.name())),
-            }
-        }
-    }))
+    Toolbox::builder()
+        .tool("sum", sum)
+        .tool("sleep", sleep)
+        .build()
 }
 
 /// Calls a tool, and returns its response as one JSON value.

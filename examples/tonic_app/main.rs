@@ -28,7 +28,7 @@ async fn main() -> Result<(), BoxError> {
     let limits = Limits::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let server = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(grpc::serve(listener, toolbox(), limits.clone()));
+    tokio::spawn(grpc::serve(listener, toolbox()?, limits.clone()));
     let channel = Endpoint::from_shared(server)?.connect().await?;
     let client = Client::new(channel);
 

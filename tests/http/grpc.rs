@@ -5,29 +5,24 @@ use hyper_util::rt::TokioExecutor;
 use tonic::client::GrpcService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request as Call, Status, Streaming};
-use toolbooth::{BoxError, CancelReason, Quota, ToolCall, ToolError};
+use toolbooth::{BoxError, CancelReason, Quota, ToolError, tool_fn};
 use toolbooth_examples::servers::grpc::{
     CallReply, CallRequest, CountRequest, Number, Service, ToolsClient, serve,
 };
 use toolbooth_examples::servers::{Toolbox, toolbox};
 use toolbooth_tonic::ServerLayer;
-use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::ServiceBuilder;
 
 use super::*;
 
 /// The tools of the example, and one that fails as cancelled.
 fn tools() -> Toolbox {
-    let tools = toolbox();
-    BoxCloneSyncService::new(service_fn(move |call: ToolCall| {
-        let tools = tools.clone();
-        async move {
-            match call.name() {
-                "cancelled" => Err(ToolError::cancelled(CancelReason::CallerGone)),
-                _ => tools.oneshot(call).await,
-            }
-        }
-    }))
+    let tools = toolbox().expect("a toolbox");
+    let cancelled = tool_fn("cancelled", async |_: ()| {
+        Err::<(), _>(ToolError::cancelled(CancelReason::CallerGone))
+    });
+    tools.insert("cancelled", cancelled).expect("a new name");
+    tools
 }
 
 /// Starts the application of the example.

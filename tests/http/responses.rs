@@ -9,7 +9,7 @@ use super::*;
 
 /// Starts the application of the example.
 async fn example(limits: Limits) -> Server {
-    let app = app(toolbox(), &limits);
+    let app = app(toolbox().expect("a toolbox"), &limits);
     Server::serve(app, limits, Log::default()).await
 }
 
@@ -35,8 +35,9 @@ async fn post(
 async fn tool_responds_and_its_errors_have_their_status() {
     let server = example(limits(1)).await;
     for client in Polite::both() {
-        let sum = post(&client, &server, "sum", r#"{"numbers":[1,2]}"#).await;
-        assert_eq!(sum, (200, None, serde_json::json!({ "sum": 3.0 })));
+        let (status, _, body) = post(&client, &server, "sum", r#"{"numbers":[1,2]}"#).await;
+        let expected = serde_json::json!([{ "type": "json", "value": { "sum": 3.0 } }]);
+        assert_eq!((status, &body["contents"]), (200, &expected));
 
         let (status, retry_after, body) = post(&client, &server, "sum", r#"{"numbers":7}"#).await;
         assert_eq!((status, retry_after), (400, None));
@@ -45,7 +46,7 @@ async fn tool_responds_and_its_errors_have_their_status() {
         let (status, retry_after, body) = post(&client, &server, "sing", "{}").await;
         assert_eq!((status, retry_after), (404, None));
         assert_eq!(body["kind"], "unknown_tool");
-        assert_eq!(body["message"], "there is no tool named `sing`");
+        assert_eq!(body["detail"], "there is no tool named `sing`");
     }
     assert_eq!(server.in_flight(), 0);
 }

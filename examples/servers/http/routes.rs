@@ -1,18 +1,17 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::get;
 use futures_util::{Stream, StreamExt, stream};
-use serde_json::Value;
-use toolbooth::{ToolCall, ToolRequest};
+use toolbooth::ToolRequest;
+use toolbooth_axum::ToolRouter;
 
-use super::{Failure, Toolbox};
-use crate::servers::toolbox;
+use super::Toolbox;
 
 /// The time between two items of a stream.
 const PACE: Duration = Duration::from_millis(50);
@@ -20,20 +19,10 @@ const PACE: Duration = Duration::from_millis(50);
 /// Makes the routes without limits. They do not depend on any layer.
 pub fn routes(tools: Toolbox) -> Router {
     Router::new()
-        .route("/tools/{name}", post(call))
         .route("/numbers/{count}", get(numbers))
         .route("/ticks/{count}", get(ticks))
-        .with_state(tools)
-}
-
-/// JSON: calls the named tool with the body as its arguments.
-async fn call(
-    State(tools): State<Toolbox>,
-    Path(name): Path<String>,
-    Json(args): Json<Value>,
-) -> Result<Json<Value>, Failure> {
-    let call = ToolCall::new(name, args);
-    Ok(Json(toolbox::call_json(tools, call).await?))
+        // `POST /tools/{name}`: JSON, or server-sent events for a client that accepts them.
+        .merge(ToolRouter::new(tools).into_router())
 }
 
 /// A streaming body: the numbers from 1, one on each line.

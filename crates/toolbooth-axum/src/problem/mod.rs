@@ -39,7 +39,8 @@
 //! # What a client reads
 //! Texts that are made for clients alone. A panic, the text of a tool's error, the name of a layer
 //! and the limits of the operator are not in it: they are in [`Problem::error`], which the response
-//! also has as an extension, for a layer that writes a log.
+//! also has as an extension, for a layer that writes a log. The error of a stream comes after its
+//! head: it is in an event of an `EventsLayer`.
 //!
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [RFC 9457, 4.2.1]: https://www.rfc-editor.org/rfc/rfc9457#section-4.2.1

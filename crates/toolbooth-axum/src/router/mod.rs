@@ -66,6 +66,9 @@ use tower_service::Service;
 
 use crate::arguments::DEFAULT_BODY_TIMEOUT;
 
+/// The minimum time between two comments of a stream without events.
+const MIN_KEEP_ALIVE: Duration = Duration::from_millis(100);
+
 /// Anything that calls tools, boxed.
 type Tools = BoxCloneSyncService<ToolCall, ToolOutput, ToolError>;
 
@@ -166,11 +169,12 @@ impl ToolRouter {
         self
     }
 
-    /// Sets the time after which a stream without events sends a comment. The default is 15 s.
+    /// Sets the time after which a stream without events sends a comment, at least 100 ms. The
+    /// default is 15 s.
     ///
     /// It is also the time after which the head of such a response is sent.
-    pub const fn with_keep_alive(mut self, interval: Duration) -> Self {
-        self.settings.keep_alive = interval;
+    pub fn with_keep_alive(mut self, interval: Duration) -> Self {
+        self.settings.keep_alive = interval.max(MIN_KEEP_ALIVE);
         self
     }
 

@@ -183,6 +183,22 @@ async fn silent_tool_has_comments_and_then_an_error_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn keep_alives_have_a_minimum_interval() {
+    let app = ToolRouter::new(toolbox())
+        .with_keep_alive(Duration::ZERO)
+        .into_router();
+    let started = tokio::time::Instant::now();
+    let response = send(&app, events_request("silent", "")).await;
+    assert_eq!(started.elapsed(), ms(100)); // the head
+    let mut body = response.into_body();
+    for comment in 2..10 {
+        let frame = body.frame().await.expect("more").expect("no error");
+        assert_eq!(frame.into_data().expect("data"), ":\n\n");
+        assert_eq!(started.elapsed(), ms(100 * comment));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn heartbeats_are_sent_once_a_second() {
     let events = events(&app(), "beats", "").await;
     let names = names(&events);

@@ -57,10 +57,9 @@
 //! # use toolbooth::ShutdownLayer;
 //! # async fn terminated() {}
 //! let shutdown = ShutdownLayer::new();
-//! # let on_error = async |error: toolbooth::ToolError| error.status();
 //! let app = app.layer(
 //!     tower::ServiceBuilder::new()
-//!         .layer(axum::error_handling::HandleErrorLayer::new(on_error))
+//!         .layer(axum::error_handling::HandleErrorLayer::new(toolbooth_axum::handle_error))
 //!         .layer(shutdown.clone()),
 //! );
 //! let stop = async move {
