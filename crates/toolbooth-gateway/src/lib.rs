@@ -7,3 +7,5 @@ pub mod booth;
 pub mod cli;
 mod commands;
 pub mod config;
+pub mod guard;
+pub mod serve;

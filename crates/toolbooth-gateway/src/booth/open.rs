@@ -9,12 +9,14 @@ use super::commands::Commands;
 use super::shared::Shared;
 use super::{Booth, BoothError};
 use crate::config::Config;
+use crate::guard::Guard;
 
 /// Opens a [`Booth`]. Made by [`Booth::builder`].
 #[must_use = "a builder does nothing until `open`"]
 pub struct BoothBuilder {
     config: Config,
     toolbox: ToolboxBuilder,
+    guard: Guard,
 }
 
 // === impl BoothBuilder ===
@@ -24,6 +26,7 @@ impl BoothBuilder {
         Self {
             config,
             toolbox: Toolbox::builder(),
+            guard: Guard::none(),
         }
     }
 
@@ -31,6 +34,12 @@ impl BoothBuilder {
     /// [`ToolboxBuilder::with_events`](toolbooth::toolbox::ToolboxBuilder::with_events) does.
     pub fn with_events(mut self, sink: impl EventSink) -> Self {
         self.toolbox = self.toolbox.with_events(sink);
+        self
+    }
+
+    /// Sets how the programs of servers are started: by default directly.
+    pub fn with_guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
         self
     }
 
@@ -60,7 +69,7 @@ impl BoothBuilder {
         let toolbox = builder
             .build()
             .map_err(|source| BoothError::Toolbox { source })?;
-        let shared = Arc::new(Shared::new(toolbox, self.config));
+        let shared = Arc::new(Shared::new(toolbox, self.config, self.guard));
         Ok(Booth { shared })
     }
 }

@@ -17,6 +17,7 @@ use toolbooth_mcp::{RemoteError, RemoteServer};
 
 use super::{UpstreamState, UpstreamStatus};
 use crate::config::{Secret, Transport, Upstream};
+use crate::guard::Guard;
 
 /// A server of a booth.
 pub(super) struct Server {
@@ -44,6 +45,7 @@ struct Task {
     name: String,
     upstream: Upstream,
     toolbox: Toolbox,
+    guard: Guard,
     former: Option<Server>,
     state: watch::Sender<State>,
     close: watch::Receiver<bool>,
@@ -63,6 +65,7 @@ impl Server {
         name: &str,
         upstream: Upstream,
         toolbox: &Toolbox,
+        guard: &Guard,
         former: Option<Self>,
     ) -> Self {
         let (state, receiver) = watch::channel(State::Connecting);
@@ -72,6 +75,7 @@ impl Server {
             name: name.to_owned(),
             upstream,
             toolbox: toolbox.clone(),
+            guard: guard.clone(),
             former,
             state,
             close: closed,
@@ -161,7 +165,7 @@ impl Task {
     /// Connects, and adds the tools to the toolbox. `None` if it is stopped before.
     async fn offer(&mut self) -> Option<Result<(RemoteServer, Installed), Failure>> {
         let connected = tokio::select! {
-            connected = builder(&self.name, &self.upstream).connect() => connected,
+            connected = builder(&self.name, &self.upstream, &self.guard).connect() => connected,
             _ = closed(&mut self.close) => return None,
         };
         let server = match connected {
@@ -224,7 +228,7 @@ async fn closed(close: &mut watch::Receiver<bool>) -> bool {
     close.wait_for(|closes| *closes).await.is_ok()
 }
 
-fn builder(name: &str, upstream: &Upstream) -> RemoteServerBuilder {
+fn builder(name: &str, upstream: &Upstream, guard: &Guard) -> RemoteServerBuilder {
     let builder = match &upstream.transport {
         Transport::Stdio {
             program,
@@ -233,8 +237,9 @@ fn builder(name: &str, upstream: &Upstream) -> RemoteServerBuilder {
             inherit_env,
             current_dir,
         } => {
-            let mut builder =
-                RemoteServer::stdio(program).with_args(args.iter().map(Secret::expose));
+            let args = args.iter().map(Secret::expose);
+            let (program, args) = guard.command_line(program, args);
+            let mut builder = RemoteServer::stdio(program).with_args(args);
             builder = match inherit_env {
                 Some(names) => builder.with_inherited_env(names),
                 None => builder.with_inherited_env(std::env::vars_os().map(|(name, _)| name)),

@@ -18,9 +18,11 @@ use super::commands::Commands;
 use super::server::Server;
 use super::{BoothError, BoothStatus};
 use crate::config::Config;
+use crate::guard::Guard;
 
 pub(super) struct Shared {
     toolbox: Toolbox,
+    guard: Guard,
     current: Mutex<Current>,
 }
 
@@ -35,9 +37,9 @@ struct Current {
 
 impl Shared {
     /// Starts to connect to all servers.
-    pub(super) fn new(toolbox: Toolbox, config: Config) -> Self {
+    pub(super) fn new(toolbox: Toolbox, config: Config, guard: Guard) -> Self {
         let servers = config.upstreams.iter().map(|(name, upstream)| {
-            let server = Server::start(name, upstream.clone(), &toolbox, None);
+            let server = Server::start(name, upstream.clone(), &toolbox, &guard, None);
             (name.clone(), server)
         });
         let servers = servers.collect();
@@ -46,7 +48,11 @@ impl Shared {
             servers,
             is_closed: false,
         });
-        Self { toolbox, current }
+        Self {
+            toolbox,
+            guard,
+            current,
+        }
     }
 
     pub(super) const fn toolbox(&self) -> &Toolbox {
@@ -92,7 +98,8 @@ impl Shared {
             let former = current.servers.remove(name);
             match config.upstreams.get(name) {
                 Some(upstream) if !current.is_closed => {
-                    let server = Server::start(name, upstream.clone(), &self.toolbox, former);
+                    let (toolbox, guard) = (&self.toolbox, &self.guard);
+                    let server = Server::start(name, upstream.clone(), toolbox, guard, former);
                     current.servers.insert(name.clone(), server);
                 }
                 _ => drop(former),

@@ -37,10 +37,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(commands::run::Run),
     Check(commands::check::Check),
     Init(commands::init::Init),
     Call(commands::call::Call),
     Token(commands::token::Token),
+    #[command(hide = true, name = crate::guard::SUBCOMMAND)]
+    Guard(commands::guard::Guard),
 }
 
 const AFTER_HELP: &str = "\
@@ -66,8 +69,8 @@ impl Cli {
     /// Results go to standard output, everything else to standard error.
     #[must_use]
     pub fn main() -> ExitCode {
-        let exit = match Self::try_parse() {
-            Ok(cli) => cli.run(&mut io::stdout().lock()),
+        match Self::try_parse() {
+            Ok(cli) => cli.run(),
             Err(error) => {
                 let exit = match error.use_stderr() {
                     true => Exit::Usage,
@@ -75,22 +78,26 @@ impl Cli {
                 };
                 // A reader that is gone has seen enough.
                 let _ = error.print();
-                exit
+                exit.into()
             }
-        };
-        exit.into()
+        }
     }
 
-    fn run(self, out: &mut dyn Write) -> Exit {
+    fn run(self) -> ExitCode {
+        // Not locked: a server writes to it from another thread.
+        let out: &mut dyn Write = &mut io::stdout();
         let ended = match self.command {
+            Command::Run(run) => run.run(),
             Command::Check(check) => check.run(out),
             Command::Init(init) => init.run(out),
             Command::Call(call) => call.run(out),
             Command::Token(token) => token.run(out),
+            Command::Guard(guard) => return guard.run(),
         };
-        match ended {
+        let exit = match ended {
             Ok(exit) => exit,
             Err(failure) => failure.report(),
-        }
+        };
+        exit.into()
     }
 }

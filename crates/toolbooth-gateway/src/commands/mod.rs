@@ -2,7 +2,9 @@
 
 pub(crate) mod call;
 pub(crate) mod check;
+pub(crate) mod guard;
 pub(crate) mod init;
+pub(crate) mod run;
 pub(crate) mod token;
 
 use crate::cli::{Exit, Failure};

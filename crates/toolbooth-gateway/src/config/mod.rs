@@ -2,7 +2,7 @@
 //!
 //! [`Config::load`] reads a file, and [`Config::from_toml`] a text. Both resolve the variables of
 //! the environment that the file names, and check everything that can be checked without starting
-//! anything. Of a file with a fault nothing is used. The page of the [crate](crate) describes each
+//! anything. Of a file with a fault nothing is used. The page of the [crate] describes each
 //! table.
 //!
 //! ```

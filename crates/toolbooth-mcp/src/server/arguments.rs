@@ -8,7 +8,7 @@ use rmcp::model::{CallToolRequestParams, RequestMetaObject};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
 use tokio::time::Instant;
-use toolbooth::ToolCall;
+use toolbooth::{CallPriority, CallTenant, ToolCall};
 use toolbooth_core::TraceContext;
 
 use super::settings::Settings;
@@ -25,8 +25,17 @@ pub(super) fn to_call(
 ) -> Result<ToolCall, ErrorData> {
     let arguments = Value::Object(request.arguments.unwrap_or_default());
     let mut call = ToolCall::new(&*request.name, arguments);
-    if let Some(tenant) = settings.tenant_of(context) {
+    let parts = context.extensions.get::<Parts>();
+    let extensions = parts.map(|parts| &parts.extensions);
+    let tenant = settings.tenant_of(context).or_else(|| {
+        let tenant = extensions?.get::<CallTenant>();
+        tenant.map(|tenant| tenant.name().clone())
+    });
+    if let Some(tenant) = tenant {
         call = call.with_tenant(tenant);
+    }
+    if let Some(priority) = extensions.and_then(|all| all.get::<CallPriority>()) {
+        call = call.with_priority(priority.get());
     }
     if let Some(timeout) = timeout(&context.meta)? {
         call = call.with_deadline(Instant::now() + timeout);

@@ -4,7 +4,6 @@
 //! by one task for all of them, which runs while the server has a handle. It notifies them side by
 //! side, so that a client that does not read delays no other.
 
-use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,9 +28,7 @@ pub(super) struct Clients {
 
 #[derive(Debug, Default)]
 struct List {
-    /// By the address of the information that the peer has of its client: a client is added
-    /// once, however often it notifies that it is initialized.
-    peers: HashMap<usize, Peer<RoleServer>>,
+    peers: Vec<Peer<RoleServer>>,
     /// The length at which the peers that are gone are removed.
     prune_at: usize,
     is_watched: bool,
@@ -104,24 +101,20 @@ pub(super) async fn notify(mut changes: ToolboxChanges, subscription: &Subscript
 impl List {
     /// Returns whether it is the first one.
     fn add(&mut self, peer: Peer<RoleServer>) -> bool {
-        // A client that has not begun by `initialize` subscribes.
-        let Some(info) = peer.peer_info() else {
-            return false;
-        };
         if self.peers.len() >= self.prune_at {
             self.prune();
         }
-        self.peers.insert(Arc::as_ptr(&info).addr(), peer);
+        self.peers.push(peer);
         !mem::replace(&mut self.is_watched, true)
     }
 
     fn alive(&mut self) -> Vec<Peer<RoleServer>> {
         self.prune();
-        self.peers.values().cloned().collect()
+        self.peers.clone()
     }
 
     fn prune(&mut self) {
-        self.peers.retain(|_, peer| !peer.is_transport_closed());
+        self.peers.retain(|peer| !peer.is_transport_closed());
         self.prune_at = self.peers.len() * 2 + 16;
     }
 }

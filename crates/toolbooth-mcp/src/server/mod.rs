@@ -163,8 +163,7 @@ impl McpServer {
     pub async fn serve_stdio(
         self,
     ) -> Result<RunningService<RoleServer, Self>, Box<ServerInitializeError>> {
-        // Pipes are read and written by the runtime itself, without a thread for each operation.
-        let transport = rmcp::transport::stdio_pipes();
+        let transport = rmcp::transport::stdio();
         self.serve(transport).await.map_err(Box::new)
     }
 }

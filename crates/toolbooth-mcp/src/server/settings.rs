@@ -62,8 +62,10 @@ impl McpServer {
         self.with(|settings| settings.progress_interval = interval)
     }
 
-    /// Sets how the tenant of a call is found, from the request that made it. By default a call has
-    /// no tenant.
+    /// Sets how the tenant of a call is found, from the request that made it. By default, and where
+    /// this returns `None`, it is the [`CallTenant`](toolbooth::CallTenant) in the extensions of
+    /// the HTTP request, if there is one. So is the priority the
+    /// [`CallPriority`](toolbooth::CallPriority).
     ///
     /// Over HTTP the extensions of the context contain the `http::request::Parts` of the request,
     /// whose extensions are those that layers and axum added:

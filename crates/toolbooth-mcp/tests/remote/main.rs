@@ -7,7 +7,6 @@
 mod calls;
 mod ends;
 mod hostile;
-mod limits;
 mod lists;
 mod relay;
 mod script;

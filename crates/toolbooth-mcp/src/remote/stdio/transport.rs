@@ -183,10 +183,7 @@ impl Unsent {
         };
         let before = all.fetch_add(size, Ordering::Relaxed);
         match before != 0 && before + size > MAX_UNSENT {
-            true => {
-                let text = "the server does not read its input";
-                Err(io::Error::new(io::ErrorKind::WouldBlock, text))
-            }
+            true => Err(io::Error::other("the server does not read its input")),
             false => Ok(unsent),
         }
     }

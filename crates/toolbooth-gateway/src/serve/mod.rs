@@ -1,0 +1,238 @@
+//! The command `run`: listeners around a [`Booth`], until a signal or the client ends them.
+
+mod admin;
+mod calls;
+mod edges;
+mod error;
+mod http;
+mod log_limit;
+mod logs;
+mod reload;
+mod signals;
+mod stdio;
+mod tenants;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+use toolbooth::events::TracingSink;
+use toolbooth::{DrainReport, EventsLayer, ShutdownLayer};
+use toolbooth_timeline::{Recorder, TimelineService};
+
+pub use self::error::ServeError;
+pub use self::logs::{LogGuard, init as init_logs};
+
+use self::admin::{Metrics, Readiness};
+use self::calls::Calls;
+use self::edges::{Edges, front_settings, serve_admin, serve_clients};
+use self::http::Ends;
+use self::reload::{Cause, FileWatch, Reload};
+use self::signals::{Signal, Signals};
+use self::tenants::Tenants;
+use crate::booth::Booth;
+use crate::config::Config;
+use crate::guard::Guard;
+
+/// How a process has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ended {
+    /// All calls have ended, each with its response.
+    Clean,
+    /// Work was abandoned: it did not end within the limits, or a second signal came.
+    Abandoned,
+}
+
+/// Serves a booth until it ends: by SIGTERM or SIGINT, or by the end of its standard input if it is
+/// served there.
+///
+/// The calls that run then have `[shutdown]` to end; new ones are rejected. A second signal ends
+/// the process at once. SIGHUP, and a change of the file at `path`, apply the file again.
+///
+/// # Errors
+/// If an address is in use, or the tools or their limits are wrong.
+pub async fn run(config: Config, path: Option<PathBuf>, guard: Guard) -> Result<Ended, ServeError> {
+    let mut signals = Signals::new().map_err(ServeError::Signals)?;
+    let mut edges = Edges::bind(&config).await?;
+    let metrics = Metrics::new()?;
+    let recorder = Recorder::new();
+    let timeline = TimelineService::new(recorder.clone());
+    let events = EventsLayer::new(TracingSink::new())
+        .with_sink(metrics.sink.clone())
+        .with_sink(recorder);
+    let shutdown = ShutdownLayer::new();
+    let readiness = Readiness::new(shutdown.clone());
+    let mut ends = Vec::new();
+    if let Some((listener, admin)) = edges.admin.take().zip(config.admin.as_ref()) {
+        tokio::spawn(admin::upkeep(metrics.handle.clone()));
+        let (metrics, timeline) = (metrics.handle, timeline.clone());
+        ends.push(serve_admin(
+            listener,
+            admin,
+            Arc::clone(&readiness),
+            metrics,
+            timeline,
+        ));
+    }
+
+    let opening = Booth::builder(config.clone())
+        .with_events(TracingSink::new())
+        .with_events(metrics.sink)
+        .with_guard(guard)
+        .open();
+    let booth = tokio::select! {
+        booth = opening => booth?,
+        () = signals.end() => return Ok(Ended::Clean),
+    };
+    readiness.opened(booth.clone());
+    let calls = Calls {
+        toolbox: booth.toolbox(),
+        shutdown,
+        events,
+    };
+    let tenants = Tenants::new(
+        calls.clone(),
+        front_settings(&config.listen),
+        &config.tenants,
+    );
+    let tenants = Arc::new(tenants);
+    let open = TaskTracker::new();
+    if let Some(listener) = edges.http.take() {
+        let tenants = Arc::clone(&tenants);
+        ends.push(serve_clients(
+            listener,
+            &config.listen,
+            tenants,
+            open.clone(),
+        ));
+    }
+    let running = Running {
+        booth,
+        calls,
+        tenants,
+        timeline,
+        open,
+        ends,
+    };
+    running.until_end(config, path, signals).await
+}
+
+/// What runs, and ends in this order.
+struct Running {
+    booth: Booth,
+    calls: Calls,
+    tenants: Arc<Tenants>,
+    timeline: TimelineService,
+    /// The responses that are not complete.
+    open: TaskTracker,
+    ends: Vec<Ends>,
+}
+
+/// The time in which responses are sent after the last call has ended.
+const SEND_LIMIT: Duration = Duration::from_secs(2);
+
+// === impl Running ===
+
+impl Running {
+    async fn until_end(
+        self,
+        config: Config,
+        path: Option<PathBuf>,
+        mut signals: Signals,
+    ) -> Result<Ended, ServeError> {
+        let mut watch = path.as_deref().and_then(watch);
+        let shutdown = config.shutdown;
+        let mut client = stdio::serve(config.listen.stdio, &self.calls);
+        let mut reload = path.map(|path| Reload::new(path, config));
+        let mut changes = self.booth.toolbox().changes();
+        loop {
+            let cause = tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::End => break,
+                    Signal::Reload => Cause::Signal,
+                },
+                () = changed(&mut watch) => Cause::Change,
+                () = client.ended() => break,
+                _ = changes.changed() => {
+                    self.tenants.update_views();
+                    continue;
+                }
+            };
+            match &mut reload {
+                Some(reload) => reload.reload(cause, &self.booth, &self.tenants).await,
+                None => tracing::info!("there is no file to read again"),
+            }
+        }
+        let grace = reload.as_ref().map_or(shutdown, Reload::shutdown);
+        tokio::select! {
+            ended = self.end(grace, client) => Ok(ended),
+            () = signals.end() => {
+                tracing::warn!("a second signal ends the process at once");
+                Ok(Ended::Abandoned)
+            }
+        }
+    }
+
+    async fn end(self, times: crate::config::Shutdown, client: stdio::Client) -> Ended {
+        let in_flight = self.calls.shutdown.in_flight();
+        tracing::info!(in_flight, "the process ends, new calls are rejected");
+        let report = self.calls.shutdown.shutdown(times.grace, times.limit).await;
+        // A call is over before its response is sent.
+        self.open.close();
+        if tokio::time::timeout(SEND_LIMIT, self.open.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(open = self.open.len(), "responses are not complete");
+        }
+        self.timeline.close();
+        self.tenants.close();
+        let ends = self.ends.iter().map(|ends| ends.end(SEND_LIMIT));
+        tokio::join!(
+            futures_util::future::join_all(ends),
+            client.close(SEND_LIMIT, in_flight > 0)
+        );
+        let closed = self.booth.close(times.limit).await;
+        log(&report, closed)
+    }
+}
+
+fn log(report: &DrainReport, servers_ended: bool) -> Ended {
+    let DrainReport {
+        completed,
+        cancelled,
+        abandoned,
+        orphaned,
+        ..
+    } = *report;
+    let ended = match (abandoned, orphaned, servers_ended) {
+        (0, 0, true) => Ended::Clean,
+        _ => Ended::Abandoned,
+    };
+    tracing::info!(
+        completed,
+        cancelled,
+        abandoned,
+        orphaned,
+        servers_ended,
+        "the calls have ended"
+    );
+    ended
+}
+
+fn watch(path: &std::path::Path) -> Option<FileWatch> {
+    let watch = FileWatch::new(path);
+    if let Err(error) = &watch {
+        tracing::warn!(%error, "changes of the file go unnoticed: send SIGHUP");
+    }
+    watch.ok()
+}
+
+async fn changed(watch: &mut Option<FileWatch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
