@@ -16,7 +16,7 @@ async fn panics() -> &'static str {
     panic!("no route to {SECRET}")
 }
 
-/// Case E3. The error response of the README.
+/// Case E3. An error response that a program makes itself.
 #[tokio::test]
 async fn client_reads_a_fixed_text_and_the_log_has_the_panic() {
     let logged = Arc::new(Mutex::new(Vec::new()));
