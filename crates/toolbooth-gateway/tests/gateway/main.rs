@@ -3,6 +3,7 @@
 mod booth;
 mod commands;
 mod faults;
+mod fuzz;
 mod program;
 mod secrets;
 mod tools;

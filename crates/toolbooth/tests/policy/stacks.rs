@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use toolbooth::policy::Policies;
 use toolbooth::{
     CallContext, CleanupLayer, ErrorKind, TimeoutScope, ToolAnnotations, ToolError, ToolSpec,
     Toolbox, tool_fn,
@@ -214,4 +215,53 @@ async fn layers_of_the_toolbox_are_inside_of_the_stack() {
         .oneshot(toolbooth::ToolCall::new("fast", json!({})))
         .await;
     assert!(output.is_ok());
+}
+
+#[test]
+fn group_names_tools_by_their_start_and_the_longest_start_applies() {
+    let policies = Policies::from_toml(
+        "
+        groups.all = { tools = ['*'], timeout = '1s' }
+        groups.x = { tools = ['x_*'], timeout = '2s' }
+        groups.xy = { tools = ['x_y_*', 'other'], timeout = '3s' }
+        ",
+    )
+    .unwrap();
+    for (tool, timeout) in [
+        ("a", "1s"),
+        ("x", "1s"),
+        ("x_", "2s"),
+        ("x_1", "2s"),
+        ("x_y", "2s"),
+        ("x_y_1", "3s"),
+        ("other", "3s"),
+        ("others", "1s"),
+    ] {
+        let stack = policies.stack(tool).to_string();
+        assert!(
+            stack.contains(&format!("timeout {timeout}\n")),
+            "{tool}: {stack}"
+        );
+    }
+}
+
+#[test]
+fn absent_tools_are_allowed_on_request_and_found_by_a_check() {
+    let text = "tools.serch = { timeout = '1s' }\ngroups.g = { tools = ['search', 'later'] }";
+    let tool = SlowTool::new(ms(1));
+    let toolbox = Toolbox::builder().tool("search", tool).build().unwrap();
+    let policies = Policies::from_toml(text).unwrap();
+    assert!(toolbox.apply(policies.clone()).is_err());
+
+    let policies = policies.with_absent_tools(true);
+    toolbox.apply(policies.clone()).unwrap();
+    let error = toolbox.check(&policies).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "line 2, column 33, in `groups.g.tools[1]`: there is no tool `later`"
+    );
+    // A tool that comes has the limits that wait for it.
+    toolbox.insert("serch", SlowTool::new(ms(1))).unwrap();
+    let stack = toolbox.stack("serch").unwrap().to_string();
+    assert_eq!(stack, "serch\n└ timeout 1s\n  └ tool\n");
 }
