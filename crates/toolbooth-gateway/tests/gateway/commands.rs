@@ -315,7 +315,7 @@ fn help_has_examples_for_each_command_and_the_exit_codes() {
     for (code, _) in [(0, ""), (1, ""), (2, ""), (3, ""), (4, "")] {
         assert!(help.out.contains(&format!("\n  {code}  ")), "{}", help.out);
     }
-    for command in ["check", "init", "call", "token"] {
+    for command in ["run", "check", "init", "call", "token"] {
         let help = folder.run(&[command, "--help"]).out;
         assert!(
             help.contains(&format!("Examples:\n  toolbooth {command}")),

@@ -6,4 +6,5 @@ mod faults;
 mod fuzz;
 mod program;
 mod secrets;
+mod servers;
 mod tools;
