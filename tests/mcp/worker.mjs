@@ -115,7 +115,7 @@ export async function work(target) {
       tell({ end: id, how });
       connected = how !== 'connection end';
       // While the upstream is away, calls are rejected at once.
-      if (how === 'tool error') await sleep(20);
+      if (how.endsWith('error')) await sleep(20);
     }
   }
 }

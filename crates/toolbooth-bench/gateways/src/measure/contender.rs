@@ -212,7 +212,7 @@ fn booth(front: Front, limits: &Limits, upstream: &[String]) -> String {
         format!("idle_timeout = \"{}ms\"\n", idle.as_millis())
     });
     let concurrency = match limits.tenants {
-        true => "concurrency = { limit = 1, queue = { order = \"fair\" } }".to_owned(),
+        true => "concurrency = 1\nqueue = { order = \"fair\" }".to_owned(),
         false => format!("concurrency = {}", limits.concurrency),
     };
     let tenants = if limits.tenants {
