@@ -7,7 +7,8 @@ use std::process::{ExitCode, ExitStatus};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgrp, getpid, getppid, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, getpgid, getpgrp, getpid, getppid, kill_process, kill_process_group,
+    pidfd_open,
 };
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,7 +66,10 @@ async fn guard(parent: u32, command: &[OsString]) -> io::Result<ExitStatus> {
         .kill_on_drop(true)
         .spawn()?;
     tokio::select! {
-        status = child.wait() => status,
+        status = child.wait() => {
+            kill_others();
+            status
+        }
         _ = parent_gone => {
             // This process is the leader unless it was started by hand.
             if getpgrp() == getpid() {
@@ -73,6 +77,21 @@ async fn guard(parent: u32, command: &[OsString]) -> io::Result<ExitStatus> {
             }
             child.start_kill()?;
             child.wait().await
+        }
+    }
+}
+
+/// Kills what the program has left in the group. This process remains, to report its end.
+fn kill_others() {
+    if getpgrp() != getpid() {
+        return;
+    }
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for pid in numbers.filter_map(Pid::from_raw) {
+        if pid != getpid() && getpgid(Some(pid)) == Ok(getpgrp()) {
+            // It may have ended by itself.
+            let _ended = kill_process(pid, Signal::KILL);
         }
     }
 }

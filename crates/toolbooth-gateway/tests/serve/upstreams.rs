@@ -94,10 +94,11 @@ async fn server_that_is_killed_in_a_call_fails_it_and_comes_back() {
         tokio::spawn(async move { call(&client, "never", json!({})).await })
     };
     program.in_flight(1).await;
-    let first = pid(&program, "inner.pid");
+    let (first, child) = (pid(&program, "inner.pid"), pid(&program, "child.pid"));
     kill(first);
     let failed = within(running).await.expect("no panic").expect("a result");
     assert_eq!(failed.is_error, Some(true), "{}", text(&failed));
+    gone(child).await;
 
     let ready = |json: &serde_json::Value| json["ready"] == json!(true);
     program.operator_until("/ready", ready).await;
