@@ -128,6 +128,10 @@ impl Call {
     async fn of_service(&self, connection: &Connection, error: ServiceError) -> Failure {
         match connection.error(error).await {
             ConnectionError::Call(error) => self.failed(error),
+            ConnectionError::Rejected(error) => {
+                self.context.mark_not_started();
+                self.failed(error)
+            }
             ConnectionError::Unreachable(error) => {
                 self.context.mark_not_started();
                 Failure::Connection(error)

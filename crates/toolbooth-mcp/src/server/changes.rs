@@ -4,6 +4,7 @@
 //! by one task for all of them, which runs while the server has a handle. It notifies them side by
 //! side, so that a client that does not read delays no other.
 
+use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +29,9 @@ pub(super) struct Clients {
 
 #[derive(Debug, Default)]
 struct List {
-    peers: Vec<Peer<RoleServer>>,
+    /// By the address of the information that the peer has of its client: a client is added
+    /// once, however often it notifies that it is initialized.
+    peers: HashMap<usize, Peer<RoleServer>>,
     /// The length at which the peers that are gone are removed.
     prune_at: usize,
     is_watched: bool,
@@ -101,20 +104,24 @@ pub(super) async fn notify(mut changes: ToolboxChanges, subscription: &Subscript
 impl List {
     /// Returns whether it is the first one.
     fn add(&mut self, peer: Peer<RoleServer>) -> bool {
+        // A client that has not begun by `initialize` subscribes.
+        let Some(info) = peer.peer_info() else {
+            return false;
+        };
         if self.peers.len() >= self.prune_at {
             self.prune();
         }
-        self.peers.push(peer);
+        self.peers.insert(Arc::as_ptr(&info).addr(), peer);
         !mem::replace(&mut self.is_watched, true)
     }
 
     fn alive(&mut self) -> Vec<Peer<RoleServer>> {
         self.prune();
-        self.peers.clone()
+        self.peers.values().cloned().collect()
     }
 
     fn prune(&mut self) {
-        self.peers.retain(|peer| !peer.is_transport_closed());
+        self.peers.retain(|_, peer| !peer.is_transport_closed());
         self.prune_at = self.peers.len() * 2 + 16;
     }
 }

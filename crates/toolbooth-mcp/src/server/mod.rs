@@ -163,7 +163,8 @@ impl McpServer {
     pub async fn serve_stdio(
         self,
     ) -> Result<RunningService<RoleServer, Self>, Box<ServerInitializeError>> {
-        let transport = rmcp::transport::stdio();
+        // Pipes are read and written by the runtime itself, without a thread for each operation.
+        let transport = rmcp::transport::stdio_pipes();
         self.serve(transport).await.map_err(Box::new)
     }
 }

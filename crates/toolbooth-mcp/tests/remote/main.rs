@@ -7,6 +7,7 @@
 mod calls;
 mod ends;
 mod hostile;
+mod limits;
 mod lists;
 mod relay;
 mod script;

@@ -15,8 +15,9 @@ pub(crate) fn run(script: &str) {
         return;
     }
     let mut pages = 0;
-    for line in std::io::stdin().lock().lines() {
-        let Ok(request) = serde_json::from_str::<Value>(&line.expect("a line")) else {
+    // Not locked: a script may read in between.
+    for line in std::iter::from_fn(next_line) {
+        let Ok(request) = serde_json::from_str::<Value>(&line) else {
             continue;
         };
         let id = &request["id"];
@@ -37,11 +38,51 @@ pub(crate) fn run(script: &str) {
             "tools/list" => {
                 pages += 1;
                 write(&result(page(script, pages)).to_string());
+                if script == "stops-reading" {
+                    loop {
+                        std::thread::park();
+                    }
+                }
             }
             "tools/call" => respond(script, id),
             _ => {}
         }
     }
+}
+
+/// Sends each kind of request, and returns the results and the codes of errors by method.
+fn ask() -> Value {
+    let text = json!({ "type": "text", "text": "hi" });
+    let schema = json!({ "type": "object", "properties": {} });
+    let requests = [
+        ("ping", json!({})),
+        ("roots/list", json!({})),
+        (
+            "elicitation/create",
+            json!({ "message": "name?", "requestedSchema": schema }),
+        ),
+        (
+            "sampling/createMessage",
+            json!({ "messages": [{ "role": "user", "content": text }], "maxTokens": 1 }),
+        ),
+        ("other/request", json!({})),
+    ];
+    let mut responses = json!({});
+    for (method, params) in requests {
+        let id = format!("ask-{method}");
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        write(&request.to_string());
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).expect("a response");
+        let response: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(response["id"], id);
+        let error = &response["error"]["code"];
+        responses[method] = match error.is_null() {
+            true => response["result"].clone(),
+            false => error.clone(),
+        };
+    }
+    responses
 }
 
 fn read_all() {
@@ -110,10 +151,22 @@ fn respond(script: &str, id: &Value) {
             let result = json!({ "content": content, "isError": true });
             write(&json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string());
         }
+        "writes-errors" => {
+            let line = "x".repeat(1_023);
+            (0..1_024).for_each(|_| eprintln!("{line}"));
+            write(&whole("after a megabyte"));
+        }
+        "asks" => write(&whole(&ask().to_string())),
         "empty" => write(&json!({ "jsonrpc": "2.0", "id": id, "result": {} }).to_string()),
         // No response.
         _ => {}
     }
+}
+
+fn next_line() -> Option<String> {
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line).expect("a line");
+    (read > 0).then_some(line)
 }
 
 fn write(line: &str) {

@@ -143,3 +143,26 @@ async fn no_task_is_left_of_a_server_whose_clients_are_gone() -> Result<(), BoxE
     assert_eq!(toolbox.len(), 1);
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_initializes_again_is_notified_once() -> Result<(), BoxError> {
+    let toolbox = toolbox(&["a"])?;
+    let mut client = Raw::connect(McpServer::new(toolbox.clone()), Generation::Sessions).await;
+    for id in 1..4 {
+        let params = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        });
+        client.request(id, "initialize", params).await;
+        assert_eq!(client.receive().await["id"], id);
+        client.notify("notifications/initialized", json!({})).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    toolbox.remove("a");
+    let changed = client.receive().await;
+    assert_eq!(changed["method"], "notifications/tools/list_changed");
+    let more = tokio::time::timeout(std::time::Duration::from_secs(60), client.receive()).await;
+    assert!(more.is_err(), "{more:?}");
+    Ok(())
+}

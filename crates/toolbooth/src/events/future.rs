@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use toolbooth_core::{
@@ -89,16 +89,23 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut kind = self.project().kind;
-        let result = match kind.as_mut().project() {
-            KindProj::Passed { future } => ready!(future.poll(cx)),
-            KindProj::Layered { future } => return future.poll(cx),
-            KindProj::Done => return Poll::Pending,
-        };
-        // The inner future is dropped before its result is used, as by every layer.
-        kind.set(Kind::Done);
-        match result {
-            Ok(response) => Poll::Ready(Ok(response.watch(PartWatch::none()))),
-            Err(error) => Poll::Ready(Err(ToolError::from_error(error))),
+        match kind.as_mut().project() {
+            // The inner future is dropped before its result is used, as by every layer. Each arm
+            // does that itself: without a `Result` of both, the room for an error is not copied
+            // with each response (benchmark line `events`).
+            KindProj::Passed { future } => match future.poll(cx) {
+                Poll::Ready(Ok(response)) => {
+                    kind.set(Kind::Done);
+                    Poll::Ready(Ok(response.watch(PartWatch::none())))
+                }
+                Poll::Ready(Err(error)) => {
+                    kind.set(Kind::Done);
+                    Poll::Ready(Err(ToolError::from_error(error)))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            KindProj::Layered { future } => future.poll(cx),
+            KindProj::Done => Poll::Pending,
         }
     }
 }

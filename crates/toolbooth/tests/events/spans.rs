@@ -200,7 +200,7 @@ async fn events_of_a_call_without_a_span_have_its_tool_and_id() {
     let [request] = &recorded.spans()[..] else {
         panic!("one span");
     };
-    let event = r#"[(Level(Warn), {"call_id": "call_7", "error_type": "tool_error", "message": "tool.failed", "tool": "tool"})]"#;
+    let event = r#"[(Level(Warn), {"call_id": "call_7", "error.type": "tool_error", "message": "tool.failed", "tool": "tool"})]"#;
     assert_eq!(format!("{:?}", request.events), event);
 }
 

@@ -5,7 +5,9 @@ mod handler;
 mod lost;
 mod tap;
 
+use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use rmcp::model::{
     ClientRequest, ListToolsRequest, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
@@ -17,9 +19,9 @@ use rmcp::service::{
 };
 use rmcp::transport::Transport;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use toolbooth_core::{Name, start_of};
+use toolbooth_core::{BoxError, Name, start_of};
 
 pub(super) use self::calls::{Calls, InFlight, Registered, Tracked};
 use self::handler::Handler;
@@ -28,7 +30,7 @@ pub(super) use self::tap::Tap;
 use self::tap::Tapped;
 use super::RemoteError;
 use super::builder::{Endpoint, Settings};
-use super::error::bounded;
+use super::error::{SharedError, bounded};
 use super::http;
 use super::server::StderrSlot;
 #[cfg(unix)]
@@ -36,6 +38,9 @@ use super::stdio;
 
 /// The maximum length of the instructions of a server, in bytes.
 const MAX_INSTRUCTIONS: usize = 16 * 1_024;
+
+/// The wait for the exit of a program that has closed its input.
+const EXIT: Duration = Duration::from_millis(500);
 
 /// A connection. Dropping the last handle closes it, and ends the program.
 pub(crate) struct Connection {
@@ -55,6 +60,8 @@ pub(crate) struct Connection {
 pub(super) enum ConnectionError {
     /// The request failed, or the connection is lost.
     Call(RemoteError),
+    /// The request was not sent. The next one may be.
+    Rejected(RemoteError),
     /// The server cannot be reached. The request was not sent.
     Unreachable(RemoteError),
     /// The server has rejected the request, since it does not know the session any more.
@@ -219,7 +226,8 @@ impl Connection {
             },
             ServiceError::TransportSend(error) => match self.lost.get() {
                 Some(lost) => lost.clone(),
-                None => return http::request_error(server, error),
+                None if self.is_http => return http::request_error(server, error),
+                None => return self.unsent(error.error).await,
             },
             ServiceError::TransportClosed if self.tap.ended.is_cancelled() => {
                 self.lost.wait().await
@@ -236,12 +244,35 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Converts the error of a message that was not written to a program.
+    async fn unsent(&self, error: BoxError) -> ConnectionError {
+        let server = self.server.clone();
+        let is_full = error.downcast_ref::<io::Error>();
+        if is_full.is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            let source = SharedError::from(error);
+            return ConnectionError::Rejected(RemoteError::Unreachable { server, source });
+        }
+        // Most programs that close their input exit.
+        if timeout(EXIT, self.lost.cancelled()).await.is_err() {
+            self.lost.set(RemoteError::Disconnected {
+                server,
+                message: bounded(&format!("its input is closed: {error}")),
+            });
+        }
+        ConnectionError::Call(self.lost.wait().await)
+    }
+}
+
 // === impl ConnectionError ===
 
 impl ConnectionError {
     pub(super) fn into_inner(self) -> RemoteError {
         match self {
-            Self::Call(error) | Self::Unreachable(error) | Self::Session(error) => error,
+            Self::Call(error)
+            | Self::Rejected(error)
+            | Self::Unreachable(error)
+            | Self::Session(error) => error,
         }
     }
 }

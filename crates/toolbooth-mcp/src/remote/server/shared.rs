@@ -36,6 +36,8 @@ struct State {
     streak: Streak,
     restarts: u64,
     last_error: Option<RemoteError>,
+    /// The current connection, and those on which calls are still in flight.
+    connections: Vec<Weak<Connection>>,
     /// The standard error of the program that was started last.
     stderr: StderrSlot,
 }
@@ -59,6 +61,7 @@ impl Shared {
                 streak: Streak::default(),
                 restarts: 0,
                 last_error: None,
+                connections: vec![Arc::downgrade(&connection)],
                 stderr,
             }),
             tools: watch::Sender::new(Arc::new(tools)),
@@ -176,15 +179,24 @@ impl Shared {
 
     pub(super) async fn close(&self) {
         self.closed.cancel();
-        let previous = std::mem::replace(&mut self.lock().link, Link::Closed);
-        let Link::Connected(connection) = previous else {
-            return;
+        let (previous, connections) = {
+            let mut state = self.lock();
+            let previous = std::mem::replace(&mut state.link, Link::Closed);
+            (previous, std::mem::take(&mut state.connections))
         };
-        connection.lost().set(self.closed_error());
-        let finished = connection.finished().clone();
-        drop(connection);
+        let mut finished = Vec::new();
+        for connection in connections.iter().filter_map(Weak::upgrade) {
+            connection.lost().set(self.closed_error());
+            finished.push(connection.finished().clone());
+        }
+        drop(previous);
         // It takes longer only if the system does not end a process.
-        let _ = timeout(CLOSE_TIMEOUT, finished.cancelled()).await;
+        let _ = timeout(CLOSE_TIMEOUT, async {
+            for finished in finished {
+                finished.cancelled().await;
+            }
+        })
+        .await;
     }
 
     /// Begins an attempt to connect.
@@ -222,6 +234,10 @@ impl Shared {
             Ok((connection, tools)) => {
                 let connection = Arc::new(connection);
                 state.link = Link::Connected(Arc::clone(&connection));
+                state
+                    .connections
+                    .retain(|earlier| earlier.strong_count() > 0);
+                state.connections.push(Arc::downgrade(&connection));
                 state.restarts += 1;
                 drop(state);
                 self.follow(&connection);

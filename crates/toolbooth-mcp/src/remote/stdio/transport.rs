@@ -183,7 +183,10 @@ impl Unsent {
         };
         let before = all.fetch_add(size, Ordering::Relaxed);
         match before != 0 && before + size > MAX_UNSENT {
-            true => Err(io::Error::other("the server does not read its input")),
+            true => {
+                let text = "the server does not read its input";
+                Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+            }
             false => Ok(unsent),
         }
     }
