@@ -9,7 +9,8 @@ use http::{HeaderMap, Request};
 /// The hosts and origins that requests may name.
 ///
 /// A page whose name was rebound to this address sends its own name as `Host`. A page elsewhere
-/// sends its `Origin`. Programs send no `Origin`.
+/// sends its `Origin`. Programs send no `Origin`. A page of this address has its own `Host` as
+/// `Origin`.
 #[derive(Debug, Clone)]
 pub(crate) struct Origins {
     address: SocketAddr,
@@ -36,9 +37,15 @@ impl Origins {
             return Err("this `Host` is not allowed");
         }
         let mut origins = request.headers().get_all(ORIGIN).iter();
+        let own = self.is_named(&host).then(|| format!("http://{host}"));
         let allowed = origins.all(|origin| {
             let origin = origin.to_str().map(str::to_ascii_lowercase);
-            origin.is_ok_and(|origin| self.origins.contains(&origin))
+            origin.is_ok_and(|origin| {
+                let is_own = own
+                    .as_ref()
+                    .is_some_and(|own| own.eq_ignore_ascii_case(&origin));
+                is_own || self.origins.contains(&origin)
+            })
         });
         match allowed {
             true => Ok(()),
@@ -49,18 +56,31 @@ impl Origins {
     /// On loopback: its names, and those of the file. Elsewhere: any name if the file has none,
     /// because a page has no token.
     fn allows_host(&self, host: &Authority) -> bool {
-        let name = host.host().to_ascii_lowercase();
-        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let is_own = !self.address.ip().is_loopback()
+            && (self.hosts.is_empty() || address(host) == Some(self.address.ip()));
+        is_own || self.is_named(host)
+    }
+
+    /// Returns whether the host cannot be a rebound name: it is a name of loopback, or in the
+    /// file. A page that it serves may send requests to it.
+    fn is_named(&self, host: &Authority) -> bool {
+        let name = name(host);
         let listed = |allowed: &String| {
             allowed.eq_ignore_ascii_case(host.as_str()) || allowed.trim_matches(['[', ']']) == name
         };
-        let address: Option<IpAddr> = name.parse().ok();
-        let is_own = match self.address.ip().is_loopback() {
-            true => name == "localhost" || address.is_some_and(|ip| ip.is_loopback()),
-            false => self.hosts.is_empty() || address == Some(self.address.ip()),
-        };
-        is_own || self.hosts.iter().any(listed)
+        let is_local = name == "localhost" || address(host).is_some_and(|ip| ip.is_loopback());
+        (self.address.ip().is_loopback() && is_local) || self.hosts.iter().any(listed)
     }
+}
+
+/// Returns the name or the address of a host, without its port.
+fn name(host: &Authority) -> String {
+    let name = host.host().to_ascii_lowercase();
+    name.trim_matches(['[', ']']).to_owned()
+}
+
+fn address(host: &Authority) -> Option<IpAddr> {
+    name(host).parse().ok()
 }
 
 /// Returns the host of a request: that of its target, otherwise its only `Host`.
@@ -124,6 +144,26 @@ mod tests {
             &local,
             &[("host", "localhost"), ("host", "localhost")]
         ));
+    }
+
+    #[test]
+    fn origin_is_that_of_the_host_if_the_host_is_loopback_or_listed() {
+        let local = origins("127.0.0.1:80", &[], &[]);
+        let named = origins("10.0.0.1:80", &["booth.example"], &[]);
+        let any = origins("10.0.0.1:80", &[], &[]);
+        for (origins, host, origin, allowed) in [
+            (&local, "localhost:80", "http://localhost:80", true),
+            (&local, "LOCALHOST:80", "http://localhost:80", true),
+            (&local, "127.0.0.1:80", "http://localhost:80", false),
+            (&local, "localhost:80", "http://localhost:3000", false),
+            (&local, "localhost:80", "https://localhost:80", false),
+            (&named, "booth.example", "http://booth.example", true),
+            (&any, "evil.example", "http://evil.example", false),
+            (&any, "10.0.0.1:80", "http://10.0.0.1:80", false),
+        ] {
+            let headers = [("host", host), ("origin", origin)];
+            assert_eq!(check(origins, &headers), allowed, "{host} {origin}");
+        }
     }
 
     #[test]
