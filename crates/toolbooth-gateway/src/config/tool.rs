@@ -196,6 +196,15 @@ impl ToolTable {
         Ok((program, filled))
     }
 
+    /// Returns the texts that may have placeholders, as they are in the file.
+    fn texts(&self) -> impl Iterator<Item = &Template> {
+        let command = self.command.iter().flat_map(|part| match part {
+            Part::One(text) => std::slice::from_ref(text),
+            Part::Several(texts) => texts,
+        });
+        command.chain(&self.stdin)
+    }
+
     /// Returns the schema of the arguments.
     fn schema(
         &self,
@@ -220,7 +229,14 @@ impl ToolTable {
         let properties = schema.get("properties").and_then(Value::as_object);
         let is_known = |name: &str| properties.is_some_and(|all| all.contains_key(name));
         if let Some(name) = used.iter().find(|name| !is_known(name)) {
-            let message = format!("the command uses `{{{name}}}`, which is not described here");
+            // A variable within the braces is part of the name, and may be secret.
+            let quoted = format!("{{{name}}}");
+            let is_written = self.texts().any(|text| text.0.contains(&quoted));
+            let what = match is_written {
+                true => format!("`{quoted}`"),
+                false => "a placeholder with a variable".to_owned(),
+            };
+            let message = format!("the command uses {what}, which is not described here");
             return Err(reader.fault(keys, key, message));
         }
         Ok(schema)

@@ -33,6 +33,17 @@ fn error_of_a_file_does_not_quote_its_secrets() {
 }
 
 #[test]
+fn variable_within_a_placeholder_is_not_quoted() {
+    let text = "[tools.a]\ncommand = [\"a\", \"{n${KEY}}\"]\ninput = {}";
+    let error = Config::from_toml_with(text, |_| Some(SECRET.to_owned())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "line 3, column 1, in `tools.a.input`: the command uses a placeholder with a variable, \
+         which is not described here"
+    );
+}
+
+#[test]
 fn debug_of_the_settings_shows_no_secret() {
     let text = format!(
         r#"
