@@ -193,12 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn pages_need_a_listed_origin() {
+    fn other_pages_need_a_listed_origin() {
         let local = origins("127.0.0.1:80", &[], &["http://localhost:6274"]);
         for (origin, allowed) in [
             ("http://localhost:6274", true),
             ("HTTP://localhost:6274", true),
-            ("http://localhost", false),
+            ("http://localhost", true),
+            ("http://localhost:6275", false),
             ("https://evil.example", false),
             ("null", false),
             ("", false),
