@@ -6,6 +6,23 @@
 //! | call the tools of an MCP server | [`RemoteServer`], a program or an HTTP endpoint |
 //! | put limits in front of an MCP server | both: install the remote tools in a toolbox, and serve it |
 //!
+//! A program that a client starts:
+//!
+//! ```no_run
+//! use toolbooth::{BoxError, Toolbox, tool_fn};
+//! use toolbooth_mcp::McpServer;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), BoxError> {
+//!     let search = tool_fn("search", async |_: ()| Ok::<_, BoxError>("3 files"));
+//!     let toolbox = Toolbox::builder().tool("search", search).build()?;
+//!     McpServer::new(toolbox).serve_stdio().await?.waiting().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A service of HTTP:
+//!
 //! ```
 //! use serde_json::json;
 //! use toolbooth::{BoxError, Toolbox, tool_fn};
@@ -20,7 +37,8 @@
 //! let server = McpServer::new(toolbox)
 //!     .with_name("files")
 //!     .with_instructions("Search before you read.");
-//! let service = server.into_http(HttpOptions::new()); // for axum's `nest_service`, or hyper
+//! // For axum, `Router::new().nest_service("/mcp", service)`, or for hyper.
+//! let service = server.into_http(HttpOptions::new());
 //! # let request = Request::post("/mcp").header("host", "evil.example").body(String::new())?;
 //! # let response = service.oneshot(request).await?;
 //! # assert_eq!(response.status(), StatusCode::FORBIDDEN);
