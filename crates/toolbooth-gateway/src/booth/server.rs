@@ -198,6 +198,12 @@ impl Task {
 
     /// Keeps the server connected until it is stopped.
     async fn keep(mut self, server: RemoteServer, installed: Installed) {
+        let tools = server.status().tools;
+        tracing::info!(
+            server = self.name,
+            tools,
+            "the tools of the server are offered"
+        );
         self.state.send_replace(State::Offered(server.clone()));
         let mut check = tokio::time::interval(CHECK);
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

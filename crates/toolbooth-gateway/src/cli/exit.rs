@@ -26,7 +26,12 @@ pub enum Exit {
 pub(crate) struct Failure {
     exit: Exit,
     error: Box<dyn Error + Send + Sync>,
+    /// What to do next.
+    tip: Option<&'static str>,
 }
+
+/// What to do if there is no file.
+const NO_FILE: &str = "`toolbooth init` writes a file, and `toolbooth run -- COMMAND` needs none";
 
 // === impl Exit ===
 
@@ -55,7 +60,18 @@ impl From<Exit> for ExitCode {
 impl Failure {
     pub(crate) fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error = error.into();
-        Self { exit, error }
+        Self {
+            exit,
+            error,
+            tip: None,
+        }
+    }
+
+    pub(crate) fn with_tip(self, tip: &'static str) -> Self {
+        Self {
+            tip: Some(tip),
+            ..self
+        }
     }
 
     /// Prints the error with its causes. A reader of the output that is gone is no error.
@@ -70,18 +86,26 @@ impl Failure {
             eprintln!("  caused by: {error}");
             source = error.source();
         }
+        if let Some(tip) = self.tip {
+            eprintln!("  tip: {tip}");
+        }
         self.exit
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let exit = match error.source() {
-            // The file could not be read.
-            Some(_) => Exit::Unavailable,
-            None => Exit::Usage,
+        // Its source: why the file could not be read.
+        let Some(source) = error.source() else {
+            return Self::new(Exit::Usage, error);
         };
-        Self::new(exit, error)
+        let io: Option<&io::Error> = source.downcast_ref();
+        let is_missing = io.is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let failure = Self::new(Exit::Unavailable, error);
+        match is_missing {
+            true => failure.with_tip(NO_FILE),
+            false => failure,
+        }
     }
 }
 

@@ -6,6 +6,8 @@ mod source;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
@@ -72,6 +74,7 @@ impl Cli {
         match Self::try_parse() {
             Ok(cli) => cli.run(),
             Err(error) => {
+                let error = with_separator(error);
                 let exit = match error.use_stderr() {
                     true => Exit::Usage,
                     false => Exit::Success,
@@ -100,4 +103,18 @@ impl Cli {
         };
         exit.into()
     }
+}
+
+/// Replaces the tip for an unknown argument: it is part of a command that is written without `--`.
+fn with_separator(mut error: clap::Error) -> clap::Error {
+    let takes_command = std::env::args_os()
+        .nth(1)
+        .is_some_and(|name| name == "run" || name == "check" || name == "call");
+    let is_unknown = error.kind() == ErrorKind::UnknownArgument;
+    if is_unknown && takes_command && error.get(ContextKind::SuggestedArg).is_none() {
+        let tip =
+            StyledStr::from("the command of a server follows `--`, as in `-- npx -y a-server`");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }

@@ -7,8 +7,11 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::StreamExt;
 use serde_json::Value;
-use toolbooth::{Collected, Content, ToolCall, ToolError, Toolbox, Update, UpdateKind, Updates};
-use tower::ServiceExt;
+use toolbooth::{
+    Collected, Content, ErrorKind, TimeoutLayer, ToolCall, ToolError, Toolbox, Update, UpdateKind,
+    Updates,
+};
+use tower::{Layer, ServiceExt};
 
 use super::{Ended, block_on};
 use crate::booth::{Booth, UpstreamState};
@@ -53,6 +56,8 @@ pub(crate) struct Call {
     command: Vec<String>,
 }
 
+/// What to do if there is no such tool.
+const UNKNOWN_TOOL: &str = "`toolbooth check --connect` shows all tools";
 /// The longest arguments on standard input, in bytes.
 const MAX_ARGUMENTS: u64 = 4 << 20;
 /// The time for connections to end.
@@ -66,11 +71,8 @@ impl Call {
         let source = Source::new(self.config, self.command);
         let mut config = source.load()?;
         keep_server_of(&self.tool, &mut config);
-        let mut call = ToolCall::new(self.tool.as_str(), arguments);
-        if let Some(timeout) = self.timeout {
-            call = call.with_timeout(timeout);
-        }
-        let shows = !self.quiet;
+        let call = ToolCall::new(self.tool.as_str(), arguments);
+        let (shows, timeout) = (!self.quiet, self.timeout);
         let mut out = Printer {
             out,
             json: self.json,
@@ -79,7 +81,7 @@ impl Call {
         let response = block_on(async {
             let booth = Booth::open(config).await?;
             let response = tokio::select! {
-                response = run(&booth, call, shows, &mut out) => response,
+                response = run(&booth, call, timeout, shows, &mut out) => response,
                 _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::ToolFailed, "interrupted")),
             };
             booth.close(CLOSE_LIMIT).await;
@@ -98,6 +100,7 @@ type Response = Result<Collected, ToolError>;
 async fn run(
     booth: &Booth,
     call: ToolCall,
+    timeout: Option<Duration>,
     shows: bool,
     out: &mut Printer<'_>,
 ) -> Result<Response, Failure> {
@@ -112,7 +115,7 @@ async fn run(
             false => drop(updates),
         }
     };
-    let (response, ()) = tokio::join!(respond(toolbox, call, out), show);
+    let (response, ()) = tokio::join!(respond(toolbox, call, timeout, out), show);
     response
 }
 
@@ -134,9 +137,18 @@ fn away(booth: &Booth) -> Result<(), Failure> {
 async fn respond(
     toolbox: Toolbox,
     call: ToolCall,
+    timeout: Option<Duration>,
     out: &mut Printer<'_>,
 ) -> Result<Response, Failure> {
-    let output = match toolbox.oneshot(call).await {
+    // A layer of its own: a timeout of the call replaces that of a policy, and needs one.
+    let output = match timeout {
+        Some(limit) => {
+            let layer = TimeoutLayer::new(limit).with_name("--timeout");
+            layer.layer(toolbox).oneshot(call).await
+        }
+        None => toolbox.oneshot(call).await,
+    };
+    let output = match output {
         Ok(output) => output,
         Err(error) => return Ok(Err(error)),
     };
@@ -215,7 +227,12 @@ impl Printer<'_> {
                 self.content(content)?;
             }
         }
-        Err(Failure::new(Exit::ToolFailed, error))
+        let is_unknown = error.kind() == ErrorKind::UnknownTool;
+        let failure = Failure::new(Exit::ToolFailed, error);
+        Err(match is_unknown {
+            true => failure.with_tip(UNKNOWN_TOOL),
+            false => failure,
+        })
     }
 
     fn content(&mut self, content: &Content) -> std::io::Result<()> {

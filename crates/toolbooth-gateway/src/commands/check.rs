@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use toolbooth::policy::PolicyErrorKind;
+use toolbooth::policy::{PolicyErrorKind, ToolPolicy};
 
 use super::{Ended, block_on};
 use crate::booth::{Booth, UpstreamState};
@@ -51,6 +51,11 @@ impl Check {
             writeln!(out, "{} is correct.", file.display())?;
         }
         listeners(&config, out)?;
+        let policies = &config.policies;
+        let is_empty = policies.groups.is_empty() && policies.tools.is_empty();
+        if is_empty && policies.default == ToolPolicy::default() {
+            writeln!(out, "limits: none, add [policies.default]")?;
+        }
         if self.connect {
             return block_on(connected(config, out))?;
         }
@@ -59,6 +64,9 @@ impl Check {
         }
         for (name, command) in &config.tools {
             writeln!(out, "command {name}: {}", command.program)?;
+        }
+        if !config.upstreams.is_empty() {
+            writeln!(out, "tools of servers: shown with --connect")?;
         }
         for name in names(&config) {
             write!(out, "\n{}", config.policies.stack(&name))?;

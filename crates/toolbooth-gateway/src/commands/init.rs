@@ -44,7 +44,10 @@ impl Init {
         {
             Ok(created) => created,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let message = format!("{file} exists already, and is not overwritten");
+                let message = format!(
+                    "{file} exists already, and is not overwritten: name another file, or `-` \
+                     to print it"
+                );
                 return Err(Failure::new(Exit::Unavailable, message));
             }
             Err(error) => {

@@ -13,7 +13,8 @@ use crate::serve::{self, ServeError};
 ///
 /// Without listeners in the file, and for a command, the client is the program that starts this
 /// one: MCP over standard input and output. Otherwise MCP is served over streamable HTTP at /mcp,
-/// and the HTTP API at /tools. Logs go to standard error.
+/// and the HTTP API at /tools. Logs go to standard error. The tools of a server are passed on, its
+/// prompts and resources are not.
 ///
 /// SIGTERM, SIGINT and the end of the standard input end it: new calls are rejected, and those that
 /// run have the times of [shutdown] to end. A second signal ends it at once. A changed file applies
@@ -24,7 +25,7 @@ Examples:
   toolbooth run                                     serve what booth.toml describes
   toolbooth run tools/booth.toml                    another file
   toolbooth run -- npx -y some-mcp-server           one server within sane limits, no file
-  claude mcp add time -- toolbooth run -- uvx mcp-server-time
+  claude mcp add time -- toolbooth run -- uvx mcp-server-time     in a client
 
 It exits with 0 if all calls have ended, with 2 if the file is wrong, with 3 if an address is in
 use, and with 4 if calls were abandoned.")]

@@ -40,9 +40,10 @@ impl Token {
         let name = key(&self.name);
         writeln!(
             out,
-            "# For the client, as `Authorization: Bearer`. It is stored nowhere."
+            "# For the client, as `Authorization: Bearer`. Shown once; keep it out of the file."
         )?;
         writeln!(out, "# {token}")?;
+        writeln!(out, "# For the file:")?;
         writeln!(out, "[tenants.{name}]")?;
         writeln!(out, "token_sha256 = \"{hash}\"")?;
         Ok(Exit::Success)

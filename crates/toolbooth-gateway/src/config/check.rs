@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Checked {
     }
     something(config, document)?;
     prefixes(config, document)?;
+    policies(config, document)?;
     tokens(config, document)?;
     addresses(config, document)
 }
@@ -98,6 +99,41 @@ fn prefixes(config: &Config, document: &Document) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Checks that no policy is for a tool that can never be there, as a misspelt one.
+fn policies(config: &Config, document: &Document) -> Checked {
+    for name in config.policies.tools.keys() {
+        policy(config, document, &["policies", "tools", name], name)?;
+    }
+    for (group, policy) in &config.policies.groups {
+        for (index, name) in policy.tools.iter().enumerate() {
+            let index = index.to_string();
+            let at = ["policies", "groups", group, "tools", &index];
+            self::policy(config, document, &at, name)?;
+        }
+    }
+    Ok(())
+}
+
+fn policy(config: &Config, document: &Document, keys: &[&str], name: &str) -> Checked {
+    let mut prefixes = config.upstreams.values().map(|upstream| &upstream.prefix);
+    let can_be = match name.strip_suffix('*') {
+        Some(start) => {
+            config.tools.keys().any(|tool| tool.starts_with(start))
+                || prefixes.any(|prefix| prefix.starts_with(start) || start.starts_with(prefix))
+        }
+        None => config.tools.contains_key(name) || prefixes.any(|prefix| name.starts_with(prefix)),
+    };
+    match can_be {
+        true => Ok(()),
+        false => {
+            let message = format!(
+                "there is no tool `{name}`: no command has this name, and no server a prefix of it"
+            );
+            Err(document.fault(keys, message))
+        }
+    }
 }
 
 fn tokens(config: &Config, document: &Document) -> Checked {

@@ -1,7 +1,9 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use toolbooth::policy::{PolicyError, Setting};
 
 use super::TokenHash;
@@ -79,7 +81,7 @@ pub struct Shutdown {
 #[serde(default, deny_unknown_fields, expecting = "a table of listeners")]
 pub(super) struct ListenTable {
     stdio: Option<bool>,
-    http: Option<SocketAddr>,
+    http: Option<Address>,
     path: Option<String>,
     api: Option<bool>,
     allowed_hosts: Vec<String>,
@@ -93,7 +95,7 @@ pub(super) struct ListenTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of the operator's address")]
 pub(super) struct AdminTable {
-    listen: SocketAddr,
+    listen: Address,
     token_sha256: Option<TokenHashes>,
 }
 
@@ -113,6 +115,32 @@ pub(super) struct ShutdownTable {
     limit: Setting<Duration>,
 }
 
+/// An address as the file has it.
+struct Address(SocketAddr);
+
+// === impl Address ===
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl Visitor<'_> for Read {
+            type Value = Address;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an IP address and a port, such as \"127.0.0.1:8808\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Address, E> {
+                let address = text.parse().ok().map(Address);
+                address.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_str(Read)
+    }
+}
+
 // === impl ListenTable ===
 
 impl ListenTable {
@@ -126,7 +154,7 @@ impl ListenTable {
         }
         Ok(Listen {
             stdio,
-            http: self.http,
+            http: self.http.map(|http| http.0),
             path: self.path.unwrap_or(default.path),
             api: self.api.unwrap_or(default.api),
             allowed_hosts: self.allowed_hosts,
@@ -153,7 +181,7 @@ impl ListenTable {
 impl AdminTable {
     pub(super) fn read(self) -> Admin {
         Admin {
-            listen: self.listen,
+            listen: self.listen.0,
             tokens: self.token_sha256.map(|hashes| hashes.0).unwrap_or_default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The arguments of a command as the file has them.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
@@ -11,6 +12,34 @@ use super::secret::Template;
 pub(super) enum Part {
     One(Template),
     Several(Vec<Template>),
+}
+
+/// A program and its arguments.
+#[derive(Clone)]
+pub(super) struct CommandLine<T>(pub(super) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for CommandLine<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
+            type Value = CommandLine<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of a program and its arguments, such as [\"du\", \"-sh\"]")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(part) = list.next_element()? {
+                    all.push(part);
+                }
+                Ok(CommandLine(all))
+            }
+        }
+
+        deserializer.deserialize_seq(Read(PhantomData))
+    }
 }
 
 impl<'de> Deserialize<'de> for Part {

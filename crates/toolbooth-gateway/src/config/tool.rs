@@ -8,7 +8,7 @@ use toolbooth::{CommandTool, ToolAnnotations};
 
 use super::Secret;
 use super::file::Reader;
-use super::part::Part;
+use super::part::{CommandLine, Part};
 use super::secret::Template;
 
 /// A program that is a tool.
@@ -72,7 +72,7 @@ pub enum Output {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of a command")]
 pub(super) struct ToolTable {
-    command: Vec<Part>,
+    command: CommandLine<Part>,
     title: Option<String>,
     description: Option<String>,
     input: Option<BTreeMap<String, Value>>,
@@ -173,7 +173,7 @@ impl ToolTable {
         reader: &Reader<'_>,
         keys: &[&str],
     ) -> Result<(String, Vec<Filled>), PolicyError> {
-        let Some((Part::One(program), parts)) = self.command.split_first() else {
+        let Some((Part::One(program), parts)) = self.command.0.split_first() else {
             return Err(reader.fault(keys, "command", "it begins with a program"));
         };
         let program = reader.element(keys, "command", 0, program, |value| value)?;
@@ -198,7 +198,7 @@ impl ToolTable {
 
     /// Returns the texts that may have placeholders, as they are in the file.
     fn texts(&self) -> impl Iterator<Item = &Template> {
-        let command = self.command.iter().flat_map(|part| match part {
+        let command = self.command.0.iter().flat_map(|part| match part {
             Part::One(text) => std::slice::from_ref(text),
             Part::Several(texts) => texts,
         });

@@ -7,6 +7,7 @@ use toolbooth::policy::{PolicyError, Setting};
 
 use super::Secret;
 use super::file::Reader;
+use super::part::CommandLine;
 use super::secret::Template;
 
 /// An MCP server whose tools are offered.
@@ -58,7 +59,7 @@ pub enum Transport {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of a server")]
 pub(super) struct UpstreamTable {
-    command: Option<Vec<Template>>,
+    command: Option<CommandLine<Template>>,
     env: Option<BTreeMap<String, Template>>,
     inherit_env: Option<Vec<String>>,
     current_dir: Option<PathBuf>,
@@ -84,7 +85,7 @@ impl UpstreamTable {
         let connect_timeout = reader.duration(keys, "connect_timeout", given, CONNECT_TIMEOUT)?;
         let (prefix, trust_annotations) = (self.prefix.clone(), self.trust_annotations);
         let transport = match (&self.command, &self.url) {
-            (Some(command), None) => self.stdio(command, reader, keys)?,
+            (Some(command), None) => self.stdio(&command.0, reader, keys)?,
             (None, Some(url)) => self.http(url, reader, keys)?,
             (Some(_), Some(_)) => {
                 let message = "a server has either a `command` or a `url`";

@@ -77,6 +77,12 @@ pub async fn run(config: Config, path: Option<PathBuf>, guard: Guard) -> Result<
         ));
     }
 
+    if !config.upstreams.is_empty() {
+        tracing::info!(
+            servers = config.upstreams.len(),
+            "the servers are being connected"
+        );
+    }
     let opening = Booth::builder(config.clone())
         .with_events(TracingSink::new())
         .with_events(metrics.sink)

@@ -1,5 +1,6 @@
 //! MCP over standard input and output.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -19,6 +20,10 @@ pub(crate) struct Client {
 /// for a client that reads its progress slowly.
 const RESULT_LIMIT: Duration = Duration::from_millis(500);
 
+/// What a person sees who starts what a client is to start.
+const TERMINAL: &str = "standard input is a terminal, where a client of MCP is expected: \
+    let the client start this command; Ctrl-C ends it";
+
 /// Serves the client on the standard streams, as no tenant.
 pub(crate) fn serve(enabled: bool, calls: &Calls) -> Client {
     let stop = CancellationToken::new();
@@ -29,6 +34,10 @@ pub(crate) fn serve(enabled: bool, calls: &Calls) -> Client {
 }
 
 async fn client(server: McpServer, stop: CancellationToken) {
+    match std::io::stdin().is_terminal() {
+        true => tracing::info!("{TERMINAL}"),
+        false => tracing::info!("the client is served over standard input and output"),
+    }
     let running = tokio::select! {
         running = server.serve_stdio() => running,
         () = stop.cancelled() => return,

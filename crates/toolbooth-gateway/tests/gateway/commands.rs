@@ -66,7 +66,8 @@ fn init_writes_a_file_that_is_correct_and_overwrites_none() {
     assert_eq!(again.code, Some(3));
     assert_eq!(
         again.err,
-        "error: booth.toml exists already, and is not overwritten\n"
+        "error: booth.toml exists already, and is not overwritten: name another file, or `-` to \
+         print it\n"
     );
     assert_eq!(
         std::fs::read_to_string(folder.path().join("booth.toml")).unwrap(),
@@ -154,6 +155,7 @@ admin: http://127.0.0.1:8809
 server search: https://example.com:8443
 server time: uvx, 1 argument
 command greet: echo
+tools of servers: shown with --connect
 
 greet
 └ timeout 30s
@@ -182,6 +184,7 @@ fn check_of_a_command_draws_the_limits_that_it_has_without_a_file() {
     let expected = "\
 listen: MCP over standard input and output
 server server: uvx, 1 argument
+tools of servers: shown with --connect
 
 *, group server
 └ timeout 2m
@@ -211,7 +214,8 @@ fn call_prints_the_result_and_exits_with_its_outcome() {
     assert!(fail.out.contains("broken"), "{}", fail.out);
 
     let unknown = folder.run(&["call", "gret"]);
-    let message = "error: there is no tool named `gret`, did you mean `greet`?\n";
+    let message = "error: there is no tool named `gret`, did you mean `greet`?\n  \
+        tip: `toolbooth check --connect` shows all tools\n";
     assert_eq!((unknown.code, unknown.err.as_str()), (Some(1), message));
 
     for (arguments, message) in [
@@ -252,6 +256,20 @@ fn call_that_ends_early_prints_its_partial_result_and_what_happened() {
     let report: Value = serde_json::from_str(&hang.out).unwrap();
     assert_eq!((hang.code, &report["kind"]), (Some(1), &json!("timeout")));
     assert_eq!(report["started"], json!(true));
+
+    // Without a policy, too. One of a policy that is shorter remains.
+    let folder = Folder::with("[tools.hang]\ncommand = ['sleep', '1000']");
+    let hang = folder.run(&["call", "hang", "-t", "50ms"]);
+    assert_eq!((hang.code, hang.out.as_str()), (Some(1), ""));
+    assert!(
+        hang.err.contains("total limit of 50ms of `--timeout`"),
+        "{}",
+        hang.err
+    );
+    let policy = "[policies.default]\ntimeout = '50ms'\n";
+    let file = format!("[tools.hang]\ncommand = ['sleep', '1000']\n{policy}");
+    let hang = Folder::with(&file).run(&["call", "hang", "-t", "1h"]);
+    assert!(hang.err.contains("total limit of 50ms"), "{}", hang.err);
 }
 
 #[test]
@@ -342,7 +360,17 @@ fn wrong_command_line_and_wrong_file_exit_with_2_and_a_missing_file_with_3() {
     assert_eq!(
         missing.err,
         "error: booth.toml: the file could not be read\n  \
-         caused by: No such file or directory (os error 2)\n"
+         caused by: No such file or directory (os error 2)\n  \
+         tip: `toolbooth init` writes a file, and `toolbooth run -- COMMAND` needs none\n"
+    );
+    let without_separator = folder.run(&["run", "npx", "-y", "a-server"]);
+    assert_eq!(without_separator.code, Some(2));
+    assert!(
+        without_separator
+            .err
+            .contains("tip: the command of a server follows `--`, as in `-- npx -y a-server`\n"),
+        "{}",
+        without_separator.err
     );
 
     let folder = Folder::with("[tools.greet]\ncomand = [\"echo\"]\n");

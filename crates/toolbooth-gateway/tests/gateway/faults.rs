@@ -265,7 +265,7 @@ fn address_that_is_reachable_from_elsewhere_needs_a_token() {
 fn policies_may_name_tools_that_come_later_but_not_one_tool_in_two_groups() {
     let groups = |b: &str| {
         format!(
-            "[tools.a]\ncommand = [\"a\"]\n[policies.tools.later]\nretry = 2\n\
+            "[upstreams.a]\ncommand = [\"a\"]\n[policies.tools.later]\nretry = 2\n\
              [policies.groups.one]\ntools = [\"x_*\", \"x_1\"]\n\
              [policies.groups.two]\ntools = [\"{b}\"]"
         )
@@ -276,4 +276,62 @@ fn policies_may_name_tools_that_come_later_but_not_one_tool_in_two_groups() {
         "line 8, column 10, in `policies.groups.two.tools[0]`: `x_1` is in the group `one`: a \
          tool is in one group",
     )]);
+}
+
+#[test]
+fn command_that_is_a_text_and_address_without_a_port_are_errors_with_an_example() {
+    assert_faults(&[
+        (
+            "[tools.a]\ncommand = \"du -sh\"",
+            "line 2, column 11, in `tools.a.command`: invalid type: string, expected a list of a \
+             program and its arguments, such as [\"du\", \"-sh\"]",
+        ),
+        (
+            "[upstreams.a]\ncommand = \"npx a\"",
+            "line 2, column 11, in `upstreams.a.command`: invalid type: string, expected a list of \
+             a program and its arguments, such as [\"du\", \"-sh\"]",
+        ),
+        (
+            "[listen]\nhttp = \"localhost:8808\"",
+            "line 2, column 8, in `listen.http`: invalid value: string, expected an IP address and \
+             a port, such as \"127.0.0.1:8808\"",
+        ),
+        (
+            "[admin]\nlisten = 8809",
+            "line 2, column 10, in `admin.listen`: invalid type: integer, expected an IP address \
+             and a port, such as \"127.0.0.1:8808\"",
+        ),
+    ]);
+}
+
+#[test]
+fn policy_of_a_tool_that_can_never_be_there_is_an_error() {
+    let with = |policies: &str| {
+        format!(
+            "[tools.greet]\ncommand = [\"echo\"]\n[upstreams.a]\ncommand = [\"a\"]\n\
+             prefix = \"a_\"\n{policies}"
+        )
+    };
+    let wrong = with("[policies.tools.gret]\ntimeout = \"1s\"");
+    let in_group = with("[policies.groups.g]\ntools = [\"a_*\", \"b_*\"]");
+    assert_faults(&[
+        (
+            &wrong,
+            "line 6, column 17, in `policies.tools.gret`: there is no tool `gret`: no command has \
+             this name, and no server a prefix of it",
+        ),
+        (
+            &in_group,
+            "line 7, column 17, in `policies.groups.g.tools[1]`: there is no tool `b_*`: no \
+             command has this name, and no server a prefix of it",
+        ),
+    ]);
+    for policies in [
+        "[policies.tools.greet]\ntimeout = \"1s\"",
+        "[policies.tools.a_later]\ntimeout = \"1s\"",
+        "[policies.groups.g]\ntools = [\"*\"]",
+        "[policies.groups.g]\ntools = [\"gr*\", \"a*\", \"a_b*\"]",
+    ] {
+        Config::from_toml(&with(policies)).expect(policies);
+    }
 }

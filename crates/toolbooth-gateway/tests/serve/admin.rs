@@ -5,7 +5,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use toolbooth_gateway::config::TokenHash;
 
-use crate::support::{Folder, Program, send};
+use crate::support::{Folder, Program, get, send};
 
 const FILE: &str = "
 [tools.greet]
@@ -45,7 +45,16 @@ async fn operator_sees_health_readiness_metrics_and_the_page() {
         feed.contains("\"greet\"") && !feed.contains("Ada"),
         "{feed}"
     );
-    assert_eq!(program.operator("/tools").await.0.status(), 404);
+    let (head, paths) = program.operator("/tools").await;
+    assert_eq!(head.status(), 404);
+    assert_eq!(
+        paths,
+        "there are /health, /ready, /metrics and /timeline/\n"
+    );
+
+    let (head, paths) = get(&format!("http://{}/", program.http)).await;
+    assert_eq!(head.status(), 404);
+    assert_eq!(paths, "MCP is at /mcp, and the HTTP API at /tools\n");
 }
 
 #[tokio::test]

@@ -95,7 +95,10 @@ pub(crate) fn router(
         .route("/metrics", get(scrape))
         .route("/timeline", get(async || Redirect::permanent("/timeline/")))
         .nest_service("/timeline/", timeline)
-        .fallback(async || reply(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .fallback(async || {
+            let paths = "there are /health, /ready, /metrics and /timeline/";
+            reply(StatusCode::NOT_FOUND, paths)
+        })
 }
 
 fn ready_response(readiness: &Readiness) -> Response<Body> {

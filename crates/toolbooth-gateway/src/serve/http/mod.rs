@@ -4,6 +4,7 @@ mod body;
 mod listener;
 mod origin;
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -80,7 +81,7 @@ pub(crate) fn unauthorized(reason: NoToken) -> Response<Body> {
 }
 
 /// Makes a response of one line.
-pub(crate) fn reply(status: StatusCode, text: &'static str) -> Response<Body> {
+pub(crate) fn reply(status: StatusCode, text: impl fmt::Display) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{text}\n")));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -83,9 +83,11 @@ impl Tenant {
             .with_body_limit(settings.max_body);
         let mcp = McpServer::with_service(tools.clone(), service.clone()).into_http(options);
         let api = settings.api.then(|| {
+            let paths = format!("MCP is at {}, and the HTTP API at /tools", settings.path);
             ToolRouter::with_service(tools.clone(), service)
                 .with_max_body(settings.max_body)
                 .into_router()
+                .fallback(async move || reply(StatusCode::NOT_FOUND, paths))
         });
         Ok(Self {
             calls: calls.clone(),
@@ -117,7 +119,10 @@ impl Tenant {
                 Ok(response) => response,
                 Err(never) => match never {},
             },
-            None => reply(StatusCode::NOT_FOUND, "there is nothing at this path"),
+            None => reply(
+                StatusCode::NOT_FOUND,
+                format_args!("MCP is at {}", self.path),
+            ),
         }
     }
 
