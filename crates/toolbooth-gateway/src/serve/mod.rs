@@ -183,8 +183,12 @@ impl Running {
 
     async fn end(self, times: crate::config::Shutdown, client: stdio::Client) -> Ended {
         let in_flight = self.calls.shutdown.in_flight();
-        tracing::info!(in_flight, "the process ends, new calls are rejected");
-        let report = self.calls.shutdown.shutdown(times.grace, times.limit).await;
+        // `join` polls the shutdown first: the line is true when it is read.
+        let (report, ()) = futures_util::future::join(
+            self.calls.shutdown.shutdown(times.grace, times.limit),
+            async { tracing::info!(in_flight, "the process ends, new calls are rejected") },
+        )
+        .await;
         // A call is over before its response is sent.
         self.open.close();
         if tokio::time::timeout(SEND_LIMIT, self.open.wait())
