@@ -121,7 +121,10 @@ impl Kind {
                 return Ok(Some(command));
             }
             Self::Toolbooth => {
-                let file = log.with_extension("toml");
+                // Not beside the log of the upstream: the gateway watches the folder of its file.
+                let folder = log.with_extension("booth");
+                std::fs::create_dir_all(&folder)?;
+                let file = folder.join("booth.toml");
                 std::fs::write(&file, booth(front, limits, &upstream))?;
                 return Ok(Some(vec![
                     text(&places.toolbooth),
