@@ -54,6 +54,9 @@ async fn responses_of_other_shapes_are_read_as_far_as_possible() -> Result<(), B
     assert_eq!(call(&server, "a", json!({})).await?.text(), "the right one");
     let server = program("empty").connect().await?;
     assert_eq!(call(&server, "a", json!({})).await?.contents(), []);
+    // Its fields are those of what a user has entered, too.
+    let server = program("like-another").connect().await?;
+    assert_eq!(call(&server, "a", json!({})).await?.text(), "a");
     let server = program("unknown-block").connect().await?;
     let output = call(&server, "a", json!({})).await?;
     assert!(output.is_error());

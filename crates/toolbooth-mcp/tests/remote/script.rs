@@ -157,6 +157,11 @@ fn respond(script: &str, id: &Value) {
             write(&whole("after a megabyte"));
         }
         "asks" => write(&whole(&ask().to_string())),
+        "like-another" => {
+            let content = json!([{ "type": "text", "text": "a" }]);
+            let result = json!({ "action": "accept", "content": content });
+            write(&json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string());
+        }
         "empty" => write(&json!({ "jsonrpc": "2.0", "id": id, "result": {} }).to_string()),
         // No response.
         _ => {}

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rmcp::RoleClient;
-use rmcp::model::{ClientJsonRpcMessage, ErrorData, JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{
+    CallToolResult, ClientJsonRpcMessage, ErrorData, JsonRpcMessage, JsonRpcVersion2_0, RequestId,
+    ServerJsonRpcMessage, ServerResult,
+};
 use rmcp::transport::Transport;
+use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
@@ -42,6 +46,16 @@ pub(crate) struct StdioTransport {
 struct Parser {
     server: Name,
     calls: Arc<Calls>,
+}
+
+/// The response to a call, and nothing else: a message of another form has other fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallResponse {
+    #[serde(rename = "jsonrpc")]
+    _jsonrpc: JsonRpcVersion2_0,
+    id: RequestId,
+    result: CallToolResult,
 }
 
 /// The size of an unsent message, until it is sent or dropped.
@@ -82,6 +96,9 @@ impl Parser {
         let (start, end, fault) = match *line {
             Line::Whole(line) => {
                 let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+                if let Some(message) = self.result(line) {
+                    return Ok(Some(message));
+                }
                 match serde_json::from_slice(line) {
                     Ok(message) => return Ok(Some(message)),
                     Err(error) => (line, line, format!("a message that is invalid: {error}")),
@@ -105,6 +122,15 @@ impl Parser {
             Line::TooLong(..) if !has_method(start) => Err(self.malformed(&fault)),
             _ => Ok(None),
         }
+    }
+
+    /// Parses the result of a call in flight. What kind of result it is, is known by its id: the
+    /// types of rmcp would try the results of all other requests before.
+    fn result(&self, line: &[u8]) -> Option<ServerJsonRpcMessage> {
+        let response: CallResponse = serde_json::from_slice(line).ok()?;
+        self.calls.watch(&response.id)?;
+        let result = ServerResult::CallToolResult(response.result);
+        Some(ServerJsonRpcMessage::response(result, response.id))
     }
 
     fn malformed(&self, fault: &str) -> RemoteError {
