@@ -56,24 +56,29 @@ pub enum Ended {
 pub async fn run(config: Config, path: Option<PathBuf>, guard: Guard) -> Result<Ended, ServeError> {
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
     let mut edges = Edges::bind(&config).await?;
-    let metrics = Metrics::new()?;
-    let recorder = Recorder::new();
-    let timeline = TimelineService::new(recorder.clone());
-    let events = EventsLayer::new(TracingSink::new())
-        .with_sink(metrics.sink.clone())
-        .with_sink(recorder);
+    let mut events = EventsLayer::new(TracingSink::new());
+    let mut opening = Booth::builder(config.clone())
+        .with_events(TracingSink::new())
+        .with_guard(guard);
     let shutdown = ShutdownLayer::new();
     let readiness = Readiness::new(shutdown.clone());
+    let mut timeline = None;
     let mut ends = Vec::new();
     if let Some((listener, admin)) = edges.admin.take().zip(config.admin.as_ref()) {
+        // Calls are recorded only if there is an operator who can read it.
+        let (metrics, recorder) = (Metrics::new()?, Recorder::new());
+        let served = TimelineService::new(recorder.clone());
+        timeline = Some(served.clone());
+        events = events.with_sink(metrics.sink.clone()).with_sink(recorder);
+        opening = opening.with_events(metrics.sink);
         tokio::spawn(admin::upkeep(metrics.handle.clone()));
-        let (metrics, timeline) = (metrics.handle, timeline.clone());
+        let readiness = Arc::clone(&readiness);
         ends.push(serve_admin(
             listener,
             admin,
-            Arc::clone(&readiness),
-            metrics,
-            timeline,
+            readiness,
+            metrics.handle,
+            served,
         ));
     }
 
@@ -83,13 +88,8 @@ pub async fn run(config: Config, path: Option<PathBuf>, guard: Guard) -> Result<
             "the servers are being connected"
         );
     }
-    let opening = Booth::builder(config.clone())
-        .with_events(TracingSink::new())
-        .with_events(metrics.sink)
-        .with_guard(guard)
-        .open();
     let booth = tokio::select! {
-        booth = opening => booth?,
+        booth = opening.open() => booth?,
         () = signals.end() => return Ok(Ended::Clean),
     };
     readiness.opened(booth.clone());
@@ -130,7 +130,8 @@ struct Running {
     booth: Booth,
     calls: Calls,
     tenants: Arc<Tenants>,
-    timeline: TimelineService,
+    /// If there is an operator.
+    timeline: Option<TimelineService>,
     /// The responses that are not complete.
     open: TaskTracker,
     ends: Vec<Ends>,
@@ -197,7 +198,9 @@ impl Running {
         {
             tracing::warn!(open = self.open.len(), "responses are not complete");
         }
-        self.timeline.close();
+        if let Some(timeline) = &self.timeline {
+            timeline.close();
+        }
         self.tenants.close();
         let ends = self.ends.iter().map(|ends| ends.end(SEND_LIMIT));
         tokio::join!(
