@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Ended, block_on};
+use super::{Ended, block_on, block_on_one_worker};
 use crate::cli::{Exit, Failure, Source};
 use crate::guard::Guard;
 use crate::serve::{self, ServeError};
@@ -47,7 +47,12 @@ impl Run {
         let path = source.file().map(Path::to_owned);
         let _logs =
             serve::init_logs(&config.log).map_err(|error| Failure::new(Exit::Usage, error))?;
-        let ended = block_on(serve::run(config, path, Guard::of_this_program()))??;
+        let has_one_client = config.listen.http.is_none();
+        let serving = serve::run(config, path, Guard::of_this_program());
+        let ended = match has_one_client {
+            true => block_on_one_worker(serving)??,
+            false => block_on(serving)??,
+        };
         Ok(match ended {
             serve::Ended::Clean => Exit::Success,
             serve::Ended::Abandoned => Exit::Abandoned,
