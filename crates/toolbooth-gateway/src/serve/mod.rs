@@ -168,7 +168,11 @@ impl Running {
                 }
             };
             match &mut reload {
-                Some(reload) => reload.reload(cause, &self.booth, &self.tenants).await,
+                Some(reload) => tokio::select! {
+                    () = reload.reload(cause, &self.booth, &self.tenants) => {}
+                    // The file may be a pipe, or on a disk that does not respond.
+                    () = signals.end() => break,
+                },
                 None => tracing::info!("there is no file to read again"),
             }
         }

@@ -10,6 +10,8 @@ pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
     hangup: unix::Signal,
+    /// SIGHUP came while [`Signals::end`] was awaited.
+    reloads: bool,
 }
 
 /// What a signal demands.
@@ -29,6 +31,7 @@ impl Signals {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
             hangup: unix::signal(SignalKind::hangup())?,
+            reloads: false,
         })
     }
 
@@ -37,15 +40,27 @@ impl Signals {
     /// # Cancel safety
     /// Safe: no signal is lost.
     pub(crate) async fn next(&mut self) -> Signal {
+        match std::mem::take(&mut self.reloads) {
+            true => Signal::Reload,
+            false => self.received().await,
+        }
+    }
+
+    /// Waits for a signal that ends the process. Another one is returned by [`next`](Self::next).
+    ///
+    /// # Cancel safety
+    /// Safe: no signal is lost.
+    pub(crate) async fn end(&mut self) {
+        while self.received().await != Signal::End {
+            self.reloads = true;
+        }
+    }
+
+    async fn received(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::End,
             _ = self.terminate.recv() => Signal::End,
             _ = self.hangup.recv() => Signal::Reload,
         }
-    }
-
-    /// Waits for a signal that ends the process.
-    pub(crate) async fn end(&mut self) {
-        while self.next().await != Signal::End {}
     }
 }

@@ -132,3 +132,18 @@ async fn tenants_change_and_a_session_of_one_that_remains_continues() {
     assert_eq!(program.call(Some("carol"), "greet", &greet).await.0, 200);
     assert_eq!(program.call(Some("alice"), "greet", &greet).await.0, 404);
 }
+
+#[tokio::test]
+async fn file_that_is_read_without_an_end_does_not_delay_the_shutdown() {
+    let mut program = Program::start(ONE).await;
+    let file = program.folder.path("booth.toml");
+    std::fs::remove_file(&file).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("a program").success());
+    program.signal(Signal::HUP);
+    // It returns when the program opens the other end, whose read then waits.
+    let open = tokio::task::spawn_blocking(|| std::fs::File::options().write(true).open(file));
+    let _open = within(open).await.expect("no panic").expect("opened");
+    program.signal(Signal::TERM);
+    assert_eq!(program.exit().await.code(), Some(0));
+}
