@@ -102,18 +102,21 @@ mod http;
 mod page;
 mod progress;
 mod settings;
+mod stdio;
 mod structured;
 
 use std::sync::Arc;
 
 use rmcp::ServiceExt as _;
 use rmcp::service::{RoleServer, RunningService, ServerInitializeError};
+use rmcp::transport::async_rw::AsyncRwTransport;
 use toolbooth::Toolbox;
 use toolbooth::toolbox::{Tool, ToolService};
 
 use self::changes::Clients;
 pub use self::http::{HttpBody, HttpOptions, HttpService, SessionOwner};
 use self::settings::Settings;
+use self::stdio::Bounded;
 
 /// A toolbox as an MCP server: an `rmcp::ServerHandler`. See the [module](self).
 ///
@@ -156,7 +159,8 @@ impl McpServer {
     /// Serves one client on the standard input and output of this process. Returns once the client
     /// has initialized; [`waiting`](RunningService::waiting) then waits for its end.
     ///
-    /// Nothing else may write to the standard output.
+    /// Nothing else may write to the standard output. While 1,024 messages wait for the client to
+    /// read them, no request is read.
     ///
     /// # Errors
     /// The client did not initialize.
@@ -164,7 +168,8 @@ impl McpServer {
         self,
     ) -> Result<RunningService<RoleServer, Self>, Box<ServerInitializeError>> {
         // Pipes are read and written by the runtime itself, without a thread for each operation.
-        let transport = rmcp::transport::stdio_pipes();
+        let (input, output) = rmcp::transport::stdio_pipes();
+        let transport = Bounded::new(AsyncRwTransport::new(input, output));
         self.serve(transport).await.map_err(Box::new)
     }
 }
