@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use rmcp::model::Tool;
 use toolbooth::ToolSpec;
 
 use super::builder::Settings;
@@ -14,6 +15,9 @@ use crate::convert::from_tool;
 
 /// The maximum number of tools of a server.
 pub const MAX_TOOLS: usize = 10_000;
+
+/// The maximum size of the list of a server, as JSON, in bytes.
+const MAX_BYTES: usize = 32 * 1_024 * 1_024;
 
 /// The maximum number of pages of a list.
 const MAX_PAGES: usize = 1_000;
@@ -51,6 +55,7 @@ pub(super) async fn fetch(
     };
     let mut tools = Tools::new();
     let mut cursors = HashSet::new();
+    let mut size = 0_usize;
     let mut cursor = None;
     for _ in 0..MAX_PAGES {
         let page = connection.page(cursor).await?;
@@ -59,6 +64,10 @@ pub(super) async fn fetch(
             check_name(&name).map_err(|fault| unusable(fault.to_owned()))?;
             if tools.len() == MAX_TOOLS {
                 return Err(unusable(format!("there are more than {MAX_TOOLS}")));
+            }
+            size = size.saturating_add(size_of(&tool));
+            if size > MAX_BYTES {
+                return Err(unusable(format!("they have more than {MAX_BYTES} bytes")));
             }
             let listed = Listed {
                 remote: Arc::from(&*tool.name),
@@ -80,6 +89,11 @@ pub(super) async fn fetch(
     Err(unusable(format!(
         "the list has more than {MAX_PAGES} pages"
     )))
+}
+
+fn size_of(tool: &Tool) -> usize {
+    // What cannot be written cannot be shown to clients.
+    serde_json::to_vec(tool).map_or(usize::MAX, |json| json.len())
 }
 
 fn check_name(name: &str) -> Result<(), &'static str> {

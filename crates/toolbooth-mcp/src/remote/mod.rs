@@ -94,9 +94,9 @@
 //! # Limits
 //! A message of a server has at most 16 MiB; a longer one fails its call alone. A line of a program
 //! that is not JSON-RPC is ignored. Messages that wait for a program to read its input have at most
-//! 64 MiB. A list has at most [`MAX_TOOLS`] tools on 1,000 pages. Names have at most 128 bytes with
-//! the prefix, texts of a server in an error 2 KiB, and a message of progress 4 KiB. At most 4,096
-//! requests over HTTP wait for the beginning of their response.
+//! 64 MiB. A list has at most [`MAX_TOOLS`] tools, 1,000 pages and 32 MiB. Names have at most 128
+//! bytes with the prefix, texts of a server in an error 2 KiB, and a message of progress 4 KiB. At
+//! most 4,096 requests over HTTP wait for the beginning of their response.
 //!
 //! # Secrets
 //! Headers and tokens are in no `Debug` output, error or log, and neither is a password in the URL.

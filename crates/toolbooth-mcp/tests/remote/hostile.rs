@@ -71,6 +71,7 @@ async fn a_list_that_cannot_be_used_is_an_error() -> Result<(), BoxError> {
         ("same-page", "the list repeats the page `again`"),
         ("endless", "the list has more than 1000 pages"),
         ("many", "there are more than 10000"),
+        ("large", "they have more than 33554432 bytes"),
         ("twice", "two of them have the same name"),
         (
             "control",

@@ -100,6 +100,11 @@ fn page(script: &str, number: usize) -> Value {
             let tools = (0..1_000).map(|n| tool(format!("tool-{number}-{n}")));
             json!({ "tools": tools.collect::<Vec<_>>(), "nextCursor": number.to_string() })
         }
+        "large" => {
+            let mut tool = tool(format!("tool-{number}"));
+            tool["description"] = Value::from("x".repeat(4 * 1_024 * 1_024));
+            json!({ "tools": [tool], "nextCursor": number.to_string() })
+        }
         "twice" => json!({ "tools": [tool("a".to_owned()), tool("a".to_owned())] }),
         "control" => json!({ "tools": [tool("a\nb".to_owned())] }),
         _ => json!({ "tools": [tool("a".to_owned())] }),
