@@ -93,6 +93,8 @@ pub(crate) mod nearest;
 #[cfg(feature = "validate")]
 mod schema;
 mod service;
+#[cfg(feature = "validate")]
+mod shape;
 mod shared;
 mod spec;
 mod stacks;

@@ -8,13 +8,20 @@ use serde_json::{Map, Value};
 use toolbooth_core::{MAX_JSON_DEPTH, ToolError, nests_too_deep};
 
 use super::ToolSpec;
+use super::shape::Shape;
 
 /// The maximum number of steps back in a regular expression with look-around or back-references.
 const MAX_BACKTRACKS: usize = 10_000;
 
+/// The maximum work of the check of a response: the size of the value times that of its schema.
+const MAX_WORK: usize = 200_000_000;
+
 /// A compiled schema of a tool.
 #[derive(Debug, Clone)]
-pub(super) struct Schema(Arc<Validator>);
+pub(super) struct Schema {
+    validator: Arc<Validator>,
+    shape: Shape,
+}
 
 /// The compiled output schema of a tool, made when it is first used. `None` without one, and for
 /// one that cannot be compiled.
@@ -41,7 +48,10 @@ impl Schema {
         let options = jsonschema::options().offline();
         let validator = options.with_pattern_options(patterns).build(schema);
         validator
-            .map(|validator| Self(Arc::new(validator)))
+            .map(|validator| Self {
+                validator: Arc::new(validator),
+                shape: Shape::of(schema),
+            })
             .map_err(|error| match error.instance_path().as_str() {
                 "" => error.to_string(),
                 path => format!("{error} at {path}"),
@@ -53,19 +63,36 @@ impl Schema {
     pub(super) fn check_arguments(&self, args: &Value) -> Result<(), ToolError> {
         check_depth(args)?;
         // A tool may take a text, or `null`.
-        let Err(first) = self.0.validate(args) else {
+        let Err(first) = self.check(args) else {
             return Ok(());
         };
         let args = match args {
             Value::Null => Cow::Owned(Value::Object(Map::new())),
             Value::String(text) => match parsed(text) {
                 Some(args) => Cow::Owned(args),
-                None => return Err(mismatch(args, &first).into()),
+                None => return Err(first.into()),
             },
-            _ => return Err(mismatch(args, &first).into()),
+            _ => return Err(first.into()),
         };
-        let checked = self.0.validate(&args);
-        Ok(checked.map_err(|error| mismatch(&args, &error))?)
+        Ok(self.check(&args)?)
+    }
+
+    /// Checks a value. The error names the path, unless finding it may take too long.
+    fn check(&self, value: &Value) -> Result<(), SchemaMismatch> {
+        // It remembers the results of recursive schemas, which `validate` does not.
+        if self.validator.is_valid(value) {
+            return Ok(());
+        }
+        if self.shape.explained_depth < usize::MAX
+            && measure(value).depth > self.shape.explained_depth
+        {
+            return Err(SchemaMismatch {
+                path: ".".to_owned(),
+                message: "it does not match the schema".to_owned(),
+            });
+        }
+        let checked = self.validator.validate(value);
+        checked.map_err(|error| mismatch(value, &error))
     }
 }
 
@@ -75,7 +102,12 @@ impl OutputSchema {
     /// Checks the value of a response.
     pub(super) fn check(&self, spec: &ToolSpec, value: &Value) -> Result<(), SchemaMismatch> {
         let schema = self.0.get_or_init(|| {
-            let compiled = Schema::new(spec.output_schema()?);
+            let schema = spec.output_schema()?;
+            // A remote server may have sent it.
+            let compiled = match Shape::of(schema).size {
+                Some(_) => Schema::new(schema),
+                None => Err("its references have no bound".to_owned()),
+            };
             // The tool works all the same, as without the feature.
             let log = |message: &String| {
                 tracing::warn!(
@@ -90,8 +122,12 @@ impl OutputSchema {
             return Ok(());
         };
         check_depth(value)?;
-        let checked = schema.0.validate(value);
-        checked.map_err(|error| mismatch(value, &error))
+        let size = schema.shape.size.unwrap_or(usize::MAX);
+        if size.saturating_mul(measure(value).size) > MAX_WORK {
+            tracing::warn!(tool = spec.name(), "a response is too large to be checked");
+            return Ok(());
+        }
+        schema.check(value)
     }
 }
 
@@ -117,6 +153,28 @@ fn mismatch(value: &Value, error: &ValidationError<'_>) -> SchemaMismatch {
         path: dotted(value, error.instance_path().as_str()),
         message: error.masked().to_string(),
     }
+}
+
+/// The size and the depth of a value.
+struct Measure {
+    /// The number of values in it.
+    size: usize,
+    depth: usize,
+}
+
+fn measure(value: &Value) -> Measure {
+    let mut measure = Measure { size: 0, depth: 0 };
+    let mut open = vec![(value, 0)];
+    while let Some((value, depth)) = open.pop() {
+        measure.size += 1;
+        measure.depth = measure.depth.max(depth);
+        match value {
+            Value::Array(values) => open.extend(values.iter().map(|value| (value, depth + 1))),
+            Value::Object(fields) => open.extend(fields.values().map(|value| (value, depth + 1))),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    measure
 }
 
 fn check_depth(value: &Value) -> Result<(), SchemaMismatch> {

@@ -100,6 +100,9 @@ impl ResolvedTool {
     /// # Ok(()) }
     /// ```
     ///
+    /// A schema whose references are too many to follow is not checked, since a remote server may
+    /// have sent it. Neither is a value so large that the check may take seconds.
+    ///
     /// # Errors
     /// Where the value does not match, and why.
     #[cfg(feature = "validate")]

@@ -265,3 +265,58 @@ fn schema_of_a_type_without_content_is_an_object() {
     let spec = ToolSpec::of::<Vec<bool>>("flags");
     assert_eq!(spec.input_schema()["items"], json!({ "type": "boolean" }));
 }
+
+/// A node of a tree, of one of two kinds: each has children of either kind.
+fn tree() -> Value {
+    let kind = |name: &str| {
+        json!({
+            "properties": { "child": { "$ref": "#" }, "kind": { "const": name } },
+            "required": ["kind"],
+        })
+    };
+    json!({ "oneOf": [kind("and"), kind("or")] })
+}
+
+fn branch(depth: usize, leaf: Value) -> Value {
+    let wrap = |child, _| json!({ "kind": "and", "child": child });
+    (0..depth).fold(leaf, wrap)
+}
+
+/// An explanation tries both kinds at each of 100 levels.
+#[tokio::test(start_paused = true)]
+async fn a_deep_mismatch_of_a_recursive_schema_is_rejected_without_its_path() {
+    let (toolbox, tool) = checked(tree());
+    let call = |args| ToolCall::new("search", args);
+    let valid = call(branch(100, json!({ "kind": "or" })));
+    assert_eq!(text_of(toolbox.clone(), valid).await, "done");
+    let deep = call(branch(100, json!({ "kind": "xor" })));
+    let error = error_of(toolbox.clone(), deep).await;
+    assert_eq!(
+        error.public_message(),
+        "invalid arguments at `.`: it does not match the schema"
+    );
+    let error = error_of(toolbox, call(json!({ "kind": 5 }))).await;
+    assert!(error.public_message().contains("oneOf"), "{error}");
+    assert_eq!(tool.log().calls.len(), 1);
+}
+
+#[test]
+fn output_schema_without_a_bound_is_not_checked() {
+    let mut schema = json!({ "$ref": "#/$defs/25", "$defs": { "0": { "type": "object" } } });
+    for at in 0..25 {
+        let next = json!({ "$ref": format!("#/$defs/{at}") });
+        schema["$defs"][(at + 1).to_string()] = json!({ "allOf": [next, next, next, next] });
+    }
+    let mut known = schema.clone();
+    known["$ref"] = json!("#/$defs/3");
+    let spec = |name, schema| ToolSpec::new(name).with_output_schema(schema);
+    let toolbox = Toolbox::builder()
+        .tool(spec("huge", schema), ScriptedTool::ready())
+        .tool(spec("small", known), ScriptedTool::ready())
+        .build()
+        .expect("valid");
+    let check = |name, value| toolbox.get(name).expect("a tool").check_output(&value);
+    assert_eq!(check("huge", json!(5)), Ok(()));
+    assert!(check("small", json!({})).is_ok());
+    assert!(check("small", json!(5)).is_err());
+}
