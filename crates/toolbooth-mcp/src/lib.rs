@@ -56,6 +56,7 @@
 #![doc(test(attr(deny(warnings))))]
 
 mod convert;
+mod lines;
 pub mod remote;
 pub mod server;
 

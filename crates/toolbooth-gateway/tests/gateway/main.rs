@@ -3,7 +3,6 @@
 mod booth;
 mod commands;
 mod faults;
-mod fuzz;
 mod program;
 mod secrets;
 mod servers;

@@ -100,6 +100,7 @@ mod collect;
 mod handler;
 mod http;
 mod page;
+mod pipes;
 mod progress;
 mod settings;
 mod stdio;
@@ -109,12 +110,13 @@ use std::sync::Arc;
 
 use rmcp::ServiceExt as _;
 use rmcp::service::{RoleServer, RunningService, ServerInitializeError};
-use rmcp::transport::async_rw::AsyncRwTransport;
+use tokio::io::{AsyncRead, AsyncWrite};
 use toolbooth::Toolbox;
 use toolbooth::toolbox::{Tool, ToolService};
 
 use self::changes::Clients;
 pub use self::http::{HttpBody, HttpOptions, HttpService, SessionOwner};
+use self::pipes::Pipes;
 use self::settings::Settings;
 use self::stdio::Bounded;
 
@@ -169,7 +171,27 @@ impl McpServer {
     ) -> Result<RunningService<RoleServer, Self>, Box<ServerInitializeError>> {
         // Pipes are read and written by the runtime itself, without a thread for each operation.
         let (input, output) = rmcp::transport::stdio_pipes();
-        let transport = Bounded::new(AsyncRwTransport::new(input, output));
+        self.serve_pipes(input, output).await
+    }
+
+    /// Serves one client on a pair of pipes, such as the halves of a socket, as
+    /// [`serve_stdio`](Self::serve_stdio) does.
+    ///
+    /// A message is a line of at most 16 MiB. A request that is longer or cannot be parsed gets an
+    /// error (-32600), with its id if that is found. Other such lines are ignored.
+    ///
+    /// # Errors
+    /// The client did not initialize.
+    pub async fn serve_pipes<R, W>(
+        self,
+        input: R,
+        output: W,
+    ) -> Result<RunningService<RoleServer, Self>, Box<ServerInitializeError>>
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let transport = Bounded::new(Pipes::new(input, output));
         self.serve(transport).await.map_err(Box::new)
     }
 }

@@ -78,7 +78,7 @@ impl Document {
         let text = &*self.0;
         let table = DeTable::parse(text).map_err(|error| {
             let message = format!("this is no TOML: {}", error.message());
-            let error_at = error.span();
+            let error_at = error.span().or_else(|| unplaced(text));
             PolicyError::new(PolicyErrorKind::Syntax, String::new(), message).at(text, error_at)
         })?;
         read(
@@ -141,6 +141,21 @@ pub(super) fn path_of(keys: &[&str]) -> String {
         }
     }
     path
+}
+
+/// Returns the first line at which parsing fails without a place, as it does where keys or values
+/// are too deep.
+fn unplaced(text: &str) -> Option<Range<usize>> {
+    let fails =
+        |end: usize| DeTable::parse(&text[..end]).is_err_and(|error| error.span().is_none());
+    let lines = text.split_inclusive('\n').scan(0, |end, line| {
+        let start = *end;
+        *end += line.len();
+        Some(start..*end)
+    });
+    let lines: Vec<_> = lines.collect();
+    let first = lines.partition_point(|line| !fails(line.end));
+    lines.get(first).cloned()
 }
 
 fn span_of(text: &str, keys: &[&str]) -> Option<Range<usize>> {

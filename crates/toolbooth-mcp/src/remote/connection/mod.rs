@@ -2,6 +2,8 @@
 
 mod calls;
 mod handler;
+#[cfg(all(test, unix))]
+mod hostile;
 mod lost;
 mod tap;
 

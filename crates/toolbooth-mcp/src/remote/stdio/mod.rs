@@ -4,8 +4,6 @@
 //! process group after the transport was dropped: it waits a moment for the exit of the program,
 //! whose input has ended, and then sends SIGTERM and SIGKILL.
 
-mod answered;
-mod lines;
 mod transport;
 
 use std::process::ExitStatus;

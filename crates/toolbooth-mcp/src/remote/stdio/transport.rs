@@ -11,19 +11,15 @@ use rmcp::model::{
 };
 use rmcp::transport::Transport;
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 use toolbooth_core::Name;
 
-use super::answered::{answered, has_method};
-use super::lines::{Line, Lines};
+use crate::lines::{Line, Lines, MAX_LINE, has_method, id_of};
 use crate::remote::RemoteError;
 use crate::remote::connection::{Calls, Lost, Tap};
 use crate::remote::error::bounded;
-
-/// The maximum length of a message of a server, in bytes.
-const MAX_LINE: usize = 16 * 1_024 * 1_024;
 
 /// The maximum size of the messages that wait for a program to read its input, in bytes.
 const MAX_UNSENT: usize = 64 * 1_024 * 1_024;
@@ -35,10 +31,10 @@ const OVERHEAD: usize = 1_024;
 ///
 /// A line that is not JSON-RPC is ignored: programs print such lines. A response that is too long
 /// or cannot be parsed fails its call alone.
-pub(crate) struct StdioTransport {
-    output: Lines<ChildStdout>,
+pub(crate) struct StdioTransport<R = ChildStdout, W = ChildStdin> {
+    output: Lines<R>,
     parser: Parser,
-    input: Arc<Mutex<Option<ChildStdin>>>,
+    input: Arc<Mutex<Option<W>>>,
     unsent: Arc<AtomicUsize>,
     lost: Lost,
 }
@@ -66,14 +62,8 @@ struct Unsent {
 
 // === impl StdioTransport ===
 
-impl StdioTransport {
-    pub(super) fn new(
-        server: Name,
-        output: ChildStdout,
-        input: ChildStdin,
-        tap: &Tap,
-        lost: &Lost,
-    ) -> Self {
+impl<R: AsyncRead + Unpin, W> StdioTransport<R, W> {
+    pub(crate) fn new(server: Name, output: R, input: W, tap: &Tap, lost: &Lost) -> Self {
         Self {
             output: Lines::new(output, MAX_LINE),
             parser: Parser {
@@ -109,7 +99,7 @@ impl Parser {
                 (start, end, fault)
             }
         };
-        if let Some(id) = answered(start, end) {
+        if let Some(id) = id_of(start, end) {
             self.calls.fail(&id, self.malformed(&fault));
             // The call returns its fault in place of this.
             let error = ErrorData::internal_error(fault, None);
@@ -141,7 +131,11 @@ impl Parser {
     }
 }
 
-impl Transport<RoleClient> for StdioTransport {
+impl<R, W> Transport<RoleClient> for StdioTransport<R, W>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     type Error = io::Error;
 
     /// Sends the message after those before it. The request of a call that is over by then is not

@@ -135,10 +135,10 @@ impl HttpService {
             return unavailable("the server is shutting down");
         }
         let owner = request.extensions().get::<SessionOwner>().cloned();
-        let session = request.headers().get(SESSION_ID);
-        let session = session.and_then(|id| id.to_str().ok());
+        let session = request.headers().get(SESSION_ID).cloned();
+        let session = session.as_ref().and_then(|id| id.to_str().ok());
         if session.is_some_and(|id| !self.sessions.admits(id, owner.as_ref())) {
-            return text(StatusCode::NOT_FOUND, "Not Found: Session not found");
+            return unknown_session();
         }
         let scope = Arc::new(sessions::Request {
             owner,
@@ -146,8 +146,13 @@ impl HttpService {
         });
         let handled = self.inner.handle(request);
         let response = REQUEST.scope(Arc::clone(&scope), handled).await;
-        match scope.is_rejected.load(Ordering::Relaxed) {
-            true => unavailable("there are too many sessions"),
+        if scope.is_rejected.load(Ordering::Relaxed) {
+            return unavailable("there are too many sessions");
+        }
+        // The session was closed while the request was handled.
+        let is_failed = response.status() == StatusCode::INTERNAL_SERVER_ERROR;
+        match is_failed && session.is_some_and(|id| !self.sessions.is_open(id)) {
+            true => unknown_session(),
             false => response,
         }
     }
@@ -155,6 +160,10 @@ impl HttpService {
 
 /// The seconds until a client tries again.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+fn unknown_session() -> Response<HttpBody> {
+    text(StatusCode::NOT_FOUND, "Not Found: Session not found")
+}
 
 fn unavailable(message: &'static str) -> Response<HttpBody> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, message);

@@ -93,6 +93,11 @@ impl Sessions {
             .is_none_or(|open| open.session.owner.as_ref() == owner)
     }
 
+    /// Returns whether there is a session of this id.
+    pub(super) fn is_open(&self, id: &str) -> bool {
+        self.open().contains_key(id)
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<SessionId, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

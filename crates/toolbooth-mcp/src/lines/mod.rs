@@ -1,12 +1,22 @@
-//! Lines of a bounded length.
+//! Lines of a bounded length: a message is one line.
+
+mod id;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-use super::answered::ENOUGH;
+#[cfg(unix)]
+pub(crate) use self::id::has_method;
+pub(crate) use self::id::id_of;
 
-/// Reads lines from the output of a program.
+/// The maximum length of a message, in bytes.
+pub(crate) const MAX_LINE: usize = 16 * 1_024 * 1_024;
+
+/// The number of the first and of the last bytes of a line that are enough to find its id.
+const ENOUGH: usize = 256;
+
+/// Reads lines from a pipe.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     pipe: BufReader<R>,
     max: usize,
     line: Vec<u8>,
@@ -16,7 +26,7 @@ pub(super) struct Lines<R> {
 
 /// A line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// Without its end.
     Whole(&'a [u8]),
     /// The first and the last bytes of a line that is longer than the maximum.
@@ -26,7 +36,7 @@ pub(super) enum Line<'a> {
 // === impl Lines ===
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(super) fn new(pipe: R, max: usize) -> Self {
+    pub(crate) fn new(pipe: R, max: usize) -> Self {
         Self {
             pipe: BufReader::with_capacity(64 * 1_024, pipe),
             max: max.max(2 * ENOUGH),
@@ -39,7 +49,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// feed is not complete, and dropped.
     ///
     /// Cancel safe: what was read of the line is kept. Afterwards, [`take`](Self::take) the line.
-    pub(super) async fn read(&mut self) -> bool {
+    pub(crate) async fn read(&mut self) -> bool {
         loop {
             let Ok(read) = self.pipe.fill_buf().await else {
                 return false;
@@ -69,7 +79,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     /// Passes the line that was read to `parse`, and begins the next one.
-    pub(super) fn take<T>(&mut self, parse: impl FnOnce(Line<'_>) -> T) -> T {
+    pub(crate) fn take<T>(&mut self, parse: impl FnOnce(Line<'_>) -> T) -> T {
         let line = match std::mem::take(&mut self.is_too_long) {
             false => Line::Whole(self.line.strip_suffix(b"\r").unwrap_or(&self.line)),
             true => {

@@ -1,24 +1,21 @@
-//! Finds the request to which a line that cannot be parsed is the response.
+//! Finds the id of a message that cannot be parsed.
 //!
-//! The id is read only where it is certain that it belongs to the message itself, and not to
-//! something within the result: right after the opening brace, or right before the closing one.
-//! The official SDKs write it there.
+//! It is read only where it is certain that it belongs to the message itself, and not to something
+//! within its parameters or its result: right after the opening brace, or right before the closing
+//! one. The official SDKs write it there.
 
 use rmcp::model::RequestId;
-
-/// The number of the first and of the last bytes of a line that are enough.
-pub(super) const ENOUGH: usize = 256;
 
 /// The maximum length of an id that is found.
 const MAX_ID: usize = 64;
 
-/// Returns the id of the response that begins and ends so.
-pub(super) fn answered(start: &[u8], end: &[u8]) -> Option<RequestId> {
+/// Returns the id of the message that begins and ends so.
+pub(crate) fn id_of(start: &[u8], end: &[u8]) -> Option<RequestId> {
     in_front(start).or_else(|| at_end(end))
 }
 
 /// Returns whether the message that begins so is a notification or a request.
-pub(super) fn has_method(start: &[u8]) -> bool {
+pub(crate) fn has_method(start: &[u8]) -> bool {
     skip_version(start).is_some_and(|rest| rest.starts_with(b"\"method\""))
 }
 
@@ -83,7 +80,7 @@ mod tests {
     use super::*;
 
     fn id(line: &str) -> Option<RequestId> {
-        answered(line.as_bytes(), line.as_bytes())
+        id_of(line.as_bytes(), line.as_bytes())
     }
 
     #[test]
