@@ -26,6 +26,7 @@ mod span_parents;
 mod span_waits;
 mod spans;
 mod starts;
+mod undecided;
 
 use std::task::Poll;
 

@@ -11,6 +11,8 @@ use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::undecided::keep_call_sites;
+
 pub(crate) type Fields = BTreeMap<&'static str, String>;
 
 /// The spans so far, in the order of their creation.
@@ -41,6 +43,7 @@ impl Recorded {
     }
 
     pub(crate) fn new() -> (Self, Dispatch) {
+        keep_call_sites();
         let recorded = Self::default();
         let subscriber = tracing_subscriber::registry().with(recorded.clone());
         (recorded, Dispatch::new(subscriber))

@@ -1,10 +1,10 @@
 //! `TracingSink`: the fields of a span, and the events in it.
 
 use serde_json::json;
-use toolbooth::events::{EventsLayer, TraceContext, TracingSink};
+use toolbooth::events::{EventsLayer, TracingSink};
 use toolbooth::{CallContext, TimeoutLayer, ToolCall, ToolSpec, Toolbox, tool_fn};
 use tower::{Layer, ServiceBuilder, ServiceExt};
-use tracing::{Instrument, Level};
+use tracing::Level;
 
 use crate::recorded::Recorded;
 use crate::support::{ScriptedTool, call, call_all, error_of, ms, text_of};
@@ -176,63 +176,6 @@ async fn concurrent_calls_do_not_mix() {
         );
         assert_eq!(span.closed, 1);
     }
-}
-
-/// Without a span, events have the fields of their call.
-#[tokio::test(start_paused = true)]
-async fn events_of_a_call_without_a_span_have_its_tool_and_id() {
-    use tracing_subscriber::filter::LevelFilter;
-    use tracing_subscriber::layer::{Layer as _, SubscriberExt};
-
-    let recorded = Recorded::default();
-    let warnings = recorded.clone().with_filter(LevelFilter::WARN);
-    // The spans of this test are warnings.
-    let subscriber = tracing_subscriber::registry().with(warnings);
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let span = tracing::warn_span!("request");
-    let request = span.enter();
-    let failing = ScriptedTool::new(|_| async { Err("backend down".into()) });
-    let call = ToolCall::new("tool", json!(null)).with_id("call_7");
-    let mut calls = tokio_test::task::spawn(traced().layer(failing).oneshot(call));
-    tokio_test::assert_ready!(calls.poll()).unwrap_err();
-    drop(request);
-
-    let [request] = &recorded.spans()[..] else {
-        panic!("one span");
-    };
-    let event = r#"[(Level(Warn), {"call_id": "call_7", "error.type": "tool_error", "message": "tool.failed", "tool": "tool"})]"#;
-    assert_eq!(format!("{:?}", request.events), event);
-}
-
-/// A filter that disables the spans alone: the events have the fields of their call.
-#[tokio::test(start_paused = true)]
-async fn events_of_a_call_whose_span_is_filtered_have_its_tool_and_id() {
-    use tracing_subscriber::filter::filter_fn;
-    use tracing_subscriber::layer::{Layer as _, SubscriberExt};
-
-    let recorded = Recorded::default();
-    let filter = filter_fn(|metadata| metadata.name() != "execute_tool");
-    let subscriber = tracing_subscriber::registry().with(recorded.clone().with_filter(filter));
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let call = ToolCall::new("tool", json!(null)).with_id("call_7");
-    let call = call.with_extension(TraceContext::parse(trace, None).unwrap());
-    // There is no span to set the parent of.
-    let sink = TracingSink::new().with_parent(|_, _| tracing::info!("parent"));
-    let tool = EventsLayer::new(sink).layer(ScriptedTool::ready());
-    let request = tracing::info_span!("request");
-    text_of(tool, call).instrument(request).await;
-
-    let [request] = &recorded.spans()[..] else {
-        panic!("one span");
-    };
-    let calls = request.events.iter().map(|(_, fields)| {
-        let field = |name| fields.get(name).map(String::as_str);
-        (field("message"), field("tool"), field("call_id"))
-    });
-    let expected = ["tool.invoked", "tool.started", "tool.completed"];
-    let expected = expected.map(|name| (Some(name), Some("tool"), Some("call_7")));
-    assert_eq!(calls.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test(start_paused = true)]
