@@ -109,6 +109,5 @@ pub(crate) fn front_settings(listen: &config::Listen) -> FrontSettings {
         path: listen.path.clone(),
         api: listen.api,
         max_body: listen.max_body,
-        allowed_origins: listen.allowed_origins.clone(),
     }
 }

@@ -14,7 +14,9 @@ command = ['echo', 'hello', '{name}']
 async fn page_of_another_name_or_origin_receives_403_before_anything_is_called() {
     let program = Program::start(FILE).await;
     for address in [&program.http, &program.admin] {
+        let own = format!("http://{address}");
         for (header, value, allowed) in [
+            ("origin", &*own, true),
             ("host", "localhost", true),
             ("host", "evil.example", false),
             ("origin", "https://evil.example", false),
