@@ -64,7 +64,7 @@
 //! | `[listen]` | `stdio` | MCP over standard input and output | `true` without `http` |
 //! | | `http`, `path` | the address and the path of MCP over streamable HTTP | none, `"/mcp"` |
 //! | | `api` | the HTTP API, at the same address | `true` |
-//! | | `allowed_hosts`, `allowed_origins` | further names of hosts, and origins of web pages | none |
+//! | | `allowed_hosts`, `allowed_origins` | further names of hosts, and origins of web pages | those of loopback, and the own address |
 //! | | `max_body`, `max_connections`, `header_timeout` | limits of requests | 4 MiB, 1,024, `"10s"` |
 //! | `[tenants.NAME]` | `token_sha256` | the hash of a token, or a list | |
 //! | | `priority`, `rate`, `concurrency`, `queue` | limits of its calls | none |

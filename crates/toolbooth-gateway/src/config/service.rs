@@ -1,27 +1,12 @@
 //! Commands as tools.
 
 use serde_json::Value;
+use toolbooth::process::INHERITED_VARIABLES;
 use toolbooth::toolbox::ResolvedTool;
 use toolbooth::{BoxError, CommandOutput, CommandTool, ConfigError, ToolCall, ToolSpec, Toolbox};
 use tower::ServiceExt;
 
 use super::{Argument, CommandConfig, Output};
-
-/// The variables of this process that each program has. They have no secrets.
-const INHERITED: [&str; 12] = [
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "TERM",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "XDG_RUNTIME_DIR",
-];
 
 impl CommandConfig {
     /// Returns the description of the tool of this name.
@@ -66,7 +51,7 @@ impl CommandConfig {
     fn command(&self, name: &str) -> Result<CommandTool, ConfigError> {
         let mut command = CommandTool::new(name, &self.program)
             .with_option_values(false)
-            .with_inherited_env(INHERITED)
+            .with_inherited_env(INHERITED_VARIABLES)
             .with_inherited_env(&self.inherit_env)
             .with_output(match self.output {
                 Output::Text => CommandOutput::Text,

@@ -168,4 +168,4 @@ pub use child::{ChildPipes, ChildProgram};
 pub use command_tool::{CommandTool, ResponseFuture};
 pub use error::CommandError;
 pub use output::{CommandOutput, CommandStderr, MAX_LINE, STDERR_TAIL};
-pub use start::UTF_8;
+pub use start::{INHERITED_VARIABLES, UTF_8};

@@ -57,6 +57,24 @@ pub(super) enum Variable {
     Inherited,
 }
 
+/// The variables of this process that a program may have without a risk: those of the official
+/// SDKs of MCP for servers, and those for its locale and its temporary files. Others may be secret.
+///
+/// [`CommandTool::with_inherited_env`](crate::CommandTool::with_inherited_env) passes them.
+pub const INHERITED_VARIABLES: [&str; 12] = [
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_RUNTIME_DIR",
+];
 /// The variables that set the encoding of characters.
 const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
 /// A value of the variable `LANG` whose encoding is UTF-8, and which the system has.

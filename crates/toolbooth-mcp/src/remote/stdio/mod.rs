@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use toolbooth::process::{ChildProgram, UTF_8};
+use toolbooth::process::{ChildProgram, INHERITED_VARIABLES, UTF_8};
 use toolbooth_core::Name;
 use tracing::Instrument as _;
 
@@ -22,23 +22,6 @@ use super::builder::{Program, Settings};
 use super::connection::{Lost, Tap};
 use super::error::SharedError;
 use super::stderr::Stderr;
-
-/// The variables of this process that a program has, as with the official SDKs, and those for its
-/// locale and its temporary files. Others may be secret.
-const INHERITED: [&str; 12] = [
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "TERM",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "XDG_RUNTIME_DIR",
-];
 
 /// The variables that set the encoding of characters.
 const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
@@ -105,7 +88,7 @@ fn command(program: &Program) -> Command {
     let mut command = Command::new(&program.program);
     command.args(&program.args).env_clear();
     let mut has_locale = false;
-    let inherited = INHERITED.iter().map(std::ffi::OsString::from);
+    let inherited = INHERITED_VARIABLES.iter().map(std::ffi::OsString::from);
     let inherited = inherited.chain(program.inherited_env.iter().cloned());
     let inherited = inherited.filter_map(|name| Some((std::env::var_os(&name)?, name)));
     let inherited = inherited.map(|(value, name)| (name, value));
