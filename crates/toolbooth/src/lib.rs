@@ -189,6 +189,7 @@ mod queue;
 pub mod rate;
 #[cfg(feature = "retry")]
 pub mod retry;
+pub mod shared;
 pub mod shutdown;
 pub mod spawn;
 #[cfg(feature = "state")]
