@@ -33,6 +33,8 @@ pub enum CancelReason {
     Shutdown,
     /// The owner of the call [cancelled](crate::Canceller) it.
     Explicit,
+    /// The permits of a limit that several processes share could not be kept.
+    LeaseLost,
 }
 
 // === impl Outcome ===
@@ -62,7 +64,8 @@ impl fmt::Display for Outcome {
 // === impl CancelReason ===
 
 impl CancelReason {
-    /// Returns the stable name: `timeout`, `caller_gone`, `parent`, `shutdown` or `explicit`.
+    /// Returns the stable name: `timeout`, `caller_gone`, `parent`, `shutdown`, `explicit` or
+    /// `lease_lost`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -71,6 +74,7 @@ impl CancelReason {
             Self::Parent => "parent",
             Self::Shutdown => "shutdown",
             Self::Explicit => "explicit",
+            Self::LeaseLost => "lease_lost",
         }
     }
 
@@ -79,7 +83,9 @@ impl CancelReason {
     pub const fn outcome(self) -> Outcome {
         match self {
             Self::Timeout => Outcome::TimedOut,
-            Self::CallerGone | Self::Parent | Self::Shutdown | Self::Explicit => Outcome::Cancelled,
+            Self::CallerGone | Self::Parent | Self::Shutdown | Self::Explicit | Self::LeaseLost => {
+                Outcome::Cancelled
+            }
         }
     }
 }

@@ -208,9 +208,7 @@ mod tests {
             let known = match &error {
                 ToolError::RateLimited { .. } => true,
                 ToolError::CircuitOpen { retry_after, .. } => retry_after.is_some(),
-                ToolError::Overloaded { reason, .. } => {
-                    matches!(reason, OverloadReason::ShuttingDown { .. })
-                }
+                ToolError::Overloaded { reason, .. } => reason.retry_after().is_some(),
                 _ => false,
             };
             assert_eq!(error.retry_after_seconds().is_some(), known, "{error}");

@@ -125,6 +125,12 @@ pub enum OverloadReason {
         /// The time to wait before a retry.
         retry_after: Duration,
     },
+    /// The store of a limit that several processes share is away, and the limit rejects calls then.
+    #[non_exhaustive]
+    StoreAway {
+        /// The time to wait before a retry.
+        retry_after: Duration,
+    },
     /// Rejected by another crate's layer, such as tower's `LoadShed`.
     Foreign,
 }
@@ -256,6 +262,12 @@ impl OverloadReason {
         Self::ShuttingDown { retry_after }
     }
 
+    /// Makes the reason of a limit whose store is away, with the time to wait before a retry.
+    #[must_use]
+    pub const fn store_away(retry_after: Duration) -> Self {
+        Self::StoreAway { retry_after }
+    }
+
     /// Returns whether the same call may be admitted later.
     ///
     /// False for a limit of 0, and for a call whose cost exceeds the limit.
@@ -268,7 +280,9 @@ impl OverloadReason {
     #[must_use]
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
-            Self::ShuttingDown { retry_after } => Some(retry_after),
+            Self::ShuttingDown { retry_after } | Self::StoreAway { retry_after } => {
+                Some(retry_after)
+            }
             _ => None,
         }
     }
@@ -300,6 +314,7 @@ impl fmt::Display for OverloadReason {
                 write!(f, "the key is new, and all {keys} keys are in use")
             }
             Self::ShuttingDown { .. } => f.write_str("the service is shutting down"),
+            Self::StoreAway { .. } => f.write_str("the store of the shared limit does not answer"),
             Self::Foreign => f.write_str("the service shed the call"),
         }
     }

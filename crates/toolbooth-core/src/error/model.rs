@@ -51,6 +51,7 @@ impl ToolError {
                 let why = match reason {
                     CancelReason::Shutdown => ", because the service is shutting down",
                     CancelReason::Timeout => ", because a time limit expired",
+                    CancelReason::LeaseLost => ", because its place in a shared limit was lost",
                     CancelReason::CallerGone | CancelReason::Parent | CancelReason::Explicit => "",
                 };
                 format!("the call of {tool} was cancelled{why}")

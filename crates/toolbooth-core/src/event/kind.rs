@@ -213,6 +213,13 @@ pub enum LimitChange {
         /// The maximum number of keys.
         keys: usize,
     },
+    /// The store of limits that several processes share does not answer.
+    StoreLost {
+        /// What holds meanwhile: `local`, `closed` or `open`.
+        when_away: &'static str,
+    },
+    /// The store of shared limits answers again.
+    StoreFound,
 }
 
 // === impl EventKind ===

@@ -162,6 +162,10 @@ fn limit(f: &mut fmt::Formatter<'_>, change: &LimitChange) -> fmt::Result {
             text(f, setting, value.as_deref().unwrap_or("none"))
         }
         LimitChange::Overflow { keys } => write!(f, " full={keys}"),
+        LimitChange::StoreLost { when_away } => {
+            text(f, "store", "lost").and_then(|()| text(f, "when_away", when_away))
+        }
+        LimitChange::StoreFound => text(f, "store", "found"),
     }
 }
 

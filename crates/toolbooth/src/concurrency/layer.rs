@@ -9,6 +9,7 @@ use super::ConcurrencyLimit;
 use super::permits::{Permits, in_flight, to_u64};
 use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name, limit_events};
 use crate::queue::{Limits, Order, QueueSetting};
+use crate::shared::SharedStore;
 
 /// Limits how many calls run at once; other calls wait in a queue. See the [module](super).
 ///
@@ -245,6 +246,20 @@ impl ConcurrencyLimitLayer {
     pub fn with_service_time(mut self, about: impl Into<Option<Duration>>) -> Self {
         let about = about.into();
         self.limits = self.limits.with_setting(&QueueSetting::ServiceTime(about));
+        self
+    }
+
+    /// Keeps the permits in a store that several processes share, under a name.
+    ///
+    /// All processes that use the store and the name share one limit, or one for each tool or key.
+    /// Each has a queue of its own, in which its calls wait as without a store. See
+    /// [`shared`](crate::shared). A layer without a limit stays without one.
+    ///
+    /// [`in_flight`](Self::in_flight), [`available`](Self::available) and
+    /// [`queued`](Self::queued) are those of this process.
+    #[must_use]
+    pub fn with_store(mut self, store: &SharedStore, name: impl Into<Name>) -> Self {
+        self.limits = self.limits.with_store(store, name.into());
         self
     }
 

@@ -110,6 +110,7 @@ mod future;
 mod layer;
 pub(crate) mod permits;
 mod service;
+mod shared;
 
 pub use future::{ResponseFuture, ResponseWatch};
 pub use layer::ConcurrencyLimitLayer;

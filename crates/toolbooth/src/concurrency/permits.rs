@@ -1,14 +1,17 @@
 use std::borrow::Cow;
+use std::sync::Arc as StdArc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use toolbooth_core::{LayerName, Moment, Part, ToolError};
 
 use super::future::ResponseWatch;
+use super::shared::{LeaseEnd, LostPermits, SharedPermits};
 use crate::middleware::Acquire;
-use crate::middleware::sync::Arc;
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
-use crate::queue::{LimitQueue, Limiter, Limits, Waiter, trace_rejection};
+use crate::middleware::sync::{Arc, Weak};
+use crate::queue::{Grant, LimitQueue, Limiter, Limits, Waiter, trace_rejection};
+use crate::shared::{FencingNumber, Place, Refusal, SharedQueue, Waiting};
 
 /// The queue of calls that wait for permits.
 pub(super) type PermitQueue = LimitQueue<Permits>;
@@ -57,6 +60,16 @@ pub(crate) struct Permits {
     in_flight: AtomicU64,
     /// The expected duration of a call in nanoseconds; 0 if unknown.
     service_time: AtomicU64,
+    /// If the permits are in a store.
+    stored: Option<Box<Stored>>,
+}
+
+/// The permits of a limit in a store.
+#[derive(Debug)]
+struct Stored {
+    place: Place,
+    /// `None` without a limit: those of the keys are made of it.
+    permits: Option<SharedPermits>,
 }
 
 // === impl Permit ===
@@ -138,11 +151,15 @@ impl Acquire<ResponseWatch> for AcquirePermit {
         if self.until_ended && part.inherits(self.waiter.queue().id()) {
             return Poll::Ready(Ok(()));
         }
-        let Err(rejection) = ready!(self.waiter.poll(part, cx)) else {
-            let queue = Arc::clone(self.waiter.queue());
-            let permit = Permit::acquired(part, queue, self.waiter.cost(), self.until_ended);
-            *watch = ResponseWatch::new(Some(permit));
-            return Poll::Ready(Ok(()));
+        let rejection = match ready!(self.waiter.poll(part, cx)) {
+            Ok(grant) => {
+                let queue = Arc::clone(self.waiter.queue());
+                let lease_end = queue.limiter().start(part, grant);
+                let permit = Permit::acquired(part, queue, self.waiter.cost(), self.until_ended);
+                *watch = ResponseWatch::with_lease(permit, lease_end);
+                return Poll::Ready(Ok(()));
+            }
+            Err(rejection) => rejection,
         };
         trace_rejection(
             &self.layer,
@@ -163,8 +180,40 @@ impl Acquire<ResponseWatch> for AcquirePermit {
 // === impl Permits ===
 
 impl Permits {
+    fn build(limit: Option<usize>, place: Option<Place>) -> Self {
+        let limit = limit.map_or(u64::MAX, to_u64);
+        let stored = place.map(|place| {
+            let permits = (limit != u64::MAX).then(|| SharedPermits::new(&place, limit));
+            Box::new(Stored { place, permits })
+        });
+        Self {
+            limit: AtomicU64::new(limit),
+            in_flight: AtomicU64::new(0),
+            service_time: AtomicU64::new(0),
+            stored,
+        }
+    }
+
+    #[inline]
+    fn shared(&self) -> Option<&SharedPermits> {
+        self.stored.as_ref()?.permits.as_ref()
+    }
+
+    /// Tells a call that starts what it was granted. Returns what ends it, if it can lose its
+    /// permits.
+    fn start(&self, part: &Part, grant: Grant) -> Option<LeaseEnd> {
+        let shared = self.shared()?;
+        if grant.fence != 0 {
+            part.provide(&StdArc::new(FencingNumber::new(grant.fence)));
+        }
+        shared.lost().map(LostPermits::lease_end)
+    }
+
     fn limit(&self) -> u64 {
-        self.limit.load(Ordering::SeqCst)
+        match self.shared() {
+            None => self.limit.load(Ordering::SeqCst),
+            Some(shared) => shared.permits(),
+        }
     }
 
     /// Returns the limit; `None` if there is none.
@@ -176,14 +225,21 @@ impl Permits {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        to_usize(self.in_flight.load(Ordering::SeqCst))
+        to_usize(self.used())
+    }
+
+    fn used(&self) -> u64 {
+        match self.shared() {
+            None => self.in_flight.load(Ordering::SeqCst),
+            Some(shared) => shared.used(),
+        }
     }
 
     pub(crate) fn available(&self) -> usize {
         match self.limit() {
             u64::MAX => usize::MAX,
             // More can be in flight than a limit that was lowered.
-            limit => to_usize(limit.saturating_sub(self.in_flight.load(Ordering::SeqCst))),
+            limit => to_usize(limit.saturating_sub(self.used())),
         }
     }
 }
@@ -196,19 +252,44 @@ impl Limiter for Permits {
     const TIMED: bool = false;
 
     fn new(limit: Option<usize>) -> Self {
-        Self {
-            limit: AtomicU64::new(limit.map_or(u64::MAX, to_u64)),
-            in_flight: AtomicU64::new(0),
-            service_time: AtomicU64::new(0),
-        }
+        Self::build(limit, None)
     }
 
     fn fresh(&self) -> Self {
-        Self::new(Some(to_usize(self.limit())))
+        Self::build(Some(to_usize(self.limit())), self.place().cloned())
     }
 
-    fn fresh_for(&self, _: Option<&str>, limit: Option<usize>) -> Option<Self> {
-        limit.map(|limit| Self::new(Some(limit)))
+    fn fresh_for(&self, key: Option<&str>, limit: Option<usize>) -> Option<Self> {
+        let place = self.place().map(|place| match key {
+            Some(key) => place.at(key),
+            None => place.clone(),
+        });
+        limit.map(|limit| Self::build(Some(limit), place))
+    }
+
+    fn at(&self, place: Place) -> Self {
+        Self::build(Some(to_usize(self.limit())), Some(place))
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.stored.as_ref().map(|stored| &stored.place)
+    }
+
+    fn attach(&self, queue: impl FnOnce() -> Weak<dyn SharedQueue>) {
+        if let Some(shared) = self.shared() {
+            shared.attach(queue);
+        }
+    }
+
+    #[inline]
+    fn set_waiting(&self, waiting: impl FnOnce() -> Option<Waiting>) {
+        if let Some(shared) = self.shared() {
+            shared.set_waiting(waiting());
+        }
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.shared()?.refusal()
     }
 
     fn names(&self, _: &str) -> bool {
@@ -227,7 +308,10 @@ impl Limiter for Permits {
 
     fn set(&self, limit: Option<usize>) {
         let limit = limit.map_or(u64::MAX, to_u64);
-        self.limit.store(limit, Ordering::SeqCst);
+        match self.shared() {
+            None => self.limit.store(limit, Ordering::SeqCst),
+            Some(shared) => shared.set_permits(limit),
+        }
     }
 
     fn set_service_time(&self, about: Option<Duration>) {
@@ -243,20 +327,29 @@ impl Limiter for Permits {
 
     #[inline]
     fn try_acquire(&self, cost: u64, _: impl FnOnce() -> Moment) -> bool {
-        let limit = self.limit();
+        if let Some(shared) = self.shared() {
+            return shared.try_acquire(cost);
+        }
+        let limit = self.limit.load(Ordering::SeqCst);
         let acquired = |in_flight: u64| in_flight.checked_add(cost).filter(|sum| *sum <= limit);
         self.in_flight
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, acquired)
             .is_ok()
     }
 
-    fn try_grant(&self, cost: u64, now: Moment) -> Option<Moment> {
-        self.try_acquire(cost, || now).then_some(now)
+    fn try_grant(&self, cost: u64, now: Moment) -> Option<Grant> {
+        match self.shared() {
+            None => self.try_acquire(cost, || now).then(|| Grant::at(now)),
+            Some(shared) => shared.try_grant(cost).map(|fence| Grant { at: now, fence }),
+        }
     }
 
     #[inline]
     fn release(&self, cost: u64, _: Moment, _: impl FnOnce() -> Moment) {
-        self.in_flight.fetch_sub(cost, Ordering::SeqCst);
+        match self.shared() {
+            None => _ = self.in_flight.fetch_sub(cost, Ordering::SeqCst),
+            Some(shared) => shared.release(cost),
+        }
     }
 
     fn capacity(&self) -> u64 {

@@ -279,14 +279,21 @@ where
         match self.as_mut().poll_response(cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Ok(self.watch_response(response))),
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(error))),
-            Poll::Pending => self.poll_cancelled(cx).map(Err),
+            Poll::Pending => self.poll_ended(cx).map(Err),
         }
     }
 
-    /// Polls for cancellation from outside of the layers, which ends the call.
-    fn poll_cancelled(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ToolError> {
-        let part = self.entered.part.as_ref();
-        let polled = part.map_or(Poll::Pending, |part| part.poll_cancelled(cx));
+    /// Polls for what ends a pending call: the watch of the layer, or cancellation from outside of
+    /// the layers.
+    #[inline(always)]
+    fn poll_ended(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ToolError> {
+        let Some((part, watch)) = self.as_mut().watch() else {
+            return Poll::Pending;
+        };
+        if let Poll::Ready(error) = watch.poll_pending(part, cx) {
+            return Poll::Ready(self.fail(error));
+        }
+        let polled = part.poll_cancelled(cx);
         polled.map(|reason| self.fail(ToolError::cancelled(reason)))
     }
 
@@ -384,7 +391,7 @@ where
             }
             Poll::Pending => {
                 guard.disarm();
-                self.poll_cancelled(cx).map(Err)
+                self.poll_ended(cx).map(Err)
             }
         }
     }

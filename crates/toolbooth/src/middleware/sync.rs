@@ -1,9 +1,9 @@
 //! Atomics and locks of shared state. The model checks replace them with those of `shuttle`.
 
 #[cfg(all(test, shuttle))]
-pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, RwLock, atomic};
+pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, RwLock, Weak, atomic};
 #[cfg(not(all(test, shuttle)))]
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard, RwLock, atomic};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak, atomic};
 
 use std::sync::PoisonError;
 

@@ -11,6 +11,13 @@ use tracing::Span;
 /// The value owns what the layer acquired for the call. [`LayerFuture`](super::LayerFuture) owns
 /// the value until the response is returned; then the response does, to its last byte.
 pub trait LayerWatch: Send + Unpin + Sized + 'static {
+    /// Polls for an error that ends the call while it runs and has no response yet. Called when the
+    /// inner service is pending. The default is none.
+    fn poll_pending(&mut self, part: &Part, cx: &mut Context<'_>) -> Poll<ToolError> {
+        let _ = (part, cx);
+        Poll::Pending
+    }
+
     /// Observes the head of the response, before the consumer receives it.
     fn on_response(&mut self, part: &Part, head: ResponseHead<'_>) {
         let _ = (part, head);

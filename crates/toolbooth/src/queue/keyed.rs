@@ -73,8 +73,8 @@ impl<L: Limiter> KeyedQueues<L> {
             if let Some((_, copy)) = known {
                 return Arc::clone(copy);
             }
-            let copy = LimitQueue::new(change(group.limiter()), config.settings.clone());
-            let copy = Arc::new(copy);
+            let limiter = in_group(change(group.limiter()), self.members(group));
+            let copy = Arc::new(LimitQueue::new(limiter, config.settings.clone()));
             copies.push((Arc::as_ptr(group), Arc::clone(&copy)));
             copy
         };
@@ -105,9 +105,17 @@ impl<L: Limiter> KeyedQueues<L> {
         let settings = read(&self.config).settings.clone();
         let limiter = self.template.fresh_for(None, Some(setting));
         let limiter = limiter.unwrap_or_else(|| L::new(Some(setting)));
+        let keys: Vec<Name> = keys.into_iter().collect();
+        let limiter = in_group(limiter, keys.iter());
         let group = Arc::new(LimitQueue::new(limiter, settings));
         let members = keys.into_iter().map(|key| (key, Arc::clone(&group)));
         self.groups.extend(members);
+    }
+
+    /// Returns the keys that share a queue.
+    fn members<'a>(&'a self, group: &'a Arc<LimitQueue<L>>) -> impl Iterator<Item = &'a Name> {
+        let members = self.groups.iter();
+        members.filter_map(move |(key, of)| Arc::ptr_eq(of, group).then_some(key))
     }
 
     /// Returns the queue of a call; `None` if there is no limit for its key.
@@ -271,6 +279,15 @@ impl<L: Limiter> KeyedQueues<L> {
         queues.dedup_by_key(|queue| Arc::as_ptr(queue));
         queues.extend(self.queues.entries().into_iter().map(|(_, queue)| queue));
         queues
+    }
+}
+
+/// Moves the limiter of a group to the place of its first member, so that each process finds it.
+fn in_group<'a, L: Limiter>(limiter: L, members: impl Iterator<Item = &'a Name>) -> L {
+    let place = limiter.place().zip(members.min());
+    match place.map(|(place, first)| place.at(first)) {
+        Some(place) => limiter.at(place),
+        None => limiter,
     }
 }
 

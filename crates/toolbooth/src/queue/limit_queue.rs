@@ -23,9 +23,10 @@ use toolbooth_core::{LimitId, Moment};
 use super::order::Order;
 use super::timer::Timers;
 use super::waiters::{Claim, Ticket, TicketState, Waiters};
-use super::{DEFAULT_CAPACITY, Limiter};
+use super::{DEFAULT_CAPACITY, Grant, Limiter};
 use crate::middleware::sync::atomic::{AtomicBool, Ordering};
 use crate::middleware::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::shared::SharedQueue;
 
 /// One limit and the calls that wait for it. All clones of a layer share it.
 #[derive(Debug)]
@@ -51,8 +52,8 @@ pub(crate) struct Settings {
 pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) waiters: Waiters<Waker>,
-    /// For a timed limiter, what waiters were charged for that were granted and not polled since.
-    granted: BTreeMap<Ticket, Moment>,
+    /// What waiters were granted that were not polled since, if the limiter needs to know it.
+    granted: BTreeMap<Ticket, Grant>,
     pub(super) timers: Timers,
     /// Whether a waiter may start later than [`Limiter::due`] returned when it was enqueued: others
     /// may overtake it, or the limit was changed.
@@ -222,14 +223,13 @@ impl<L: Limiter> LimitQueue<L> {
         false
     }
 
-    /// Enqueues a waiter. If it was granted at once, returns as an error its waker and what it was
-    /// charged for.
+    /// Enqueues a waiter. If it was granted at once, returns as an error its waker and the grant.
     pub(super) fn enqueue(
         &self,
         state: &mut State,
         claim: Claim,
         waker: Waker,
-    ) -> Result<Ticket, (Waker, Moment)> {
+    ) -> Result<Ticket, (Waker, Grant)> {
         let (now, first) = (claim.since, state.waiters.is_empty());
         let ticket = state.waiters.push(claim, waker);
         self.publish(state);
@@ -253,15 +253,17 @@ impl<L: Limiter> LimitQueue<L> {
         if self.has_waiters.load(Ordering::Relaxed) != has_waiters {
             self.has_waiters.store(has_waiters, Ordering::SeqCst);
         }
+        self.limiter
+            .set_waiting(|| state.waiters.needs(Moment::now()));
     }
 
     /// Grants the first waiter if the limiter allows it. Returns its waker.
     fn grant_first(&self, state: &mut State, now: Moment) -> Option<Waker> {
         let (ticket, cost) = state.waiters.first(now)?;
-        let charged = self.limiter.try_grant(cost, now)?;
+        let grant = self.limiter.try_grant(cost, now)?;
         let waker = state.waiters.grant(ticket)?;
-        if L::TIMED {
-            state.granted.insert(ticket, charged);
+        if L::TIMED || grant.fence != 0 {
+            state.granted.insert(ticket, grant);
         }
         self.after_removal(state);
         Some(waker)
@@ -278,9 +280,9 @@ impl<L: Limiter> LimitQueue<L> {
     pub(super) fn leave(&self, ticket: Ticket, cost: u64) {
         let mut state = self.lock();
         if state.waiters.state(ticket) == TicketState::Granted {
-            let charged = state.remove_granted(ticket);
+            let grant = state.remove_granted(ticket);
             drop(state);
-            return self.refund(cost, charged);
+            return self.refund(cost, grant.at);
         }
         // If all waiters cost 1, this one kept nothing free from the others.
         let most = match state.waiters.is_uniform() {
@@ -341,6 +343,22 @@ impl<L: Limiter> LimitQueue<L> {
     }
 }
 
+impl<L: Limiter> SharedQueue for LimitQueue<L> {
+    fn look(&self) {
+        let mut state = self.lock();
+        // First those that may start: what they need is there.
+        let now = Moment::now();
+        let mut woken: Vec<Waker> =
+            std::iter::from_fn(|| self.grant_first(&mut state, now)).collect();
+        woken.extend(state.waiters.expel(self.limiter.capacity()));
+        if let Some(refusal) = self.limiter.refusal() {
+            woken.extend(state.waiters.refuse(refusal));
+        }
+        self.after_removal(&mut state);
+        self.grant_after_change(state, woken);
+    }
+}
+
 // === impl State ===
 
 impl State {
@@ -351,11 +369,11 @@ impl State {
         stale.then(|| std::mem::replace(current, waker.clone()))
     }
 
-    /// Removes a ticket that was granted. Returns what it was charged for, if the limiter is timed.
-    pub(super) fn remove_granted(&mut self, ticket: Ticket) -> Moment {
+    /// Removes a ticket that was granted. Returns the grant, if the limiter needs to know it.
+    pub(super) fn remove_granted(&mut self, ticket: Ticket) -> Grant {
         self.waiters.remove(ticket);
-        let charged = self.granted.remove(&ticket);
-        charged.unwrap_or(Moment::from_nanos(0))
+        let grant = self.granted.remove(&ticket);
+        grant.unwrap_or(Grant::at(Moment::from_nanos(0)))
     }
 
     /// Returns the previous settings: their closures are the user's, and dropped without the lock.

@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use toolbooth_core::Moment;
 
+use crate::middleware::sync::Weak;
+use crate::shared::{Place, Refusal, SharedQueue, Waiting};
+
 /// A limit as its queue uses it.
 ///
 /// The state is atomic, so that a call that need not wait takes no lock. Acquiring and releasing
 /// are `SeqCst`: they are ordered with `has_waiters` of the [`LimitQueue`](super::LimitQueue).
 ///
 /// A `cost` is the number of permits or tokens that one call takes.
+///
+/// A limiter whose state is in a [store](crate::shared) grants what a task has acquired there for
+/// the waiters. The last methods are for it.
 pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// What the limit is set to.
     type Setting: Copy + fmt::Debug + Send + Sync;
@@ -46,8 +52,8 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// Acquires for a call that arrives while no other call waits.
     fn try_acquire(&self, cost: u64, now: impl FnOnce() -> Moment) -> bool;
 
-    /// Acquires for the first waiter. Returns the moment that it is charged for.
-    fn try_grant(&self, cost: u64, now: Moment) -> Option<Moment>;
+    /// Acquires for the first waiter.
+    fn try_grant(&self, cost: u64, now: Moment) -> Option<Grant>;
 
     /// Returns what a call acquired: releases permits, or refunds the tokens that it was charged
     /// for at `acquired`.
@@ -70,4 +76,43 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// Returns whether calls of a FIFO queue start when [`due`](Self::due) returns, if the limit
     /// does not change.
     fn is_exact(&self) -> bool;
+
+    /// Creates a limiter with the same limit whose state is at a place in a store.
+    fn at(&self, place: Place) -> Self;
+
+    /// Returns the place of the state of this limiter, or of those that are made of it.
+    fn place(&self) -> Option<&Place>;
+
+    /// Starts the task that asks the store on behalf of the queue, unless it runs.
+    fn attach(&self, queue: impl FnOnce() -> Weak<dyn SharedQueue>) {
+        let _ = queue;
+    }
+
+    /// Learns what the waiters of the queue need. Called under the lock of the queue.
+    fn set_waiting(&self, waiting: impl FnOnce() -> Option<Waiting>) {
+        let _ = waiting;
+    }
+
+    /// Returns why calls that wait are rejected, if they are.
+    fn refusal(&self) -> Option<Refusal> {
+        None
+    }
+}
+
+/// What a waiter was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// The moment that it is charged for.
+    pub(crate) at: Moment,
+    /// The fencing number of a permit; 0 for none.
+    pub(crate) fence: u64,
+}
+
+// === impl Grant ===
+
+impl Grant {
+    /// Creates a grant without a fencing number.
+    pub(crate) const fn at(at: Moment) -> Self {
+        Self { at, fence: 0 }
+    }
 }

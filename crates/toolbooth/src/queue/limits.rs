@@ -9,6 +9,7 @@ use super::limit_queue::Settings;
 use super::{LimitQueue, Limiter, QueueSetting, Rejection};
 use crate::middleware::sync::Arc;
 use crate::middleware::{ConfigError, KeyFn, LayerEvents, PerTool};
+use crate::shared::{Place, SharedStore};
 
 /// The limits of one layer: which queue a call uses, and what it costs there.
 ///
@@ -98,9 +99,17 @@ impl<L: Limiter> Limits<L> {
         self
     }
 
+    /// Moves the state of the limits to a store.
+    pub(crate) fn with_store(self, store: &SharedStore, layer: Name) -> Self {
+        let place = Place::new(store.clone(), layer);
+        match &self.queues {
+            Queues::Unlimited => self,
+            _ => self.with_limiters(|limiter| limiter.at(place.clone())),
+        }
+    }
+
     /// Replaces the limiters by those that `change` makes of them. Without a limit, of one that has
     /// none.
-    #[cfg(feature = "rate")]
     pub(crate) fn with_limiters(mut self, change: impl Fn(&L) -> L) -> Self {
         self.queues = match &self.queues {
             Queues::Unlimited => {

@@ -27,7 +27,7 @@ mod waiters;
 mod waiters_model;
 
 pub(crate) use limit_queue::LimitQueue;
-pub(crate) use limiter::Limiter;
+pub(crate) use limiter::{Grant, Limiter};
 pub(crate) use limits::{Demand, Limits};
 pub use order::Order;
 pub(crate) use rejection::{Rejection, trace_rejection};

@@ -23,6 +23,8 @@ pub(crate) enum Rejection {
     WaitedTooLong(Duration),
     /// A limit of an outer layer or of the caller has expired.
     Expired(Bound),
+    /// The store of the limit is away; the call may try again after this time.
+    Away(Duration),
     /// The runtime is shutting down, so that no timer would wake the call.
     ShuttingDown,
 }
@@ -37,6 +39,7 @@ impl Rejection {
             Self::Full(capacity) => OverloadReason::queue_full(capacity),
             Self::TooHeavy(cost, limit) => OverloadReason::too_heavy(cost, limit),
             Self::TooLate(wait) => OverloadReason::too_late(wait),
+            Self::Away(retry_after) => OverloadReason::store_away(retry_after),
             Self::WaitedTooLong(max_wait) => OverloadReason::waited_too_long(max_wait),
             Self::Key(rejection) => return rejection.error().with_layer(layer),
             Self::Expired(bound) => return expired(bound, context, layer).with_queue(layer),

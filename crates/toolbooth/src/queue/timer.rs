@@ -146,7 +146,9 @@ impl<L: Limiter> Run<L> {
         state.timers.find(self.id)?;
         let mut woken = Vec::new();
         self.queue.grant_due(&mut state, now, &mut woken);
-        let next = self.queue.next_due(&state, now);
+        // If a store decides when the first waiter is due, it wakes this task when it has.
+        let unknown = (!state.waiters.is_empty()).then(|| Moment::from_nanos(u64::MAX));
+        let next = self.queue.next_due(&state, now).or(unknown);
         let asleep = next.map(|due| (due, waker.clone()));
         let previous = state
             .timers

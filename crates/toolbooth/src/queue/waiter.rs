@@ -8,9 +8,10 @@ use toolbooth_core::{Bound, Moment, Part};
 
 use super::limit_queue::State;
 use super::timer::{self, ShuttingDown};
-use super::waiters::{Claim, Ticket, TicketState};
-use super::{LimitQueue, Limiter, Rejection};
-use crate::middleware::sync::Arc;
+use super::waiters::{Claim, Expulsion, Ticket, TicketState};
+use super::{Grant, LimitQueue, Limiter, Rejection};
+use crate::middleware::sync::{Arc, Weak};
+use crate::shared::{Refusal, SharedQueue};
 
 /// A call that waits for a limit. The first poll enqueues it; dropping it leaves the queue.
 #[derive(Debug)]
@@ -23,12 +24,14 @@ pub(crate) struct Waiter<L: Limiter> {
     version: u64,
     /// The end of the wait, if neither the queue nor an outer layer enforces it.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the call starts without a wait or not at all, which only the store of the limit
+    /// knows.
+    at_once: bool,
 }
 
 /// The state of a waiter after a look at its queue.
 enum Progress {
-    /// It was charged for this moment, if the limiter is timed.
-    Granted(Moment),
+    Granted(Grant),
     Waiting,
     /// It waits, and its own timer is to be set to this end, or removed.
     WaitingUntil(Option<Moment>),
@@ -46,7 +49,15 @@ impl<L: Limiter> Waiter<L> {
             ticket: None,
             version: 0,
             timer: None,
+            at_once: false,
         }
+    }
+
+    /// Makes the call wait only for the answer of the store of the limit.
+    #[cfg(feature = "rate")]
+    pub(crate) const fn at_once(mut self) -> Self {
+        self.at_once = true;
+        self
     }
 
     pub(crate) const fn queue(&self) -> &Arc<LimitQueue<L>> {
@@ -69,19 +80,18 @@ impl<L: Limiter> Waiter<L> {
         Moment::now().since(self.since)
     }
 
-    /// Waits for the cost, which on `Ok` belongs to the caller. A timed limiter charged it for the
-    /// moment returned.
+    /// Waits for the cost, which on `Ok` belongs to the caller.
     pub(crate) fn poll(
         &mut self,
         part: &Part,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Moment, Rejection>> {
+    ) -> Poll<Result<Grant, Rejection>> {
         let progress = match self.ticket {
             None => self.poll_first(part, cx),
             Some(ticket) => self.poll_queued(ticket, part, cx),
         };
         match progress {
-            Ok(Progress::Granted(charged)) => return Poll::Ready(Ok(charged)),
+            Ok(Progress::Granted(grant)) => return Poll::Ready(Ok(grant)),
             Ok(Progress::Waiting) => {}
             Ok(Progress::WaitingUntil(until)) => {
                 let sleep = |until: Moment| Box::pin(tokio::time::sleep_until(until.instant()));
@@ -117,9 +127,9 @@ impl<L: Limiter> Waiter<L> {
         let mut state = queue.lock();
         queue.grant_due(&mut state, now, woken);
         if queue.try_before_enqueue(&state, self.cost, now) {
-            return Ok(Progress::Granted(now));
+            return Ok(Progress::Granted(Grant::at(now)));
         }
-        let claim = match &state.settings.order {
+        let mut claim = match &state.settings.order {
             None => Claim::new(now, self.cost),
             // Calls no callback.
             Some(order) if !order.is_fair() => order.claim(part.context(), self.cost, now)?,
@@ -133,7 +143,7 @@ impl<L: Limiter> Waiter<L> {
                 drop(order);
                 state = queue.lock();
                 if queue.try_before_enqueue(&state, self.cost, now) {
-                    return Ok(Progress::Granted(now));
+                    return Ok(Progress::Granted(Grant::at(now)));
                 }
                 claim
             }
@@ -145,6 +155,7 @@ impl<L: Limiter> Waiter<L> {
                 return Err(rejection);
             }
         };
+        claim.until = self.last_start(&state, bound);
         let enqueued = queue.enqueue(&mut state, claim, cx.waker().clone());
         woken.extend(queue.late_timers(&state, now));
         self.version = state.version;
@@ -155,7 +166,7 @@ impl<L: Limiter> Waiter<L> {
                 Progress::WaitingUntil(until)
             }
             // Its waker is dropped here, without the lock.
-            Err((_, charged)) => Progress::Granted(charged),
+            Err((_, grant)) => Progress::Granted(grant),
         })
     }
 
@@ -179,17 +190,25 @@ impl<L: Limiter> Waiter<L> {
             drop(stale);
             return Ok(progress);
         }
-        let charged = state.remove_granted(ticket);
+        let grant = state.remove_granted(ticket);
         drop(state);
         self.ticket = None;
         match ticket_state {
-            TicketState::Granted => self
-                .check_granted(charged, part)
-                .map(|()| Progress::Granted(charged)),
-            _ => {
-                let capacity = self.queue.limiter().capacity();
-                Err(Rejection::TooHeavy(self.cost, capacity))
+            TicketState::Expelled(why) => Err(self.expelled(why)),
+            _ => self
+                .check_granted(grant.at, part)
+                .map(|()| Progress::Granted(grant)),
+        }
+    }
+
+    #[cold]
+    fn expelled(&self, why: Expulsion) -> Rejection {
+        match why {
+            Expulsion::TooHeavy => Rejection::TooHeavy(self.cost, self.queue.limiter().capacity()),
+            Expulsion::Refused(Refusal::Until(until)) => {
+                Rejection::TooLate(until.since(Moment::now()))
             }
+            Expulsion::Refused(Refusal::Away(retry_after)) => Rejection::Away(retry_after),
         }
     }
 
@@ -207,6 +226,9 @@ impl<L: Limiter> Waiter<L> {
         let limit = limiter.capacity();
         if self.cost > limit {
             return Err(Rejection::TooHeavy(self.cost, limit));
+        }
+        if let Some(Refusal::Away(retry_after)) = limiter.refusal() {
+            return Err(Rejection::Away(retry_after));
         }
         let capacity = state.settings.capacity;
         if state.waiters.len() >= capacity {
@@ -238,6 +260,17 @@ impl<L: Limiter> Waiter<L> {
         self.max_wait_end(state).into_iter().chain(deadline).min()
     }
 
+    /// Returns the last moment at which the call can start.
+    fn last_start(&self, state: &State, bound: Option<Bound>) -> Option<Moment> {
+        if self.at_once {
+            return Some(self.since);
+        }
+        // A call does not start at its deadline.
+        let before = |bound: Bound| Moment::from_nanos(bound.at().as_nanos().saturating_sub(1));
+        let ends = [self.max_wait_end(state), bound.map(before)];
+        ends.into_iter().flatten().min()
+    }
+
     fn max_wait_end(&self, state: &State) -> Option<Moment> {
         self.since.after(state.settings.max_wait?)
     }
@@ -253,8 +286,8 @@ impl<L: Limiter> Waiter<L> {
         }
     }
 
-    fn poll_timer(&mut self, part: &Part, cx: &mut Context<'_>) -> Poll<Result<Moment, Rejection>> {
-        if self.queue.ensure_timer_task().is_err() {
+    fn poll_timer(&mut self, part: &Part, cx: &mut Context<'_>) -> Poll<Result<Grant, Rejection>> {
+        if self.queue.ensure_tasks().is_err() {
             self.leave();
             return Poll::Ready(Err(Rejection::ShuttingDown));
         }
@@ -289,8 +322,13 @@ impl<L: Limiter> Drop for Waiter<L> {
 // === impl LimitQueue ===
 
 impl<L: Limiter> LimitQueue<L> {
-    /// Starts a timer task on the waiter's runtime if the limiter is timed and none runs there.
-    fn ensure_timer_task(self: &Arc<Self>) -> Result<(), ShuttingDown> {
+    /// Starts the tasks that the limiter needs: one that asks its store, and one for the timer on
+    /// the waiter's runtime if it is timed.
+    fn ensure_tasks(self: &Arc<Self>) -> Result<(), ShuttingDown> {
+        self.limiter().attach(|| {
+            let queue: Weak<Self> = Arc::downgrade(self);
+            queue as Weak<dyn SharedQueue>
+        });
         if !L::TIMED {
             return Ok(());
         }

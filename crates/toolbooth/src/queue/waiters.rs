@@ -8,10 +8,12 @@
 //! 4. A ticket waits, or was expelled, or otherwise was granted. Its holder removes it once, also
 //!    after it was granted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toolbooth_core::{Moment, Name};
+
+use crate::shared::{Refusal, Waiting};
 
 use super::classes::Classes;
 
@@ -26,6 +28,8 @@ pub(super) struct Claim {
     pub(super) since: Moment,
     /// How many permits or tokens it needs.
     pub(super) cost: u64,
+    /// The last moment at which it can start, for a shared limit; `None` if it can at any time.
+    pub(super) until: Option<Moment>,
     /// Higher goes first; 0 if the order does not use it.
     pub(super) priority: i32,
     /// The key and its share, if the order is fair between keys.
@@ -37,8 +41,17 @@ pub(super) struct Claim {
 pub(super) enum TicketState {
     Waiting,
     Granted,
+    /// It cannot start any more.
+    Expelled(Expulsion),
+}
+
+/// Why a call was expelled from the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expulsion {
     /// It needs more than the limit can give since that was lowered.
-    Expelled,
+    TooHeavy,
+    /// The store of the limit refused it.
+    Refused(Refusal),
 }
 
 /// The waiters of one queue, each with the waker `T` of its task.
@@ -46,7 +59,7 @@ pub(super) enum TicketState {
 pub(super) struct Waiters<T> {
     waiting: BTreeMap<Ticket, Queued<T>>,
     /// Expelled tickets that were not removed yet.
-    expelled: BTreeSet<Ticket>,
+    expelled: BTreeMap<Ticket, Expulsion>,
     arrivals: u64,
     cost: u64,
     aging: Option<Duration>,
@@ -68,6 +81,7 @@ impl Claim {
         Self {
             since,
             cost,
+            until: None,
             priority: 0,
             flow: None,
         }
@@ -81,7 +95,7 @@ impl<T> Waiters<T> {
     pub(super) const fn new() -> Self {
         Self {
             waiting: BTreeMap::new(),
-            expelled: BTreeSet::new(),
+            expelled: BTreeMap::new(),
             arrivals: 0,
             cost: 0,
             aging: None,
@@ -166,8 +180,8 @@ impl<T> Waiters<T> {
     pub(super) fn state(&self, ticket: Ticket) -> TicketState {
         if self.waiting.contains_key(&ticket) {
             TicketState::Waiting
-        } else if self.expelled.contains(&ticket) {
-            TicketState::Expelled
+        } else if let Some(why) = self.expelled.get(&ticket) {
+            TicketState::Expelled(*why)
         } else {
             TicketState::Granted
         }
@@ -196,15 +210,37 @@ impl<T> Waiters<T> {
 
     /// Expels the waiters that cost more than `most`. Returns their wakers.
     pub(super) fn expel(&mut self, most: u64) -> Vec<T> {
-        let heavy = self.waiting.iter();
-        let heavy = heavy.filter(|(_, queued)| queued.claim.cost > most);
-        let heavy: Vec<Ticket> = heavy.map(|(ticket, _)| *ticket).collect();
+        self.expel_if(Expulsion::TooHeavy, |claim| claim.cost > most)
+    }
+
+    /// Expels the waiters that the store of the limit refuses. Returns their wakers.
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Vec<T> {
+        self.expel_if(Expulsion::Refused(refusal), |claim| match refusal {
+            Refusal::Until(until) => claim.until.is_some_and(|last| last < until),
+            Refusal::Away(_) => true,
+        })
+    }
+
+    fn expel_if(&mut self, why: Expulsion, is_out: impl Fn(&Claim) -> bool) -> Vec<T> {
+        let out = self.waiting.iter();
+        let out = out.filter(|(_, queued)| is_out(&queued.claim));
+        let out: Vec<Ticket> = out.map(|(ticket, _)| *ticket).collect();
         let expel = |ticket| {
             let waker = self.dequeue(ticket, false)?;
-            self.expelled.insert(ticket);
+            self.expelled.insert(ticket, why);
             Some(waker)
         };
-        heavy.into_iter().filter_map(expel).collect()
+        out.into_iter().filter_map(expel).collect()
+    }
+
+    /// Returns what the waiters need; `None` without one.
+    pub(super) fn needs(&self, now: Moment) -> Option<Waiting> {
+        let (first, least) = self.first(now)?;
+        Some(Waiting {
+            least,
+            total: self.cost,
+            until: self.waiting.get(&first)?.claim.until,
+        })
     }
 
     fn dequeue(&mut self, ticket: Ticket, granted: bool) -> Option<T> {

@@ -124,7 +124,8 @@ impl Acquire<ResponseWatch> for AcquireToken {
     ) -> Poll<Result<(), ToolError>> {
         let context = part.context();
         let rejection = match ready!(self.waiter.poll(part, cx)) {
-            Ok(charged) => {
+            Ok(grant) => {
+                let charged = grant.at;
                 self.charged = charged;
                 if self.options.adjusts {
                     let (queue, cost) = (self.waiter.queue(), self.waiter.cost());

@@ -12,6 +12,7 @@ use super::service::Options;
 use super::window::{MAX_CALLS, WindowTerms};
 use crate::middleware::{ConfigError, KeyFn, PerTool, layer_name, limit_events};
 use crate::queue::{Limits, Order, QueueSetting};
+use crate::shared::SharedStore;
 
 /// Limits how many calls start in a time; other calls wait or are rejected. See the
 /// [module](super).
@@ -361,6 +362,22 @@ impl RateLimitLayer {
     pub fn with_order(mut self, order: Order) -> Self {
         let order = order.into_setting();
         self.limits = self.limits.with_setting(&QueueSetting::Order(order));
+        self
+    }
+
+    /// Keeps the bucket in a store that several processes share, under a name.
+    ///
+    /// All processes that use the store and the name share one quota, or one for each tool or key.
+    /// Each has a queue of its own, in which its calls wait as without a store. See
+    /// [`shared`](crate::shared). A layer without a quota stays without one.
+    ///
+    /// The store counts whole microseconds: an interval is rounded up, to 1,000,000 tokens a second
+    /// at most. Quotas and windows that were added, and the pauses of a cool-down, hold in each
+    /// process alone. [`remaining`](Self::remaining) is what this process has
+    /// [taken in advance](SharedStore::with_prefetch).
+    #[must_use]
+    pub fn with_store(mut self, store: &SharedStore, name: impl Into<Name>) -> Self {
+        self.limits = self.limits.with_store(store, name.into());
         self
     }
 

@@ -134,6 +134,7 @@ mod service;
 mod several;
 #[cfg(test)]
 mod several_model;
+mod shared;
 mod window;
 
 pub use governor::Quota;

@@ -1,4 +1,5 @@
-//! The limiter of a rate limit: one quota without a lock, or several rules under one.
+//! The limiter of a rate limit: one quota without a lock, several rules under one, or a bucket in a
+//! store.
 
 use std::time::Duration;
 
@@ -7,16 +8,20 @@ use toolbooth_core::Moment;
 
 use super::gcra::Gcra;
 use super::several::{Several, quota_text};
+use super::shared::SharedTokens;
 use super::window::{Window, WindowTerms};
 use crate::middleware::PerTool;
-use crate::middleware::sync::{Arc, Mutex, lock};
-use crate::queue::{Limiter, Limits};
+use crate::middleware::sync::{Arc, Mutex, Weak, lock};
+use crate::queue::{Grant, Limiter, Limits};
+use crate::shared::{Place, Refusal, SharedQueue, Waiting};
 
 /// The rates of one bucket.
 #[derive(Debug)]
 pub(crate) struct Rates {
     rule: Rule,
     added: Arc<Added>,
+    /// Where the first quota is, if it is in a store.
+    place: Option<Box<Place>>,
 }
 
 #[derive(Debug)]
@@ -24,6 +29,14 @@ enum Rule {
     /// The usual one: decided by one atomic.
     One(Gcra),
     Several(Mutex<Several>),
+    Shared(Box<SharedRule>),
+}
+
+/// A quota in a store. What was added to it holds in each process.
+#[derive(Debug)]
+struct SharedRule {
+    tokens: SharedTokens,
+    added: Option<Mutex<Several>>,
 }
 
 /// What each bucket of a layer has besides its first quota.
@@ -60,27 +73,41 @@ impl Rates {
     }
 
     fn with_added(&self, added: Added) -> Self {
-        let first = match &self.rule {
-            Rule::One(first) => first.fresh(),
-            Rule::Several(several) => lock(several).first.fresh(),
-        };
-        Self::build(None, first, Arc::new(added))
+        Self::build(None, self.quota(), Arc::new(added), self.place().cloned())
     }
 
-    fn build(key: Option<&str>, first: Gcra, added: Arc<Added>) -> Self {
-        let rule = match added.is_empty() {
-            true => Rule::One(first),
-            false => {
-                let quotas = added.quotas_of(key).map(Gcra::new);
-                Rule::Several(Mutex::new(Several {
+    fn build(
+        key: Option<&str>,
+        quota: Option<Quota>,
+        added: Arc<Added>,
+        place: Option<Place>,
+    ) -> Self {
+        let several = |first| {
+            let quotas = added.quotas_of(key).map(Gcra::new);
+            (!added.is_empty()).then(|| {
+                Mutex::new(Several {
                     first,
                     quotas: quotas.collect(),
                     windows: added.windows.iter().copied().map(Window::new).collect(),
                     paused_until: Moment::from_nanos(0),
-                }))
-            }
+                })
+            })
         };
-        Self { rule, added }
+        let rule = match (&place, quota) {
+            (Some(place), Some(quota)) => Rule::Shared(Box::new(SharedRule {
+                tokens: SharedTokens::new(place, quota),
+                added: several(Gcra::new(None)),
+            })),
+            _ => match several(Gcra::new(quota)) {
+                Some(several) => Rule::Several(several),
+                None => Rule::One(Gcra::new(quota)),
+            },
+        };
+        Self {
+            rule,
+            added,
+            place: place.map(Box::new),
+        }
     }
 
     /// Returns the quota that can be changed; `None` if there is none.
@@ -88,7 +115,13 @@ impl Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.quota(),
             Rule::Several(several) => lock(several).first.quota(),
+            Rule::Shared(shared) => Some(shared.tokens.quota()),
         }
+    }
+
+    /// Returns whether only the store knows if there is a token.
+    pub(super) const fn asks_store(&self) -> bool {
+        matches!(self.rule, Rule::Shared(_))
     }
 
     /// Changes all quotas by their position: the first one, and those that were added. Those that
@@ -109,6 +142,7 @@ impl Rates {
                     .quotas()
                     .for_each(|quota| quota.set_quota(quotas.next(), now));
             }
+            Rule::Shared(shared) => shared.tokens.set_quota(quotas.first().copied()),
         }
     }
 
@@ -133,6 +167,7 @@ impl Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.remaining(now),
             Rule::Several(several) => lock(several).remaining(now),
+            Rule::Shared(shared) => shared.remaining(now),
         }
     }
 
@@ -141,6 +176,7 @@ impl Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.full_at(),
             Rule::Several(several) => lock(several).full_at(),
+            Rule::Shared(shared) => shared.full_at(),
         }
     }
 
@@ -149,15 +185,28 @@ impl Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.charge(cost, now),
             Rule::Several(several) => lock(several).charge(cost, now),
+            Rule::Shared(shared) => shared.charge(cost, now),
         }
     }
 
     /// Starts no call before `until`. Has no effect unless made by
     /// [`with_pauses`](Self::with_pauses).
     pub(super) fn pause_until(&self, until: Moment) {
-        if let Rule::Several(several) = &self.rule {
+        let several = match &self.rule {
+            Rule::One(_) => None,
+            Rule::Several(several) => Some(several),
+            Rule::Shared(shared) => shared.added.as_ref(),
+        };
+        if let Some(several) = several {
             let mut several = lock(several);
             several.paused_until = several.paused_until.max(until);
+        }
+    }
+
+    fn shared(&self) -> Option<&SharedTokens> {
+        match &self.rule {
+            Rule::Shared(shared) => Some(&shared.tokens),
+            Rule::One(_) | Rule::Several(_) => None,
         }
     }
 }
@@ -170,30 +219,63 @@ impl Limiter for Rates {
     const TIMED: bool = true;
 
     fn new(quota: Option<Quota>) -> Self {
-        Self::build(None, Gcra::new(quota), Arc::default())
+        Self::build(None, quota, Arc::default(), None)
     }
 
     fn fresh(&self) -> Self {
+        let rule = match &self.rule {
+            Rule::One(gcra) => Rule::One(gcra.fresh()),
+            Rule::Several(several) => Rule::Several(Mutex::new(lock(several).fresh())),
+            Rule::Shared(shared) => Rule::Shared(Box::new(shared.fresh())),
+        };
         Self {
-            rule: match &self.rule {
-                Rule::One(gcra) => Rule::One(gcra.fresh()),
-                Rule::Several(several) => Rule::Several(Mutex::new(lock(several).fresh())),
-            },
+            rule,
             added: Arc::clone(&self.added),
+            place: self.place.clone(),
         }
+    }
+
+    fn at(&self, place: Place) -> Self {
+        Self::build(None, self.quota(), Arc::clone(&self.added), Some(place))
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.place.as_deref()
+    }
+
+    fn attach(&self, queue: impl FnOnce() -> Weak<dyn SharedQueue>) {
+        if let Some(shared) = self.shared() {
+            shared.attach(queue);
+        }
+    }
+
+    #[inline]
+    fn set_waiting(&self, waiting: impl FnOnce() -> Option<Waiting>) {
+        if let Some(shared) = self.shared() {
+            shared.set_waiting(waiting());
+        }
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.shared()?.refusal()
     }
 
     fn fresh_for(&self, key: Option<&str>, quota: Option<Quota>) -> Option<Self> {
         let is_limited = quota.is_some()
             || !self.added.windows.is_empty()
             || self.added.quotas_of(key).next().is_some();
-        is_limited.then(|| Self::build(key, Gcra::new(quota), Arc::clone(&self.added)))
+        let place = self.place().map(|place| match key {
+            Some(key) => place.at(key),
+            None => place.clone(),
+        });
+        is_limited.then(|| Self::build(key, quota, Arc::clone(&self.added), place))
     }
 
     fn describe(&self) -> String {
         match &self.rule {
             Rule::One(gcra) => quota_text(gcra).unwrap_or_default(),
             Rule::Several(several) => lock(several).describe(),
+            Rule::Shared(shared) => shared.describe(),
         }
     }
 
@@ -210,6 +292,7 @@ impl Limiter for Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.set_quota(quota, now),
             Rule::Several(several) => lock(several).first.set_quota(quota, now),
+            Rule::Shared(shared) => shared.tokens.set_quota(quota),
         }
     }
 
@@ -226,20 +309,24 @@ impl Limiter for Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.try_acquire(cost, now),
             Rule::Several(several) => lock(several).try_acquire(cost, now),
+            Rule::Shared(shared) => shared.take(cost, now).is_some(),
         }
     }
 
-    fn try_grant(&self, cost: u64, now: Moment) -> Option<Moment> {
-        match &self.rule {
+    fn try_grant(&self, cost: u64, now: Moment) -> Option<Grant> {
+        let charged = match &self.rule {
             Rule::One(gcra) => gcra.try_grant(cost, now),
             Rule::Several(several) => lock(several).try_grant(cost, now),
-        }
+            Rule::Shared(shared) => shared.take(cost, now),
+        };
+        charged.map(Grant::at)
     }
 
     fn release(&self, cost: u64, acquired: Moment, now: impl FnOnce() -> Moment) {
         match &self.rule {
             Rule::One(gcra) => gcra.refund(cost, acquired, now()),
             Rule::Several(several) => lock(several).refund(cost, acquired, now()),
+            Rule::Shared(shared) => shared.give_back(cost, acquired, now()),
         }
     }
 
@@ -247,6 +334,7 @@ impl Limiter for Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.burst(),
             Rule::Several(several) => lock(several).capacity(),
+            Rule::Shared(shared) => shared.capacity(),
         }
     }
 
@@ -254,12 +342,89 @@ impl Limiter for Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.due(ahead, cost),
             Rule::Several(several) => lock(several).due(ahead, cost, now),
+            Rule::Shared(shared) => shared.due(ahead, cost, now),
         }
     }
 
     /// Waiters that one rule delays leave room in the others, which those do not use up before.
     fn is_exact(&self) -> bool {
         matches!(self.rule, Rule::One(_))
+    }
+}
+
+// === impl SharedRule ===
+
+impl SharedRule {
+    fn fresh(&self) -> Self {
+        let added = self.added.as_ref();
+        Self {
+            tokens: self.tokens.fresh(),
+            added: added.map(|several| Mutex::new(lock(several).fresh())),
+        }
+    }
+
+    /// Takes of the store and of what was added, or of none. Returns the moment that is charged.
+    fn take(&self, cost: u64, now: Moment) -> Option<Moment> {
+        self.tokens.take(cost, now, || match &self.added {
+            None => true,
+            Some(several) => lock(several).try_acquire(cost, now),
+        })
+    }
+
+    fn give_back(&self, cost: u64, charged: Moment, now: Moment) {
+        self.tokens.give_back(cost, charged, now);
+        if let Some(several) = &self.added {
+            lock(several).refund(cost, charged, now);
+        }
+    }
+
+    fn charge(&self, cost: u64, now: Moment) {
+        self.tokens.charge(cost, now);
+        if let Some(several) = &self.added {
+            lock(several).charge(cost, now);
+        }
+    }
+
+    fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
+        let due = self.tokens.due(ahead, cost, now)?;
+        match &self.added {
+            None => Some(due),
+            Some(several) => Some(due.max(lock(several).due(ahead, cost, now)?)),
+        }
+    }
+
+    fn capacity(&self) -> u64 {
+        let burst = u64::from(self.tokens.quota().burst_size().get());
+        match &self.added {
+            None => burst,
+            Some(several) => burst.min(lock(several).capacity()),
+        }
+    }
+
+    fn remaining(&self, now: Moment) -> u32 {
+        let tokens = self.tokens.remaining(now);
+        match &self.added {
+            None => tokens,
+            Some(several) => tokens.min(lock(several).remaining(now)),
+        }
+    }
+
+    /// Returns when the process has nothing that a new bucket has not: what the store has is not
+    /// lost with it.
+    fn full_at(&self) -> Moment {
+        match &self.added {
+            None => Moment::from_nanos(0),
+            Some(several) => lock(several).full_at(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let quota = quota_text(&Gcra::new(Some(self.tokens.quota()))).unwrap_or_default();
+        let added = self.added.as_ref().map(|several| lock(several).describe());
+        match added.filter(|text| !text.is_empty()) {
+            None => quota,
+            Some(added) => format!("{quota}, and {added}"),
+        }
     }
 }
 

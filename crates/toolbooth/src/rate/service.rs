@@ -142,7 +142,8 @@ fn decide<'a>(
         return slot.start(ResponseWatch::new());
     }
     let now = part.now();
-    if options.reject {
+    let asks_store = queue.limiter().asks_store();
+    if options.reject && !asks_store {
         let rejection = match queue.due(cost, now) {
             Some(due) => Rejection::TooLate(due.since(now)),
             None => Rejection::TooHeavy(cost, queue.limiter().capacity()),
@@ -151,6 +152,10 @@ fn decide<'a>(
         return reject(limits, part, rejection, Some(limit), slot);
     }
     let waiter = Waiter::new(queue.into_owned(), cost, now);
+    let waiter = match options.reject {
+        true => waiter.at_once(),
+        false => waiter,
+    };
     let acquire = AcquireToken::new(waiter, options, limits.name.clone());
     slot.wait(ResponseWatch::new(), acquire)
 }

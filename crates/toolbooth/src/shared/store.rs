@@ -16,8 +16,9 @@ use toolbooth_core::{BoxError, Name};
 /// future failed or was dropped: the callers are made for that. The commands of one limit are sent
 /// in order, and may arrive in another one.
 ///
-/// Nothing that is written may stay for ever: a limit that no process uses for
-/// [`lifetime`](UpdatePermits::lifetime) disappears, and so does a bucket once it is full.
+/// Nothing that is written may stay for ever. The permits of a limit disappear soon after the last
+/// lease, and a bucket does once it is full. A limit that was [set](UpdatePermits::set) is
+/// remembered for a day.
 pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// Takes tokens of a bucket, by the generic cell rate algorithm (ITU-T I.371, annex A).
     ///

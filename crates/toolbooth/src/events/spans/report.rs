@@ -180,6 +180,10 @@ fn report_change(event: &Event, place: &Place<'_>) {
                     emit!(place, INFO, event, layer, setting, value = value.as_deref());
                 }
                 LimitChange::Overflow { keys, .. } => emit!(place, INFO, event, layer, keys),
+                LimitChange::StoreLost { when_away, .. } => {
+                    emit!(place, WARN, event, layer, store = "lost", when_away);
+                }
+                LimitChange::StoreFound => emit!(place, INFO, event, layer, store = "found"),
                 _ => emit!(place, INFO, event, layer),
             }
         }

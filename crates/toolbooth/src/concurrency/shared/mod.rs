@@ -1,0 +1,149 @@
+//! A concurrency limit whose permits are in a store.
+//!
+//! Invariants:
+//! 1. The store counts at least the permits that calls of this process have under a valid lease:
+//!    a permit is used only after the store has granted it, and the store is told of a release
+//!    after it. Permits that were used while the store was away are told as soon as it is found.
+//! 2. At most one command that may be granted permits is in flight. So what the process holds is
+//!    known whenever it is told.
+//! 3. Permits that no call takes at once are told as returned by the next command, which is sent
+//!    without a delay.
+
+mod exchange;
+mod lost;
+mod state;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+
+use toolbooth_core::Name;
+
+pub(super) use self::lost::{LeaseEnd, LostPermits};
+use self::state::State;
+use crate::middleware::sync::{Mutex, lock};
+use crate::shared::{Bell, Link, Place, Refusal, SharedQueue, Waiting, WhenAway};
+
+/// The permits of one limit as a process sees them.
+pub(in crate::concurrency) struct SharedPermits {
+    shared: Arc<Shared>,
+    attached: OnceLock<()>,
+}
+
+/// What the limiter and its task share.
+#[derive(Debug)]
+struct Shared {
+    link: Arc<Link>,
+    limit: Name,
+    bell: Arc<Bell>,
+    state: Mutex<State>,
+    lost: LostPermits,
+}
+
+// === impl SharedPermits ===
+
+impl SharedPermits {
+    pub(in crate::concurrency) fn new(place: &Place, permits: u64) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                link: Arc::clone(&place.store.link),
+                limit: place.limit(),
+                bell: Arc::default(),
+                state: Mutex::new(State::new(permits)),
+                lost: LostPermits::new(),
+            }),
+            attached: OnceLock::new(),
+        }
+    }
+
+    /// Starts the task of the limit, once.
+    pub(in crate::concurrency) fn attach(&self, queue: impl FnOnce() -> Weak<dyn SharedQueue>) {
+        self.attached.get_or_init(|| {
+            let (shared, queue) = (Arc::clone(&self.shared), queue());
+            let run = |holder| exchange::run(shared, queue, holder);
+            self.shared.link.start(&self.shared.bell, run);
+        });
+    }
+
+    /// Acquires without the store, which is only right while that is away.
+    pub(in crate::concurrency) fn try_acquire(&self, cost: u64) -> bool {
+        match self.shared.link.away() {
+            None | Some(WhenAway::Closed) => false,
+            Some(away) => self.shared.acquire_away(away, cost),
+        }
+    }
+
+    /// Acquires for a waiter. Returns the fencing number, 0 if the store did not grant it.
+    pub(in crate::concurrency) fn try_grant(&self, cost: u64) -> Option<u64> {
+        match self.shared.link.away() {
+            None => lock(&self.shared.state).take(cost),
+            Some(WhenAway::Closed) => None,
+            Some(away) => self.shared.acquire_away(away, cost).then_some(0),
+        }
+    }
+
+    pub(in crate::concurrency) fn release(&self, cost: u64) {
+        lock(&self.shared.state).release(cost);
+        self.shared.bell.changed.notify_one();
+    }
+
+    /// Sets what the waiters of the queue need.
+    pub(in crate::concurrency) fn set_waiting(&self, waiting: Option<Waiting>) {
+        if lock(&self.shared.state).set_waiting(waiting) {
+            self.shared.bell.changed.notify_one();
+        }
+    }
+
+    /// Returns the number of permits that holds for all processes, as far as it is known.
+    pub(in crate::concurrency) fn permits(&self) -> u64 {
+        lock(&self.shared.state).permits()
+    }
+
+    /// Changes the number of permits for all processes.
+    pub(in crate::concurrency) fn set_permits(&self, permits: u64) {
+        lock(&self.shared.state).set_permits(permits);
+        self.shared.bell.changed.notify_one();
+    }
+
+    /// Returns how many permits calls of this process have.
+    pub(in crate::concurrency) fn used(&self) -> u64 {
+        lock(&self.shared.state).used()
+    }
+
+    /// Returns why calls are rejected, if they are.
+    pub(in crate::concurrency) fn refusal(&self) -> Option<Refusal> {
+        let closed = self.shared.link.away() == Some(WhenAway::Closed);
+        closed.then(|| Refusal::Away(self.shared.link.retry_after()))
+    }
+
+    /// Returns what notifies a call that its permits are lost; `None` if they never are.
+    pub(in crate::concurrency) fn lost(&self) -> Option<&LostPermits> {
+        let closed = self.shared.link.options.when_away == WhenAway::Closed;
+        closed.then_some(&self.shared.lost)
+    }
+}
+
+impl Drop for SharedPermits {
+    fn drop(&mut self) {
+        lock(&self.shared.state).close();
+        self.shared.bell.changed.notify_one();
+    }
+}
+
+impl fmt::Debug for SharedPermits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn acquire_away(&self, away: WhenAway, cost: u64) -> bool {
+        let mut state = lock(&self.state);
+        let share = match away {
+            WhenAway::Local => (state.permits() / self.link.processes()).max(1),
+            WhenAway::Closed | WhenAway::Open => u64::MAX,
+        };
+        state.acquire_away(share, cost)
+    }
+}

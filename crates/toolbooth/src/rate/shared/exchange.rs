@@ -1,0 +1,178 @@
+//! The task that takes and returns tokens of a limit.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use toolbooth_core::Moment;
+
+use super::Shared;
+use super::state::{Command, MAX_WAIT, Step};
+use crate::middleware::sync::lock;
+use crate::shared::{ReturnTokens, SharedQueue, StoreError, TakeTokens, TokensTaken};
+
+struct Exchange {
+    shared: Arc<Shared>,
+    queue: Weak<dyn SharedQueue>,
+    was_away: bool,
+    processes: u64,
+}
+
+/// The reply to a command; `None` to one that gives no tokens.
+type Reply = Result<Option<TokensTaken>, StoreError>;
+
+/// Runs until the limit is dropped and its tokens are returned.
+pub(super) async fn run(shared: Arc<Shared>, queue: Weak<dyn SharedQueue>) {
+    let mut exchange = Exchange {
+        processes: shared.link().processes(),
+        shared,
+        queue,
+        was_away: false,
+    };
+    loop {
+        match exchange.next() {
+            Step::Send(command) => {
+                let reply = exchange.send(command).await;
+                exchange.record(command, reply);
+            }
+            Step::Wait(until) => exchange.wait(until).await,
+            Step::End => return,
+        }
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    fn next(&mut self) -> Step {
+        let shared = Arc::clone(&self.shared);
+        let is_away = shared.link().is_away();
+        let processes = shared.link().processes();
+        let changed = is_away != self.was_away;
+        let mut state = lock(&shared.state);
+        if changed {
+            state.forget();
+        }
+        let quota = state.quota();
+        let step = match is_away {
+            true if state.is_closed() => Step::End,
+            true => Step::Wait(None),
+            false => state.next(Moment::now(), shared.times()),
+        };
+        drop(state);
+        if changed || processes != self.processes {
+            self.was_away = is_away;
+            self.processes = processes;
+            shared.set_share(quota);
+            // What holds has changed for those that wait.
+            self.look();
+        }
+        step
+    }
+
+    fn look(&self) {
+        if let Some(queue) = self.queue.upgrade() {
+            queue.look();
+        }
+    }
+
+    /// Sends a command. Its future is owned: it does not borrow the task.
+    fn send(&self, command: Command) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+        let link = Arc::clone(self.shared.link());
+        let limit = self.shared.limit.clone();
+        match command {
+            Command::Take {
+                quota,
+                set,
+                least,
+                most,
+                max_wait,
+                horizon,
+            } => {
+                let command = link.store.take_tokens(TakeTokens {
+                    limit,
+                    quota,
+                    set,
+                    least,
+                    most,
+                    max_wait,
+                    horizon,
+                });
+                Box::pin(async move { link.reply(command).await.map(Some) })
+            }
+            Command::Charge { quota, tokens } => {
+                let command = link.store.take_tokens(TakeTokens {
+                    limit,
+                    quota,
+                    set: false,
+                    least: tokens,
+                    most: tokens,
+                    max_wait: MAX_WAIT,
+                    horizon: Duration::ZERO,
+                });
+                Box::pin(async move { link.reply(command).await.map(|_| None) })
+            }
+            Command::Return(surplus) => {
+                let command = link.store.return_tokens(ReturnTokens {
+                    limit,
+                    receipt: surplus.receipt,
+                    tokens: surplus.tokens,
+                    age: Moment::now().since(surplus.at),
+                });
+                Box::pin(async move { link.reply(command).await.map(|()| None) })
+            }
+        }
+    }
+
+    fn record(&self, command: Command, reply: Reply) {
+        let now = Moment::now();
+        let mut state = lock(&self.shared.state);
+        let (reply, command) = match (reply, command) {
+            (Err(_), command) => return state.failed(command, now),
+            (Ok(None), _) => return,
+            (Ok(Some(reply)), command) => (reply, command),
+        };
+        let Command::Take { least, most, .. } = command else {
+            return;
+        };
+        let before = state.quota();
+        state.replied(least, most, &reply, now, self.shared.times());
+        let quota = state.quota();
+        drop(state);
+        if quota != before {
+            self.shared.set_share(quota);
+        }
+        self.look();
+        lock(&self.shared.state).admit_again();
+    }
+
+    /// Waits for a change, or until a moment.
+    async fn wait(&self, until: Option<Moment>) {
+        let mut changed = pin!(self.shared.bell.changed.notified());
+        let mut timer = pin!(async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.instant()).await,
+                None => std::future::pending().await,
+            }
+        });
+        poll_fn(|cx| {
+            match changed.as_mut().poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Exchange {
+    /// If the runtime drops the task, nobody asks the store any more.
+    fn drop(&mut self) {
+        if !lock(&self.shared.state).is_closed() {
+            self.shared.link().abandon();
+            self.look();
+        }
+    }
+}

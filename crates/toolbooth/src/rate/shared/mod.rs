@@ -1,0 +1,222 @@
+//! A rate limit whose bucket is in a store.
+//!
+//! A process takes tokens for its waiters, in the order of its queue: those that the first one
+//! needs, and for those behind it what is available soon. Each waiter starts when its tokens are
+//! available. What no waiter needs any more is returned.
+
+mod exchange;
+mod line;
+mod state;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use governor::Quota;
+use toolbooth_core::{Moment, Name};
+
+use self::state::{State, Times};
+use super::gcra::{GRACE, Gcra, nanos};
+use crate::middleware::sync::{Mutex, lock};
+use crate::shared::{Bell, Link, Place, Refusal, SharedQueue, SharedQuota, Waiting, WhenAway};
+
+/// The bucket of one limit as a process sees it.
+pub(super) struct SharedTokens {
+    shared: Arc<Shared>,
+    attached: OnceLock<()>,
+}
+
+/// What the limiter and its task share.
+#[derive(Debug)]
+struct Shared {
+    place: Place,
+    limit: Name,
+    bell: Arc<Bell>,
+    state: Mutex<State>,
+    /// The share of this process, which holds while the store is away. It is charged all the time.
+    share: Gcra,
+}
+
+/// The largest quota.
+const UNLIMITED: SharedQuota = SharedQuota {
+    interval: Duration::from_micros(1),
+    burst: u32::MAX,
+};
+
+// === impl SharedTokens ===
+
+impl SharedTokens {
+    pub(super) fn new(place: &Place, quota: Quota) -> Self {
+        let quota = to_shared(quota);
+        let prefetch = place.store.prefetch;
+        Self {
+            shared: Arc::new(Shared {
+                place: place.clone(),
+                limit: place.limit(),
+                bell: Arc::default(),
+                state: Mutex::new(State::new(quota, prefetch)),
+                share: Gcra::new(Some(to_quota(quota))),
+            }),
+            attached: OnceLock::new(),
+        }
+    }
+
+    /// Returns another handle of the same bucket, which has taken nothing of it.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(&self.shared.place, self.quota())
+    }
+
+    /// Starts the task of the limit, once.
+    pub(super) fn attach(&self, queue: impl FnOnce() -> Weak<dyn SharedQueue>) {
+        self.attached.get_or_init(|| {
+            let (shared, queue) = (Arc::clone(&self.shared), queue());
+            let run = |_| exchange::run(shared, queue);
+            self.shared.link().start(&self.shared.bell, run);
+        });
+    }
+
+    /// Takes tokens that are available now, if `allows` does, too. Returns when they were.
+    pub(super) fn take(
+        &self,
+        cost: u64,
+        now: Moment,
+        mut allows: impl FnMut() -> bool,
+    ) -> Option<Moment> {
+        let shared = &*self.shared;
+        let taken = lock(&shared.state).take(cost, now, shared.times(), &mut allows);
+        if let Some((at, news)) = taken {
+            shared.share.charge(cost, now);
+            if news {
+                shared.bell.changed.notify_one();
+            }
+            let recent = now.as_nanos().saturating_sub(GRACE);
+            return Some(at.max(Moment::from_nanos(recent)));
+        }
+        match shared.link().away()? {
+            WhenAway::Closed => None,
+            WhenAway::Open => allows().then_some(now),
+            WhenAway::Local => {
+                let due = shared.share.due(0, cost).is_some_and(|due| due <= now);
+                (due && allows()).then(|| shared.share.try_grant(cost, now))?
+            }
+        }
+    }
+
+    /// Returns tokens that a call took which were available at `at`.
+    pub(super) fn give_back(&self, cost: u64, at: Moment, now: Moment) {
+        self.shared.share.refund(cost, at, now);
+        lock(&self.shared.state).give_back(cost, at);
+        self.shared.bell.changed.notify_one();
+    }
+
+    /// Takes tokens whether or not there are enough: those that are there.
+    pub(super) fn charge(&self, cost: u64, now: Moment) {
+        self.shared.share.charge(cost, now);
+        lock(&self.shared.state).charge(cost);
+        self.shared.bell.changed.notify_one();
+    }
+
+    /// Returns when calls behind waiters of the cost `ahead` can start, as far as that is known.
+    pub(super) fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
+        let tokens = ahead.saturating_add(cost);
+        let at = lock(&self.shared.state).available_at(tokens);
+        at.or_else(|| match self.shared.link().away()? {
+            WhenAway::Local => self.shared.share.due(ahead, cost),
+            WhenAway::Open => Some(now),
+            WhenAway::Closed => None,
+        })
+    }
+
+    /// Returns why calls are rejected that do not find a token in time.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self.shared.link().away() {
+            Some(WhenAway::Closed) => Some(Refusal::Away(self.shared.link().retry_after())),
+            Some(_) => None,
+            None => lock(&self.shared.state).refused_until().map(Refusal::Until),
+        }
+    }
+
+    /// Sets what the waiters of the queue need.
+    pub(super) fn set_waiting(&self, waiting: Option<Waiting>) {
+        if lock(&self.shared.state).set_waiting(waiting) {
+            self.shared.bell.changed.notify_one();
+        }
+    }
+
+    /// Returns the quota that holds for all processes, as far as it is known.
+    pub(super) fn quota(&self) -> Quota {
+        to_quota(lock(&self.shared.state).quota())
+    }
+
+    /// Changes the quota for all processes. `None` is the largest one.
+    pub(super) fn set_quota(&self, quota: Option<Quota>) {
+        let quota = quota.map_or(UNLIMITED, to_shared);
+        lock(&self.shared.state).set_quota(quota);
+        self.shared.set_share(quota);
+        self.shared.bell.changed.notify_one();
+    }
+
+    /// Returns how many tokens this process has now.
+    pub(super) fn remaining(&self, now: Moment) -> u32 {
+        let available = lock(&self.shared.state).available(now);
+        u32::try_from(available).unwrap_or(u32::MAX)
+    }
+}
+
+impl Drop for SharedTokens {
+    fn drop(&mut self) {
+        lock(&self.shared.state).close();
+        self.shared.bell.changed.notify_one();
+    }
+}
+
+impl fmt::Debug for SharedTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn link(&self) -> &Arc<Link> {
+        &self.place.store.link
+    }
+
+    fn times(&self) -> Times {
+        let reply_within = self.link().options.reply_within();
+        Times {
+            horizon: reply_within * 2,
+            grace: reply_within,
+        }
+    }
+
+    /// Sets the share of this process of a quota.
+    fn set_share(&self, quota: SharedQuota) {
+        let processes = u32::try_from(self.link().processes()).unwrap_or(u32::MAX);
+        let share = SharedQuota {
+            interval: quota.interval.saturating_mul(processes),
+            burst: (quota.burst / processes).max(1),
+        };
+        self.share.set_quota(Some(to_quota(share)), Moment::now());
+    }
+}
+
+/// Returns a quota in whole microseconds. The interval is rounded up, so that the rate is not
+/// exceeded.
+fn to_shared(quota: Quota) -> SharedQuota {
+    let micros = nanos(quota.replenish_interval()).div_ceil(1_000).max(1);
+    SharedQuota {
+        interval: Duration::from_micros(micros),
+        burst: quota.burst_size().get(),
+    }
+}
+
+fn to_quota(quota: SharedQuota) -> Quota {
+    let burst = NonZeroU32::new(quota.burst).unwrap_or(NonZeroU32::MIN);
+    let interval = quota.interval.max(Duration::from_micros(1));
+    Quota::with_period(interval)
+        .expect("an interval above zero")
+        .allow_burst(burst)
+}

@@ -1,0 +1,321 @@
+//! What a process knows of a shared bucket, and what it asks the store. Pure: the time is an
+//! argument.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use toolbooth_core::Moment;
+
+use super::line::{Line, Segment, Surplus};
+use crate::shared::{SharedQuota, TokensTaken, Waiting};
+
+/// The tokens of a process, and what it asks for.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The quota that holds for all processes.
+    quota: SharedQuota,
+    /// Whether the store must be told of the quota.
+    set: bool,
+    line: Line,
+    /// Tokens that calls have returned.
+    returned: VecDeque<Surplus>,
+    /// Tokens that calls have used beyond those that they had taken.
+    debt: u64,
+    /// How many tokens are kept in advance.
+    prefetch: u64,
+    waiting: Option<Waiting>,
+    /// A moment before which the store has no token for the first waiter. Calls that cannot wait
+    /// until then are rejected.
+    refused_until: Option<Moment>,
+    /// Not before this moment is the store asked for more than the first waiter needs.
+    more_at: Option<Moment>,
+    /// After a command that failed, when the next one is sent.
+    retry_at: Option<Moment>,
+    closed: bool,
+}
+
+/// A command to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    Take {
+        quota: SharedQuota,
+        set: bool,
+        least: u64,
+        most: u64,
+        max_wait: Duration,
+        horizon: Duration,
+    },
+    Return(Surplus),
+    /// Takes tokens that were used already.
+    Charge {
+        quota: SharedQuota,
+        tokens: u64,
+    },
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Send(Command),
+    /// Nothing until this moment, or until something changes.
+    Wait(Option<Moment>),
+    /// Nothing any more.
+    End,
+}
+
+/// The times that the exchange depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// How far ahead tokens are reserved for waiters behind the first.
+    pub(super) horizon: Duration,
+    /// How long a token can be used after it is available.
+    pub(super) grace: Duration,
+}
+
+/// The pause after a command that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// How many returns of tokens wait for the store at most. Others are lost, and refill in time.
+const MAX_RETURNED: usize = 64;
+
+/// The longest wait for a reservation: a day.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(86_400);
+
+// === impl State ===
+
+impl State {
+    pub(super) fn new(quota: SharedQuota, prefetch: u32) -> Self {
+        Self {
+            quota,
+            set: false,
+            line: Line::new(),
+            returned: VecDeque::new(),
+            debt: 0,
+            prefetch: u64::from(prefetch.min(quota.burst)),
+            waiting: None,
+            refused_until: None,
+            more_at: None,
+            retry_at: None,
+            closed: false,
+        }
+    }
+
+    pub(super) const fn quota(&self) -> SharedQuota {
+        self.quota
+    }
+
+    pub(super) const fn set_quota(&mut self, quota: SharedQuota) {
+        self.quota = quota;
+        self.set = true;
+        self.refused_until = None;
+        self.more_at = None;
+    }
+
+    pub(super) fn available(&self, now: Moment) -> u64 {
+        self.line.available(now)
+    }
+
+    pub(super) fn available_at(&self, tokens: u64) -> Option<Moment> {
+        self.line.available_at(tokens)
+    }
+
+    pub(super) const fn refused_until(&self) -> Option<Moment> {
+        self.refused_until
+    }
+
+    /// Takes tokens that are available, if `allows` does, too. Returns when they were, and whether
+    /// there is something new to do.
+    pub(super) fn take(
+        &mut self,
+        tokens: u64,
+        now: Moment,
+        times: Times,
+        allows: impl FnOnce() -> bool,
+    ) -> Option<(Moment, bool)> {
+        if let Some(until) = earlier(now, times.grace) {
+            self.line.expire(until, self.prefetch);
+        }
+        let at = self.line.available_at(tokens).filter(|at| *at <= now)?;
+        if !allows() {
+            return None;
+        }
+        self.line.take(tokens, now);
+        Some((
+            at,
+            self.prefetch > 0 && self.line.total() <= self.prefetch / 2,
+        ))
+    }
+
+    /// Returns tokens that a call took which were available at `at`.
+    pub(super) fn give_back(&mut self, tokens: u64, at: Moment) {
+        if self.returned.len() < MAX_RETURNED {
+            self.returned.push_back(Surplus {
+                receipt: 0,
+                tokens,
+                at,
+            });
+        }
+    }
+
+    /// Uses tokens whether or not there are enough.
+    pub(super) fn charge(&mut self, tokens: u64) {
+        let debt = self.line.use_first(tokens);
+        self.debt = self.debt.saturating_add(debt);
+    }
+
+    /// Returns whether there is something new to do.
+    pub(super) fn set_waiting(&mut self, waiting: Option<Waiting>) -> bool {
+        let before = std::mem::replace(&mut self.waiting, waiting);
+        before != waiting
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.waiting = None;
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Returns what to do while no command is in flight.
+    pub(super) fn next(&mut self, now: Moment, times: Times) -> Step {
+        let total = self.waiting.map_or(0, |waiting| waiting.total);
+        let kept = match self.closed {
+            true => 0,
+            false => self.prefetch,
+        };
+        let surplus = self.line.take_surplus(total.saturating_add(kept));
+        if let Some(surplus) = surplus.or_else(|| self.returned.pop_front()) {
+            return Step::Send(Command::Return(surplus));
+        }
+        if self.closed {
+            return Step::End;
+        }
+        if let Some(retry_at) = self.retry_at.filter(|retry_at| now < *retry_at) {
+            return Step::Wait(Some(retry_at));
+        }
+        let have = self.line.total();
+        let wanted = total
+            .saturating_add(self.missing(have))
+            .saturating_sub(have);
+        if self.debt > 0 {
+            let tokens = self.debt.min(u64::from(self.quota.burst));
+            self.debt -= tokens;
+            let quota = self.quota;
+            return Step::Send(Command::Charge { quota, tokens });
+        }
+        let Some(first) = self.waiting.filter(|first| first.least > have) else {
+            return self.ask_for_more(wanted, now, times);
+        };
+        let left = first.until.map(|until| until.since(now));
+        let horizon = match left {
+            // It does not wait, and neither do those behind it.
+            Some(Duration::ZERO) => Duration::ZERO,
+            _ => times.horizon,
+        };
+        let least = first.least - have;
+        let max_wait = left.unwrap_or(MAX_WAIT).min(MAX_WAIT);
+        self.ask(least, wanted.max(least), max_wait, horizon)
+    }
+
+    /// Returns how many tokens to take in advance.
+    const fn missing(&self, have: u64) -> u64 {
+        match have <= self.prefetch / 2 {
+            true => self.prefetch,
+            false => 0,
+        }
+    }
+
+    /// Asks for tokens that the first waiter does not need, if they are available soon.
+    fn ask_for_more(&mut self, wanted: u64, now: Moment, times: Times) -> Step {
+        if self.set {
+            return self.ask(0, 0, Duration::ZERO, Duration::ZERO);
+        }
+        if wanted == 0 {
+            return Step::Wait(None);
+        }
+        // Not long before the tokens that there are have been used.
+        let soon = self
+            .line
+            .last_at()
+            .and_then(|last| earlier(last, times.horizon / 2));
+        let at = soon.max(self.more_at);
+        match at.filter(|at| *at > now) {
+            Some(at) => Step::Wait(Some(at)),
+            None => self.ask(1, wanted, times.horizon, times.horizon),
+        }
+    }
+
+    fn ask(&mut self, least: u64, most: u64, max_wait: Duration, horizon: Duration) -> Step {
+        Step::Send(Command::Take {
+            quota: self.quota,
+            set: std::mem::take(&mut self.set),
+            least,
+            most,
+            max_wait,
+            horizon,
+        })
+    }
+
+    /// Records the reply to a command that asked for `least` to `most` tokens.
+    pub(super) fn replied(
+        &mut self,
+        least: u64,
+        most: u64,
+        reply: &TokensTaken,
+        now: Moment,
+        times: Times,
+    ) {
+        self.retry_at = None;
+        if !self.set {
+            self.quota = reply.quota;
+        }
+        if least == 0 {
+            return;
+        }
+        let at = now.after(reply.wait);
+        let next = match reply.taken {
+            0 => at,
+            _ => at.and_then(|at| at.after(reply.quota.interval)),
+        };
+        if let Some(last_at) = at.filter(|_| reply.taken > 0) {
+            self.line.push(Segment {
+                tokens: reply.taken,
+                last_at,
+                interval: reply.quota.interval,
+                receipt: reply.receipt,
+            });
+        }
+        let refused = reply.taken < most;
+        self.refused_until = next.filter(|_| refused);
+        self.more_at = next
+            .filter(|_| refused)
+            .and_then(|next| earlier(next, times.horizon));
+    }
+
+    /// Forgets what the last reply said, once the waiters know it.
+    pub(super) const fn admit_again(&mut self) {
+        self.refused_until = None;
+    }
+
+    /// Records that a command failed, which may have been executed.
+    pub(super) fn failed(&mut self, command: Command, now: Moment) {
+        self.retry_at = now.after(RETRY_PAUSE);
+        if let Command::Take { set, .. } = command {
+            self.set |= set;
+        }
+    }
+
+    /// Records that the store is away. The tokens that were taken may be used.
+    pub(super) const fn forget(&mut self) {
+        self.refused_until = None;
+        self.more_at = None;
+        self.retry_at = None;
+    }
+}
+
+fn earlier(moment: Moment, by: Duration) -> Option<Moment> {
+    let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+    moment.as_nanos().checked_sub(by).map(Moment::from_nanos)
+}

@@ -1,0 +1,36 @@
+/// The fencing number of a permit: a tool reads it from its context.
+///
+/// Each permit that the store grants has a higher number than those before. A storage that is
+/// passed the number with each write, and rejects a number below the highest that it has seen, is
+/// safe from a call that goes on after its permit was lost (Kleppmann, "How to do distributed
+/// locking", 2016).
+///
+/// A call has none while the store is away. Of several shared limits around a tool it is that of
+/// the innermost. A call that takes several permits has the number of the last.
+///
+/// ```
+/// use toolbooth::CallContext;
+/// use toolbooth::shared::FencingNumber;
+///
+/// async fn write(call: CallContext, row: String) -> Result<String, std::io::Error> {
+///     let number = call.extension::<FencingNumber>().map(|fence| fence.get());
+///     Ok(format!("{row} by {number:?}"))
+/// }
+/// # drop(write);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FencingNumber(u64);
+
+// === impl FencingNumber ===
+
+impl FencingNumber {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number: 1 or more.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
