@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -51,6 +51,8 @@ struct State {
     /// How many commands were executed.
     commands: u64,
     notify: HashMap<Name, Notify>,
+    /// The processes whose commands do not arrive any more.
+    gone: BTreeSet<Name>,
 }
 
 /// What the store remembers.
@@ -87,6 +89,7 @@ impl MemoryStore {
                 faults: Faults::default(),
                 commands: 0,
                 notify: HashMap::new(),
+                gone: BTreeSet::new(),
             })),
             started: Instant::now(),
         }
@@ -112,6 +115,21 @@ impl MemoryStore {
     /// Makes the store lose notifications.
     pub fn set_loses_notifications(&self, loses: bool) {
         lock(&self.shared).faults.loses_notifications = loses;
+    }
+
+    /// Receives no more commands of a process, as if it had been killed.
+    pub fn forget_process(&self, process: &str) {
+        let mut state = lock(&self.shared);
+        state.notify.remove(process);
+        state.gone.insert(process.into());
+    }
+
+    /// Returns the names of the limits that the store knows.
+    #[must_use]
+    pub fn limits(&self) -> Vec<String> {
+        let state = lock(&self.shared);
+        let limits = state.data.permits.keys().chain(state.data.buckets.keys());
+        limits.map(ToString::to_string).collect()
     }
 
     /// Forgets everything, as a server that is restarted without its data.
@@ -214,6 +232,9 @@ impl LimitStore for MemoryStore {
     }
 
     fn update_permits(&self, request: UpdatePermits) -> StoreFuture<PermitsUpdated> {
+        if lock(&self.shared).gone.contains(&request.holder.process) {
+            return Box::pin(std::future::pending());
+        }
         self.command(move |data, now| {
             let permits = data.permits.entry(request.limit.clone()).or_default();
             permits.update(&request, now)
@@ -221,6 +242,9 @@ impl LimitStore for MemoryStore {
     }
 
     fn heartbeat(&self, request: Heartbeat) -> StoreFuture<u64> {
+        if lock(&self.shared).gone.contains(&request.process) {
+            return Box::pin(std::future::pending());
+        }
         self.command(move |data, now| {
             let expires = now + micros(request.lifetime);
             data.processes.insert(request.process, expires);

@@ -1,0 +1,178 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use toolbooth::shared::{SharedOptions, SharedStore, WhenAway};
+use toolbooth::{CancelReason, ErrorKind, Event, OverloadReason};
+use toolbooth_test::{MemoryStore, cancel_reason, ms, overload_reason};
+
+use crate::support::{Witness, limited, process, run};
+
+/// Returns a process that knows that the store is away.
+async fn lost(store: &MemoryStore, when_away: WhenAway) -> SharedStore {
+    let process = process(store, when_away);
+    sleep(ms(1)).await;
+    store.set_away(true);
+    while !process.is_away() {
+        sleep(ms(10)).await;
+    }
+    process
+}
+
+#[tokio::test(start_paused = true)]
+async fn local_limit_is_the_share_of_the_process() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let others = [(); 3].map(|()| process(&store, WhenAway::Local));
+    sleep(ms(1)).await;
+    let process = lost(&store, WhenAway::Local).await;
+    assert_eq!(process.processes(), 4);
+    let tool = limited(&process, &witness, 10);
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        calls.spawn(run(tool.clone(), 10));
+    }
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert_eq!(witness.most(), 2);
+    drop(others);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_limit_rejects_calls_at_once_with_a_time_to_retry() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = lost(&store, WhenAway::Closed).await;
+    let tool = limited(&process, &witness, 10);
+    let start = Instant::now();
+    let error = run(tool.clone(), 10).await.unwrap_err();
+    let expected = OverloadReason::store_away(Duration::from_secs(1));
+    assert_eq!(overload_reason(&error), Some(expected));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    store.set_away(false);
+    sleep(Duration::from_secs(2)).await;
+    run(tool, 10).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_limit_does_not_limit() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = lost(&store, WhenAway::Open).await;
+    let tool = limited(&process, &witness, 1);
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        calls.spawn(run(tool.clone(), 10));
+    }
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert_eq!(witness.most(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_when_the_store_is_lost_go_on_by_the_option() {
+    for (when_away, most) in [(WhenAway::Local, 1), (WhenAway::Open, 5)] {
+        let (store, witness) = (MemoryStore::new(), Witness::default());
+        let process = process(&store, when_away);
+        let tool = limited(&process, &witness, 1);
+        run(tool.clone(), 0).await.unwrap();
+        store.set_away(true);
+        let mut calls = JoinSet::new();
+        let start = Instant::now();
+        for _ in 0..5 {
+            calls.spawn(run(tool.clone(), 10));
+        }
+        while let Some(result) = calls.join_next().await {
+            result.unwrap().unwrap();
+        }
+        assert_eq!(witness.most(), most, "{when_away}");
+        // Three commands of 50 ms, and two pauses of 10 ms.
+        assert!(
+            start.elapsed() <= ms(170 + 50),
+            "{when_away} {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_limit_cancels_calls_before_their_lease_ends() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = process(&store, WhenAway::Closed);
+    let tool = limited(&process, &witness, 1);
+    let start = Instant::now();
+    let call = tokio::spawn(run(tool, 1_000_000));
+    sleep(ms(1)).await;
+    store.set_away(true);
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!(cancel_reason(&error), Some(CancelReason::LeaseLost));
+    assert_eq!(start.elapsed(), Duration::from_secs(10) - ms(50));
+    assert_eq!(witness.running(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn local_and_open_limits_let_calls_go_on_and_register_them_again() {
+    for when_away in [WhenAway::Local, WhenAway::Open] {
+        let (store, witness) = (MemoryStore::new(), Witness::default());
+        let process = process(&store, when_away);
+        let tool = limited(&process, &witness, 1);
+        let call = tokio::spawn(run(tool, 30_000));
+        sleep(ms(1)).await;
+        store.set_away(true);
+        sleep(Duration::from_secs(12)).await;
+        store.clear();
+        store.set_away(false);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(store.held("limit"), 1, "{when_away}");
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_that_lost_its_data_learns_it_again_within_a_third_of_the_lease() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let [one, other] = [(); 2].map(|()| process(&store, WhenAway::Local));
+    let long = tokio::spawn(run(limited(&one, &witness, 1), 30_000));
+    sleep(ms(1)).await;
+    store.clear();
+    sleep(Duration::from_millis(3_334)).await;
+    assert_eq!(store.held("limit"), 1);
+    run(limited(&other, &witness, 1), 0).await.unwrap();
+    assert_eq!(witness.most(), 1);
+    long.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_of_the_store_is_one_event() {
+    let store = MemoryStore::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&seen);
+    let options = SharedOptions::new().with_events(move |event: &Event| {
+        sink.lock().unwrap().push(event.to_string());
+    });
+    let process = SharedStore::new(store.clone(), options);
+    sleep(ms(1)).await;
+    store.set_away(true);
+    sleep(Duration::from_secs(20)).await;
+    store.set_away(false);
+    sleep(Duration::from_secs(20)).await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(!process.is_away());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_replies_leak_no_permit() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = process(&store, WhenAway::Closed);
+    let tool = limited(&process, &witness, 1);
+    run(tool.clone(), 0).await.unwrap();
+    store.set_loses_replies(true);
+    let error = run(tool.clone(), 0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Overloaded);
+    store.set_loses_replies(false);
+    sleep(Duration::from_secs(2)).await;
+    run(tool, 0).await.unwrap();
+    sleep(ms(1)).await;
+    assert_eq!(store.held("limit"), 0);
+}

@@ -1,0 +1,6 @@
+//! Limits that several processes share, with a store in memory on a paused clock.
+
+mod away;
+mod permits;
+mod support;
+mod tokens;

@@ -1,0 +1,183 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use toolbooth::shared::{SharedStore, WhenAway};
+use toolbooth::{ErrorKind, Quota, RateLimitLayer, ToolCall};
+use toolbooth_test::{MemoryStore, boxed, ms};
+use tower::{Layer, ServiceExt};
+
+use crate::support::{Witness, process, rated, run};
+
+fn quota(every: Duration, burst: u32) -> Quota {
+    Quota::with_period(every)
+        .unwrap()
+        .allow_burst(NonZeroU32::new(burst).unwrap())
+}
+
+fn rate(store: &SharedStore, every: Duration, burst: u32) -> RateLimitLayer {
+    RateLimitLayer::new(quota(every, burst)).with_store(store, "rate")
+}
+
+/// Asserts that no window has more starts than `burst + slack` and one for each interval.
+fn assert_bound(starts: &[u128], every: u128, burst: usize) {
+    for (i, first) in starts.iter().enumerate() {
+        for (count, last) in starts[i..].iter().enumerate() {
+            let allowed = burst + usize::try_from((last - first) / every).unwrap();
+            assert!(
+                count + 1 <= allowed,
+                "{} starts in {} ms",
+                count + 1,
+                last - first
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn eight_processes_share_one_rate() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let processes: Vec<_> = (0..8).map(|_| process(&store, WhenAway::Local)).collect();
+    let mut calls = JoinSet::new();
+    for process in &processes {
+        let tool = rated(&rate(process, ms(10), 5), &witness);
+        for _ in 0..50 {
+            calls.spawn(run(tool.clone(), 0));
+        }
+    }
+    let start = Instant::now();
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    let starts = witness.starts();
+    assert_eq!(starts.len(), 400);
+    assert_bound(&starts, 10, 5);
+    // The 5 of the burst at once, then one every 10 ms.
+    assert_eq!(start.elapsed(), ms(3_950));
+}
+
+#[tokio::test(start_paused = true)]
+async fn delay_of_the_store_does_not_lower_the_rate() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    store.set_delay(ms(40));
+    let process = process(&store, WhenAway::Local);
+    let tool = rated(&rate(&process, ms(1), 1), &witness);
+    let mut calls = JoinSet::new();
+    for _ in 0..1_000 {
+        calls.spawn(run(tool.clone(), 0));
+    }
+    let start = Instant::now();
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert!(start.elapsed() < ms(1_150), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_cannot_start_before_its_deadline_is_rejected_after_one_round_trip() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    store.set_delay(ms(10));
+    let process = process(&store, WhenAway::Local);
+    let tool = rated(&rate(&process, Duration::from_secs(60), 1), &witness);
+    run(tool.clone(), 0).await.unwrap();
+    let start = Instant::now();
+    let call = ToolCall::new("tool", 0.into()).with_timeout(Duration::from_secs(30));
+    let error = tool.oneshot(call).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), start.elapsed()),
+        (ErrorKind::RateLimited, ms(10))
+    );
+    // Executed in the middle of the first and the second command.
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(60) - ms(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejecting_limit_answers_each_call_after_one_round_trip() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    store.set_delay(ms(10));
+    let process = process(&store, WhenAway::Local);
+    let layer = rate(&process, Duration::from_secs(1), 3).reject();
+    let tool = boxed(layer.layer(witness.tool()));
+    let mut calls = JoinSet::new();
+    for _ in 0..10 {
+        calls.spawn(run(tool.clone(), 0));
+    }
+    let start = Instant::now();
+    let (mut ok, mut rejected) = (0, 0);
+    while let Some(result) = calls.join_next().await {
+        match result.unwrap() {
+            Ok(()) => ok += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::RateLimited);
+                rejected += 1;
+            }
+        }
+    }
+    assert_eq!((ok, rejected), (3, 7));
+    assert!(start.elapsed() <= ms(20), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn reservation_of_a_dropped_call_is_given_back() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let [one, other] = [(); 2].map(|()| process(&store, WhenAway::Local));
+    let tool = rated(&rate(&one, ms(1_000), 1), &witness);
+    run(tool.clone(), 0).await.unwrap();
+    let dropped = tokio::spawn(run(tool, 0));
+    sleep(ms(100)).await;
+    dropped.abort();
+    sleep(ms(100)).await;
+    let start = Instant::now();
+    run(rated(&rate(&other, ms(1_000), 1), &witness), 0)
+        .await
+        .unwrap();
+    assert_eq!(start.elapsed(), ms(800));
+}
+
+#[tokio::test(start_paused = true)]
+async fn prefetched_tokens_cost_no_round_trip_and_are_bounded() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    store.set_delay(ms(10));
+    let process = process(&store, WhenAway::Local).with_prefetch(8);
+    let tool = rated(&rate(&process, ms(10), 100), &witness);
+    run(tool.clone(), 0).await.unwrap();
+    sleep(ms(50)).await;
+    let start = Instant::now();
+    for _ in 0..4 {
+        run(tool.clone(), 0).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_quota_holds_in_every_process() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let [one, other] = [(); 2].map(|()| process(&store, WhenAway::Local));
+    let layer = rate(&one, ms(1_000), 1);
+    let others = rated(&rate(&other, ms(1_000), 1), &witness);
+    run(rated(&layer, &witness), 0).await.unwrap();
+    layer.set_quota(quota(ms(10), 1)).unwrap();
+    sleep(ms(100)).await;
+    let start = Instant::now();
+    for _ in 0..5 {
+        run(others.clone(), 0).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), ms(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn costs_are_taken_as_a_whole() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = process(&store, WhenAway::Local);
+    let layer = rate(&process, ms(10), 10).with_cost(|_| 4);
+    let tool = rated(&layer, &witness);
+    let mut calls = JoinSet::new();
+    for _ in 0..5 {
+        calls.spawn(run(tool.clone(), 0));
+    }
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert_eq!(witness.starts(), [0, 0, 20, 60, 100]);
+}
