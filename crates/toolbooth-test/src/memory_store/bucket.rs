@@ -59,7 +59,7 @@ impl Bucket {
         self.reply(taken, wait)
     }
 
-    pub(super) fn give_back(&mut self, request: &ReturnTokens, now: u64) {
+    pub(super) fn refund(&mut self, request: &ReturnTokens, now: u64) {
         let weight = self.interval().saturating_mul(request.tokens);
         let tolerance = self.interval() * u64::from(self.quota.burst);
         if request.receipt == self.arrival {

@@ -80,7 +80,7 @@ pub struct StoreSnapshot(Data);
 // === impl MemoryStore ===
 
 impl MemoryStore {
-    /// Creates an empty store that answers at once.
+    /// Creates an empty store whose replies come at once.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -199,11 +199,11 @@ impl MemoryStore {
         }
         state.commands += 1;
         state.data.expire(now);
-        let (reply, told) = execute(&mut state.data, now);
-        let told = told.filter(|_| !state.faults.loses_notifications);
-        let notify = told.and_then(|told| {
-            let notify = state.notify.get(&told.process)?;
-            Some((Arc::clone(notify), told.number))
+        let (reply, notified) = execute(&mut state.data, now);
+        let notified = notified.filter(|_| !state.faults.loses_notifications);
+        let notify = notified.and_then(|notified| {
+            let notify = state.notify.get(&notified.process)?;
+            Some((Arc::clone(notify), notified.number))
         });
         drop(state);
         if let Some((notify, number)) = notify {
@@ -225,7 +225,7 @@ impl LimitStore for MemoryStore {
     fn return_tokens(&self, request: ReturnTokens) -> StoreFuture<()> {
         self.command(move |data, now| {
             if let Some(bucket) = data.buckets.get_mut(&request.limit) {
-                bucket.give_back(&request, now);
+                bucket.refund(&request, now);
             }
             ((), None)
         })

@@ -7,7 +7,7 @@ use toolbooth::shared::{Holder, PermitsUpdated, UpdatePermits};
 
 use super::bucket::REMEMBERED;
 
-/// The permits of one limit, and who has or waits for them.
+/// The permits of one limit, with the holders that have or wait for them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Permits {
     limit: Option<u64>,
@@ -31,8 +31,8 @@ struct Entry {
 struct Place {
     arrival: u64,
     least: u64,
-    /// When it was told to ask.
-    told: Option<u64>,
+    /// When it was notified to ask.
+    notified: Option<u64>,
 }
 
 // === impl Permits ===
@@ -46,7 +46,7 @@ impl Permits {
         self.holders.values().map(|entry| entry.held).sum()
     }
 
-    /// Executes a command. Returns the reply, and who is told to ask.
+    /// Executes a command. Returns the reply, and the holder to notify.
     pub(super) fn update(
         &mut self,
         request: &UpdatePermits,
@@ -69,10 +69,10 @@ impl Permits {
             self.expires = self.expires.max(now + REMEMBERED);
         }
         let granted = self.ask(request, now);
-        let told = self.tell_next(now);
+        let notified = self.notify_next(now);
         let retry_after = (request.least > 0 && granted < request.most)
             .then(|| self.next_end(&request.holder, now, micros(request.turn)));
-        (self.reply(granted, retry_after.flatten()), told)
+        (self.reply(granted, retry_after.flatten()), notified)
     }
 
     fn reply(&self, granted: u64, retry_after: Option<u64>) -> PermitsUpdated {
@@ -95,11 +95,11 @@ impl Permits {
             Some(place) => place.arrival,
             None => self.arrive(),
         };
-        let told = place.and_then(|place| place.told);
+        let notified = place.and_then(|place| place.notified);
         let place = Place {
             arrival,
             least: request.least,
-            told,
+            notified,
         };
         self.set_place(&request.holder, Some(place));
         self.skip_silent(&request.holder, now, micros(request.turn));
@@ -115,31 +115,31 @@ impl Permits {
         let again = (granted < request.most).then(|| Place {
             arrival: self.arrive(),
             least: 1,
-            told: None,
+            notified: None,
         });
         self.set_place(&request.holder, again);
         granted
     }
 
-    /// Removes the first ones that were told to ask and did not in their turn.
+    /// Removes the first ones that were notified to ask and did not in their turn.
     fn skip_silent(&mut self, asking: &Holder, now: u64, turn: u64) {
         while let Some(first) = self.first().filter(|first| *first != asking).cloned() {
-            let told = self.place(&first).and_then(|place| place.told);
-            match told.is_some_and(|told| told + turn <= now) {
+            let notified = self.place(&first).and_then(|place| place.notified);
+            match notified.is_some_and(|notified| notified + turn <= now) {
                 true => self.set_place(&first, None),
                 false => return,
             }
         }
     }
 
-    /// Returns the first holder that waits, if it can start and was not told yet.
-    fn tell_next(&mut self, now: u64) -> Option<Holder> {
+    /// Returns the first holder that waits, if it can start and was not notified yet.
+    fn notify_next(&mut self, now: u64) -> Option<Holder> {
         let first = self.first()?.clone();
         let free = self.free();
         let place = self.holders.get_mut(&first)?.waiting.as_mut()?;
-        let tells = place.told.is_none() && place.least <= free;
+        let tells = place.notified.is_none() && place.least <= free;
         tells.then(|| {
-            place.told = Some(now);
+            place.notified = Some(now);
             first
         })
     }
@@ -149,8 +149,8 @@ impl Permits {
         let others = self.holders.iter().filter(|(holder, _)| *holder != asking);
         let ends = others.flat_map(|(_, entry)| {
             let lease = (entry.held > 0).then_some(entry.expires);
-            let told = entry.waiting.and_then(|place| place.told);
-            [lease, told.map(|told| told + turn)]
+            let notified = entry.waiting.and_then(|place| place.notified);
+            [lease, notified.map(|notified| notified + turn)]
         });
         ends.flatten().min().map(|end| end.saturating_sub(now))
     }

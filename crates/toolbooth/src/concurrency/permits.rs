@@ -11,7 +11,7 @@ use crate::middleware::Acquire;
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
 use crate::middleware::sync::{Arc, Weak};
 use crate::queue::{Grant, LimitQueue, Limiter, Limits, Waiter, trace_rejection};
-use crate::shared::{FencingNumber, Place, Refusal, SharedQueue, Waiting};
+use crate::shared::{FencingNumber, Place, SharedQueue, StoreRejection, Waiting};
 
 /// The queue of calls that wait for permits.
 pub(super) type PermitQueue = LimitQueue<Permits>;
@@ -199,7 +199,7 @@ impl Permits {
         self.stored.as_ref()?.permits.as_ref()
     }
 
-    /// Tells a call that starts what it was granted. Returns what ends it, if it can lose its
+    /// Provides what was granted to a call that starts. Returns what ends it, if it can lose its
     /// permits.
     fn start(&self, part: &Part, grant: Grant) -> Option<LeaseEnd> {
         let shared = self.shared()?;
@@ -288,8 +288,8 @@ impl Limiter for Permits {
         }
     }
 
-    fn refusal(&self) -> Option<Refusal> {
-        self.shared()?.refusal()
+    fn rejection(&self) -> Option<StoreRejection> {
+        self.shared()?.rejection()
     }
 
     fn names(&self, _: &str) -> bool {

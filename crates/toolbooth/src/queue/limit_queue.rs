@@ -351,8 +351,8 @@ impl<L: Limiter> SharedQueue for LimitQueue<L> {
         let mut woken: Vec<Waker> =
             std::iter::from_fn(|| self.grant_first(&mut state, now)).collect();
         woken.extend(state.waiters.expel(self.limiter.capacity()));
-        if let Some(refusal) = self.limiter.refusal() {
-            woken.extend(state.waiters.refuse(refusal));
+        if let Some(rejection) = self.limiter.rejection() {
+            woken.extend(state.waiters.expel_rejected(rejection));
         }
         self.after_removal(&mut state);
         self.grant_after_change(state, woken);

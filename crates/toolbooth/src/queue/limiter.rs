@@ -6,7 +6,7 @@ use std::time::Duration;
 use toolbooth_core::Moment;
 
 use crate::middleware::sync::Weak;
-use crate::shared::{Place, Refusal, SharedQueue, Waiting};
+use crate::shared::{Place, SharedQueue, StoreRejection, Waiting};
 
 /// A limit as its queue uses it.
 ///
@@ -83,7 +83,7 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     /// Returns the place of the state of this limiter, or of those that are made of it.
     fn place(&self) -> Option<&Place>;
 
-    /// Starts the task that asks the store on behalf of the queue, unless it runs.
+    /// Starts the task that sends commands to the store on behalf of the queue, unless it runs.
     fn attach(&self, queue: impl FnOnce() -> Weak<dyn SharedQueue>) {
         let _ = queue;
     }
@@ -94,7 +94,7 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     }
 
     /// Returns why calls that wait are rejected, if they are.
-    fn refusal(&self) -> Option<Refusal> {
+    fn rejection(&self) -> Option<StoreRejection> {
         None
     }
 }

@@ -11,7 +11,7 @@ use super::timer::{self, ShuttingDown};
 use super::waiters::{Claim, Expulsion, Ticket, TicketState};
 use super::{Grant, LimitQueue, Limiter, Rejection};
 use crate::middleware::sync::{Arc, Weak};
-use crate::shared::{Refusal, SharedQueue};
+use crate::shared::{SharedQueue, StoreRejection};
 
 /// A call that waits for a limit. The first poll enqueues it; dropping it leaves the queue.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl<L: Limiter> Waiter<L> {
         }
     }
 
-    /// Makes the call wait only for the answer of the store of the limit.
+    /// Makes the call wait only for a reply of the store of the limit.
     #[cfg(feature = "rate")]
     pub(crate) const fn at_once(mut self) -> Self {
         self.at_once = true;
@@ -205,10 +205,10 @@ impl<L: Limiter> Waiter<L> {
     fn expelled(&self, why: Expulsion) -> Rejection {
         match why {
             Expulsion::TooHeavy => Rejection::TooHeavy(self.cost, self.queue.limiter().capacity()),
-            Expulsion::Refused(Refusal::Until(until)) => {
+            Expulsion::ByStore(StoreRejection::Until(until)) => {
                 Rejection::TooLate(until.since(Moment::now()))
             }
-            Expulsion::Refused(Refusal::Away(retry_after)) => Rejection::Away(retry_after),
+            Expulsion::ByStore(StoreRejection::Away(retry_after)) => Rejection::Away(retry_after),
         }
     }
 
@@ -227,7 +227,7 @@ impl<L: Limiter> Waiter<L> {
         if self.cost > limit {
             return Err(Rejection::TooHeavy(self.cost, limit));
         }
-        if let Some(Refusal::Away(retry_after)) = limiter.refusal() {
+        if let Some(StoreRejection::Away(retry_after)) = limiter.rejection() {
             return Err(Rejection::Away(retry_after));
         }
         let capacity = state.settings.capacity;
@@ -322,8 +322,8 @@ impl<L: Limiter> Drop for Waiter<L> {
 // === impl LimitQueue ===
 
 impl<L: Limiter> LimitQueue<L> {
-    /// Starts the tasks that the limiter needs: one that asks its store, and one for the timer on
-    /// the waiter's runtime if it is timed.
+    /// Starts the tasks that the limiter needs: one that sends commands to its store, and one for
+    /// the timer on the waiter's runtime if it is timed.
     fn ensure_tasks(self: &Arc<Self>) -> Result<(), ShuttingDown> {
         self.limiter().attach(|| {
             let queue: Weak<Self> = Arc::downgrade(self);

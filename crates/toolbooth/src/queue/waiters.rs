@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use toolbooth_core::{Moment, Name};
 
-use crate::shared::{Refusal, Waiting};
+use crate::shared::{StoreRejection, Waiting};
 
 use super::classes::Classes;
 
@@ -50,8 +50,8 @@ pub(super) enum TicketState {
 pub(super) enum Expulsion {
     /// It needs more than the limit can give since that was lowered.
     TooHeavy,
-    /// The store of the limit refused it.
-    Refused(Refusal),
+    /// The store of the limit rejects it.
+    ByStore(StoreRejection),
 }
 
 /// The waiters of one queue, each with the waker `T` of its task.
@@ -213,11 +213,11 @@ impl<T> Waiters<T> {
         self.expel_if(Expulsion::TooHeavy, |claim| claim.cost > most)
     }
 
-    /// Expels the waiters that the store of the limit refuses. Returns their wakers.
-    pub(super) fn refuse(&mut self, refusal: Refusal) -> Vec<T> {
-        self.expel_if(Expulsion::Refused(refusal), |claim| match refusal {
-            Refusal::Until(until) => claim.until.is_some_and(|last| last < until),
-            Refusal::Away(_) => true,
+    /// Expels the waiters that the store of the limit rejects. Returns their wakers.
+    pub(super) fn expel_rejected(&mut self, rejection: StoreRejection) -> Vec<T> {
+        self.expel_if(Expulsion::ByStore(rejection), |claim| match rejection {
+            StoreRejection::Until(until) => claim.until.is_some_and(|last| last < until),
+            StoreRejection::Away(_) => true,
         })
     }
 

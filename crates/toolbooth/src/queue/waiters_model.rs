@@ -57,6 +57,7 @@ impl Rules {
         let (key, share) = KEYS[key];
         Claim {
             since: Moment::from_nanos(now),
+            until: None,
             cost,
             priority: if self.priority { priority } else { 0 },
             flow: self.fair.then(|| Box::new((Name::from(key), share))),

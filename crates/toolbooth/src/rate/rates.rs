@@ -13,7 +13,7 @@ use super::window::{Window, WindowTerms};
 use crate::middleware::PerTool;
 use crate::middleware::sync::{Arc, Mutex, Weak, lock};
 use crate::queue::{Grant, Limiter, Limits};
-use crate::shared::{Place, Refusal, SharedQueue, Waiting};
+use crate::shared::{Place, SharedQueue, StoreRejection, Waiting};
 
 /// The rates of one bucket.
 #[derive(Debug)]
@@ -256,8 +256,8 @@ impl Limiter for Rates {
         }
     }
 
-    fn refusal(&self) -> Option<Refusal> {
-        self.shared()?.refusal()
+    fn rejection(&self) -> Option<StoreRejection> {
+        self.shared()?.rejection()
     }
 
     fn fresh_for(&self, key: Option<&str>, quota: Option<Quota>) -> Option<Self> {
@@ -326,7 +326,7 @@ impl Limiter for Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.refund(cost, acquired, now()),
             Rule::Several(several) => lock(several).refund(cost, acquired, now()),
-            Rule::Shared(shared) => shared.give_back(cost, acquired, now()),
+            Rule::Shared(shared) => shared.refund(cost, acquired, now()),
         }
     }
 
@@ -371,8 +371,8 @@ impl SharedRule {
         })
     }
 
-    fn give_back(&self, cost: u64, charged: Moment, now: Moment) {
-        self.tokens.give_back(cost, charged, now);
+    fn refund(&self, cost: u64, charged: Moment, now: Moment) {
+        self.tokens.refund(cost, charged, now);
         if let Some(several) = &self.added {
             lock(several).refund(cost, charged, now);
         }

@@ -24,7 +24,7 @@ pub struct SharedStore {
     pub(crate) prefetch: u32,
 }
 
-/// The store, and whether it answers.
+/// The store, and whether its replies come.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) store: Arc<dyn LimitStore>,
@@ -34,6 +34,8 @@ pub(crate) struct Link {
     health: Health,
     holders: AtomicU64,
     exchanges: Arc<Exchanges>,
+    /// Wakes the task that reports the process, so that it probes.
+    probe: Arc<Notify>,
 }
 
 /// The tasks of the limits, by the number of the holder.
@@ -79,6 +81,7 @@ impl SharedStore {
             health: Health::new(),
             holders: AtomicU64::new(0),
             exchanges,
+            probe: Arc::default(),
         });
         let task = report(
             Arc::downgrade(&link),
@@ -207,6 +210,7 @@ impl Link {
             self.report(LimitChange::StoreLost {
                 when_away: when_away.as_str(),
             });
+            self.probe.notify_one();
         }
     }
 
@@ -242,8 +246,9 @@ async fn report(link: Weak<Link>, store: Arc<dyn LimitStore>, process: Name) {
             true => (pause * 2).min(MAX_PROBE_PAUSE),
             false => FIRST_PROBE_PAUSE,
         };
+        let probe = Arc::clone(&link.probe);
         drop(link);
-        tokio::time::sleep(next).await;
+        let _ = tokio::time::timeout(next, probe.notified()).await;
     }
     // If it is lost, the report ends by itself.
     let _ = tokio::time::timeout(MAX_PROBE_PAUSE, heartbeat(Duration::ZERO)).await;

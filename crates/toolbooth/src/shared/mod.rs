@@ -13,7 +13,7 @@ pub use handle::SharedStore;
 pub(crate) use handle::{Bell, Link};
 pub use options::{SharedOptions, WhenAway};
 pub(crate) use place::Place;
-pub(crate) use queue::{Refusal, SharedQueue, Waiting};
+pub(crate) use queue::{SharedQueue, StoreRejection, Waiting};
 pub use store::{
     Heartbeat, Holder, LimitStore, Notify, PermitsUpdated, ReturnTokens, SharedQuota, StoreError,
     StoreFuture, TakeTokens, TokensTaken, UpdatePermits,

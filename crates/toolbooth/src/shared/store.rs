@@ -3,6 +3,11 @@
 //! All times are relative to the clock of the store, which alone compares them. So the clocks of
 //! the processes may differ.
 
+#![expect(
+    clippy::exhaustive_structs,
+    reason = "a store makes the replies, and its tests the commands"
+)]
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +37,7 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
 
     /// Returns tokens that were not used.
     ///
-    /// Tokens that nobody has reserved others behind go back as a whole. If other tokens were only
+    /// Tokens that no other were reserved behind go back as a whole. If other tokens were only
     /// taken since, not reserved, the bucket gets what it has not refilled by itself since then.
     /// Otherwise the tokens are lost, and refill in time: the places of the others cannot move.
     fn return_tokens(&self, request: ReturnTokens) -> StoreFuture<()>;
@@ -46,8 +51,8 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// Holders that wait are served in the order in which they began to wait, and begin again after
     /// each grant. One that was [notified](Self::notify_with) and does not ask within
-    /// [`turn`](UpdatePermits::turn) loses its place. A holder that does not renew its lease in time
-    /// loses its permits and its place.
+    /// [`turn`](UpdatePermits::turn) leaves the queue. A holder that does not renew its lease in
+    /// time loses its permits, and leaves the queue.
     fn update_permits(&self, request: UpdatePermits) -> StoreFuture<PermitsUpdated>;
 
     /// Reports that a process is alive, and returns how many are: those that reported within
@@ -92,7 +97,7 @@ pub struct TakeTokens {
     /// Whether the quota replaces that of the store. Otherwise it counts only if the store has
     /// none.
     pub set: bool,
-    /// How many tokens are taken as a whole, or not at all. 0 takes none, and only states the quota.
+    /// How many tokens are taken as a whole, or not at all. 0 takes none: it only states the quota.
     pub least: u64,
     /// How many tokens are taken at most: `least` or more.
     pub most: u64,
@@ -161,7 +166,7 @@ pub struct UpdatePermits {
     pub most: u64,
     /// How long its lease is: how long it keeps the permits if it sends no other command.
     pub lifetime: Duration,
-    /// How long a holder that was notified keeps its place.
+    /// How long a holder that was notified stays the first of those that wait.
     pub turn: Duration,
 }
 

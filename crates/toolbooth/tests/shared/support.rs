@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -11,41 +11,45 @@ use tower::{Layer, ServiceExt};
 
 /// Counts the calls that run at once.
 #[derive(Clone, Default)]
-pub struct Witness {
+pub(crate) struct Witness {
     running: Arc<AtomicU64>,
     most: Arc<AtomicU64>,
     starts: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Witness {
-    pub fn most(&self) -> u64 {
+    pub(crate) fn most(&self) -> u64 {
         self.most.load(Ordering::SeqCst)
     }
 
-    pub fn running(&self) -> u64 {
+    pub(crate) fn running(&self) -> u64 {
         self.running.load(Ordering::SeqCst)
     }
 
     /// Returns when calls started, in milliseconds after the first.
-    pub fn starts(&self) -> Vec<u128> {
-        let starts = self.starts.lock().unwrap();
+    pub(crate) fn starts(&self) -> Vec<u128> {
+        let starts = lock(&self.starts);
         let first = starts[0];
         starts.iter().map(|at| (*at - first).as_millis()).collect()
     }
 
     /// Returns a tool that takes as long as its argument says, in milliseconds.
-    pub fn tool(&self) -> BoxTool {
+    pub(crate) fn tool(&self) -> BoxTool {
         let witness = self.clone();
         boxed(tool_fn("tool", move |millis: u64| {
             let witness = witness.clone();
             async move {
-                witness.starts.lock().unwrap().push(Instant::now());
+                lock(&witness.starts).push(Instant::now());
                 let _running = Running::new(witness);
                 sleep(ms(millis)).await;
                 Ok::<_, Infallible>("done")
             }
         }))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Running(Witness);
@@ -65,21 +69,21 @@ impl Drop for Running {
 }
 
 /// Returns a handle of the store as another process has it.
-pub fn process(store: &MemoryStore, when_away: WhenAway) -> SharedStore {
+pub(crate) fn process(store: &MemoryStore, when_away: WhenAway) -> SharedStore {
     let options = SharedOptions::new().with_when_away(when_away);
     SharedStore::new(store.clone(), options)
 }
 
-pub fn limited(store: &SharedStore, witness: &Witness, limit: usize) -> BoxTool {
+pub(crate) fn limited(store: &SharedStore, witness: &Witness, limit: usize) -> BoxTool {
     let layer = ConcurrencyLimitLayer::new(limit).with_store(store, "limit");
     boxed(layer.layer(witness.tool()))
 }
 
-pub fn rated(layer: &RateLimitLayer, witness: &Witness) -> BoxTool {
+pub(crate) fn rated(layer: &RateLimitLayer, witness: &Witness) -> BoxTool {
     boxed(layer.layer(witness.tool()))
 }
 
-pub async fn run(tool: BoxTool, millis: u64) -> Result<(), ToolError> {
+pub(crate) async fn run(tool: BoxTool, millis: u64) -> Result<(), ToolError> {
     tool.oneshot(ToolCall::new("tool", json!(millis)))
         .await
         .map(drop)

@@ -198,7 +198,7 @@ impl Exchange {
 }
 
 impl Drop for Exchange {
-    /// If the runtime drops the task, nobody asks the store any more.
+    /// If the runtime drops the task, the store counts as away.
     fn drop(&mut self) {
         if !lock(&self.shared.state).is_closed() {
             self.shared.link.abandon();

@@ -2,12 +2,12 @@
 //!
 //! Invariants:
 //! 1. The store counts at least the permits that calls of this process have under a valid lease:
-//!    a permit is used only after the store has granted it, and the store is told of a release
-//!    after it. Permits that were used while the store was away are told as soon as it is found.
+//!    a permit is used only after the store has granted it, and a release is reported after it.
+//!    Permits that were used while the store was away are reported as soon as it is found.
 //! 2. At most one command that may be granted permits is in flight. So what the process holds is
-//!    known whenever it is told.
-//! 3. Permits that no call takes at once are told as returned by the next command, which is sent
-//!    without a delay.
+//!    known whenever it is reported.
+//! 3. Permits that no call takes at once are returned by the next command, which is sent without a
+//!    delay.
 
 mod exchange;
 mod lost;
@@ -21,7 +21,7 @@ use toolbooth_core::Name;
 pub(super) use self::lost::{LeaseEnd, LostPermits};
 use self::state::State;
 use crate::middleware::sync::{Mutex, lock};
-use crate::shared::{Bell, Link, Place, Refusal, SharedQueue, Waiting, WhenAway};
+use crate::shared::{Bell, Link, Place, SharedQueue, StoreRejection, Waiting, WhenAway};
 
 /// The permits of one limit as a process sees them.
 pub(in crate::concurrency) struct SharedPermits {
@@ -110,9 +110,9 @@ impl SharedPermits {
     }
 
     /// Returns why calls are rejected, if they are.
-    pub(in crate::concurrency) fn refusal(&self) -> Option<Refusal> {
+    pub(in crate::concurrency) fn rejection(&self) -> Option<StoreRejection> {
         let closed = self.shared.link.away() == Some(WhenAway::Closed);
-        closed.then(|| Refusal::Away(self.shared.link.retry_after()))
+        closed.then(|| StoreRejection::Away(self.shared.link.retry_after()))
     }
 
     /// Returns what notifies a call that its permits are lost; `None` if they never are.

@@ -1,4 +1,4 @@
-//! What a process knows of its permits, and what it must tell the store. Pure: the time is an
+//! What a process knows of its permits, and what it must report to the store. Pure: the time is an
 //! argument.
 
 use std::time::Duration;
@@ -7,12 +7,12 @@ use toolbooth_core::Moment;
 
 use crate::shared::{PermitsUpdated, Waiting};
 
-/// The permits of a process, and what the store was told of them.
+/// The permits of a process, and what was reported of them to the store.
 #[derive(Debug)]
 pub(super) struct State {
     /// The number that holds for all processes.
     permits: u64,
-    /// Whether the store must be told of `permits`.
+    /// Whether `permits` must be reported to the store.
     set: bool,
     /// Those that calls have.
     used: u64,
@@ -22,7 +22,7 @@ pub(super) struct State {
     /// What the first waiter of the queue and all of them need; `None` without a waiter.
     waiting: Option<Waiting>,
     /// How many the store counts; `None` if that is unknown.
-    told: Option<u64>,
+    reported: Option<u64>,
     /// Whether the store may know this holder as waiting.
     listed: bool,
     /// When the last command was sent.
@@ -72,7 +72,7 @@ impl State {
             free: 0,
             fence: 0,
             waiting: None,
-            told: Some(0),
+            reported: Some(0),
             listed: false,
             sent: None,
             renewed: None,
@@ -159,7 +159,7 @@ impl State {
         let waits = self.waiting.is_some();
         let renew_at = self.sent.and_then(|sent| sent.after(renew_every));
         let renew_at = renew_at.filter(|_| self.used > 0);
-        let is_due = self.told != Some(self.used)
+        let is_due = self.reported != Some(self.used)
             || self.listed != waits
             || self.set
             || (waits && self.ask_at.is_none_or(|at| at <= now))
@@ -178,7 +178,7 @@ impl State {
     fn command(&mut self, now: Moment) -> Command {
         self.number += 1;
         self.sent = Some(now);
-        self.told = Some(self.used);
+        self.reported = Some(self.used);
         self.listed = self.waiting.is_some();
         Command {
             number: self.number,
@@ -209,8 +209,8 @@ impl State {
         }
         self.free = reply.granted;
         self.fence = reply.fence;
-        self.told = Some(command.held + reply.granted);
-        // All that was asked for: there may be more.
+        self.reported = Some(command.held + reply.granted);
+        // All that was wanted: there may be more.
         let more = reply.granted == command.most;
         self.listed = !more;
         let pause = reply.retry_after.unwrap_or(renew_every).min(renew_every);
@@ -231,8 +231,8 @@ impl State {
     pub(super) fn forget(&mut self) {
         self.free = 0;
         self.ask_at = None;
-        if self.told != Some(0) || self.used > 0 || self.listed {
-            self.told = None;
+        if self.reported != Some(0) || self.used > 0 || self.listed {
+            self.reported = None;
         }
     }
 

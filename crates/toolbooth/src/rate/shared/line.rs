@@ -13,10 +13,11 @@ pub(super) struct Line {
 }
 
 /// Tokens of one reservation: the last of them is available at `last_at`, and each other one
-/// `interval` before the next.
+/// `interval` before the next, but none before `since`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
     pub(super) tokens: u64,
+    pub(super) since: Moment,
     pub(super) last_at: Moment,
     pub(super) interval: Duration,
     pub(super) receipt: u64,
@@ -143,10 +144,14 @@ impl Segment {
     /// Returns when the first `tokens` of the segment are available, which has as many.
     fn at(&self, tokens: u64) -> Moment {
         let behind = self.tokens.saturating_sub(tokens);
-        Moment::from_nanos(self.last_at.as_nanos().saturating_sub(self.weight(behind)))
+        let at = self.last_at.as_nanos().saturating_sub(self.weight(behind));
+        self.since.max(Moment::from_nanos(at))
     }
 
     fn available(&self, now: Moment) -> u64 {
+        if now < self.since {
+            return 0;
+        }
         if now >= self.last_at {
             return self.tokens;
         }

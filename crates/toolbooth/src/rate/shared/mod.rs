@@ -19,7 +19,9 @@ use toolbooth_core::{Moment, Name};
 use self::state::{State, Times};
 use super::gcra::{GRACE, Gcra, nanos};
 use crate::middleware::sync::{Mutex, lock};
-use crate::shared::{Bell, Link, Place, Refusal, SharedQueue, SharedQuota, Waiting, WhenAway};
+use crate::shared::{
+    Bell, Link, Place, SharedQueue, SharedQuota, StoreRejection, Waiting, WhenAway,
+};
 
 /// The bucket of one limit as a process sees it.
 pub(super) struct SharedTokens {
@@ -104,9 +106,9 @@ impl SharedTokens {
     }
 
     /// Returns tokens that a call took which were available at `at`.
-    pub(super) fn give_back(&self, cost: u64, at: Moment, now: Moment) {
+    pub(super) fn refund(&self, cost: u64, at: Moment, now: Moment) {
         self.shared.share.refund(cost, at, now);
-        lock(&self.shared.state).give_back(cost, at);
+        lock(&self.shared.state).refund(cost, at);
         self.shared.bell.changed.notify_one();
     }
 
@@ -129,11 +131,13 @@ impl SharedTokens {
     }
 
     /// Returns why calls are rejected that do not find a token in time.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(super) fn rejection(&self) -> Option<StoreRejection> {
         match self.shared.link().away() {
-            Some(WhenAway::Closed) => Some(Refusal::Away(self.shared.link().retry_after())),
+            Some(WhenAway::Closed) => Some(StoreRejection::Away(self.shared.link().retry_after())),
             Some(_) => None,
-            None => lock(&self.shared.state).refused_until().map(Refusal::Until),
+            None => lock(&self.shared.state)
+                .none_until()
+                .map(StoreRejection::Until),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a process knows of a shared bucket, and what it asks the store. Pure: the time is an
+//! What a process knows of a shared bucket, and which command comes next. Pure: the time is an
 //! argument.
 
 use std::collections::VecDeque;
@@ -9,12 +9,12 @@ use toolbooth_core::Moment;
 use super::line::{Line, Segment, Surplus};
 use crate::shared::{SharedQuota, TokensTaken, Waiting};
 
-/// The tokens of a process, and what it asks for.
+/// The tokens of a process, and its next command.
 #[derive(Debug)]
 pub(super) struct State {
     /// The quota that holds for all processes.
     quota: SharedQuota,
-    /// Whether the store must be told of the quota.
+    /// Whether the store must be reported of the quota.
     set: bool,
     line: Line,
     /// Tokens that calls have returned.
@@ -26,8 +26,8 @@ pub(super) struct State {
     waiting: Option<Waiting>,
     /// A moment before which the store has no token for the first waiter. Calls that cannot wait
     /// until then are rejected.
-    refused_until: Option<Moment>,
-    /// Not before this moment is the store asked for more than the first waiter needs.
+    none_until: Option<Moment>,
+    /// Not before this moment are more tokens taken than the first waiter needs.
     more_at: Option<Moment>,
     /// After a command that failed, when the next one is sent.
     retry_at: Option<Moment>,
@@ -93,7 +93,7 @@ impl State {
             debt: 0,
             prefetch: u64::from(prefetch.min(quota.burst)),
             waiting: None,
-            refused_until: None,
+            none_until: None,
             more_at: None,
             retry_at: None,
             closed: false,
@@ -107,7 +107,7 @@ impl State {
     pub(super) const fn set_quota(&mut self, quota: SharedQuota) {
         self.quota = quota;
         self.set = true;
-        self.refused_until = None;
+        self.none_until = None;
         self.more_at = None;
     }
 
@@ -119,8 +119,8 @@ impl State {
         self.line.available_at(tokens)
     }
 
-    pub(super) const fn refused_until(&self) -> Option<Moment> {
-        self.refused_until
+    pub(super) const fn none_until(&self) -> Option<Moment> {
+        self.none_until
     }
 
     /// Takes tokens that are available, if `allows` does, too. Returns when they were, and whether
@@ -147,7 +147,7 @@ impl State {
     }
 
     /// Returns tokens that a call took which were available at `at`.
-    pub(super) fn give_back(&mut self, tokens: u64, at: Moment) {
+    pub(super) fn refund(&mut self, tokens: u64, at: Moment) {
         if self.returned.len() < MAX_RETURNED {
             self.returned.push_back(Surplus {
                 receipt: 0,
@@ -206,7 +206,7 @@ impl State {
             return Step::Send(Command::Charge { quota, tokens });
         }
         let Some(first) = self.waiting.filter(|first| first.least > have) else {
-            return self.ask_for_more(wanted, now, times);
+            return self.take_more(wanted, now, times);
         };
         let left = first.until.map(|until| until.since(now));
         let horizon = match left {
@@ -216,7 +216,7 @@ impl State {
         };
         let least = first.least - have;
         let max_wait = left.unwrap_or(MAX_WAIT).min(MAX_WAIT);
-        self.ask(least, wanted.max(least), max_wait, horizon)
+        self.send(least, wanted.max(least), max_wait, horizon)
     }
 
     /// Returns how many tokens to take in advance.
@@ -227,10 +227,10 @@ impl State {
         }
     }
 
-    /// Asks for tokens that the first waiter does not need, if they are available soon.
-    fn ask_for_more(&mut self, wanted: u64, now: Moment, times: Times) -> Step {
+    /// Takes tokens that the first waiter does not need, if they are available soon.
+    fn take_more(&mut self, wanted: u64, now: Moment, times: Times) -> Step {
         if self.set {
-            return self.ask(0, 0, Duration::ZERO, Duration::ZERO);
+            return self.send(0, 0, Duration::ZERO, Duration::ZERO);
         }
         if wanted == 0 {
             return Step::Wait(None);
@@ -243,11 +243,11 @@ impl State {
         let at = soon.max(self.more_at);
         match at.filter(|at| *at > now) {
             Some(at) => Step::Wait(Some(at)),
-            None => self.ask(1, wanted, times.horizon, times.horizon),
+            None => self.send(1, wanted, times.horizon, times.horizon),
         }
     }
 
-    fn ask(&mut self, least: u64, most: u64, max_wait: Duration, horizon: Duration) -> Step {
+    fn send(&mut self, least: u64, most: u64, max_wait: Duration, horizon: Duration) -> Step {
         Step::Send(Command::Take {
             quota: self.quota,
             set: std::mem::take(&mut self.set),
@@ -258,7 +258,7 @@ impl State {
         })
     }
 
-    /// Records the reply to a command that asked for `least` to `most` tokens.
+    /// Records the reply to a command that takes `least` to `most` tokens.
     pub(super) fn replied(
         &mut self,
         least: u64,
@@ -282,21 +282,22 @@ impl State {
         if let Some(last_at) = at.filter(|_| reply.taken > 0) {
             self.line.push(Segment {
                 tokens: reply.taken,
+                since: now,
                 last_at,
                 interval: reply.quota.interval,
                 receipt: reply.receipt,
             });
         }
-        let refused = reply.taken < most;
-        self.refused_until = next.filter(|_| refused);
+        let wants_more = reply.taken < most;
+        self.none_until = next.filter(|_| wants_more);
         self.more_at = next
-            .filter(|_| refused)
+            .filter(|_| wants_more)
             .and_then(|next| earlier(next, times.horizon));
     }
 
     /// Forgets what the last reply said, once the waiters know it.
     pub(super) const fn admit_again(&mut self) {
-        self.refused_until = None;
+        self.none_until = None;
     }
 
     /// Records that a command failed, which may have been executed.
@@ -309,7 +310,7 @@ impl State {
 
     /// Records that the store is away. The tokens that were taken may be used.
     pub(super) const fn forget(&mut self) {
-        self.refused_until = None;
+        self.none_until = None;
         self.more_at = None;
         self.retry_at = None;
     }
