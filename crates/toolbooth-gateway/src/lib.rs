@@ -60,7 +60,7 @@
 //! | | `output` | `"text"`, `"lines"` or `"json"` | `"text"` |
 //! | | `ok_exit_codes`, `max_output` | exit codes of a success, bytes of output | `[0]`, `1048576` |
 //! | | `read_only`, `destructive`, `idempotent`, `open_world` | its effects, as of MCP | unknown |
-//! | `[policies]` | `default`, `groups`, `tools` | the limits: see [`toolbooth::policy`] | none |
+//! | `[policies]` | `default`, `groups`, `tools` | the limits: see [`toolbooth::policy`]; a setting replaces its default | [defaults](config::Config::DEFAULT_POLICIES) |
 //! | `[listen]` | `stdio` | MCP over standard input and output | `true` without `http` |
 //! | | `http`, `path` | the address and the path of MCP over streamable HTTP | none, `"/mcp"` |
 //! | | `api` | the HTTP API, at the same address | `true` |

@@ -1,12 +1,12 @@
 //! `toolbooth check`: the faults of a file, or the limits of each tool.
 
-use std::collections::BTreeSet;
-use std::io::Write;
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use toolbooth::policy::{PolicyErrorKind, ToolPolicy};
+use toolbooth::policy::{PolicyErrorKind, ToolStack};
 
 use super::{Ended, block_on};
 use crate::booth::{Booth, UpstreamState};
@@ -16,8 +16,9 @@ use crate::config::Config;
 /// Find the faults of a file, or show the limits of each tool
 ///
 /// Nothing is started. The variables of the environment that the file names must be set. For each
-/// tool its layers are drawn, the outermost first. The tools of servers are known only when they
-/// are connected: with --connect they are, otherwise their names are shown as the file has them.
+/// tool its layers are drawn, the outermost first; once for tools with equal layers. The tools of
+/// servers are known only when they are connected: with --connect they are, otherwise their names
+/// are shown as the file has them.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -51,11 +52,6 @@ impl Check {
             writeln!(out, "{} is correct.", file.display())?;
         }
         listeners(&config, out)?;
-        let policies = &config.policies;
-        let is_empty = policies.groups.is_empty() && policies.tools.is_empty();
-        if is_empty && policies.default == ToolPolicy::default() {
-            writeln!(out, "limits: none, add [policies.default]")?;
-        }
         if self.connect {
             return block_on(connected(config, out))?;
         }
@@ -68,15 +64,14 @@ impl Check {
         if !config.upstreams.is_empty() {
             writeln!(out, "tools of servers: shown with --connect")?;
         }
-        for name in names(&config) {
-            write!(out, "\n{}", config.policies.stack(&name))?;
-        }
+        let names = names(&config);
+        draw(names.iter().map(|name| config.policies.stack(name)), out)?;
         Ok(Exit::Success)
     }
 }
 
 /// Shows where clients connect.
-fn listeners(config: &Config, out: &mut dyn Write) -> std::io::Result<()> {
+fn listeners(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     let listen = &config.listen;
     if listen.stdio {
         writeln!(out, "listen: MCP over standard input and output")?;
@@ -122,6 +117,29 @@ fn names(config: &Config) -> BTreeSet<String> {
     names
 }
 
+/// Draws each stack once, below all tools that have one like it.
+fn draw(stacks: impl Iterator<Item = ToolStack>, out: &mut dyn Write) -> io::Result<()> {
+    let mut drawn: Vec<(String, String)> = Vec::new();
+    let mut known = HashMap::new();
+    for stack in stacks {
+        let text = stack.to_string();
+        // The first line is the tool, its group and its priority.
+        let (tool, layers) = text.split_once('\n').unwrap_or((&text, ""));
+        let index = *known.entry(layers.to_owned()).or_insert(drawn.len());
+        match drawn.get_mut(index) {
+            Some((tools, _)) => {
+                tools.push('\n');
+                tools.push_str(tool);
+            }
+            None => drawn.push((tool.to_owned(), layers.to_owned())),
+        }
+    }
+    for (tools, layers) in drawn {
+        write!(out, "\n{tools}\n{layers}")?;
+    }
+    Ok(())
+}
+
 async fn connected(config: Config, out: &mut dyn Write) -> Ended {
     let booth = Booth::open(config).await?;
     let status = booth.status();
@@ -140,11 +158,8 @@ async fn connected(config: Config, out: &mut dyn Write) -> Ended {
         }
     }
     let toolbox = booth.toolbox();
-    for name in toolbox.names() {
-        if let Some(stack) = toolbox.stack(&name) {
-            write!(out, "\n{stack}")?;
-        }
-    }
+    let names = toolbox.names();
+    draw(names.iter().filter_map(|name| toolbox.stack(name)), out)?;
     let all_there = toolbox.check(&toolbox.policies());
     booth.close(CLOSE_LIMIT).await;
     match all_there {

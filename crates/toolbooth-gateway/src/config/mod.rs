@@ -31,6 +31,7 @@ mod check;
 mod command;
 mod error;
 mod file;
+mod limits;
 mod listen;
 mod part;
 mod secret;
@@ -69,7 +70,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// The commands that are tools, by the name of the tool.
     pub tools: BTreeMap<String, CommandConfig>,
-    /// The limits of all tools. They may name tools of servers that are not connected yet.
+    /// The limits of all tools, with the [default limits](Self::DEFAULT_POLICIES) for what the
+    /// file does not name. They may name tools of servers that are not connected yet.
     pub policies: Policies,
     /// Where clients connect.
     pub listen: Listen,
@@ -114,16 +116,17 @@ impl Config {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let document = Document::new(text)?;
-        let config = file::read(&document, &variable)?;
+        let mut config = file::read(&document, &variable)?;
         check::check(&config, &document)?;
         Ok(config)
+        limits::add_defaults(&mut config)?;
     }
 
     /// Returns the settings of one MCP server that `command` starts, without a file.
     ///
     /// The server has the whole environment of this process, and serves over standard input and
-    /// output. Its tools keep their names. The policies are those of
-    /// [`COMMAND_POLICIES`](Self::COMMAND_POLICIES).
+    /// output. Its tools keep their names, and have the
+    /// [default limits](Self::DEFAULT_POLICIES).
     ///
     /// # Errors
     /// If there is no program in `command`.

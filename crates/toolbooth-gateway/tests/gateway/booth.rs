@@ -38,7 +38,8 @@ async fn tools_are_added_changed_and_removed_and_the_change_is_reported() {
     assert_eq!(
         change.to_string(),
         "command a: changed\ncommand b: removed\ncommand c: added\n\
-         tool a: timeout none -> 5s"
+         tool a: timeout 2m -> 5s\n\
+         tool b: group commands -> none"
     );
     assert_eq!(booth.toolbox().names(), ["a", "c"]);
     assert_eq!(text_of(&booth, "a").await, "2\n");

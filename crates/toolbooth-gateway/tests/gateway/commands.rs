@@ -157,24 +157,38 @@ server time: uvx, 1 argument
 command greet: echo
 tools of servers: shown with --connect
 
-greet
+greet, group commands
 └ timeout 30s
-  └ tool
+  └ breaker 5 failures in a row, open 30s (tool)
+    └ concurrency 4, queue 256, tenants in turns (group commands)
+      └ timeout of an attempt idle 1m
+        └ partial results first 1024 items, 1048576 bytes
+          └ tool
 
-search_*
+search_*, group search
 └ timeout 30s
-  └ tool
+  └ breaker 5 failures in a row, open 30s (tool)
+    └ concurrency 4, queue 256, tenants in turns (group search)
+      └ timeout of an attempt idle 1m
+        └ partial results first 1024 items, 1048576 bytes
+          └ tool
 
 time_*, group time
 └ timeout 30s
-  └ concurrency 1, queue 1024 (group time)
-    └ tool
+  └ breaker 5 failures in a row, open 30s (tool)
+    └ concurrency 1, queue 1024 (group time)
+      └ timeout of an attempt idle 1m
+        └ partial results first 1024 items, 1048576 bytes
+          └ tool
 
 time_convert, group time
 └ timeout 30s
   └ retry 3 attempts, backoff 100ms to 10s, budget 0.2
-    └ concurrency 1, queue 1024 (group time)
-      └ tool
+    └ breaker 5 failures in a row, open 30s (tool)
+      └ concurrency 1, queue 1024 (group time)
+        └ timeout of an attempt idle 1m
+          └ partial results first 1024 items, 1048576 bytes
+            └ tool
 ";
     assert_eq!(folder.run(&["check"]), ok(expected));
 }
@@ -196,6 +210,100 @@ tools of servers: shown with --connect
 ";
     let checked = Folder::new().run(&["check", "--", "uvx", "mcp-server-time"]);
     assert_eq!(checked, ok(expected));
+}
+
+/// The stack of each tool of a file, without the lines before.
+fn stacks(file: &str) -> String {
+    let check = Folder::with(file).run(&["check"]);
+    assert_eq!((check.code, check.err.as_str()), (Some(0), ""));
+    let (_, stacks) = check.out.split_once("\n\n").unwrap();
+    stacks.to_owned()
+}
+
+#[test]
+fn file_without_policies_has_the_limits_of_a_command() {
+    let command = Folder::new().run(&["check", "--", "uvx", "mcp-server-time"]);
+    let (_, of_command) = command.out.split_once("\n\n").unwrap();
+    let server = "[upstreams.server]\ncommand = ['uvx', 'mcp-server-time']\n";
+    assert_eq!(stacks(server), of_command);
+
+    let of_tool = "\
+greet, group commands
+└ timeout 2m
+  └ breaker 5 failures in a row, open 30s (tool)
+    └ concurrency 4, queue 256, tenants in turns (group commands)
+      └ timeout of an attempt idle 1m
+        └ partial results first 1024 items, 1048576 bytes
+          └ tool
+";
+    assert_eq!(stacks("[tools.greet]\ncommand = ['echo']\n"), of_tool);
+}
+
+#[test]
+fn setting_of_a_file_replaces_the_default_of_this_setting_alone() {
+    let servers = "[upstreams.a]\ncommand = ['a']\nprefix = 'a_'\n\
+        [upstreams.b]\ncommand = ['b']\nprefix = 'b_'\n[tools.greet]\ncommand = ['echo']\n";
+    // The lines that are not those of the other tests, by tool.
+    let limits = |file: &str| {
+        let others = [
+            "breaker 5 failures in a row, open 30s (tool)",
+            "timeout of an attempt idle 1m",
+            "tool",
+        ];
+        let all = stacks(&format!("{servers}{file}"));
+        let tools = all.split("\n\n").map(|tool| {
+            let lines = tool.lines().map(|line| line.trim_start_matches([' ', '└']));
+            let lines: Vec<_> = lines.filter(|line| !others.contains(line)).collect();
+            lines.join("; ")
+        });
+        tools.collect::<Vec<_>>()
+    };
+    let partial = "partial results first 1024 items, 1048576 bytes";
+    let four = "concurrency 4, queue 256, tenants in turns";
+
+    // Settings of all tools, and a group for all tools of a server.
+    let given = limits(
+        "[policies.default]\ntimeout = '5s'\npartial = 'none'\n\
+         [policies.groups.one]\ntools = ['a_*', 'greet']\nconcurrency = 1\n",
+    );
+    let of_b = format!("b_*, group b; timeout 5s; {four} (group b)");
+    assert_eq!(
+        given,
+        [
+            "a_*, group one; greet, group one; timeout 5s; concurrency 1, queue 1024 (group one)",
+            &of_b,
+        ]
+    );
+
+    // A group of the name of a server; and one of some tools, beside that of their server.
+    let given = limits(
+        "[policies.groups.a]\ntools = ['a_x']\n[policies.groups.some]\ntools = ['b_x*']\n\
+         [policies.groups.commands]\ntools = ['greet']\n",
+    );
+    let expected = [
+        format!(
+            "a_*; a_x, group a; b_x*, group some; greet, group commands; timeout 2m; {partial}"
+        ),
+        format!("b_*, group b; timeout 2m; {four} (group b); {partial}"),
+    ];
+    assert_eq!(given, expected);
+
+    // With a limit for each tool there is none for a server.
+    let given = limits("[policies.default]\nconcurrency = 2\nqueue = 7\n");
+    let own = "concurrency 2, queue 7 (tool)";
+    assert_eq!(
+        given,
+        [format!("a_*; b_*; greet; timeout 2m; {own}; {partial}")]
+    );
+
+    // A queue of the file is that of the default limits, too.
+    let given = limits("[policies.default]\nqueue = 7\n");
+    let expected = [("a_*", "a"), ("b_*", "b"), ("greet", "commands")].map(|(tool, group)| {
+        format!(
+            "{tool}, group {group}; timeout 2m; concurrency 4, queue 7 (group {group}); {partial}"
+        )
+    });
+    assert_eq!(given, expected);
 }
 
 #[test]

@@ -45,12 +45,13 @@ fn check_with_connections_draws_the_tools_of_a_server() {
 server inner: TOOLBOOTH, 2 arguments: 2 tools
 
 inner_greet, group inner
-└ concurrency 1, queue 1024 (group inner)
-  └ tool
-
 inner_steps, group inner
-└ concurrency 1, queue 1024 (group inner)
-  └ tool
+└ timeout 2m
+  └ breaker 5 failures in a row, open 30s (tool)
+    └ concurrency 1, queue 1024 (group inner)
+      └ timeout of an attempt idle 1m
+        └ partial results first 1024 items, 1048576 bytes
+          └ tool
 ";
     let expected = expected.replace("TOOLBOOTH", env!("CARGO_BIN_EXE_toolbooth"));
     assert!(checked.out.ends_with(&expected), "{}", checked.out);
