@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
 pub(crate) use exit::Failure;
@@ -48,9 +48,14 @@ enum Command {
     Guard(commands::guard::Guard),
 }
 
+/// What is missing if nothing follows `--`.
+const NO_COMMAND: &str = "the command of a server follows `--`, as in \
+    `toolbooth run -- npx -y a-server`";
+
 const AFTER_HELP: &str = "\
 Five minutes:
   toolbooth run -- uvx mcp-server-time          one server, without a file, over standard input
+  toolbooth run --http 127.0.0.1:8808 -- uvx mcp-server-time      the same, over HTTP
   toolbooth call get_current_time '{\"timezone\": \"UTC\"}' -- uvx mcp-server-time
   toolbooth init                                write a commented booth.toml
   toolbooth check                               its faults, and the limits of each tool
@@ -71,7 +76,11 @@ impl Cli {
     /// Results go to standard output, everything else to standard error.
     #[must_use]
     pub fn main() -> ExitCode {
-        match Self::try_parse() {
+        let parsed = Self::try_parse().and_then(|cli| match has_no_command() {
+            true => Err(Self::command().error(ErrorKind::MissingRequiredArgument, NO_COMMAND)),
+            false => Ok(cli),
+        });
+        match parsed {
             Ok(cli) => cli.run(),
             Err(error) => {
                 let error = with_separator(error);
@@ -107,14 +116,23 @@ impl Cli {
 
 /// Replaces the tip for an unknown argument: it is part of a command that is written without `--`.
 fn with_separator(mut error: clap::Error) -> clap::Error {
-    let takes_command = std::env::args_os()
-        .nth(1)
-        .is_some_and(|name| name == "run" || name == "check" || name == "call");
     let is_unknown = error.kind() == ErrorKind::UnknownArgument;
-    if is_unknown && takes_command && error.get(ContextKind::SuggestedArg).is_none() {
+    if is_unknown && takes_command() && error.get(ContextKind::SuggestedArg).is_none() {
         let tip =
             StyledStr::from("the command of a server follows `--`, as in `-- npx -y a-server`");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
     error
+}
+
+/// Returns whether the arguments end with the separator, after which a command is missing.
+fn has_no_command() -> bool {
+    let mut args = std::env::args_os();
+    let separator = args.position(|arg| arg == "--");
+    separator.is_some() && args.next().is_none() && takes_command()
+}
+
+fn takes_command() -> bool {
+    let subcommand = std::env::args_os().nth(1);
+    subcommand.is_some_and(|name| name == "run" || name == "check" || name == "call")
 }

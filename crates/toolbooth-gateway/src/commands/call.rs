@@ -1,6 +1,6 @@
 //! `toolbooth call`: one call, with its progress.
 
-use std::io::{Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,8 +21,9 @@ use crate::config::Config;
 /// Call a tool once, with the limits that it has
 ///
 /// What the tool reports while it runs, its progress and its output, is shown on standard error
-/// after `…`. The result is printed on standard output, or the partial result if the call fails.
-/// Only the server that the tool belongs to is started.
+/// after `…`. The result is printed on standard output, or the partial result if the call fails. On
+/// a terminal, output is printed once, when it comes. Only the server that the tool belongs to is
+/// started.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -60,6 +61,8 @@ pub(crate) struct Call {
 const UNKNOWN_TOOL: &str = "`toolbooth check --connect` shows all tools";
 /// The longest arguments on standard input, in bytes.
 const MAX_ARGUMENTS: u64 = 4 << 20;
+/// The longest text that is compared with the result, in bytes.
+const MAX_SHOWN: usize = 4 << 20;
 /// The time for connections to end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -77,6 +80,7 @@ impl Call {
             out,
             json: self.json,
             has_printed: false,
+            shown: String::new(),
         };
         let response = block_on(async {
             let booth = Booth::open(config).await?;
@@ -109,13 +113,16 @@ async fn run(
         away(booth)?;
     }
     let updates = call.updates();
+    // Where both streams are one terminal, contents are shown as the result that they are.
+    let is_result = !out.json && io::stdout().is_terminal() && io::stderr().is_terminal();
     let show = async {
         match shows {
-            true => show(updates).await,
-            false => drop(updates),
+            true => show(updates, is_result).await,
+            false => String::new(),
         }
     };
-    let (response, ()) = tokio::join!(respond(toolbox, call, timeout, out), show);
+    let (response, shown) = tokio::join!(respond(toolbox, call, timeout, out), show);
+    out.shown = shown;
     response
 }
 
@@ -166,10 +173,22 @@ async fn respond(
     Ok(Ok(rest))
 }
 
-/// Shows what a call publishes, until it is over.
-async fn show(mut updates: Updates) {
+/// Shows what a call publishes, until it is over. Returns the contents that were shown as the
+/// result, as far as they are not longer than [`MAX_SHOWN`].
+async fn show(mut updates: Updates, is_result: bool) -> String {
+    let mut shown = String::new();
     while let Some(Update { attempt, kind, .. }) = updates.recv().await {
         let line = match kind {
+            UpdateKind::Item(item) if is_result => {
+                let text = item.to_text();
+                let text = text.trim_end_matches('\n');
+                println!("{}", printable(text));
+                if shown.len().saturating_add(text.len()) < MAX_SHOWN {
+                    shown.push_str(text);
+                    shown.push('\n');
+                }
+                continue;
+            }
             UpdateKind::Item(item) => item.to_text().into_owned(),
             UpdateKind::Snapshot(snapshot) => format!("so far: {}", snapshot.to_text()),
             UpdateKind::Progress(progress) => {
@@ -191,6 +210,7 @@ async fn show(mut updates: Updates) {
         };
         eprintln!("… {attempt}{}", printable(line.trim_end_matches('\n')));
     }
+    shown
 }
 
 /// Prints the result of a call.
@@ -198,6 +218,8 @@ struct Printer<'a> {
     out: &'a mut dyn Write,
     json: bool,
     has_printed: bool,
+    /// The contents that were shown on the terminal while the call ran.
+    shown: String,
 }
 
 // === impl Printer ===
@@ -205,11 +227,13 @@ struct Printer<'a> {
 impl Printer<'_> {
     fn response(&mut self, response: &Collected) -> Ended {
         if self.json {
-            serde_json::to_writer_pretty(&mut *self.out, response).map_err(std::io::Error::from)?;
+            serde_json::to_writer_pretty(&mut *self.out, response).map_err(io::Error::from)?;
             writeln!(self.out)?;
         } else {
             let text = response.text();
-            self.text(&text)?;
+            if !self.is_shown(&text) {
+                self.text(&text)?;
+            }
         }
         Ok(match response.is_error() {
             true => Exit::ToolFailed,
@@ -220,11 +244,17 @@ impl Printer<'_> {
     fn error(&mut self, error: ToolError) -> Ended {
         if self.json {
             serde_json::to_writer_pretty(&mut *self.out, &error.report())
-                .map_err(std::io::Error::from)?;
+                .map_err(io::Error::from)?;
             writeln!(self.out)?;
         } else if let Some(partial) = error.partial().filter(|_| !self.has_printed) {
-            for content in partial.contents() {
-                self.content(content)?;
+            let contents = partial.contents().iter().map(Content::to_text);
+            let lines: Vec<_> = contents
+                .map(|text| text.trim_end_matches('\n').to_owned())
+                .collect();
+            if !self.is_shown(&lines.join("\n")) {
+                for content in partial.contents() {
+                    self.content(content)?;
+                }
             }
         }
         let is_unknown = error.kind() == ErrorKind::UnknownTool;
@@ -235,12 +265,17 @@ impl Printer<'_> {
         })
     }
 
-    fn content(&mut self, content: &Content) -> std::io::Result<()> {
+    /// Returns whether a text is what was shown, line by line.
+    fn is_shown(&self, text: &str) -> bool {
+        !text.is_empty() && self.shown.lines().eq(text.lines())
+    }
+
+    fn content(&mut self, content: &Content) -> io::Result<()> {
         self.has_printed = true;
         self.text(&content.to_text())
     }
 
-    fn text(&mut self, text: &str) -> std::io::Result<()> {
+    fn text(&mut self, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
@@ -257,9 +292,7 @@ fn arguments(text: &str) -> Result<Value, Failure> {
     let mut input = String::new();
     let text = match text {
         "-" => {
-            std::io::stdin()
-                .take(MAX_ARGUMENTS)
-                .read_to_string(&mut input)?;
+            io::stdin().take(MAX_ARGUMENTS).read_to_string(&mut input)?;
             input.as_str()
         }
         text => text,

@@ -1,5 +1,6 @@
 //! `toolbooth run`: serves tools until a signal or the client ends it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -25,6 +26,7 @@ Examples:
   toolbooth run                                     serve what booth.toml describes
   toolbooth run tools/booth.toml                    another file
   toolbooth run -- npx -y some-mcp-server           one server within sane limits, no file
+  toolbooth run --http 127.0.0.1:8808 -- npx -y some-mcp-server   the same, over HTTP
   claude mcp add time -- toolbooth run -- uvx mcp-server-time     in a client
 
 It exits with 0 if all calls have ended, with 2 if the file is wrong, with 3 if an address is in
@@ -33,6 +35,10 @@ pub(crate) struct Run {
     /// The file [default: booth.toml]
     #[arg(value_name = "FILE", conflicts_with = "command")]
     file: Option<PathBuf>,
+    /// Serve a command over HTTP at this address, such as 127.0.0.1:8808, in place of standard
+    /// input and output
+    #[arg(long, value_name = "ADDRESS", requires = "command")]
+    http: Option<SocketAddr>,
     /// The command of an MCP server, in place of a file
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -43,7 +49,10 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self) -> Ended {
         let source = Source::new(self.file, self.command);
-        let config = source.load()?;
+        let mut config = source.load()?;
+        if let Some(http) = self.http {
+            config = config.with_http(http)?;
+        }
         let path = source.file().map(Path::to_owned);
         let _logs =
             serve::init_logs(&config.log).map_err(|error| Failure::new(Exit::Usage, error))?;

@@ -1,5 +1,7 @@
 //! Checks of the settings as a whole.
 
+use std::net::SocketAddr;
+
 use toolbooth::policy::{Document, PolicyError};
 
 use super::{Config, MAX_TENANTS, MAX_TOOLS, MAX_UPSTREAMS};
@@ -160,6 +162,11 @@ fn tokens(config: &Config, document: &Document) -> Checked {
     }
 }
 
+/// Returns whether other machines reach an address of clients without a token.
+pub(super) fn is_open(http: SocketAddr, config: &Config) -> bool {
+    !http.ip().is_loopback() && config.tenants.is_empty()
+}
+
 /// Checks that everything that is reachable from elsewhere needs a token.
 fn addresses(config: &Config, document: &Document) -> Checked {
     let listen = &config.listen;
@@ -167,8 +174,7 @@ fn addresses(config: &Config, document: &Document) -> Checked {
         let message = "a path such as \"/mcp\" begins with `/`";
         return Err(document.fault(&["listen", "path"], message));
     }
-    let open = listen.http.filter(|http| !http.ip().is_loopback());
-    if let Some(http) = open.filter(|_| config.tenants.is_empty()) {
+    if let Some(http) = listen.http.filter(|http| is_open(*http, config)) {
         let message = format!(
             "{http} is reachable from other machines, so clients need tokens: add \
              [tenants.NAME] with the line that `toolbooth token` prints, or listen on 127.0.0.1"

@@ -18,7 +18,7 @@ pub struct ConfigError {
 enum Fault {
     Unreadable(io::Error),
     Invalid(PolicyError),
-    Command(&'static str),
+    Command(String),
 }
 
 // === impl ConfigError ===
@@ -31,10 +31,10 @@ impl ConfigError {
         }
     }
 
-    pub(super) const fn command(message: &'static str) -> Self {
+    pub(super) fn command(message: impl Into<String>) -> Self {
         Self {
             file: None,
-            fault: Fault::Command(message),
+            fault: Fault::Command(message.into()),
         }
     }
 

@@ -43,6 +43,7 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use toolbooth::policy::{Document, MAX_TEXT, Policies};
@@ -118,8 +119,8 @@ impl Config {
         let document = Document::new(text)?;
         let mut config = file::read(&document, &variable)?;
         check::check(&config, &document)?;
-        Ok(config)
         limits::add_defaults(&mut config)?;
+        Ok(config)
     }
 
     /// Returns the settings of one MCP server that `command` starts, without a file.
@@ -134,6 +135,22 @@ impl Config {
         command: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, ConfigError> {
         command::config(command.into_iter().map(Into::into).collect())
+    }
+
+    /// Sets the address of HTTP, in place of the listeners that there are.
+    ///
+    /// # Errors
+    /// If other machines reach the address, and clients need no token.
+    pub fn with_http(mut self, http: SocketAddr) -> Result<Self, ConfigError> {
+        if check::is_open(http, &self) {
+            return Err(ConfigError::command(format!(
+                "{http} is reachable from other machines, so clients need tokens: use a file with \
+                 [tenants.NAME], or listen on 127.0.0.1"
+            )));
+        }
+        self.listen.http = Some(http);
+        self.listen.stdio = false;
+        Ok(self)
     }
 }
 

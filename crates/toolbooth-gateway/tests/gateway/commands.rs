@@ -355,7 +355,14 @@ fn call_that_ends_early_prints_its_partial_result_and_what_happened() {
         hang.err
     );
 
-    // Each item is printed once, when it comes.
+    // Each item is printed once, when it comes, and so is the output of a program on a terminal.
+    let on_terminal = |tool: &str, args: &str| folder.run_on_terminal(&["call", tool, args]);
+    assert_eq!(on_terminal("greet", "{\"name\": \"Ada\"}"), "hello Ada\r\n");
+    let shown = on_terminal("hang", "{}");
+    assert!(
+        shown.starts_with("begun\r\nerror: timed out after "),
+        "{shown}"
+    );
     let lines = folder.run(&["call", "lines"]);
     assert_eq!((lines.code, lines.out.as_str()), (Some(1), "one\ntwo\n"));
 
@@ -462,6 +469,22 @@ fn wrong_command_line_and_wrong_file_exit_with_2_and_a_missing_file_with_3() {
     assert_eq!(
         folder.run(&["check", "booth.toml", "--", "uvx"]).code,
         Some(2)
+    );
+    for args in [&["run", "--"][..], &["check", "--"], &["call", "a", "--"]] {
+        let no_command = folder.run(args);
+        assert_eq!(no_command.code, Some(2));
+        let message = "error: the command of a server follows `--`, as in `toolbooth run -- npx -y \
+            a-server`\n";
+        assert!(no_command.err.starts_with(message), "{}", no_command.err);
+    }
+    let open = folder.run(&["run", "--http", "0.0.0.0:0", "--", "cat"]);
+    assert_eq!(
+        (open.code, open.err.as_str()),
+        (
+            Some(2),
+            "error: 0.0.0.0:0 is reachable from other machines, so clients need tokens: use a \
+             file with [tenants.NAME], or listen on 127.0.0.1\n"
+        )
     );
     let missing = folder.run(&["check"]);
     assert_eq!(missing.code, Some(3));

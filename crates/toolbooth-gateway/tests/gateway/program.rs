@@ -1,8 +1,12 @@
 //! The program, run in a folder of its own.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// A folder for one test, which is removed at its end.
 pub(crate) struct Folder(PathBuf);
@@ -48,6 +52,35 @@ impl Folder {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null());
         command
+    }
+
+    /// Runs the program with its output and its errors on one terminal. Returns what is shown.
+    pub(crate) fn run_on_terminal(&self, args: &[&str]) -> String {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let mut terminal = File::from(openpt(flags).expect("a terminal"));
+        grantpt(&terminal)
+            .and_then(|()| unlockpt(&terminal))
+            .expect("its other end");
+        let path = ptsname(&terminal, Vec::new())
+            .expect("a path")
+            .into_string();
+        let open = || {
+            File::options()
+                .write(true)
+                .open(path.as_deref().expect("text"))
+        };
+        let mut command = self.command(args);
+        command
+            .stdout(open().expect("opened"))
+            .stderr(open().expect("opened"));
+        let mut child = command.spawn().expect("the program runs");
+        // This process has the other end open in it.
+        drop(command);
+        let mut shown = Vec::new();
+        // It ends with an error when no process has the other end.
+        let _closed = terminal.read_to_end(&mut shown);
+        child.wait().expect("it ends");
+        String::from_utf8(shown).expect("text")
     }
 
     /// Runs the program.

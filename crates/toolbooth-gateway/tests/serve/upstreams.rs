@@ -140,3 +140,22 @@ async fn program_without_a_server_is_not_ready_and_names_it_without_secrets() {
         program.seen
     );
 }
+
+#[tokio::test]
+async fn command_is_served_over_http_without_a_file() {
+    let folder = Folder::new();
+    folder.write("inner.toml", INNER);
+    let mut program = Program::spawn(folder, |command| {
+        let http = ["run", "--http", "127.0.0.1:0", "--"];
+        command.args(http).args([TOOLBOOTH, "run", "inner.toml"]);
+        command.stdin(std::process::Stdio::null());
+    });
+    let line = program.logged("clients may connect").await;
+    let (_, address) = line.split_once("address=").expect("an address");
+    program.http = address
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    assert_eq!(names(&program.mcp(None).await).await, ["greet", "never"]);
+}
