@@ -1,7 +1,6 @@
 //! One call, from its request to its result.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use rmcp::ErrorData;
@@ -15,7 +14,6 @@ use tower::ServiceExt as _;
 use super::McpServer;
 use super::arguments::to_call;
 use super::collect::collect;
-use super::http::Link;
 use super::progress::Reporter;
 use super::structured::structured;
 use crate::convert::{error_result, to_result};
@@ -23,7 +21,7 @@ use crate::convert::{error_result, to_result};
 // === impl McpServer ===
 
 impl McpServer {
-    /// Calls a tool. Ends the call when the request is cancelled, or its client is gone.
+    /// Calls a tool. Ends the call when the request is cancelled.
     pub(super) async fn call(
         &self,
         request: CallToolRequestParams,
@@ -35,27 +33,11 @@ impl McpServer {
             .map_err(|error| ErrorData::invalid_params(error.public_message(), None))?;
         let call = to_call(&self.settings, request, &context)?;
         let token = context.ct.clone();
-        let link = context.extensions.get::<Arc<Link>>().cloned();
-        let gone = async {
-            match &link {
-                Some(link) => link.gone().await,
-                None => std::future::pending().await,
-            }
-        };
-        let run = async {
-            let result = self.run(&tool, call, context).await;
-            if let Some(link) = &link {
-                // A client that is away resumes the stream and receives the result.
-                link.attached().await;
-            }
-            result
-        };
         // Dropped in whatever state it is: nothing is sent any more.
         tokio::select! {
             biased;
             () = token.cancelled() => Err(cancelled()),
-            () = gone => Err(cancelled()),
-            result = run => Ok(result),
+            result = self.run(&tool, call, context) => Ok(result),
         }
     }
 

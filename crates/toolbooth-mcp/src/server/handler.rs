@@ -1,5 +1,7 @@
 //! The requests and notifications that a server receives.
 
+use std::sync::Arc;
+
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode,
     InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
@@ -9,6 +11,7 @@ use rmcp::service::{NotificationContext, RequestContext, RoleServer, Subscriptio
 use rmcp::{ErrorData, ServerHandler};
 
 use super::changes::notify;
+use super::http::Session;
 use super::{McpServer, page};
 use crate::convert::to_tool;
 
@@ -22,8 +25,11 @@ impl ServerHandler for McpServer {
     async fn initialize(
         &self,
         request: InitializeRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
+        if let Some(session) = context.extensions.get::<Arc<Session>>() {
+            session.set_peer(context.peer);
+        }
         self.negotiate_initialize(&request)
     }
 

@@ -85,6 +85,12 @@
 //! connection that is lost without a sign is closed by the operating system. For that, enable TCP
 //! keep-alive on accepted connections, or `TCP_USER_TIMEOUT`.
 //!
+//! # Responses over HTTP
+//! A response without progress is one JSON object. The first notification makes it a stream of
+//! events. In a session it is a stream also if the request runs for 1 s, so that the client can
+//! resume it. A client that resumes receives the messages after the last one that it names, at most
+//! 16.
+//!
 //! # Shutdown
 //! Put a [`ShutdownLayer`](toolbooth::ShutdownLayer) around the toolbox, by
 //! [`McpServer::with_service`]. Its calls then end with an error result. Over HTTP, call

@@ -2,6 +2,7 @@
 
 mod link;
 mod options;
+mod run;
 mod session;
 mod sessions;
 
@@ -13,11 +14,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{HeaderName, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
+use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::StreamableHttpService;
 use tokio_util::sync::CancellationToken;
 use toolbooth::Name;
@@ -25,6 +27,7 @@ use tower_service::Service;
 
 pub(super) use self::link::Link;
 pub use self::options::HttpOptions;
+pub(super) use self::session::Session;
 use self::sessions::{REQUEST, Sessions};
 use super::McpServer;
 
@@ -52,7 +55,7 @@ pub type HttpBody = BoxBody<Bytes, Infallible>;
 /// Clones share the sessions.
 #[derive(Clone)]
 pub struct HttpService {
-    inner: StreamableHttpService<McpServer, Sessions>,
+    inner: Arc<StreamableHttpService<McpServer, Sessions>>,
     sessions: Arc<Sessions>,
     closed: CancellationToken,
 }
@@ -81,14 +84,18 @@ impl McpServer {
     /// Converts the server into a service of HTTP requests.
     #[must_use]
     pub fn into_http(self, options: HttpOptions) -> HttpService {
-        let sessions = Arc::new(Sessions::new(&options));
+        let sessions = Arc::new(Sessions::new(self.clone(), &options));
         let closed = CancellationToken::new();
         let config = options
             .into_config()
             .with_cancellation_token(closed.clone());
         let server = move || Ok(self.clone());
         HttpService {
-            inner: StreamableHttpService::new(server, Arc::clone(&sessions), config),
+            inner: Arc::new(StreamableHttpService::new(
+                server,
+                Arc::clone(&sessions),
+                config,
+            )),
             sessions,
             closed,
         }
@@ -146,6 +153,9 @@ impl HttpService {
         });
         let handled = self.inner.handle(request);
         let response = REQUEST.scope(Arc::clone(&scope), handled).await;
+        if let Some(message) = scope.response.get() {
+            return json(message);
+        }
         if scope.is_rejected.load(Ordering::Relaxed) {
             return unavailable("there are too many sessions");
         }
@@ -160,6 +170,22 @@ impl HttpService {
 
 /// The seconds until a client tries again.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// Makes the response to a request whose only message is its response.
+fn json(message: &ServerJsonRpcMessage) -> Response<HttpBody> {
+    match serde_json::to_vec(message) {
+        Ok(body) => {
+            let mut response = Response::new(Full::from(body).boxed());
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "a response cannot be written");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "an internal error")
+        }
+    }
+}
 
 fn unknown_session() -> Response<HttpBody> {
     text(StatusCode::NOT_FOUND, "Not Found: Session not found")

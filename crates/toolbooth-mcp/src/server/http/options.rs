@@ -123,6 +123,7 @@ impl HttpOptions {
             .enforce_origin_validation()
             .with_max_request_body_bytes(self.body_limit)
             .with_sse_keep_alive(Some(self.keep_alive))
+            .with_json_response(true)
     }
 }
 

@@ -1,12 +1,14 @@
-//! One session: its owner, its streams and its calls.
+//! One session: its owner, its streams and its requests.
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
+use rmcp::model::RequestId;
+use rmcp::service::{Peer, RoleServer};
 use rmcp::transport::common::server_side_http::ServerSseMessage;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -14,12 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::SessionOwner;
 use super::link::Link;
+use super::run::Running;
 
 /// What this crate knows of a session, beside the session of rmcp.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(in crate::server) struct Session {
     pub(super) owner: Option<SessionOwner>,
     pub(super) closed: CancellationToken,
+    /// Set when the client has initialized.
+    peer: OnceLock<Peer<RoleServer>>,
     state: Mutex<State>,
     /// Notified when the last open stream ends.
     quiet: Notify,
@@ -31,10 +36,16 @@ struct State {
     streams: usize,
     /// The last request, or the end of the last stream.
     last_used: Instant,
-    /// The calls by the number of their stream. Those that ended are removed later.
-    calls: HashMap<u64, Weak<Link>>,
-    /// The number of calls at which those that ended are removed.
-    prune_at: usize,
+    /// The requests that run, by their number.
+    requests: HashMap<u64, Request>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Request {
+    id: RequestId,
+    link: Arc<Link>,
+    cancelled: CancellationToken,
 }
 
 /// A stream of a session, which notes its end.
@@ -51,11 +62,12 @@ impl Session {
         Self {
             owner,
             closed,
+            peer: OnceLock::new(),
             state: Mutex::new(State {
                 streams: 0,
                 last_used: Instant::now(),
-                calls: HashMap::new(),
-                prune_at: 16,
+                requests: HashMap::new(),
+                next_number: 0,
             }),
             quiet: Notify::new(),
         }
@@ -66,19 +78,57 @@ impl Session {
         self.state().last_used = Instant::now();
     }
 
-    /// Adds the connection of a call, whose stream has this number.
-    pub(super) fn add(&self, stream: u64, link: &Arc<Link>) {
-        let mut state = self.state();
-        if state.calls.len() >= state.prune_at {
-            state.calls.retain(|_, link| link.strong_count() > 0);
-            state.prune_at = state.calls.len() * 2 + 16;
-        }
-        state.calls.insert(stream, Arc::downgrade(link));
+    /// Stores the client, which has initialized.
+    pub(in crate::server) fn set_peer(&self, peer: Peer<RoleServer>) {
+        // A client that initializes again is the same one.
+        let _ = self.peer.set(peer);
     }
 
-    /// Returns the connection of the call whose stream has this number, unless it has ended.
-    pub(super) fn link(&self, stream: u64) -> Option<Arc<Link>> {
-        self.state().calls.get(&stream)?.upgrade()
+    pub(super) fn peer(&self) -> Option<&Peer<RoleServer>> {
+        self.peer.get()
+    }
+
+    /// Begins a request, which runs for `grace` without a stream.
+    pub(super) fn begin(self: &Arc<Self>, id: RequestId, grace: Duration) -> Running {
+        let cancelled = CancellationToken::new();
+        let mut state = self.state();
+        let number = state.next_number;
+        state.next_number += 1;
+        let link = Arc::new(Link::new(number, grace, self.closed.clone()));
+        let request = Request {
+            id,
+            link: Arc::clone(&link),
+            cancelled: cancelled.clone(),
+        };
+        state.requests.insert(number, request);
+        drop(state);
+        Running {
+            session: Arc::clone(self),
+            number,
+            link,
+            cancelled,
+        }
+    }
+
+    /// Cancels the requests with this id.
+    pub(super) fn cancel(&self, id: &RequestId) {
+        let state = self.state();
+        let requests = state.requests.values();
+        requests
+            .filter(|request| request.id == *id)
+            .for_each(|request| request.cancelled.cancel());
+    }
+
+    pub(super) fn remove(&self, number: u64) {
+        let removed = self.state().requests.remove(&number);
+        drop(removed);
+    }
+
+    /// Returns the connection of the request of this number, unless it has ended.
+    pub(super) fn link(&self, number: u64) -> Option<Arc<Link>> {
+        let state = self.state();
+        let request = state.requests.get(&number);
+        request.map(|request| Arc::clone(&request.link))
     }
 
     /// Waits until the session has had neither a stream nor a request for this long.
@@ -107,7 +157,7 @@ impl Session {
 // === impl SessionStream ===
 
 impl SessionStream {
-    /// Opens a stream, for a call or for the messages of the session.
+    /// Opens a stream, for a request or for the messages of the session.
     pub(super) fn new(
         events: mpsc::Receiver<ServerSseMessage>,
         session: Arc<Session>,

@@ -1,13 +1,20 @@
-//! The sessions of clients before 2026-07-28: those of rmcp, with bounds, owners, and calls that
+//! The sessions of clients before 2026-07-28: those of rmcp, with bounds, owners, and requests that
 //! end with their client.
+//!
+//! A session of rmcp has a task for its messages. Here it handles what begins the session, the
+//! notifications, and the stream of the session itself. Each request has a task of its own.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_core::Stream;
-use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, ServerJsonRpcMessage};
+use futures_util::{StreamExt as _, stream};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, GetExtensions as _, JsonRpcMessage,
+    ServerJsonRpcMessage,
+};
 use rmcp::transport::WorkerTransport;
 use rmcp::transport::common::server_side_http::{ServerSseMessage, SessionId};
 use rmcp::transport::streamable_http_server::SessionManager;
@@ -16,15 +23,18 @@ use rmcp::transport::streamable_http_server::session::local::{
     LocalSessionWorker, SessionConfig, SessionError,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::link::Link;
+use super::link::EventId;
 use super::session::{Session, SessionStream};
 use super::{HttpOptions, SessionOwner};
+use crate::server::McpServer;
 
 /// The sessions of a server.
 #[derive(Debug)]
 pub(super) struct Sessions {
+    server: McpServer,
     inner: LocalSessionManager,
     open: Mutex<HashMap<SessionId, Open>>,
     permits: Arc<Semaphore>,
@@ -45,7 +55,13 @@ pub(super) struct Request {
     pub(super) owner: Option<SessionOwner>,
     /// Whether there was no room for a session.
     pub(super) is_rejected: AtomicBool,
+    /// The response, if it is the only message: it needs no stream.
+    pub(super) response: OnceLock<Arc<ServerJsonRpcMessage>>,
 }
+
+/// The time after which a response is a stream of events, also without a message: from its first
+/// event a client can resume it.
+const HEAD_DELAY: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     /// The request that the task handles.
@@ -59,6 +75,12 @@ pub(super) enum SessionsError {
     Full,
     #[error("there is no such session")]
     Unknown,
+    #[error("the session is not initialized")]
+    NotInitialized,
+    #[error("the message is not a request")]
+    NotARequest,
+    #[error("the request has ended")]
+    Ended,
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
@@ -70,12 +92,13 @@ pub(super) enum SessionsError {
 // === impl Sessions ===
 
 impl Sessions {
-    pub(super) fn new(options: &HttpOptions) -> Self {
+    pub(super) fn new(server: McpServer, options: &HttpOptions) -> Self {
         let mut inner = LocalSessionManager::default();
         inner.session_config = SessionConfig::default();
         // It would count a session with a silent call as idle.
         inner.session_config.keep_alive = None;
         Self {
+            server,
             inner,
             open: Mutex::default(),
             permits: Arc::new(Semaphore::new(
@@ -150,8 +173,12 @@ impl SessionManager for Sessions {
     async fn initialize_session(
         &self,
         id: &SessionId,
-        message: ClientJsonRpcMessage,
+        mut message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, SessionsError> {
+        if let ClientJsonRpcMessage::Request(request) = &mut message {
+            let session = self.used(id)?;
+            request.request.extensions_mut().insert(session);
+        }
         Ok(self.inner.initialize_session(id, message).await?)
     }
 
@@ -170,24 +197,32 @@ impl SessionManager for Sessions {
     async fn create_stream(
         &self,
         id: &SessionId,
-        mut message: ClientJsonRpcMessage,
+        message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + 'static, SessionsError> {
         let session = self.used(id)?;
-        let handle = self.handle(id).await?;
-        let receiver = handle.establish_request_wise_channel().await?;
-        let link = Arc::new(Link::new(self.keep_alive, session.closed.clone()));
-        if let Some(stream) = receiver.http_request_id {
-            session.add(stream, &link);
-        }
-        if let ClientJsonRpcMessage::Request(request) = &mut message {
-            request.request.extensions_mut().insert(Arc::clone(&link));
-        }
-        // Before the call begins, which ends without a stream.
-        let stream = SessionStream::new(receiver.inner, session, Some(link));
-        handle
-            .push_message(message, receiver.http_request_id)
-            .await?;
-        Ok(stream)
+        let ClientJsonRpcMessage::Request(request) = message else {
+            return Err(SessionsError::NotARequest);
+        };
+        let peer = session.peer().ok_or(SessionsError::NotInitialized)?.clone();
+        let running = session.begin(request.id.clone(), self.keep_alive);
+        let link = Arc::clone(&running.link);
+        // Before the request runs, which ends without a stream.
+        let mut events = SessionStream::new(link.open(), session, Some(Arc::clone(&link)));
+        tokio::spawn(running.run(self.server.clone(), peer, request));
+        let head = match timeout(HEAD_DELAY, events.next()).await {
+            Ok(Some(first)) => match first.message {
+                Some(message) if is_response(&message) => {
+                    // It is set once for each request, and read by the service.
+                    let _ = REQUEST.try_with(|request| request.response.set(message));
+                    Vec::new()
+                }
+                _ => vec![link.priming(), first],
+            },
+            // The request was cancelled.
+            Ok(None) => Vec::new(),
+            Err(_) => vec![link.priming()],
+        };
+        Ok(stream::iter(head).chain(events))
     }
 
     async fn accept_message(
@@ -195,7 +230,13 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<(), SessionsError> {
-        self.used(id)?;
+        let session = self.used(id)?;
+        if let JsonRpcMessage::Notification(notification) = &message
+            && let ClientNotification::CancelledNotification(cancelled) = &notification.notification
+            && let Some(request) = &cancelled.params.request_id
+        {
+            session.cancel(request);
+        }
         Ok(self.inner.accept_message(id, message).await?)
     }
 
@@ -214,9 +255,20 @@ impl SessionManager for Sessions {
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + 'static, SessionsError> {
         let session = self.used(id)?;
+        if let Ok(last) = last_event_id.parse::<EventId>() {
+            let link = session.link(last.request).ok_or(SessionsError::Ended)?;
+            let events = link.resume(last);
+            return Ok(SessionStream::new(events, session, Some(link)));
+        }
         let handle = self.handle(id).await?;
         let receiver = handle.resume(last_event_id.parse()?).await?;
-        let link = receiver.http_request_id.and_then(|id| session.link(id));
-        Ok(SessionStream::new(receiver.inner, session, link))
+        Ok(SessionStream::new(receiver.inner, session, None))
     }
+}
+
+fn is_response(message: &ServerJsonRpcMessage) -> bool {
+    matches!(
+        message,
+        JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_)
+    )
 }

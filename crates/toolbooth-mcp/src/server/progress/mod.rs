@@ -9,16 +9,21 @@
 mod pending;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rmcp::model::ProgressToken;
+use rmcp::model::{
+    ProgressNotification, ProgressNotificationParam, ProgressToken, ServerJsonRpcMessage,
+    ServerNotification,
+};
 use rmcp::service::{Peer, RequestContext, RoleServer};
 use tokio::time::{Instant, sleep_until, timeout};
 use toolbooth::{Content, ToolCall, Updates};
 
 use self::pending::Pending;
+use super::http::Link;
 use super::settings::Settings;
 
 /// The maximum time that a response waits for the last notifications.
@@ -28,7 +33,7 @@ const FLUSH: Duration = Duration::from_millis(250);
 pub(super) struct Reporter(Option<Active>);
 
 struct Active {
-    peer: Peer<RoleServer>,
+    client: Client,
     token: ProgressToken,
     interval: Duration,
     updates: Updates,
@@ -37,6 +42,13 @@ struct Active {
     sending: Option<BoxFuture<'static, ()>>,
     /// When the next notification may be sent.
     next: Instant,
+}
+
+/// Where notifications are sent.
+enum Client {
+    Peer(Peer<RoleServer>),
+    /// In a session over HTTP: in the stream of the response.
+    Link(Arc<Link>),
 }
 
 // === impl Reporter ===
@@ -48,7 +60,7 @@ impl Reporter {
         context: &RequestContext<RoleServer>,
     ) -> Self {
         Self(context.meta.get_progress_token().map(|token| Active {
-            peer: context.peer.clone(),
+            client: Client::of(context),
             token,
             interval: settings.progress_interval,
             updates: call.updates(),
@@ -120,10 +132,8 @@ impl Active {
         let Some(param) = self.pending.take(&self.token) else {
             return;
         };
-        let peer = self.peer.clone();
         self.next = Instant::now() + self.interval;
-        // A client that is gone ends the call by its token.
-        self.sending = Some(async move { drop(peer.notify_progress(param).await) }.boxed());
+        self.sending = Some(self.client.notify(param));
     }
 
     async fn finish(mut self) {
@@ -136,6 +146,34 @@ impl Active {
         self.send();
         if let Some(sending) = self.sending.take() {
             sending.await;
+        }
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    fn of(context: &RequestContext<RoleServer>) -> Self {
+        match context.extensions.get::<Arc<Link>>() {
+            Some(link) => Self::Link(Arc::clone(link)),
+            None => Self::Peer(context.peer.clone()),
+        }
+    }
+
+    fn notify(&self, param: ProgressNotificationParam) -> BoxFuture<'static, ()> {
+        match self {
+            // A client that is gone ends the call by its token.
+            Self::Peer(peer) => {
+                let peer = peer.clone();
+                async move { drop(peer.notify_progress(param).await) }.boxed()
+            }
+            Self::Link(link) => {
+                let link = Arc::clone(link);
+                let notification = ProgressNotification::new(param);
+                let notification = ServerNotification::ProgressNotification(notification);
+                let message = ServerJsonRpcMessage::notification(notification);
+                async move { link.send(message).await }.boxed()
+            }
         }
     }
 }

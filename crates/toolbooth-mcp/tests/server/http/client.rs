@@ -14,9 +14,10 @@ pub(crate) struct Client {
     pub(crate) headers: HeaderMap,
 }
 
-/// The events of a response.
+/// The events of a response. One that is JSON has one event.
 pub(crate) struct Events {
     body: HttpBody,
+    pub(crate) is_json: bool,
     buffer: String,
     pub(crate) last_id: Option<String>,
 }
@@ -49,6 +50,20 @@ impl Client {
             client.post(&initialized).await.status(),
             StatusCode::ACCEPTED
         );
+        client
+    }
+
+    /// Creates a client of 2026-07-28, which calls this tool.
+    pub(crate) fn stateless(service: &HttpService, tool: &'static str) -> Self {
+        let mut client = Self::new(service);
+        for (name, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", tool),
+        ] {
+            let value = HeaderValue::from_static(value);
+            client.headers.insert(name, value);
+        }
         client
     }
 
@@ -107,7 +122,9 @@ impl Client {
 
 impl Events {
     pub(crate) fn of(response: Response<HttpBody>) -> Self {
+        let content = response.headers().get("content-type");
         Self {
+            is_json: content.is_some_and(|content| content == "application/json"),
             body: response.into_body(),
             buffer: String::new(),
             last_id: None,
@@ -126,6 +143,11 @@ impl Events {
 
     /// Reads the next event, also one without a message.
     pub(crate) async fn event(&mut self) -> Option<Option<Value>> {
+        if self.is_json {
+            let body = self.body.frame().await?.expect("infallible");
+            let body = body.into_data().unwrap_or_default();
+            return Some(Some(serde_json::from_slice(&body).expect("JSON")));
+        }
         loop {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
                 let mut data = None;
@@ -167,6 +189,13 @@ pub(crate) fn initialize() -> Value {
 
 pub(crate) fn call(id: u32, tool: &str) -> Value {
     request(id, "tools/call", &json!({ "name": tool, "arguments": {} }))
+}
+
+/// A call whose progress is notified with the token `t`.
+pub(crate) fn call_with_progress(id: u32, tool: &str) -> Value {
+    let meta = json!({ "progressToken": "t" });
+    let params = json!({ "name": tool, "arguments": {}, "_meta": meta });
+    request(id, "tools/call", &params)
 }
 
 /// A call of 2026-07-28.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
 use serde_json::json;
 use tokio::time::{Instant, advance, sleep};
 use toolbooth::{BoxError, Toolbox, tool_fn};
@@ -44,9 +43,9 @@ async fn a_client_that_resumes_in_time_receives_the_result() -> Result<(), BoxEr
     });
     let service = serve(Toolbox::builder().tool("slow", slow).build()?);
     let client = Client::with_session(&service).await;
-    let begun = Instant::now();
     let away = Duration::from_millis(14_990);
     let mut events = client.call(7, "slow").await;
+    let begun = Instant::now();
     for _ in 0..5 {
         assert_eq!(events.event().await, Some(None));
         let last_id = events.last_id.clone().ok_or("an id to resume from")?;
@@ -66,17 +65,25 @@ async fn a_client_that_resumes_in_time_receives_the_result() -> Result<(), BoxEr
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_without_a_stream_ends_when_its_client_is_gone_for_the_keep_alive()
+-> Result<(), BoxError> {
+    let (hang, mut notes) = hanging();
+    let service = serve(Toolbox::builder().tool("hang", hang).build()?);
+    let client = Client::with_session(&service).await;
+    tokio::select! {
+        _ = client.call(1, "hang") => return Err("a response".into()),
+        note = notes.recv() => assert_eq!(note, Some(Noted::Started)),
+    }
+    let gone = Instant::now();
+    assert_eq!(notes.recv().await, Some(Noted::Dropped(gone + KEEP_ALIVE)));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stateless_call_ends_when_its_response_is_dropped() -> Result<(), BoxError> {
     let (hang, mut notes) = hanging();
     let service = serve(Toolbox::builder().tool("hang", hang).build()?);
-    let mut client = Client::new(&service);
-    for (name, value) in [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "hang"),
-    ] {
-        client.headers.insert(name, HeaderValue::from_static(value));
-    }
+    let client = Client::stateless(&service, "hang");
     let message = stateless_call(1, "hang");
     {
         let response = client.post(&message);

@@ -3,5 +3,6 @@
 mod bounds;
 pub(crate) mod client;
 mod gone;
+mod responses;
 mod sessions;
 mod sockets;
