@@ -182,8 +182,9 @@ async fn show(mut updates: Updates, is_result: bool) -> String {
             UpdateKind::Item(item) if is_result => {
                 let text = item.to_text();
                 let text = text.trim_end_matches('\n');
-                println!("{}", printable(text));
-                if shown.len().saturating_add(text.len()) < MAX_SHOWN {
+                // What is not written is printed as the result, which reports why.
+                let written = writeln!(io::stdout(), "{}", printable(text));
+                if written.is_ok() && shown.len().saturating_add(text.len()) < MAX_SHOWN {
                     shown.push_str(text);
                     shown.push('\n');
                 }

@@ -216,7 +216,7 @@ tools of servers: shown with --connect
 fn stacks(file: &str) -> String {
     let check = Folder::with(file).run(&["check"]);
     assert_eq!((check.code, check.err.as_str()), (Some(0), ""));
-    let (_, stacks) = check.out.split_once("\n\n").unwrap();
+    let (_, stacks) = check.out.split_once("\n\n").expect("stacks");
     stacks.to_owned()
 }
 
