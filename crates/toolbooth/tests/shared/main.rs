@@ -2,5 +2,6 @@
 
 mod away;
 mod permits;
+mod simulation;
 mod support;
 mod tokens;

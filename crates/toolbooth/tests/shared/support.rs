@@ -29,7 +29,9 @@ impl Witness {
     /// Returns when calls started, in milliseconds after the first.
     pub(crate) fn starts(&self) -> Vec<u128> {
         let starts = lock(&self.starts);
-        let first = starts[0];
+        let Some(first) = starts.first().copied() else {
+            return Vec::new();
+        };
         starts.iter().map(|at| (*at - first).as_millis()).collect()
     }
 
