@@ -107,6 +107,8 @@
 //! Every tool is a `Service<ToolCall>`. Its clones share their counts: one clone goes into the
 //! stack, another stays with the test.
 //!
+//! [`MemoryStore`] keeps limits that several processes share, with faults on request.
+//!
 //! # Faults
 //!
 //! Use a [`FaultLayer`] to test what an application does when its tools fail. The faults of the

@@ -98,6 +98,8 @@
 //! `SharedState` has typed values that tools share (feature `state`, off).
 //! `events::MetricsSink` records metrics of calls with the facade `metrics` (feature `metrics`,
 //! off).
+//! The limits of several processes are one with a store of the module [`shared`], such as a Redis
+//! server.
 //! [`ServiceBuilderExt`] adds a method for each layer to `tower::ServiceBuilder`. The
 //! feature `http` (off) implements the layers for services of `http::Request`. `full` enables all
 //! features.

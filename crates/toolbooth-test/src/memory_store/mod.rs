@@ -51,8 +51,8 @@ struct State {
     /// How many commands were executed.
     commands: u64,
     notify: HashMap<Name, Notify>,
-    /// The processes whose commands do not arrive any more.
-    gone: BTreeSet<Name>,
+    /// The processes whose commands do not arrive.
+    unreachable: BTreeSet<Name>,
 }
 
 /// What the store remembers.
@@ -89,7 +89,7 @@ impl MemoryStore {
                 faults: Faults::default(),
                 commands: 0,
                 notify: HashMap::new(),
-                gone: BTreeSet::new(),
+                unreachable: BTreeSet::new(),
             })),
             started: Instant::now(),
         }
@@ -117,11 +117,14 @@ impl MemoryStore {
         lock(&self.shared).faults.loses_notifications = loses;
     }
 
-    /// Receives no more commands of a process, as if it had been killed.
-    pub fn forget_process(&self, process: &str) {
+    /// Receives no more commands of a process, as behind a partition of the network, or as if it
+    /// had been killed. Or receives them again.
+    pub fn set_unreachable(&self, process: &str, is_unreachable: bool) {
         let mut state = lock(&self.shared);
-        state.notify.remove(process);
-        state.gone.insert(process.into());
+        match is_unreachable {
+            true => _ = state.unreachable.insert(process.into()),
+            false => _ = state.unreachable.remove(process),
+        }
     }
 
     /// Returns the names of the limits that the store knows.
@@ -151,8 +154,19 @@ impl MemoryStore {
     /// Returns how many permits of a limit the store counts as held.
     #[must_use]
     pub fn held(&self, limit: &str) -> u64 {
+        let now = self.now();
         let state = lock(&self.shared);
-        state.data.permits.get(limit).map_or(0, Permits::held)
+        let permits = state.data.permits.get(limit);
+        permits.map_or(0, |permits| permits.held(now))
+    }
+
+    /// Returns how many permits of a limit the store counts as held by a process.
+    #[must_use]
+    pub fn held_by(&self, limit: &str, process: &str) -> u64 {
+        let now = self.now();
+        let state = lock(&self.shared);
+        let permits = state.data.permits.get(limit);
+        permits.map_or(0, |permits| permits.held_by(process, now))
     }
 
     /// Returns how many commands were executed.
@@ -232,7 +246,10 @@ impl LimitStore for MemoryStore {
     }
 
     fn update_permits(&self, request: UpdatePermits) -> StoreFuture<PermitsUpdated> {
-        if lock(&self.shared).gone.contains(&request.holder.process) {
+        if lock(&self.shared)
+            .unreachable
+            .contains(&request.holder.process)
+        {
             return Box::pin(std::future::pending());
         }
         self.command(move |data, now| {
@@ -242,7 +259,7 @@ impl LimitStore for MemoryStore {
     }
 
     fn heartbeat(&self, request: Heartbeat) -> StoreFuture<u64> {
-        if lock(&self.shared).gone.contains(&request.process) {
+        if lock(&self.shared).unreachable.contains(&request.process) {
             return Box::pin(std::future::pending());
         }
         self.command(move |data, now| {

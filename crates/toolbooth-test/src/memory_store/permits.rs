@@ -42,8 +42,16 @@ impl Permits {
         self.expires <= now
     }
 
-    pub(super) fn held(&self) -> u64 {
-        self.holders.values().map(|entry| entry.held).sum()
+    pub(super) fn held(&self, now: u64) -> u64 {
+        let holders = self.holders.values().filter(|entry| entry.expires > now);
+        holders.map(|entry| entry.held).sum()
+    }
+
+    pub(super) fn held_by(&self, process: &str, now: u64) -> u64 {
+        let holders = self.holders.iter();
+        let holders = holders.filter(|(holder, _)| &*holder.process == process);
+        let valid = holders.filter(|(_, entry)| entry.expires > now);
+        valid.map(|(_, entry)| entry.held).sum()
     }
 
     /// Executes a command. Returns the reply, and the holder to notify.
@@ -156,7 +164,8 @@ impl Permits {
     }
 
     fn free(&self) -> u64 {
-        self.limit.unwrap_or(0).saturating_sub(self.held())
+        let held = self.holders.values().map(|entry| entry.held).sum();
+        self.limit.unwrap_or(0).saturating_sub(held)
     }
 
     fn first(&self) -> Option<&Holder> {

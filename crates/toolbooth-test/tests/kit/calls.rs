@@ -103,6 +103,7 @@ fn all_is_importable_from_one_place_that_the_root_docs_name() {
         "MockRecord",
         "Readiness",
         "ScriptedFuture",
+        "StoreSnapshot",
         "ToolFuture",
         "ToolLog",
     ];

@@ -60,7 +60,7 @@ async fn permits_of_a_process_that_is_gone_are_free_at_the_end_of_its_lease() {
     ];
     sleep(ms(1)).await;
     assert_eq!(store.held("limit"), 2);
-    store.forget_process(gone.process());
+    store.set_unreachable(gone.process(), true);
     let start = Instant::now();
     run(limited(&alive, &witness, 2), 0).await.unwrap();
     assert!(
@@ -137,7 +137,7 @@ async fn waiting_process_that_does_not_ask_when_notified_delays_the_next_for_a_b
     sleep(ms(1)).await;
     let waits = tokio::spawn(run(limited(&silent, &witness, 1), 0));
     sleep(ms(1)).await;
-    store.forget_process(silent.process());
+    store.set_unreachable(silent.process(), true);
     let start = Instant::now();
     run(limited(&next, &witness, 1), 0).await.unwrap();
     held.await.unwrap().unwrap();

@@ -13,7 +13,7 @@ use tower::Layer;
 
 use crate::support::{Witness, limited, run};
 
-const LEASE: Duration = Duration::from_millis(900);
+const LEASE: Duration = Duration::from_secs(3);
 
 /// SplitMix64 (Steele, Lea, Flood, 2014).
 struct Random(u64);
@@ -41,6 +41,8 @@ struct World {
     processes: Vec<Process>,
     /// How many calls ended without an outcome.
     stuck: usize,
+    /// How many permits processes have left behind.
+    left: u64,
 }
 
 impl World {
@@ -51,6 +53,7 @@ impl World {
             witness: Witness::default(),
             processes: Vec::new(),
             stuck: 0,
+            left: 0,
         }
     }
 
@@ -74,7 +77,11 @@ impl World {
         let process = &mut self.processes[chosen];
         match self.random.below(24) {
             0..12 => {
-                let (tool, takes) = (process.tool.clone(), self.random.below(400));
+                let tool = process.tool.clone();
+                let takes = match self.random.below(4) {
+                    0 => self.random.below(8_000),
+                    _ => self.random.below(400),
+                };
                 // Some are dropped at any moment.
                 let patience = match self.random.below(3) {
                     0 => ms(self.random.below(300)),
@@ -92,23 +99,38 @@ impl World {
                 .set_loses_notifications(self.random.below(2) == 0),
             16 => self.store.set_loses_replies(self.random.below(2) == 0),
             17 => self.store.set_away(self.random.below(2) == 0),
+            // Longer than a lease, at times.
+            21 => {
+                let process = process.store.process().to_owned();
+                let unreachable = self.random.below(2) == 0;
+                self.store.set_unreachable(&process, unreachable);
+                sleep(ms(self.random.below(3_000))).await;
+            }
+            20 => {
+                self.store.set_away(true);
+                sleep(ms(self.random.below(6_000))).await;
+                self.store.set_away(false);
+            }
             18 if can_lose_data => self.store.clear(),
             19 if self.processes.len() > 1 => {
                 // Killed: its calls are gone, and no command of it arrives any more.
                 let killed = self.processes.swap_remove(chosen);
-                self.store.forget_process(killed.store.process());
+                self.store.set_unreachable(killed.store.process(), true);
                 drop(killed);
             }
-            _ => sleep(ms(self.random.below(300))).await,
+            _ => sleep(ms(self.random.below(700))).await,
         }
     }
 
     /// Ends all faults, and waits for all calls.
-    async fn settle(&mut self) {
+    async fn wait_for_all(&mut self) {
         self.store.set_delay(ms(5));
         self.store.set_loses_notifications(false);
         self.store.set_loses_replies(false);
         self.store.set_away(false);
+        for process in &mut self.processes {
+            self.store.set_unreachable(process.store.process(), false);
+        }
         for process in &mut self.processes {
             let calls = async {
                 while let Some(ended) = process.calls.join_next().await {
@@ -118,6 +140,11 @@ impl World {
             if timeout(Duration::from_secs(600), calls).await.is_err() {
                 self.stuck += process.calls.len();
             }
+        }
+        // Before a lease ends, soon after the next probe, the store knows that nothing is held.
+        sleep(ms(1_300)).await;
+        for process in &self.processes {
+            self.left += self.store.held_by("limit", process.store.process());
         }
         sleep(LEASE * 3).await;
     }
@@ -153,13 +180,13 @@ fn closed_limit_is_never_exceeded_and_nothing_is_stuck() {
             for _ in 0..60 {
                 world.step(false).await;
             }
-            world.settle().await;
+            world.wait_for_all().await;
             let most = world.witness.most();
             assert!(
                 most <= limit as u64,
                 "seed {seed}: {most} of {limit} at once"
             );
-            assert_eq!(world.stuck, 0, "seed {seed}");
+            assert_eq!((world.stuck, world.left), (0, 0), "seed {seed}");
             assert_eq!(world.store.held("limit"), 0, "seed {seed}");
         });
     }
@@ -181,8 +208,8 @@ fn local_and_open_limits_recover_from_everything() {
             for _ in 0..60 {
                 world.step(true).await;
             }
-            world.settle().await;
-            assert_eq!(world.stuck, 0, "seed {seed}");
+            world.wait_for_all().await;
+            assert_eq!((world.stuck, world.left), (0, 0), "seed {seed}");
             assert_eq!(world.store.held("limit"), 0, "seed {seed}");
             // The limit holds again.
             let before = Witness::default();
@@ -195,7 +222,7 @@ fn local_and_open_limits_recover_from_everything() {
                         .spawn(async move { run(tool, 20).await.is_ok() });
                 }
             }
-            world.settle().await;
+            world.wait_for_all().await;
             assert_eq!(before.most(), 2, "seed {seed}");
         });
     }
@@ -223,7 +250,7 @@ fn closed_rate_is_never_exceeded_and_nothing_is_stuck() {
             for _ in 0..60 {
                 world.step(false).await;
             }
-            world.settle().await;
+            world.wait_for_all().await;
             assert_eq!(world.stuck, 0, "seed {seed}");
             // A token can be used for 50 ms, and its reply takes up to 50 ms.
             let bound = |window: u128| {

@@ -225,6 +225,7 @@ impl State {
         self.retry_at = now.after(RETRY_PAUSE);
         self.set |= command.set;
         self.forget();
+        self.reported = None;
     }
 
     /// Records that the store is away: what it counts is unknown.
