@@ -310,7 +310,7 @@ impl Limiter for Permits {
         let limit = limit.map_or(u64::MAX, to_u64);
         match self.shared() {
             None => self.limit.store(limit, Ordering::SeqCst),
-            Some(shared) => shared.set_permits(limit),
+            Some(shared) => shared.set_permits(Some(limit).filter(|limit| *limit != u64::MAX)),
         }
     }
 

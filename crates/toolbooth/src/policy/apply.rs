@@ -163,7 +163,7 @@ impl Current {
         let current = stacks.and_then(<dyn Any>::downcast_ref::<Self>);
         current.cloned().unwrap_or_else(|| Self {
             policies: Arc::default(),
-            store: Arc::new(Mutex::new(Store::new(version.events().clone()))),
+            store: Arc::new(Mutex::new(Store::new(version))),
         })
     }
 

@@ -15,15 +15,24 @@ use super::plan::{Limits, Plan, Queue, Scope};
 use super::values::{BreakerSettings, RateSettings, RetrySettings};
 use crate::breaker::BreakerState;
 use crate::middleware::ConfigError;
-use crate::toolbox::StackEvents;
+use crate::shared::SharedStore;
+use crate::toolbox::{StackEvents, Version};
 use crate::{CircuitBreakerLayer, ConcurrencyLimitLayer, RateLimitLayer, RetryBudget};
 
 /// The limits of all scopes.
 #[derive(Debug)]
 pub(super) struct Store {
-    /// The sink of all limits.
-    events: StackEvents,
+    base: Base,
     scopes: HashMap<Scope, State>,
+}
+
+/// What all limits have.
+#[derive(Debug)]
+struct Base {
+    /// The sink of their events.
+    events: StackEvents,
+    /// Where they are, and the name that theirs begin with, if in a store.
+    store: Option<(SharedStore, Name)>,
 }
 
 /// The limits of one scope.
@@ -50,9 +59,12 @@ type Changed = Result<(), ConfigError>;
 // === impl Store ===
 
 impl Store {
-    pub(super) fn new(events: StackEvents) -> Self {
+    pub(super) fn new(version: &Version) -> Self {
         Self {
-            events,
+            base: Base {
+                events: version.events().clone(),
+                store: version.store().cloned(),
+            },
             scopes: HashMap::new(),
         }
     }
@@ -66,11 +78,12 @@ impl Store {
 
     fn try_update(&mut self, tool: &str, plan: &Plan) -> Changed {
         for (scope, limits) in plan.scopes(tool) {
-            let name = match &scope {
-                Scope::Group(name) | Scope::Tool(name) => name.clone(),
+            let (kind, name) = match &scope {
+                Scope::Group(name) => ("group", name.clone()),
+                Scope::Tool(name) => ("tool", name.clone()),
             };
             let state = self.scopes.entry(scope).or_default();
-            state.update(&name, limits, &self.events)?;
+            state.update((kind, &name), limits, &self.base)?;
         }
         if let Some(retry) = &plan.retry {
             let state = self.scopes.entry(Scope::Tool(tool.into())).or_default();
@@ -135,15 +148,15 @@ impl State {
         self.budget.as_ref().map(|held| held.layer.clone())
     }
 
-    fn update(&mut self, name: &str, limits: &Limits, events: &StackEvents) -> Changed {
+    fn update(&mut self, scope: (&str, &str), limits: &Limits, base: &Base) -> Changed {
         if let Some(breaker) = &limits.breaker {
-            self.update_breaker(name, breaker, events)?;
+            self.update_breaker(scope.1, breaker, &base.events)?;
         }
         if let Some(rate) = &limits.rate {
-            self.update_rate(name, rate, &limits.queue, events)?;
+            self.update_rate(scope, rate, &limits.queue, base)?;
         }
         if let Some(concurrency) = limits.concurrency {
-            self.update_concurrency(name, concurrency, &limits.queue, events)?;
+            self.update_concurrency(scope, concurrency, &limits.queue, base)?;
         }
         Ok(())
     }
@@ -173,10 +186,10 @@ impl State {
 
     fn update_rate(
         &mut self,
-        name: &str,
+        (kind, name): (&str, &str),
         new: &RateSettings,
         queue: &Queue,
-        events: &StackEvents,
+        base: &Base,
     ) -> Changed {
         let quotas: Vec<_> = new.quotas().collect();
         let fits = |held: &&mut Held<RateLimitLayer, _>| held.layer.can_have(quotas.len());
@@ -190,7 +203,13 @@ impl State {
                     .with_max_wait(queue.max_wait)
                     .with_order(queue.order())
                     .with_name(format!("rate of {name}"))
-                    .with_events(events.clone());
+                    .with_events(base.events.clone());
+                let layer = match &base.store {
+                    None => layer,
+                    Some((store, prefix)) => {
+                        layer.with_store(store, format!("{prefix}/{kind}/{name}"))
+                    }
+                };
                 self.rate = Some(Held::new(layer, (new.clone(), queue.clone())));
             }
             Some(Held { layer, numbers }) => {
@@ -216,10 +235,10 @@ impl State {
 
     fn update_concurrency(
         &mut self,
-        name: &str,
+        (kind, name): (&str, &str),
         new: u32,
         queue: &Queue,
-        events: &StackEvents,
+        base: &Base,
     ) -> Changed {
         let limit = usize::try_from(new).unwrap_or(usize::MAX);
         match &mut self.concurrency {
@@ -229,7 +248,13 @@ impl State {
                     .with_max_wait(queue.max_wait)
                     .with_order(queue.order())
                     .with_name(format!("concurrency of {name}"))
-                    .with_events(events.clone());
+                    .with_events(base.events.clone());
+                let layer = match &base.store {
+                    None => layer,
+                    Some((store, prefix)) => {
+                        layer.with_store(store, format!("{prefix}/{kind}/{name}"))
+                    }
+                };
                 self.concurrency = Some(Held::new(layer, (new, queue.clone())));
             }
             Some(Held { layer, numbers }) => {

@@ -115,7 +115,7 @@ impl Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.quota(),
             Rule::Several(several) => lock(several).first.quota(),
-            Rule::Shared(shared) => Some(shared.tokens.quota()),
+            Rule::Shared(shared) => shared.tokens.quota(),
         }
     }
 
@@ -394,7 +394,8 @@ impl SharedRule {
     }
 
     fn capacity(&self) -> u64 {
-        let burst = u64::from(self.tokens.quota().burst_size().get());
+        let quota = self.tokens.quota();
+        let burst = quota.map_or(u64::MAX, |quota| u64::from(quota.burst_size().get()));
         match &self.added {
             None => burst,
             Some(several) => burst.min(lock(several).capacity()),
@@ -419,12 +420,11 @@ impl SharedRule {
     }
 
     fn describe(&self) -> String {
-        let quota = quota_text(&Gcra::new(Some(self.tokens.quota()))).unwrap_or_default();
+        let quota = quota_text(&Gcra::new(self.tokens.quota()));
         let added = self.added.as_ref().map(|several| lock(several).describe());
-        match added.filter(|text| !text.is_empty()) {
-            None => quota,
-            Some(added) => format!("{quota}, and {added}"),
-        }
+        let all = quota.into_iter().chain(added);
+        let all: Vec<_> = all.filter(|text| !text.is_empty()).collect();
+        all.join(", and ")
     }
 }
 

@@ -12,6 +12,8 @@ use super::shared::{Settings, Shared, ToolLayer, Version};
 use super::stacks::AddStacks;
 use super::tool::ToolService;
 use super::{Tool, ToolSpec, Toolbox, ToolboxError, ToolboxFault};
+#[cfg(feature = "policy")]
+use crate::shared::SharedStore;
 use crate::{PerTool, TimeoutLayer};
 
 /// Builds a [`Toolbox`]. Made by [`Toolbox::builder`].
@@ -22,6 +24,8 @@ pub struct ToolboxBuilder {
     stacks: Option<AddStacks>,
     #[cfg(feature = "policy")]
     events: Vec<Box<dyn crate::EventSink>>,
+    #[cfg(feature = "policy")]
+    store: Option<(SharedStore, Name)>,
     settings: Settings,
 }
 
@@ -35,6 +39,8 @@ impl ToolboxBuilder {
             stacks: None,
             #[cfg(feature = "policy")]
             events: Vec::new(),
+            #[cfg(feature = "policy")]
+            store: None,
             settings: Settings {
                 name: LayerName::new("toolbox"),
                 layers: Vec::new(),
@@ -251,6 +257,18 @@ impl ToolboxBuilder {
         self
     }
 
+    /// Keeps the rates and concurrency limits of policies in a store that several processes share,
+    /// under names that begin with `name`. By default they are of this process alone.
+    ///
+    /// Processes with the same name share the limit of a tool or group: see
+    /// [`shared`](crate::shared). Of several rates of one tool or group the first is shared; the
+    /// others hold in each process.
+    #[cfg(feature = "policy")]
+    pub fn with_store(mut self, store: &SharedStore, name: impl Into<Name>) -> Self {
+        self.store = Some((store.clone(), name.into()));
+        self
+    }
+
     /// Sets what adds layers that can change.
     #[cfg(feature = "policy")]
     pub(crate) fn with_stacks(
@@ -274,7 +292,10 @@ impl ToolboxBuilder {
         }
         let mut version = Version::default();
         #[cfg(feature = "policy")]
-        version.set_events(StackEvents::new(self.events));
+        {
+            version.set_events(StackEvents::new(self.events));
+            version.set_store(self.store);
+        }
         for (spec, tool) in self.tools {
             let entry = self.settings.entry_of(spec, tool);
             if let Err(fault) = entry.and_then(|entry| version.insert(entry)) {

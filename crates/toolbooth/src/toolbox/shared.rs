@@ -26,6 +26,8 @@ use super::tool::ToolService;
 use super::{Tool, ToolSpec, ToolboxFault};
 use crate::PerTool;
 use crate::middleware::sync::{Mutex, lock};
+#[cfg(feature = "policy")]
+use crate::shared::SharedStore;
 
 /// A layer for all tools.
 pub(super) type ToolLayer = Box<dyn Fn(ToolService) -> ToolService + Send + Sync>;
@@ -60,6 +62,9 @@ pub(crate) struct Version {
     /// The sink of these layers, the same in each version.
     #[cfg(feature = "policy")]
     events: StackEvents,
+    /// Where the limits of policies are, and the name that theirs begin with, if in a store.
+    #[cfg(feature = "policy")]
+    store: Option<(SharedStore, Name)>,
 }
 
 /// A tool with its layers.
@@ -237,6 +242,17 @@ impl Version {
     #[cfg(feature = "policy")]
     pub(super) fn set_events(&mut self, events: StackEvents) {
         self.events = events;
+    }
+
+    /// Returns where the limits of policies are, if they are in a store.
+    #[cfg(feature = "policy")]
+    pub(crate) const fn store(&self) -> Option<&(SharedStore, Name)> {
+        self.store.as_ref()
+    }
+
+    #[cfg(feature = "policy")]
+    pub(super) fn set_store(&mut self, store: Option<(SharedStore, Name)>) {
+        self.store = store;
     }
 
     /// Replaces the layers that can change, around each tool, and for tools that are inserted

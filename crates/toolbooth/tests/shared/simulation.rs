@@ -2,6 +2,7 @@
 //!
 //! The number of seeds is that of `SIMULATION_SEEDS`, or 500.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -15,7 +16,7 @@ use crate::support::{Witness, limited, run};
 
 const LEASE: Duration = Duration::from_secs(3);
 
-/// SplitMix64 (Steele, Lea, Flood, 2014).
+/// `SplitMix64` (Steele, Lea, Flood, 2014).
 struct Random(u64);
 
 impl Random {
@@ -24,6 +25,14 @@ impl Random {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % bound
+    }
+
+    fn below_u32(&mut self, bound: u32) -> u32 {
+        u32::try_from(self.below(u64::from(bound))).unwrap_or(0)
+    }
+
+    fn below_usize(&mut self, bound: usize) -> usize {
+        usize::try_from(self.below(bound as u64)).unwrap_or(0)
     }
 }
 
@@ -73,7 +82,7 @@ impl World {
 
     /// Calls, drops, or changes the faults of the store.
     async fn step(&mut self, can_lose_data: bool) {
-        let chosen = self.random.below(self.processes.len() as u64) as usize;
+        let chosen = self.random.below_usize(self.processes.len());
         let process = &mut self.processes[chosen];
         match self.random.below(24) {
             0..12 => {
@@ -171,7 +180,7 @@ fn closed_limit_is_never_exceeded_and_nothing_is_stuck() {
     for seed in 0..seeds() {
         simulate(seed, |seed| async move {
             let mut world = World::new(seed);
-            let limit = 1 + world.random.below(4) as usize;
+            let limit = 1 + world.random.below_usize(4);
             for _ in 0..2 + world.random.below(3) {
                 world.start_process(WhenAway::Closed, |store, witness| {
                     limited(store, witness, limit)
@@ -234,13 +243,13 @@ fn closed_rate_is_never_exceeded_and_nothing_is_stuck() {
     for seed in 0..seeds() {
         simulate(seed, |seed| async move {
             let mut world = World::new(seed);
-            let burst = 1 + world.random.below(5);
+            let burst = 1 + world.random.below_u32(5);
             let every = 5 + world.random.below(40);
-            let prefetch = world.random.below(3) as u32;
+            let prefetch = world.random.below_u32(3);
             let processes = 2 + world.random.below(3);
             for _ in 0..processes {
                 world.start_process(WhenAway::Closed, |store, witness| {
-                    let burst = std::num::NonZeroU32::new(burst as u32).expect("1 or more");
+                    let burst = NonZeroU32::new(burst).expect("1 or more");
                     let quota = Quota::with_period(ms(every)).expect("above zero");
                     let rate = RateLimitLayer::new(quota.allow_burst(burst));
                     let store = store.with_prefetch(prefetch);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use toolbooth::shared::{SharedStore, WhenAway};
-use toolbooth::{ErrorKind, Quota, RateLimitLayer, ToolCall};
+use toolbooth::{ErrorKind, Policies, Quota, RateLimitLayer, ToolCall, ToolSpec, Toolbox};
 use toolbooth_test::{MemoryStore, boxed, ms};
 use tower::{Layer, ServiceExt};
 
@@ -180,4 +180,35 @@ async fn costs_are_taken_as_a_whole() {
         result.unwrap().unwrap();
     }
     assert_eq!(witness.starts(), [0, 0, 20, 60, 100]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_policies_are_shared_by_the_processes_of_a_toolbox() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let policies = "[default]\nconcurrency = 2\nrate = { per_second = 4 }";
+    let policies = Policies::from_toml(policies).expect("valid");
+    let mut calls = JoinSet::new();
+    let start = Instant::now();
+    let mut boxes = Vec::new();
+    for _ in 0..3 {
+        let process = process(&store, WhenAway::Local);
+        let toolbox = Toolbox::builder()
+            .tool(ToolSpec::new("tool"), witness.tool())
+            .with_store(&process, "agents")
+            .policies(policies.clone())
+            .build()
+            .expect("valid");
+        for _ in 0..2 {
+            let toolbox = toolbox.clone();
+            calls.spawn(async move { toolbox.oneshot(ToolCall::new("tool", 10.into())).await });
+        }
+        boxes.push((process, toolbox));
+    }
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert_eq!(witness.most(), 2);
+    // Four at once, then one every 250 ms.
+    assert_eq!(start.elapsed(), ms(510));
+    assert_eq!(store.limits().len(), 2, "{:?}", store.limits());
 }

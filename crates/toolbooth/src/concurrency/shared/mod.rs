@@ -66,7 +66,7 @@ impl SharedPermits {
 
     /// Acquires without the store, which is only right while that is away.
     pub(in crate::concurrency) fn try_acquire(&self, cost: u64) -> bool {
-        match self.shared.link.away() {
+        match self.shared.away() {
             None | Some(WhenAway::Closed) => false,
             Some(away) => self.shared.acquire_away(away, cost),
         }
@@ -74,7 +74,7 @@ impl SharedPermits {
 
     /// Acquires for a waiter. Returns the fencing number, 0 if the store did not grant it.
     pub(in crate::concurrency) fn try_grant(&self, cost: u64) -> Option<u64> {
-        match self.shared.link.away() {
+        match self.shared.away() {
             None => lock(&self.shared.state).take(cost),
             Some(WhenAway::Closed) => None,
             Some(away) => self.shared.acquire_away(away, cost).then_some(0),
@@ -95,11 +95,15 @@ impl SharedPermits {
 
     /// Returns the number of permits that holds for all processes, as far as it is known.
     pub(in crate::concurrency) fn permits(&self) -> u64 {
-        lock(&self.shared.state).permits()
+        let state = lock(&self.shared.state);
+        match state.is_lifted() {
+            true => u64::MAX,
+            false => state.permits(),
+        }
     }
 
-    /// Changes the number of permits for all processes.
-    pub(in crate::concurrency) fn set_permits(&self, permits: u64) {
+    /// Changes the number of permits for all processes; `None` ends the limit of this one.
+    pub(in crate::concurrency) fn set_permits(&self, permits: Option<u64>) {
         lock(&self.shared.state).set_permits(permits);
         self.shared.bell.changed.notify_one();
     }
@@ -111,7 +115,7 @@ impl SharedPermits {
 
     /// Returns why calls are rejected, if they are.
     pub(in crate::concurrency) fn rejection(&self) -> Option<StoreRejection> {
-        let closed = self.shared.link.away() == Some(WhenAway::Closed);
+        let closed = self.shared.away() == Some(WhenAway::Closed);
         closed.then(|| StoreRejection::Away(self.shared.link.retry_after()))
     }
 
@@ -138,6 +142,14 @@ impl fmt::Debug for SharedPermits {
 // === impl Shared ===
 
 impl Shared {
+    /// Returns what holds without the store; `None` if that decides.
+    fn away(&self) -> Option<WhenAway> {
+        match lock(&self.state).is_lifted() {
+            true => Some(WhenAway::Open),
+            false => self.link.away(),
+        }
+    }
+
     fn acquire_away(&self, away: WhenAway, cost: u64) -> bool {
         let mut state = lock(&self.state);
         let share = match away {

@@ -14,6 +14,8 @@ pub(super) struct State {
     permits: u64,
     /// Whether `permits` must be reported to the store.
     set: bool,
+    /// Whether this process has no limit.
+    is_lifted: bool,
     /// Those that calls have.
     used: u64,
     /// Those that were granted and that no call has taken yet, and the fencing number of the last.
@@ -68,6 +70,7 @@ impl State {
         Self {
             permits,
             set: false,
+            is_lifted: false,
             used: 0,
             free: 0,
             fence: 0,
@@ -87,9 +90,17 @@ impl State {
         self.permits
     }
 
-    pub(super) fn set_permits(&mut self, permits: u64) {
-        self.permits = permits;
-        self.set = true;
+    /// Changes the limit of all processes; `None` ends that of this one.
+    pub(super) const fn set_permits(&mut self, permits: Option<u64>) {
+        self.is_lifted = permits.is_none();
+        if let Some(permits) = permits {
+            self.permits = permits;
+            self.set = true;
+        }
+    }
+
+    pub(super) const fn is_lifted(&self) -> bool {
+        self.is_lifted
     }
 
     pub(super) const fn used(&self) -> u64 {

@@ -40,12 +40,6 @@ struct Shared {
     share: Gcra,
 }
 
-/// The largest quota.
-const UNLIMITED: SharedQuota = SharedQuota {
-    interval: Duration::from_micros(1),
-    burst: u32::MAX,
-};
-
 // === impl SharedTokens ===
 
 impl SharedTokens {
@@ -66,7 +60,8 @@ impl SharedTokens {
 
     /// Returns another handle of the same bucket, which has taken nothing of it.
     pub(super) fn fresh(&self) -> Self {
-        Self::new(&self.shared.place, self.quota())
+        let quota = to_quota(lock(&self.shared.state).quota());
+        Self::new(&self.shared.place, quota)
     }
 
     /// Starts the task of the limit, once.
@@ -95,7 +90,7 @@ impl SharedTokens {
             let recent = now.as_nanos().saturating_sub(GRACE);
             return Some(at.max(Moment::from_nanos(recent)));
         }
-        match shared.link().away()? {
+        match shared.away()? {
             WhenAway::Closed => None,
             WhenAway::Open => allows().then_some(now),
             WhenAway::Local => {
@@ -123,7 +118,7 @@ impl SharedTokens {
     pub(super) fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
         let tokens = ahead.saturating_add(cost);
         let at = lock(&self.shared.state).available_at(tokens);
-        at.or_else(|| match self.shared.link().away()? {
+        at.or_else(|| match self.shared.away()? {
             WhenAway::Local => self.shared.share.due(ahead, cost),
             WhenAway::Open => Some(now),
             WhenAway::Closed => None,
@@ -132,7 +127,7 @@ impl SharedTokens {
 
     /// Returns why calls are rejected that do not find a token in time.
     pub(super) fn rejection(&self) -> Option<StoreRejection> {
-        match self.shared.link().away() {
+        match self.shared.away() {
             Some(WhenAway::Closed) => Some(StoreRejection::Away(self.shared.link().retry_after())),
             Some(_) => None,
             None => lock(&self.shared.state)
@@ -149,15 +144,18 @@ impl SharedTokens {
     }
 
     /// Returns the quota that holds for all processes, as far as it is known.
-    pub(super) fn quota(&self) -> Quota {
-        to_quota(lock(&self.shared.state).quota())
+    pub(super) fn quota(&self) -> Option<Quota> {
+        let state = lock(&self.shared.state);
+        (!state.is_lifted()).then(|| to_quota(state.quota()))
     }
 
-    /// Changes the quota for all processes. `None` is the largest one.
+    /// Changes the quota for all processes; `None` ends that of this one.
     pub(super) fn set_quota(&self, quota: Option<Quota>) {
-        let quota = quota.map_or(UNLIMITED, to_shared);
+        let quota = quota.map(to_shared);
         lock(&self.shared.state).set_quota(quota);
-        self.shared.set_share(quota);
+        if let Some(quota) = quota {
+            self.shared.set_share(quota);
+        }
         self.shared.bell.changed.notify_one();
     }
 
@@ -186,6 +184,14 @@ impl fmt::Debug for SharedTokens {
 impl Shared {
     fn link(&self) -> &Arc<Link> {
         &self.place.store.link
+    }
+
+    /// Returns what holds without the store; `None` if that decides.
+    fn away(&self) -> Option<WhenAway> {
+        match lock(&self.state).is_lifted() {
+            true => Some(WhenAway::Open),
+            false => self.link().away(),
+        }
     }
 
     fn times(&self) -> Times {

@@ -16,6 +16,8 @@ pub(super) struct State {
     quota: SharedQuota,
     /// Whether the store must be reported of the quota.
     set: bool,
+    /// Whether this process has no limit.
+    is_lifted: bool,
     line: Line,
     /// Tokens that calls have returned.
     returned: VecDeque<Surplus>,
@@ -88,6 +90,7 @@ impl State {
         Self {
             quota,
             set: false,
+            is_lifted: false,
             line: Line::new(),
             returned: VecDeque::new(),
             debt: 0,
@@ -104,11 +107,19 @@ impl State {
         self.quota
     }
 
-    pub(super) const fn set_quota(&mut self, quota: SharedQuota) {
-        self.quota = quota;
-        self.set = true;
+    /// Changes the quota of all processes; `None` ends that of this one.
+    pub(super) const fn set_quota(&mut self, quota: Option<SharedQuota>) {
+        self.is_lifted = quota.is_none();
+        if let Some(quota) = quota {
+            self.quota = quota;
+            self.set = true;
+        }
         self.none_until = None;
         self.more_at = None;
+    }
+
+    pub(super) const fn is_lifted(&self) -> bool {
+        self.is_lifted
     }
 
     pub(super) fn available(&self, now: Moment) -> u64 {
