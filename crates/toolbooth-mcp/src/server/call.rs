@@ -15,6 +15,7 @@ use super::McpServer;
 use super::arguments::to_call;
 use super::collect::collect;
 use super::progress::Reporter;
+use super::requests::cancelled;
 use super::structured::structured;
 use crate::convert::{error_result, to_result};
 
@@ -32,11 +33,11 @@ impl McpServer {
             .resolve(&request.name)
             .map_err(|error| ErrorData::invalid_params(error.public_message(), None))?;
         let call = to_call(&self.settings, request, &context)?;
-        let token = context.ct.clone();
+        let cancelled = cancelled(&context);
         // Dropped in whatever state it is: nothing is sent any more.
         tokio::select! {
             biased;
-            () = token.cancelled() => Err(cancelled()),
+            () = cancelled => Err(no_result()),
             result = self.run(&tool, call, context) => Ok(result),
         }
     }
@@ -75,7 +76,7 @@ impl McpServer {
     }
 }
 
-/// Is never sent: the service discards the result of a request that was cancelled.
-fn cancelled() -> ErrorData {
+/// Is never sent: a request that was cancelled gets no response.
+fn no_result() -> ErrorData {
     ErrorData::internal_error("the call was cancelled", None)
 }

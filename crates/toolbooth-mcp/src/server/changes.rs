@@ -16,6 +16,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use toolbooth::Toolbox;
 use toolbooth::toolbox::ToolboxChanges;
 
+use super::requests::cancelled;
+
 /// The maximum time for the notification of one client.
 const NOTIFY: Duration = Duration::from_secs(5);
 
@@ -82,8 +84,9 @@ async fn watch(list: Arc<Mutex<List>>, mut changes: ToolboxChanges) {
 
 /// Notifies the client of a subscription, until it is gone.
 pub(super) async fn notify(mut changes: ToolboxChanges, subscription: &SubscriptionContext) {
+    let cancelled = cancelled(subscription.request_context());
     if subscription.accepted().tools_list_changed != Some(true) {
-        return subscription.cancelled().await;
+        return cancelled.await;
     }
     let notify = async {
         while changes.changed().await {
@@ -94,7 +97,7 @@ pub(super) async fn notify(mut changes: ToolboxChanges, subscription: &Subscript
         }
     };
     tokio::select! {
-        () = subscription.cancelled() => {}
+        () = cancelled => {}
         () = notify => {}
     }
 }

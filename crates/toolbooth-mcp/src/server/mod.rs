@@ -45,7 +45,13 @@
 //! | `tools/list` | Returns pages of 100 tools, sorted by name. A cursor stays valid when the list changes. |
 //! | `tools/call` | Calls the tool. An unknown name and malformed parameters are protocol errors (-32602). |
 //! | `notifications/cancelled` | Drops the call. Nothing is sent any more. |
+//! | the id of a request in flight | Rejects the second one (-32600). The first one goes on. |
 //! | `subscriptions/listen` | Notifies of changes of the list. Other clients are notified without a request. |
+//!
+//! Ids are those of one connection over pipes, or of one session. A request of 2026-07-28 over HTTP
+//! stands for itself. At most 10,000 requests of a connection or a session are in flight; others are
+//! rejected (-32600). On a transport of your own, rmcp handles ids: the responses to two requests
+//! with one id are not defined.
 //!
 //! # Calls
 //! A call has an id of its own, and from its request:
@@ -108,6 +114,7 @@ mod http;
 mod page;
 mod pipes;
 mod progress;
+mod requests;
 mod settings;
 mod stdio;
 mod structured;

@@ -124,7 +124,11 @@ fn check(sent: &[u8], received: &[Value], is_open: bool) -> Result<(), TestCaseE
         let responses = responses.remove(id).unwrap_or_default();
         prop_assert!(responses <= sent.requests, "{id}: {responses} responses");
         let must_respond = is_open && sent.requests > 0 && !sent.may_be_silent;
-        prop_assert!(responses > 0 || !must_respond, "no response to {id}");
+        prop_assert!(
+            responses == sent.requests || !must_respond,
+            "{responses} responses to {} requests with the id {id}",
+            sent.requests
+        );
     }
     prop_assert!(
         responses.is_empty(),

@@ -6,5 +6,6 @@ mod http;
 mod list;
 mod progress;
 mod raw;
+mod repeated;
 mod support;
 mod travel;

@@ -26,7 +26,8 @@ impl Raw {
     ) -> Self {
         let (ours, theirs) = tokio::io::duplex(bytes);
         tokio::spawn(async move {
-            if let Ok(running) = rmcp::service::serve_server(server, ours).await {
+            let (input, output) = tokio::io::split(ours);
+            if let Ok(running) = server.serve_pipes(input, output).await {
                 let _ = running.waiting().await;
             }
         });

@@ -12,11 +12,11 @@ use rmcp::model::{
     ServerJsonRpcMessage,
 };
 use rmcp::service::{Peer, RequestContext, RoleServer, Service as _};
-use tokio_util::sync::CancellationToken;
 
 use super::link::Link;
 use super::session::Session;
 use crate::server::McpServer;
+use crate::server::requests::InFlight;
 
 /// A request that runs. Dropping it ends its stream.
 pub(super) struct Running {
@@ -24,7 +24,7 @@ pub(super) struct Running {
     /// The number of the request in its session.
     pub(super) number: u64,
     pub(super) link: Arc<Link>,
-    pub(super) cancelled: CancellationToken,
+    pub(super) in_flight: Arc<InFlight>,
 }
 
 // === impl Running ===
@@ -41,7 +41,7 @@ impl Running {
             id, mut request, ..
         } = request;
         let mut context = RequestContext::new(id.clone(), peer);
-        context.ct = self.cancelled.clone();
+        context.ct = self.in_flight.cancelled().clone();
         context.meta = mem::take(request.get_meta_mut());
         context.extensions = mem::take(request.extensions_mut());
         context.extensions.insert(Arc::clone(&self.link));
@@ -49,13 +49,15 @@ impl Running {
         let handled = Box::pin(handle(&server, id, request, context));
         let respond = async {
             let message = handled.await;
+            // A client that has read the response may use the id again.
+            self.session.requests.end(&self.in_flight);
             self.link.send(message).await;
             // A client that is away resumes the stream and receives the response.
             self.link.attached().await;
         };
         tokio::select! {
             biased;
-            () = self.cancelled.cancelled() => {}
+            () = self.in_flight.cancelled().cancelled() => {}
             () = self.link.gone() => {}
             () = respond => {}
         }
@@ -76,6 +78,7 @@ async fn handle(
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.session.requests.end(&self.in_flight);
         self.session.remove(self.number);
         self.link.end();
     }

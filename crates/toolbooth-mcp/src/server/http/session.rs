@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use rmcp::model::RequestId;
+use rmcp::model::{ClientRequest, JsonRpcRequest, ServerJsonRpcMessage};
 use rmcp::service::{Peer, RoleServer};
 use rmcp::transport::common::server_side_http::ServerSseMessage;
 use tokio::sync::{Notify, mpsc};
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::SessionOwner;
 use super::link::Link;
 use super::run::Running;
+use crate::server::requests::Requests;
 
 /// What this crate knows of a session, beside the session of rmcp.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(in crate::server) struct Session {
     pub(super) closed: CancellationToken,
     /// Set when the client has initialized.
     peer: OnceLock<Peer<RoleServer>>,
+    pub(super) requests: Requests,
     state: Mutex<State>,
     /// Notified when the last open stream ends.
     quiet: Notify,
@@ -36,16 +38,9 @@ struct State {
     streams: usize,
     /// The last request, or the end of the last stream.
     last_used: Instant,
-    /// The requests that run, by their number.
-    requests: HashMap<u64, Request>,
+    /// The connections of the requests that run, by the number of the request.
+    links: HashMap<u64, Arc<Link>>,
     next_number: u64,
-}
-
-#[derive(Debug)]
-struct Request {
-    id: RequestId,
-    link: Arc<Link>,
-    cancelled: CancellationToken,
 }
 
 /// A stream of a session, which notes its end.
@@ -63,10 +58,11 @@ impl Session {
             owner,
             closed,
             peer: OnceLock::new(),
+            requests: Requests::default(),
             state: Mutex::new(State {
                 streams: 0,
                 last_used: Instant::now(),
-                requests: HashMap::new(),
+                links: HashMap::new(),
                 next_number: 0,
             }),
             quiet: Notify::new(),
@@ -89,46 +85,38 @@ impl Session {
     }
 
     /// Begins a request, which runs for `grace` without a stream.
-    pub(super) fn begin(self: &Arc<Self>, id: RequestId, grace: Duration) -> Running {
-        let cancelled = CancellationToken::new();
+    ///
+    /// # Errors
+    /// The response, as of [`Requests::begin`].
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        request: &mut JsonRpcRequest<ClientRequest>,
+        grace: Duration,
+    ) -> Result<Running, Box<ServerJsonRpcMessage>> {
+        let in_flight = self.requests.begin(request)?;
         let mut state = self.state();
         let number = state.next_number;
         state.next_number += 1;
         let link = Arc::new(Link::new(number, grace, self.closed.clone()));
-        let request = Request {
-            id,
-            link: Arc::clone(&link),
-            cancelled: cancelled.clone(),
-        };
-        state.requests.insert(number, request);
+        state.links.insert(number, Arc::clone(&link));
         drop(state);
-        Running {
+        Ok(Running {
             session: Arc::clone(self),
             number,
             link,
-            cancelled,
-        }
-    }
-
-    /// Cancels the requests with this id.
-    pub(super) fn cancel(&self, id: &RequestId) {
-        let state = self.state();
-        let requests = state.requests.values();
-        requests
-            .filter(|request| request.id == *id)
-            .for_each(|request| request.cancelled.cancel());
+            in_flight,
+        })
     }
 
     pub(super) fn remove(&self, number: u64) {
-        let removed = self.state().requests.remove(&number);
+        let removed = self.state().links.remove(&number);
         drop(removed);
     }
 
     /// Returns the connection of the request of this number, unless it has ended.
     pub(super) fn link(&self, number: u64) -> Option<Arc<Link>> {
         let state = self.state();
-        let request = state.requests.get(&number);
-        request.map(|request| Arc::clone(&request.link))
+        state.links.get(&number).cloned()
     }
 
     /// Waits until the session has had neither a stream nor a request for this long.

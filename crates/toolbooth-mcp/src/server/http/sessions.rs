@@ -11,10 +11,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
-use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, GetExtensions as _, JsonRpcMessage,
-    ServerJsonRpcMessage,
-};
+use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::WorkerTransport;
 use rmcp::transport::common::server_side_http::{ServerSseMessage, SessionId};
 use rmcp::transport::streamable_http_server::SessionManager;
@@ -22,7 +19,7 @@ use rmcp::transport::streamable_http_server::session::local::{
     EventIdParseError, LocalSessionHandle, LocalSessionManager, LocalSessionManagerError,
     LocalSessionWorker, SessionConfig, SessionError,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -200,11 +197,19 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + 'static, SessionsError> {
         let session = self.used(id)?;
-        let ClientJsonRpcMessage::Request(request) = message else {
+        let ClientJsonRpcMessage::Request(mut request) = message else {
             return Err(SessionsError::NotARequest);
         };
         let peer = session.peer().ok_or(SessionsError::NotInitialized)?.clone();
-        let running = session.begin(request.id.clone(), self.keep_alive);
+        let running = match session.begin(&mut request, self.keep_alive) {
+            Ok(running) => running,
+            Err(rejection) => {
+                respond(Arc::new(*rejection));
+                let (_, nothing) = mpsc::channel(1);
+                let events = SessionStream::new(nothing, session, None);
+                return Ok(stream::iter(Vec::new()).chain(events));
+            }
+        };
         let link = Arc::clone(&running.link);
         // Before the request runs, which ends without a stream.
         let mut events = SessionStream::new(link.open(), session, Some(Arc::clone(&link)));
@@ -212,8 +217,7 @@ impl SessionManager for Sessions {
         let head = match timeout(HEAD_DELAY, events.next()).await {
             Ok(Some(first)) => match first.message {
                 Some(message) if is_response(&message) => {
-                    // It is set once for each request, and read by the service.
-                    let _ = REQUEST.try_with(|request| request.response.set(message));
+                    respond(message);
                     Vec::new()
                 }
                 _ => vec![link.priming(), first],
@@ -231,12 +235,7 @@ impl SessionManager for Sessions {
         message: ClientJsonRpcMessage,
     ) -> Result<(), SessionsError> {
         let session = self.used(id)?;
-        if let JsonRpcMessage::Notification(notification) = &message
-            && let ClientNotification::CancelledNotification(cancelled) = &notification.notification
-            && let Some(request) = &cancelled.params.request_id
-        {
-            session.cancel(request);
-        }
+        session.requests.cancel(&message);
         Ok(self.inner.accept_message(id, message).await?)
     }
 
@@ -264,6 +263,12 @@ impl SessionManager for Sessions {
         let receiver = handle.resume(last_event_id.parse()?).await?;
         Ok(SessionStream::new(receiver.inner, session, None))
     }
+}
+
+/// Sets the response to the request that the task handles. The service reads it.
+fn respond(message: Arc<ServerJsonRpcMessage>) {
+    // It is set once for each request.
+    let _ = REQUEST.try_with(|request| request.response.set(message));
 }
 
 fn is_response(message: &ServerJsonRpcMessage) -> bool {

@@ -10,19 +10,21 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::service::RoleServer;
 use rmcp::transport::Transport;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
 use self::reject::{rejected, too_long};
+use super::requests::Requests;
 use crate::lines::{Line, Lines, MAX_LINE};
 
 /// The transport of one client.
 pub(super) struct Pipes<R, W> {
     input: Lines<R>,
     output: Arc<Mutex<Option<W>>>,
+    requests: Requests,
     /// The response to a message that was rejected, which is written before the next one is read.
     response: Option<BoxFuture<'static, io::Result<()>>>,
 }
@@ -40,6 +42,7 @@ impl<R: AsyncRead + Unpin, W> Pipes<R, W> {
         Self {
             input: Lines::new(input, MAX_LINE),
             output: Arc::new(Mutex::new(Some(output))),
+            requests: Requests::default(),
             response: None,
         }
     }
@@ -76,7 +79,21 @@ where
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-        write(Arc::clone(&self.output), message)
+        let request = self.requests.answered_by(&message);
+        let is_cancelled = request
+            .as_ref()
+            .is_some_and(|it| it.cancelled().is_cancelled());
+        if let Some(request) = request {
+            // Before it is written: a client that has read it may use the id again.
+            self.requests.end(&request);
+        }
+        let output = Arc::clone(&self.output);
+        async move {
+            match is_cancelled {
+                true => Ok(()),
+                false => write(output, message).await,
+            }
+        }
     }
 
     /// Cancel safe: a line that is read, and a response that is written, stay here.
@@ -89,14 +106,20 @@ where
             if !self.input.read().await {
                 return None;
             }
-            match self.input.take(|line| parse(&line)) {
-                Received::Message(message) => return Some(message),
-                Received::Rejected(response) => {
-                    let output = Arc::clone(&self.output);
-                    self.response = Some(Box::pin(write(output, response)));
+            let response = match self.input.take(|line| parse(&line)) {
+                Received::Message(message) if self.requests.cancel(&message) => continue,
+                Received::Message(JsonRpcMessage::Request(mut request)) => {
+                    match self.requests.begin(&mut request) {
+                        Ok(_) => return Some(JsonRpcMessage::Request(request)),
+                        Err(response) => *response,
+                    }
                 }
-                Received::Ignored => {}
-            }
+                Received::Message(message) => return Some(message),
+                Received::Rejected(response) => response,
+                Received::Ignored => continue,
+            };
+            let output = Arc::clone(&self.output);
+            self.response = Some(Box::pin(write(output, response)));
         }
     }
 

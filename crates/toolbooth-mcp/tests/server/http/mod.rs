@@ -3,6 +3,7 @@
 mod bounds;
 pub(crate) mod client;
 mod gone;
+mod repeated;
 mod responses;
 mod sessions;
 mod sockets;
