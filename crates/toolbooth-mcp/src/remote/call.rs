@@ -47,8 +47,12 @@ pub(super) enum Failure {
     Session(RemoteError),
 }
 
-/// Notifies the server that a call is cancelled, unless it is disarmed.
+/// Ends a call when it is dropped. Notifies the server that the call is cancelled if its request may
+/// have been written, unless it is disarmed.
 struct CancelOnDrop {
+    in_flight: Arc<InFlight>,
+    /// Over HTTP the transport of rmcp decides, which is notified in any case.
+    is_http: bool,
     peer: Peer<RoleClient>,
     runtime: Handle,
     id: Option<RequestId>,
@@ -76,7 +80,10 @@ impl Call {
         let in_flight = InFlight::new(self.context.clone());
         let handle = self.send(connection, &in_flight).await?;
         let _registered = connection.register(&handle);
+        // Nothing is awaited between the queue of rmcp and here.
         let mut cancel = CancelOnDrop {
+            in_flight: Arc::clone(&in_flight),
+            is_http: connection.is_http(),
             peer: connection.peer().clone(),
             runtime: connection.runtime().clone(),
             id: Some(handle.id.clone()),
@@ -106,13 +113,13 @@ impl Call {
         in_flight: &Arc<InFlight>,
     ) -> Result<RequestHandle<RoleClient>, Failure> {
         let mut params = CallToolRequestParams::new(self.tool.to_string());
-        params.arguments = match connection.may_lose_session() {
+        params.arguments = match connection.is_http() {
             // For the next session.
             true => self.arguments.clone(),
             false => self.arguments.take(),
         };
         let mut request = CallToolRequest::new(params);
-        request.extensions.insert(Tracked(Arc::clone(in_flight)));
+        request.extensions.insert(Tracked::new(in_flight));
         let mut options = PeerRequestOptions::no_options();
         options.meta = self.meta();
         let request = ClientRequest::CallToolRequest(request);
@@ -288,7 +295,8 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        let Some(id) = self.id.take() else {
+        let may_be_written = self.in_flight.end() || self.is_http;
+        let Some(id) = self.id.take().filter(|_| may_be_written) else {
             return;
         };
         let peer = self.peer.clone();

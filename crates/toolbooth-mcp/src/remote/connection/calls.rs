@@ -40,6 +40,16 @@ pub(crate) struct InFlight {
     received: Mutex<Received>,
     /// Why its response cannot be used, in place of the response.
     fault: OnceLock<RemoteError>,
+    stage: Mutex<Stage>,
+}
+
+/// How far a request is. The call and the transport agree on whether it is written: a call that
+/// ends before is not written, and one that ends after is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    Written,
+    Over,
 }
 
 #[derive(Debug)]
@@ -50,7 +60,7 @@ struct Received {
 
 /// The call in flight, in the extensions of its request. They stay in this process.
 #[derive(Debug, Clone)]
-pub(crate) struct Tracked(pub(crate) Arc<InFlight>);
+pub(crate) struct Tracked(Weak<InFlight>);
 
 /// Removes a call that is over.
 #[derive(Debug)]
@@ -63,16 +73,20 @@ pub(crate) struct Registered {
 // === impl Calls ===
 
 impl Calls {
-    /// Registers the call of a request that is about to be sent.
-    pub(crate) fn sent(&self, message: &mut ClientJsonRpcMessage) {
+    /// Registers the call of a request that is about to be sent, unless the call is over.
+    pub(crate) fn sent(&self, message: &ClientJsonRpcMessage) {
         let JsonRpcMessage::Request(request) = message else {
             return;
         };
-        let Some(Tracked(call)) = request.request.extensions_mut().remove() else {
+        let Some(call) = Tracked::of(message).and_then(|call| call.0.upgrade()) else {
             return;
         };
         let token = request.request.get_meta().get_progress_token();
         let mut registry = self.lock();
+        // What removes it has run, or waits for the lock.
+        if *call.stage() == Stage::Over {
+            return;
+        }
         if let Some(token) = token {
             registry.by_token.insert(token, Arc::clone(&call));
         }
@@ -96,10 +110,9 @@ impl Calls {
         }
     }
 
-    /// Returns a handle that is dead once the call of a request is over. `None` for a request that
-    /// is not a call.
-    pub(crate) fn watch(&self, id: &RequestId) -> Option<Weak<InFlight>> {
-        self.lock().by_id.get(id).map(Arc::downgrade)
+    /// Returns whether a call waits for the response to this request.
+    pub(crate) fn contains(&self, id: &RequestId) -> bool {
+        self.lock().by_id.contains_key(id)
     }
 
     /// Returns the number of calls in flight.
@@ -109,6 +122,36 @@ impl Calls {
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Tracked ===
+
+impl Tracked {
+    pub(crate) fn new(call: &Arc<InFlight>) -> Self {
+        Self(Arc::downgrade(call))
+    }
+
+    /// Returns the call whose request this message is.
+    pub(crate) fn of(message: &ClientJsonRpcMessage) -> Option<Self> {
+        let JsonRpcMessage::Request(request) = message else {
+            return None;
+        };
+        request.request.extensions().get().cloned()
+    }
+
+    /// Records that its request is written from now on. False if the call is over: then it must not
+    /// be written.
+    pub(crate) fn start_write(&self) -> bool {
+        let Some(call) = self.0.upgrade() else {
+            return false;
+        };
+        let mut stage = call.stage();
+        let is_wanted = *stage != Stage::Over;
+        if is_wanted {
+            *stage = Stage::Written;
+        }
+        is_wanted
     }
 }
 
@@ -123,7 +166,17 @@ impl InFlight {
                 is_scaled: false,
             }),
             fault: OnceLock::new(),
+            stage: Mutex::new(Stage::Queued),
         })
+    }
+
+    /// Records that the call is over. Returns whether its request may have been written.
+    pub(crate) fn end(&self) -> bool {
+        std::mem::replace(&mut *self.stage(), Stage::Over) == Stage::Written
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when something of the call was received, at first when it was made.

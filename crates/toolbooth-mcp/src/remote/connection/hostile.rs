@@ -182,7 +182,7 @@ async fn server(pipe: DuplexStream, begins: bool, reactions: Vec<Reaction>) {
     }
 }
 
-async fn connect(pipe: DuplexStream) -> Option<Connection> {
+pub(super) async fn connect(pipe: DuplexStream) -> Option<Connection> {
     let (tap, lost) = (Tap::default(), Lost::default());
     let (output, input) = tokio::io::split(pipe);
     let transport = StdioTransport::new("hostile".into(), output, input, &tap, &lost);

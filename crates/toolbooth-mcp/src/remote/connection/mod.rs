@@ -1,6 +1,8 @@
 //! One connection to a server: from the handshake until it is lost.
 
 mod calls;
+#[cfg(all(test, unix))]
+mod drops;
 mod handler;
 #[cfg(all(test, unix))]
 mod hostile;
@@ -154,8 +156,9 @@ impl Connection {
         &self.finished
     }
 
-    /// Returns whether the server may reject a request since it does not know the session.
-    pub(super) const fn may_lose_session(&self) -> bool {
+    /// Returns whether it is over HTTP. Then the server may reject a request since it does not know
+    /// the session.
+    pub(super) const fn is_http(&self) -> bool {
         self.is_http
     }
 

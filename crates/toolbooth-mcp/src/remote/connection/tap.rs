@@ -90,9 +90,9 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Tapped<T> {
 
     fn send(
         &mut self,
-        mut message: ClientJsonRpcMessage,
+        message: ClientJsonRpcMessage,
     ) -> impl Future<Output = Result<(), T::Error>> + Send + 'static {
-        self.tap.calls.sent(&mut message);
+        self.tap.calls.sent(&message);
         self.inner.send(message)
     }
 

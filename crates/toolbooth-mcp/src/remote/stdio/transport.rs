@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rmcp::RoleClient;
 use rmcp::model::{
-    CallToolResult, ClientJsonRpcMessage, ErrorData, JsonRpcMessage, JsonRpcVersion2_0, RequestId,
+    CallToolResult, ClientJsonRpcMessage, ErrorData, JsonRpcVersion2_0, RequestId,
     ServerJsonRpcMessage, ServerResult,
 };
 use rmcp::transport::Transport;
@@ -18,7 +18,7 @@ use toolbooth_core::Name;
 
 use crate::lines::{Line, Lines, MAX_LINE, has_method, id_of};
 use crate::remote::RemoteError;
-use crate::remote::connection::{Calls, Lost, Tap};
+use crate::remote::connection::{Calls, Lost, Tap, Tracked};
 use crate::remote::error::bounded;
 
 /// The maximum size of the messages that wait for a program to read its input, in bytes.
@@ -118,7 +118,9 @@ impl Parser {
     /// types of rmcp would try the results of all other requests before.
     fn result(&self, line: &[u8]) -> Option<ServerJsonRpcMessage> {
         let response: CallResponse = serde_json::from_slice(line).ok()?;
-        self.calls.watch(&response.id)?;
+        if !self.calls.contains(&response.id) {
+            return None;
+        }
         let result = ServerResult::CallToolResult(response.result);
         Some(ServerJsonRpcMessage::response(result, response.id))
     }
@@ -144,10 +146,7 @@ where
         &mut self,
         message: ClientJsonRpcMessage,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-        let wanted = match &message {
-            JsonRpcMessage::Request(request) => self.parser.calls.watch(&request.id),
-            _ => None,
-        };
+        let call = Tracked::of(&message);
         let line = serde_json::to_vec(&message).map_err(io::Error::from);
         let line = line.and_then(|mut line| {
             line.push(b'\n');
@@ -158,8 +157,9 @@ where
         async move {
             let (line, _unsent) = line?;
             let mut input = input.lock().await;
-            if wanted.is_some_and(|call| call.strong_count() == 0) {
-                return Ok(());
+            if call.is_some_and(|call| !call.start_write()) {
+                // An error, for which rmcp forgets the request.
+                return Err(io::Error::other("the call is over"));
             }
             let input = input.as_mut().ok_or(io::ErrorKind::NotConnected)?;
             input.write_all(&line).await?;
