@@ -111,7 +111,7 @@ async fn nothing_is_left_of_a_server_that_is_closed_or_dropped() -> Result<(), B
             .connect()
             .await?;
         assert_eq!(call(&server, "echo", json!({})).await?.text(), "{}");
-        assert!(alive(&mark) >= 3, "the shell, the server and sleep");
+        eventually("the shell, the server and sleep run", || alive(&mark) >= 3).await;
         let hanging = tokio::spawn(tool(&server, "hang").oneshot(ToolCall::new("hang", json!({}))));
         eventually("it is in flight", || server.status().in_flight == 1).await;
         if is_closed {
@@ -286,4 +286,62 @@ async fn secrets_are_in_no_error_and_no_debug_output() -> Result<(), BoxError> {
     }
     assert!(!text.contains("hunter"), "{text}");
     Ok(())
+}
+
+/// A backoff for tests that connect again and again.
+const SHORT: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn the_generation_of_a_server_is_known_when_it_is_connected_again() -> Result<(), BoxError> {
+    let server = program("tells-methods")
+        .with_backoff(SHORT, SHORT)
+        .connect()
+        .await?;
+    let rest = "initialize notifications/initialized tools/list tools/call";
+    let first = call(&server, "a", json!({})).await?;
+    assert_eq!(first.text(), format!("server/discover {rest}"));
+    for _ in 0..2 {
+        let died = call(&server, "a", json!({ "die": true })).await;
+        assert!(died.is_err());
+        let call = eventually_called(&server).await?;
+        assert_eq!(call, rest);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_generation_of_a_server_that_cannot_be_connected_again_is_forgotten()
+-> Result<(), BoxError> {
+    let server = program("needs-discover")
+        .with_backoff(SHORT, SHORT)
+        .connect()
+        .await?;
+    assert!(call(&server, "a", json!({ "die": true })).await.is_err());
+    let failed = call(&server, "a", json!({}))
+        .await
+        .err()
+        .ok_or("a failure")?;
+    assert_eq!(failed.kind(), ErrorKind::CircuitOpen);
+    let methods = eventually_called(&server).await?;
+    assert!(
+        methods.starts_with("server/discover initialize"),
+        "{methods}"
+    );
+    Ok(())
+}
+
+/// Calls the tool until the backoff is over.
+async fn eventually_called(server: &RemoteServer) -> Result<String, BoxError> {
+    let called = timeout(LONG, async {
+        loop {
+            match call(server, "a", json!({})).await {
+                Ok(output) => return Ok(output.text()),
+                Err(error) if error.kind() == ErrorKind::CircuitOpen => {
+                    tokio::time::sleep(error.retry_after().unwrap_or_default()).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    });
+    called.await?
 }

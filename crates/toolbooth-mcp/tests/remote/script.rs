@@ -15,6 +15,7 @@ pub(crate) fn run(script: &str) {
         return;
     }
     let mut pages = 0;
+    let mut methods = Vec::new();
     // Not locked: a script may read in between.
     for line in std::iter::from_fn(next_line) {
         let Ok(request) = serde_json::from_str::<Value>(&line) else {
@@ -22,7 +23,18 @@ pub(crate) fn run(script: &str) {
         };
         let id = &request["id"];
         let result = |result: Value| json!({ "jsonrpc": "2.0", "id": id, "result": result });
-        match request["method"].as_str().unwrap_or_default() {
+        let method = request["method"].as_str().unwrap_or_default();
+        methods.push(method.to_owned());
+        match method {
+            "initialize" if script == "needs-discover" && methods.len() == 1 => {
+                let error = json!({ "code": -32600, "message": "discover first" });
+                write(&json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string());
+            }
+            "tools/call" if request["params"]["arguments"]["die"] == true => return,
+            "tools/call" if ["tells-methods", "needs-discover"].contains(&script) => {
+                let content = json!([{ "type": "text", "text": methods.join(" ") }]);
+                write(&result(json!({ "content": content })).to_string());
+            }
             "server/discover" => {
                 let error = json!({ "code": -32601, "message": "unknown method" });
                 write(&json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string());

@@ -4,7 +4,7 @@
 //! defaults of rmcp. No capability for them is announced.
 
 use rmcp::ClientHandler;
-use rmcp::model::{ClientCapabilities, ClientConfig, Implementation};
+use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
 
 /// The handler of requests from a server.
 #[derive(Debug, Clone, Copy)]
@@ -16,5 +16,6 @@ impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
         let client = Implementation::new("toolbooth", env!("CARGO_PKG_VERSION"));
         ClientConfig::new(ClientCapabilities::default(), client)
+            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use toolbooth_core::ToolCall;
 
-use super::{Connection, Lost, Tap, Tapped, serve};
+use super::{Connection, Lost, Tap, Tapped, lifecycle, serve};
 use crate::remote::RemoteError;
 use crate::remote::call::Call;
 use crate::remote::stdio::StdioTransport;
@@ -196,7 +196,10 @@ pub(super) async fn connect(pipe: DuplexStream) -> Option<Connection> {
             message: "it has ended".into(),
         });
     });
-    let service = timeout(LONG, serve(transport)).await.ok()?.ok()?;
+    let service = timeout(LONG, serve(transport, lifecycle(false)))
+        .await
+        .ok()?
+        .ok()?;
     Some(Connection {
         server: "hostile".into(),
         peer: service.peer().clone(),

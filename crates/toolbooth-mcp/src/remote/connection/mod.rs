@@ -76,13 +76,18 @@ pub(super) enum ConnectionError {
 
 impl Connection {
     /// Connects. Dropping the future ends the attempt.
+    ///
+    /// A server that is known to have sessions is initialized at once. One that ignores
+    /// `server/discover` would take 10 s otherwise.
     pub(super) async fn open(
         settings: &Settings,
         stderr: &StderrSlot,
+        has_sessions: bool,
     ) -> Result<Self, RemoteError> {
         let tap = Tap::default();
         let lost = Lost::default();
         let finished = CancellationToken::new();
+        let lifecycle = lifecycle(has_sessions);
         let service = match &settings.endpoint {
             #[cfg(not(unix))]
             Endpoint::Stdio(_) => {
@@ -96,13 +101,13 @@ impl Connection {
                 let started = stdio::start(program, settings, &tap, &lost, finished.clone());
                 let (transport, read) = started?;
                 *stderr.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
-                serve(Tapped::new(transport, tap.clone(), lost.clone())).await
+                serve(Tapped::new(transport, tap.clone(), lost.clone()), lifecycle).await
             }
             Endpoint::Http(endpoint) => {
                 let transport = http::transport(endpoint, settings)?;
                 http::watch(settings.name.clone(), &tap, &lost);
                 let transport = Tapped::new(transport, tap.clone(), lost.clone());
-                serve(transport.finishing(finished.clone())).await
+                serve(transport.finishing(finished.clone()), lifecycle).await
             }
         };
         let service = match service {
@@ -176,6 +181,12 @@ impl Connection {
         let info = self.peer.peer_info()?;
         let instructions = info.instructions.as_deref()?;
         Some(start_of(instructions, MAX_INSTRUCTIONS).into())
+    }
+
+    /// Returns whether the protocol is of the generation with sessions.
+    pub(super) fn has_sessions(&self) -> bool {
+        let info = self.peer.peer_info();
+        info.is_some_and(|info| info.protocol_version.has_initialize())
     }
 
     /// Returns whether changes of the list are notified to subscribers alone.
@@ -282,17 +293,25 @@ impl ConnectionError {
     }
 }
 
-/// Sets up the newest version of the protocol that the server has.
+/// Returns how the protocol is set up: at its newest version that the server has, or with a session
+/// if that is known to be the newest.
+fn lifecycle(has_sessions: bool) -> ClientLifecycleMode {
+    match has_sessions {
+        true => ClientLifecycleMode::Initialize,
+        false => ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+        },
+    }
+}
+
 async fn serve<T>(
     transport: T,
+    lifecycle: ClientLifecycleMode,
 ) -> Result<RunningService<RoleClient, Handler>, ClientInitializeError>
 where
     T: Transport<RoleClient> + 'static,
 {
-    let lifecycle = ClientLifecycleMode::Auto {
-        preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-        legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
-    };
     serve_client_with_lifecycle(Handler, transport, lifecycle).await
 }
 

@@ -35,6 +35,9 @@ struct State {
     link: Link,
     streak: Streak,
     restarts: u64,
+    /// Whether the server had sessions when it was connected last. Forgotten if an attempt fails:
+    /// the server may be another one.
+    has_sessions: bool,
     last_error: Option<RemoteError>,
     /// The current connection, and those on which calls are still in flight.
     connections: Vec<Weak<Connection>>,
@@ -52,7 +55,7 @@ impl Shared {
     pub(super) async fn connect(settings: Settings) -> Result<Arc<Self>, RemoteError> {
         let settings = Arc::new(settings);
         let stderr = StderrSlot::default();
-        let (connection, tools) = open(&settings, &stderr).await?;
+        let (connection, tools) = open(&settings, &stderr, false).await?;
         let connection = Arc::new(connection);
         let shared = Arc::new_cyclic(|me| Self {
             settings,
@@ -60,6 +63,7 @@ impl Shared {
                 link: Link::Connected(Arc::clone(&connection)),
                 streak: Streak::default(),
                 restarts: 0,
+                has_sessions: connection.has_sessions(),
                 last_error: None,
                 connections: vec![Arc::downgrade(&connection)],
                 stderr,
@@ -204,12 +208,13 @@ impl Shared {
         let (sender, attempt) = watch::channel(None);
         let settings = Arc::clone(&self.settings);
         let stderr = Arc::clone(&state.stderr);
+        let has_sessions = state.has_sessions;
         let (me, closed) = (Weak::clone(&self.me), self.closed.clone());
         let connect = async move {
             let opened = tokio::select! {
                 biased;
                 () = closed.cancelled() => return,
-                opened = open(&settings, &stderr) => opened,
+                opened = open(&settings, &stderr, has_sessions) => opened,
             };
             if let Some(shared) = me.upgrade() {
                 let result = shared.opened(opened);
@@ -239,6 +244,7 @@ impl Shared {
                     .retain(|earlier| earlier.strong_count() > 0);
                 state.connections.push(Arc::downgrade(&connection));
                 state.restarts += 1;
+                state.has_sessions = connection.has_sessions();
                 drop(state);
                 self.follow(&connection);
                 self.set_tools(tools);
@@ -247,6 +253,7 @@ impl Shared {
             }
             Err(error) => {
                 state.streak.failed();
+                state.has_sessions = false;
                 let until = state.fail(&self.settings, error);
                 Err(state.away(&self.settings, until))
             }
@@ -329,10 +336,11 @@ impl State {
 async fn open(
     settings: &Settings,
     stderr: &StderrSlot,
+    has_sessions: bool,
 ) -> Result<(Connection, Tools), RemoteError> {
     let limit = settings.connect_timeout;
     let opened = timeout(limit, async {
-        let connection = Connection::open(settings, stderr).await?;
+        let connection = Connection::open(settings, stderr, has_sessions).await?;
         let tools = list::fetch(&connection, settings).await?;
         Ok((connection, tools))
     });
