@@ -47,8 +47,8 @@ pub(super) enum Failure {
     Session(RemoteError),
 }
 
-/// Ends a call when it is dropped. Notifies the server that the call is cancelled if its request may
-/// have been written, unless it is disarmed.
+/// Ends a call when it is dropped. Notifies the server that the call is cancelled if its request
+/// may have been written, unless it is disarmed.
 struct CancelOnDrop {
     in_flight: Arc<InFlight>,
     /// Over HTTP the transport of rmcp decides, which is notified in any case.

@@ -49,9 +49,9 @@
 //! | `subscriptions/listen` | Notifies of changes of the list. Other clients are notified without a request. |
 //!
 //! Ids are those of one connection over pipes, or of one session. A request of 2026-07-28 over HTTP
-//! stands for itself. At most 10,000 requests of a connection or a session are in flight; others are
-//! rejected (-32600). On a transport of your own, rmcp handles ids: the responses to two requests
-//! with one id are not defined.
+//! stands for itself. At most 10,000 requests of a connection or a session are in flight; others
+//! are rejected (-32600). On a transport of your own, rmcp handles ids: the responses to two
+//! requests with one id are not defined.
 //!
 //! # Calls
 //! A call has an id of its own, and from its request:

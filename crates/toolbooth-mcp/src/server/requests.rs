@@ -1,6 +1,6 @@
 //! The requests of a connection that have no response yet.
 //!
-//! Of two requests with one id, a client cannot tell the responses apart. rmcp responds to one of
+//! The responses to two requests with one id cannot be distinguished, and rmcp responds to one of
 //! them alone. So the second one is rejected before rmcp receives it.
 //!
 //! Cancellations are handled here too. rmcp forgets the id of a cancelled request at once, while
