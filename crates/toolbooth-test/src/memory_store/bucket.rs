@@ -72,10 +72,12 @@ impl Bucket {
 
     /// Changes the quota. Tokens that are missing stay missing, up to the new burst.
     fn set(&mut self, quota: SharedQuota, now: u64) {
-        let missing = self.arrival.saturating_sub(now).div_ceil(self.interval());
+        let missing = u128::from(self.arrival.saturating_sub(now));
+        let before = u128::from(self.interval());
         self.quota = quota;
-        let missing = missing.min(u64::from(quota.burst));
-        self.arrival = now + missing * self.interval();
+        let missing = missing * u128::from(self.interval()) / before;
+        let missing = u64::try_from(missing).unwrap_or(u64::MAX);
+        self.arrival = now + missing.min(self.interval() * u64::from(quota.burst));
     }
 
     fn reply(&self, taken: u64, wait: u64) -> TokensTaken {

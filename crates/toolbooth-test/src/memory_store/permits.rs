@@ -64,7 +64,8 @@ impl Permits {
         let lifetime = micros(request.lifetime);
         let entry = self.holders.entry(request.holder.clone()).or_default();
         if request.number <= entry.number {
-            return (self.reply(0, None), None);
+            let notified = self.notify_next(now);
+            return (self.reply(0, None), notified);
         }
         entry.number = request.number;
         entry.held = request.held;
@@ -103,11 +104,11 @@ impl Permits {
             Some(place) => place.arrival,
             None => self.arrive(),
         };
-        let notified = place.and_then(|place| place.notified);
+        // It has used its notification. If it gets nothing now, it is notified again.
         let place = Place {
             arrival,
             least: request.least,
-            notified,
+            notified: None,
         };
         self.set_place(&request.holder, Some(place));
         self.skip_silent(&request.holder, now, micros(request.turn));
@@ -156,7 +157,8 @@ impl Permits {
     fn next_end(&self, asking: &Holder, now: u64, turn: u64) -> Option<u64> {
         let others = self.holders.iter().filter(|(holder, _)| *holder != asking);
         let ends = others.flat_map(|(_, entry)| {
-            let lease = (entry.held > 0).then_some(entry.expires);
+            let counts = entry.held > 0 || entry.waiting.is_some();
+            let lease = counts.then_some(entry.expires);
             let notified = entry.waiting.and_then(|place| place.notified);
             [lease, notified.map(|notified| notified + turn)]
         });

@@ -1,0 +1,213 @@
+use std::time::Duration;
+
+use toolbooth::shared::{LimitStore, ReturnTokens, SharedQuota, TakeTokens};
+use toolbooth_redis::BucketStatus;
+
+use crate::server::Server;
+use crate::support::{HOUR, assert_near, hourly, take, taken};
+
+const HOUR_MICROS: u64 = 3_600_000_000;
+
+fn waiting(least: u64, most: u64, max_wait: Duration, horizon: Duration) -> TakeTokens {
+    TakeTokens {
+        most,
+        max_wait,
+        horizon,
+        ..take(hourly(5), least)
+    }
+}
+
+fn returned(receipt: u64, tokens: u64, age: Duration) -> ReturnTokens {
+    ReturnTokens {
+        limit: "limit".into(),
+        receipt,
+        tokens,
+        age,
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn burst_is_taken_at_once_and_later_tokens_are_reserved_in_order() {
+    let server = Server::start();
+    let (one, other) = (server.store().await, server.store().await);
+    let first = taken(&one, waiting(1, 9, Duration::ZERO, Duration::ZERO)).await;
+    assert_eq!((first.taken, first.wait), (5, Duration::ZERO));
+
+    let none = taken(&other, waiting(1, 1, HOUR / 2, HOUR / 2)).await;
+    assert_eq!((none.taken, none.receipt), (0, first.receipt));
+    assert_near(none.wait, HOUR);
+
+    let next = taken(&other, waiting(1, 1, HOUR, HOUR)).await;
+    assert_eq!((next.taken, next.receipt), (1, first.receipt + HOUR_MICROS));
+    assert_near(next.wait, HOUR);
+
+    // As many as are available within the horizon: after 2, 3 and 4 hours.
+    let more = taken(&one, waiting(1, 9, 2 * HOUR, 4 * HOUR)).await;
+    assert_eq!(
+        (more.taken, more.receipt),
+        (3, next.receipt + 3 * HOUR_MICROS)
+    );
+    assert_near(more.wait, 4 * HOUR);
+    assert_eq!(more.quota, hourly(5));
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn least_is_taken_as_a_whole_or_not_at_all() {
+    let server = Server::start();
+    let store = server.store().await;
+    assert_eq!(taken(&store, take(hourly(5), 3)).await.taken, 3);
+    let none = taken(&store, take(hourly(5), 4)).await;
+    assert_eq!(none.taken, 0);
+    assert_near(none.wait, 2 * HOUR);
+    assert_eq!(taken(&store, take(hourly(5), 2)).await.taken, 2);
+    // More than the burst are never available.
+    let all = waiting(6, 6, 1000 * HOUR, 1000 * HOUR);
+    assert_eq!(taken(&store, all).await.taken, 0);
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn set_quota_holds_for_all_and_keeps_what_is_missing() {
+    let server = Server::start();
+    let (one, other) = (server.store().await, server.store().await);
+    assert_eq!(taken(&one, take(hourly(5), 4)).await.taken, 4);
+    // The quota of the server holds, not that of the process.
+    let reply = taken(&other, take(hourly(100), 2)).await;
+    assert_eq!((reply.taken, reply.quota), (0, hourly(5)));
+
+    let faster = SharedQuota {
+        interval: HOUR / 2,
+        burst: 6,
+    };
+    let set = TakeTokens {
+        set: true,
+        ..take(faster, 0)
+    };
+    assert_eq!(taken(&one, set).await.quota, faster);
+    // 4 of 6 are missing, each refills in half an hour.
+    let status = one.status("limit").await.expect("a status");
+    let bucket = status.bucket.expect("a bucket");
+    assert_eq!((bucket.quota, bucket.tokens), (faster, 2));
+    let reply = taken(&other, take(hourly(100), 3)).await;
+    assert_eq!((reply.taken, reply.quota), (0, faster));
+    assert_near(reply.wait, HOUR / 2);
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn set_quota_is_remembered_by_a_full_bucket() {
+    let server = Server::start();
+    let (one, other) = (server.store().await, server.store().await);
+    let set = TakeTokens {
+        set: true,
+        ..take(hourly(3), 0)
+    };
+    taken(&one, set).await;
+    let reply = taken(&other, take(hourly(100), 1)).await;
+    assert_eq!((reply.taken, reply.quota), (1, hourly(3)));
+    let ttl: i64 = server.command("PTTL toolbooth:{limit}:bucket");
+    assert!((86_000_000..=86_400_001).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn returned_tokens_of_the_last_reservation_are_whole() {
+    let server = Server::start();
+    let store = server.store().await;
+    let first = taken(&store, take(hourly(5), 5)).await;
+    let last = taken(&store, waiting(1, 4, 4 * HOUR, 4 * HOUR)).await;
+    assert_eq!(last.taken, 4);
+
+    // A reservation that others are behind: its tokens are lost.
+    let reply = store.return_tokens(returned(first.receipt, 5, Duration::ZERO));
+    reply.await.expect("a reply");
+    let status = store.status("limit").await.expect("a status");
+    assert_near(status.bucket.expect("a bucket").wait, 5 * HOUR);
+
+    let reply = store.return_tokens(returned(last.receipt, 3, Duration::ZERO));
+    reply.await.expect("a reply");
+    let reply = taken(&store, waiting(1, 1, 2 * HOUR, HOUR)).await;
+    assert_eq!(reply.receipt, last.receipt - 2 * HOUR_MICROS);
+    assert_near(reply.wait, 2 * HOUR);
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn returned_tokens_are_what_has_not_refilled() {
+    let server = Server::start();
+    let store = server.store().await;
+    let first = taken(&store, take(hourly(5), 2)).await;
+    let second = taken(&store, take(hourly(5), 1)).await;
+    let reply = store.return_tokens(returned(first.receipt, 2, HOUR / 2));
+    reply.await.expect("a reply");
+    let reply = taken(&store, take(hourly(5), 1)).await;
+    // Of 2 hours, half an hour has refilled by itself.
+    let credit = HOUR_MICROS * 3 / 2;
+    assert_eq!(reply.receipt, second.receipt - credit + HOUR_MICROS);
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn full_bucket_leaves_nothing() {
+    let server = Server::start();
+    let store = server.store().await;
+    let reply = taken(&store, take(hourly(5), 1)).await;
+    assert_eq!(server.command::<u64>("DBSIZE"), 1);
+    let reply = store.return_tokens(returned(reply.receipt, 1, Duration::ZERO));
+    reply.await.expect("a reply");
+    assert_eq!(server.command::<u64>("DBSIZE"), 0);
+    taken(&store, take(hourly(5), 0)).await;
+    assert_eq!(server.command::<u64>("DBSIZE"), 0);
+    // Nothing to return it to.
+    let reply = store.return_tokens(returned(1, 1, Duration::ZERO));
+    reply.await.expect("a reply");
+    assert_eq!(server.command::<u64>("DBSIZE"), 0);
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn extreme_quotas_are_exact() {
+    let server = Server::start();
+    let store = server.store().await;
+    let fastest = SharedQuota {
+        interval: Duration::from_micros(1),
+        burst: u32::MAX,
+    };
+    let first = taken(&store, take(fastest, u64::from(u32::MAX))).await;
+    assert_eq!(first.taken, u64::from(u32::MAX));
+
+    let slowest = SharedQuota {
+        interval: Duration::MAX,
+        burst: u32::MAX,
+    };
+    let mut request = take(slowest, 1);
+    request.limit = "slow".into();
+    let one = taken(&store, request.clone()).await;
+    assert_eq!((one.taken, one.quota.burst), (1, 1));
+    request.max_wait = Duration::MAX;
+    let none = taken(&store, request).await;
+    assert_eq!((none.taken, none.receipt), (0, one.receipt));
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/shared/run"]
+async fn status_shows_the_bucket() {
+    let server = Server::start();
+    let store = server.store().await;
+    assert_eq!(store.status("limit").await.expect("a status").bucket, None);
+    taken(&store, take(hourly(5), 3)).await;
+    let BucketStatus {
+        quota,
+        tokens,
+        wait,
+        ..
+    } = store
+        .status("limit")
+        .await
+        .expect("a status")
+        .bucket
+        .expect("a bucket");
+    assert_eq!((quota, tokens, wait), (hourly(5), 2, Duration::ZERO));
+}
