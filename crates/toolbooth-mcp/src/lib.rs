@@ -6,23 +6,92 @@
 //! | call the tools of an MCP server | [`RemoteServer`], a program or an HTTP endpoint |
 //! | put limits in front of an MCP server | both: install the remote tools in a toolbox, and serve it |
 //!
-//! A program that a client starts:
+//! # A server
+//! A program that a client starts, and speaks with over its standard input and output:
+//!
+//! ```toml
+//! [dependencies]
+//! schemars = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! toolbooth = { version = "0.1", features = ["schema", "toolbox"] }
+//! toolbooth-mcp = "0.1"
+//! ```
 //!
 //! ```no_run
-//! use toolbooth::{BoxError, Toolbox, tool_fn};
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//! use toolbooth::{BoxError, ToolSpec, Toolbox, tool_fn};
 //! use toolbooth_mcp::McpServer;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! struct Text {
+//!     text: String,
+//! }
+//!
+//! async fn shout(args: Text) -> Result<String, BoxError> {
+//!     Ok(args.text.to_uppercase())
+//! }
+//!
+//! async fn words(args: Text) -> Result<String, BoxError> {
+//!     Ok(args.text.split_whitespace().count().to_string())
+//! }
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), BoxError> {
-//!     let search = tool_fn("search", async |_: ()| Ok::<_, BoxError>("3 files"));
-//!     let toolbox = Toolbox::builder().tool("search", search).build()?;
+//!     let spec = |name| ToolSpec::of::<Text>(name);
+//!     let toolbox = Toolbox::builder()
+//!         .tool(spec("shout").with_description("Makes a text louder"), tool_fn("shout", shout))
+//!         .tool(spec("words").with_description("Counts words"), tool_fn("words", words))
+//!         .build()?;
 //!     McpServer::new(toolbox).serve_stdio().await?.waiting().await?;
 //!     Ok(())
 //! }
 //! ```
 //!
-//! A service of HTTP:
+//! # A client
+//! A call of a tool of another server, with a limit of 10 s for each of 3 attempts:
 //!
+//! ```toml
+//! [dependencies]
+//! serde_json = "1"
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! toolbooth = { version = "0.1", features = ["retry"] }
+//! toolbooth-mcp = "0.1"
+//! tower = { version = "0.5", features = ["retry", "util"] }
+//! ```
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use serde_json::json;
+//! use toolbooth::{BoxError, RetryPolicy, TimeoutLayer, ToolCall};
+//! use toolbooth_mcp::RemoteServer;
+//! use tower::retry::RetryLayer;
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), BoxError> {
+//!     let server = RemoteServer::stdio("npx")
+//!         .with_args(["-y", "@modelcontextprotocol/server-everything"])
+//!         .connect()
+//!         .await?;
+//!     let mut tools = server.tools().into_iter();
+//!     let (_, echo) = tools.find(|(spec, _)| spec.name() == "echo").ok_or("there is no echo")?;
+//!     let echo = ServiceBuilder::new()
+//!         // `echo` may run twice: it has no effects.
+//!         .layer(RetryLayer::new(RetryPolicy::new(3).with_idempotent(true)))
+//!         .layer(TimeoutLayer::new(Duration::from_secs(10)))
+//!         .service(echo);
+//!
+//!     let output = echo.oneshot(ToolCall::new("echo", json!({ "message": "hi" }))).await?;
+//!     println!("{}", output.collect().await?.text());
+//!     server.close().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # A service of HTTP
 //! ```
 //! use serde_json::json;
 //! use toolbooth::{BoxError, Toolbox, tool_fn};
@@ -46,7 +115,8 @@
 //! ```
 //!
 //! What the server does with requests, progress, results and errors is in the module [`server`],
-//! what the tools of a remote server do is in [`remote`].
+//! what the tools of a remote server do is in [`remote`]. The bounds of what comes from clients and
+//! servers are in [`bounds`].
 //!
 //! # Requirements
 //! The crate `rmcp`, version 3.11 or a later 3, whose types are part of the interface. Rust 1.88 or
@@ -55,6 +125,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
+#[doc = include_str!("bounds.md")]
+pub mod bounds {}
 mod convert;
 mod lines;
 pub mod remote;

@@ -14,7 +14,8 @@ use super::{RemoteError, http as endpoint};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The defaults of [`RemoteServerBuilder::with_backoff`].
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Builds a [`RemoteServer`]. Made by [`RemoteServer::stdio`] and [`RemoteServer::http`].
 #[must_use = "a builder does nothing until `connect`"]
@@ -108,8 +109,8 @@ impl RemoteServerBuilder {
                 prefix: String::new(),
                 idle_timeout: None,
                 connect_timeout: CONNECT_TIMEOUT,
-                min_backoff: BACKOFF.0,
-                max_backoff: BACKOFF.1,
+                min_backoff: MIN_BACKOFF,
+                max_backoff: MAX_BACKOFF,
                 trusts_annotations: false,
             },
             fault: None,
