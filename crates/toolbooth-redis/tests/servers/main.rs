@@ -5,6 +5,7 @@
 
 mod connection;
 mod keys;
+mod limits;
 mod permits;
 mod server;
 mod support;
