@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use toolbooth::shared::{ReturnTokens, SharedQuota, TakeTokens, TokensTaken};
+use toolbooth::shared::{ReturnTokens, SetLimit, SharedQuota, TakeTokens, TokensTaken};
 
 use super::permits::micros;
 
@@ -10,6 +10,8 @@ use super::permits::micros;
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
     quota: SharedQuota,
+    /// The quota that a process was last configured with.
+    configured: SharedQuota,
     /// The theoretical arrival time of the next token.
     arrival: u64,
     /// Until when the quota is remembered, if it was set.
@@ -25,6 +27,7 @@ impl Bucket {
     pub(super) const fn new(quota: SharedQuota) -> Self {
         Self {
             quota,
+            configured: quota,
             arrival: 0,
             remembered: 0,
         }
@@ -35,8 +38,18 @@ impl Bucket {
     }
 
     pub(super) fn take(&mut self, request: &TakeTokens, now: u64) -> TokensTaken {
-        if request.set {
+        let replaces = match request.set {
+            SetLimit::IfUnknown => false,
+            SetLimit::IfConfigured => self.configured != request.quota,
+            SetLimit::Always => true,
+        };
+        if replaces {
             self.set(request.quota, now);
+        }
+        if request.set == SetLimit::IfConfigured {
+            self.configured = request.quota;
+        }
+        if request.set == SetLimit::Always {
             self.remembered = now + REMEMBERED;
         }
         let (interval, burst) = (self.interval(), u64::from(self.quota.burst));

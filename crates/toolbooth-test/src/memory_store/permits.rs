@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use toolbooth::shared::{Holder, PermitsUpdated, UpdatePermits};
+use toolbooth::shared::{Holder, PermitsUpdated, SetLimit, UpdatePermits};
 
 use super::bucket::REMEMBERED;
 
@@ -11,6 +11,8 @@ use super::bucket::REMEMBERED;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Permits {
     limit: Option<u64>,
+    /// The limit that a process was last configured with.
+    configured: Option<u64>,
     fence: u64,
     arrivals: u64,
     holders: BTreeMap<Holder, Entry>,
@@ -71,10 +73,18 @@ impl Permits {
         entry.held = request.held;
         entry.expires = now + lifetime;
         self.expires = self.expires.max(now + 2 * lifetime);
-        if request.set || self.limit.is_none() {
+        let replaces = match request.set {
+            SetLimit::IfUnknown => false,
+            SetLimit::IfConfigured => self.configured != Some(request.permits),
+            SetLimit::Always => true,
+        };
+        if replaces || self.limit.is_none() {
             self.limit = Some(request.permits);
         }
-        if request.set {
+        if request.set == SetLimit::IfConfigured || self.configured.is_none() {
+            self.configured = Some(request.permits);
+        }
+        if request.set == SetLimit::Always {
             self.expires = self.expires.max(now + REMEMBERED);
         }
         let granted = self.ask(request, now);

@@ -61,8 +61,8 @@
 //!   prefetch of each process on top. `d` is the delay between store and start: two command
 //!   timeouts, 100 ms by default.
 //! - A change of a limit in one process (`set_limit`, `set_quota`) reaches the others with their
-//!   next command. If processes start with different limits, that of the first one holds until one
-//!   is set.
+//!   next command. `None` ends the limit of the one process. If a process starts with another limit
+//!   than the last one that started, that of the newer one holds for all.
 //!
 //! # Another store
 //! Implement [`LimitStore`]: four commands that each take effect as a whole. `MemoryStore` in
@@ -83,6 +83,6 @@ pub use options::{SharedOptions, WhenAway};
 pub(crate) use place::Place;
 pub(crate) use queue::{SharedQueue, StoreRejection, Waiting};
 pub use store::{
-    Heartbeat, Holder, LimitStore, Notify, PermitsUpdated, ReturnTokens, SharedQuota, StoreError,
-    StoreFuture, TakeTokens, TokensTaken, UpdatePermits,
+    Heartbeat, Holder, LimitStore, Notify, PermitsUpdated, ReturnTokens, SetLimit, SharedQuota,
+    StoreError, StoreFuture, TakeTokens, TokensTaken, UpdatePermits,
 };

@@ -22,7 +22,7 @@ use toolbooth_core::{BoxError, Name};
 /// in order, and may arrive in another one.
 ///
 /// Nothing that is written may stay for ever. The permits of a limit disappear soon after the last
-/// lease, and a bucket does once it is full. A limit that was [set](UpdatePermits::set) is
+/// lease, and a bucket does once it is full. A limit that was [set](SetLimit::Always) is
 /// remembered for a day.
 pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// Takes tokens of a bucket, by the generic cell rate algorithm (ITU-T I.371, annex A).
@@ -94,9 +94,8 @@ pub struct TakeTokens {
     pub limit: Name,
     /// The quota that this process knows.
     pub quota: SharedQuota,
-    /// Whether the quota replaces that of the store. Otherwise it counts only if the store has
-    /// none.
-    pub set: bool,
+    /// When the quota replaces that of the store.
+    pub set: SetLimit,
     /// How many tokens are taken as a whole, or not at all. 0 takes none: it only states the quota.
     pub least: u64,
     /// How many tokens are taken at most: `least` or more.
@@ -105,6 +104,20 @@ pub struct TakeTokens {
     pub max_wait: Duration,
     /// How long to wait for more than `least` tokens.
     pub horizon: Duration,
+}
+
+/// When the limit of a command replaces that of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a store handles all of them")]
+pub enum SetLimit {
+    /// If the store has none.
+    IfUnknown,
+    /// If the store has none, or was last configured with another one. So a limit of a newer
+    /// configuration holds as soon as a process starts with it, and one that was
+    /// [changed](Self::Always) since is kept when a process starts with the same configuration.
+    IfConfigured,
+    /// Always: it was changed. The store remembers such a limit for a day.
+    Always,
 }
 
 /// A quota in whole microseconds, so that each store computes the same.
@@ -155,9 +168,8 @@ pub struct UpdatePermits {
     pub number: u64,
     /// The number of permits that this process knows.
     pub permits: u64,
-    /// Whether `permits` replaces that of the store. Otherwise it counts only if the store has
-    /// none.
-    pub set: bool,
+    /// When `permits` replaces the number of the store.
+    pub set: SetLimit,
     /// How many permits the holder has. Counts even if that is above the limit.
     pub held: u64,
     /// How many more it waits for at least: 0 if it waits for none, and leaves its place.

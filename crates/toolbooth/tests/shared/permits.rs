@@ -241,3 +241,35 @@ async fn call_that_waits_for_the_store_ends_at_its_deadline() {
     );
     assert!(!error.started());
 }
+
+#[tokio::test(start_paused = true)]
+async fn limit_of_a_newer_configuration_holds_and_a_change_outlives_a_restart() {
+    let store = MemoryStore::new();
+    let start = async |limit: usize| {
+        let witness = Witness::default();
+        let process = process(&store, WhenAway::Local);
+        let layer = ConcurrencyLimitLayer::new(limit).with_store(&process, "limit");
+        let tool = boxed(layer.layer(witness.tool()));
+        let mut calls = JoinSet::new();
+        for _ in 0..9 {
+            calls.spawn(run(tool.clone(), 10));
+        }
+        while let Some(result) = calls.join_next().await {
+            result.unwrap().unwrap();
+        }
+        (process, layer, witness.most())
+    };
+    let (_old, old, most) = start(2).await;
+    assert_eq!(most, 2);
+    let (_new, new, most) = start(4).await;
+    assert_eq!(most, 4);
+    new.set_limit(3).unwrap();
+    sleep(ms(1)).await;
+    // A restart with the same configuration keeps what was changed.
+    let (_again, _, most) = start(4).await;
+    assert_eq!(most, 3);
+    // The old process knows with its next command.
+    drop(old);
+    let (_newer, _, most) = start(5).await;
+    assert_eq!(most, 5);
+}

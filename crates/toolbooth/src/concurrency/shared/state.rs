@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use toolbooth_core::Moment;
 
-use crate::shared::{PermitsUpdated, Waiting};
+use crate::shared::{PermitsUpdated, SetLimit, Waiting};
 
 /// The permits of a process, and what was reported of them to the store.
 #[derive(Debug)]
 pub(super) struct State {
     /// The number that holds for all processes.
     permits: u64,
-    /// Whether `permits` must be reported to the store.
-    set: bool,
+    /// How `permits` is reported with the next command.
+    set: SetLimit,
     /// Whether this process has no limit.
     is_lifted: bool,
     /// Those that calls have.
@@ -44,7 +44,7 @@ pub(super) struct State {
 pub(super) struct Command {
     pub(super) number: u64,
     pub(super) permits: u64,
-    pub(super) set: bool,
+    pub(super) set: SetLimit,
     pub(super) held: u64,
     pub(super) least: u64,
     pub(super) most: u64,
@@ -69,7 +69,7 @@ impl State {
     pub(super) const fn new(permits: u64) -> Self {
         Self {
             permits,
-            set: false,
+            set: SetLimit::IfConfigured,
             is_lifted: false,
             used: 0,
             free: 0,
@@ -95,7 +95,7 @@ impl State {
         self.is_lifted = permits.is_none();
         if let Some(permits) = permits {
             self.permits = permits;
-            self.set = true;
+            self.set = SetLimit::Always;
         }
     }
 
@@ -172,7 +172,7 @@ impl State {
         let renew_at = renew_at.filter(|_| self.used > 0);
         let is_due = self.reported != Some(self.used)
             || self.listed != waits
-            || self.set
+            || self.set == SetLimit::Always
             || (waits && self.ask_at.is_none_or(|at| at <= now))
             || renew_at.is_some_and(|at| at <= now);
         match is_due {
@@ -194,7 +194,7 @@ impl State {
         Command {
             number: self.number,
             permits: self.permits,
-            set: std::mem::take(&mut self.set),
+            set: std::mem::replace(&mut self.set, SetLimit::IfUnknown),
             held: self.used,
             least: self.waiting.map_or(0, |waiting| waiting.least),
             most: self.waiting.map_or(0, |waiting| waiting.total),
@@ -212,7 +212,7 @@ impl State {
     ) {
         self.retry_at = None;
         self.renewed = self.renewed.max(Some(sent));
-        if !self.set {
+        if self.set != SetLimit::Always {
             self.permits = reply.permits;
         }
         if command.least == 0 {
@@ -234,7 +234,9 @@ impl State {
     /// Records that a command failed, which may have been executed.
     pub(super) fn failed(&mut self, command: Command, now: Moment) {
         self.retry_at = now.after(RETRY_PAUSE);
-        self.set |= command.set;
+        if self.set == SetLimit::IfUnknown {
+            self.set = command.set;
+        }
         self.forget();
         self.reported = None;
     }

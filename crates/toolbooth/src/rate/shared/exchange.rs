@@ -11,7 +11,7 @@ use toolbooth_core::Moment;
 use super::Shared;
 use super::state::{Command, MAX_WAIT, Step};
 use crate::middleware::sync::lock;
-use crate::shared::{ReturnTokens, SharedQueue, StoreError, TakeTokens, TokensTaken};
+use crate::shared::{ReturnTokens, SetLimit, SharedQueue, StoreError, TakeTokens, TokensTaken};
 
 struct Exchange {
     shared: Arc<Shared>,
@@ -106,7 +106,7 @@ impl Exchange {
                 let command = link.store.take_tokens(TakeTokens {
                     limit,
                     quota,
-                    set: false,
+                    set: SetLimit::IfUnknown,
                     least: tokens,
                     most: tokens,
                     max_wait: MAX_WAIT,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toolbooth_core::Moment;
 
 use super::line::{Line, Segment, Surplus};
-use crate::shared::{SharedQuota, TokensTaken, Waiting};
+use crate::shared::{SetLimit, SharedQuota, TokensTaken, Waiting};
 
 /// The tokens of a process, and its next command.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct State {
     /// The quota that holds for all processes.
     quota: SharedQuota,
     /// Whether the store must be reported of the quota.
-    set: bool,
+    set: SetLimit,
     /// Whether this process has no limit.
     is_lifted: bool,
     line: Line,
@@ -41,7 +41,7 @@ pub(super) struct State {
 pub(super) enum Command {
     Take {
         quota: SharedQuota,
-        set: bool,
+        set: SetLimit,
         least: u64,
         most: u64,
         max_wait: Duration,
@@ -89,7 +89,7 @@ impl State {
     pub(super) fn new(quota: SharedQuota, prefetch: u32) -> Self {
         Self {
             quota,
-            set: false,
+            set: SetLimit::IfConfigured,
             is_lifted: false,
             line: Line::new(),
             returned: VecDeque::new(),
@@ -112,7 +112,7 @@ impl State {
         self.is_lifted = quota.is_none();
         if let Some(quota) = quota {
             self.quota = quota;
-            self.set = true;
+            self.set = SetLimit::Always;
         }
         self.none_until = None;
         self.more_at = None;
@@ -240,7 +240,7 @@ impl State {
 
     /// Takes tokens that the first waiter does not need, if they are available soon.
     fn take_more(&mut self, wanted: u64, now: Moment, times: Times) -> Step {
-        if self.set {
+        if self.set == SetLimit::Always {
             return self.send(0, 0, Duration::ZERO, Duration::ZERO);
         }
         if wanted == 0 {
@@ -261,7 +261,7 @@ impl State {
     fn send(&mut self, least: u64, most: u64, max_wait: Duration, horizon: Duration) -> Step {
         Step::Send(Command::Take {
             quota: self.quota,
-            set: std::mem::take(&mut self.set),
+            set: std::mem::replace(&mut self.set, SetLimit::IfUnknown),
             least,
             most,
             max_wait,
@@ -279,7 +279,7 @@ impl State {
         times: Times,
     ) {
         self.retry_at = None;
-        if !self.set {
+        if self.set != SetLimit::Always {
             self.quota = reply.quota;
         }
         if least == 0 {
@@ -315,7 +315,9 @@ impl State {
     pub(super) fn failed(&mut self, command: Command, now: Moment) {
         self.retry_at = now.after(RETRY_PAUSE);
         if let Command::Take { set, .. } = command {
-            self.set |= set;
+            if self.set == SetLimit::IfUnknown {
+                self.set = set;
+            }
         }
     }
 
