@@ -61,6 +61,10 @@
 //! | | `ok_exit_codes`, `max_output` | exit codes of a success, bytes of output | `[0]`, `1048576` |
 //! | | `read_only`, `destructive`, `idempotent`, `open_world` | its effects, as of MCP | unknown |
 //! | `[policies]` | `default`, `groups`, `tools` | the limits: see [`toolbooth::policy`]; a setting replaces its default | [defaults](config::Config::DEFAULT_POLICIES) |
+//! | `[limits]` | `url` | a Redis or Valkey server that keeps the limits of several gateways | none |
+//! | | `name` | gateways with one name share the limits of tools and tenants | `"booth"` |
+//! | | `when_away` | while the server does not respond: `"local"`, each its share; `"closed"`, no calls; `"open"`, no limits | `"local"` |
+//! | | `lease`, `command_timeout` | until the permits of a dead gateway are free, and for a reply | `"10s"`, `"50ms"` |
 //! | `[listen]` | `stdio` | MCP over standard input and output | `true` without `http` |
 //! | | `http`, `path` | the address and the path of MCP over streamable HTTP | none, `"/mcp"` |
 //! | | `api` | the HTTP API, at the same address | `true` |

@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use toolbooth::toolbox::ToolboxBuilder;
-use toolbooth::{EventSink, Toolbox};
+use toolbooth::shared::SharedStore;
+use toolbooth::{EventSink, Name, Toolbox};
 
 use super::change::between;
 use super::commands::Commands;
@@ -34,6 +35,13 @@ impl BoothBuilder {
     /// [`ToolboxBuilder::with_events`](toolbooth::toolbox::ToolboxBuilder::with_events) does.
     pub fn with_events(mut self, sink: impl EventSink) -> Self {
         self.toolbox = self.toolbox.with_events(sink);
+        self
+    }
+
+    /// Keeps the limits of tools in a store that several gateways share, as
+    /// [`ToolboxBuilder::with_store`](toolbooth::toolbox::ToolboxBuilder::with_store) does.
+    pub fn with_store(mut self, store: &SharedStore, name: impl Into<Name>) -> Self {
+        self.toolbox = self.toolbox.with_store(store, name);
         self
     }
 

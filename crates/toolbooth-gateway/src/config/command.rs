@@ -27,6 +27,7 @@ pub(super) fn config(command: Vec<String>) -> Result<Config, ConfigError> {
         upstreams: BTreeMap::from([("server".to_owned(), upstream)]),
         tools: BTreeMap::new(),
         policies: Policies::new().with_absent_tools(true),
+        limits: None,
         listen: Listen::default(),
         tenants: BTreeMap::new(),
         admin: None,

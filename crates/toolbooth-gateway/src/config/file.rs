@@ -8,6 +8,7 @@ use toolbooth::policy::{Document, Policies, PolicyError, Setting};
 
 use super::listen::{AdminTable, ListenTable, LogTable, ShutdownTable};
 use super::secret::{Environment, Template};
+use super::store::LimitsTable;
 use super::tenant::TenantTable;
 use super::tool::ToolTable;
 use super::upstream::UpstreamTable;
@@ -20,6 +21,7 @@ struct File {
     upstreams: BTreeMap<String, UpstreamTable>,
     tools: BTreeMap<String, ToolTable>,
     policies: Policies,
+    limits: Option<LimitsTable>,
     listen: ListenTable,
     tenants: BTreeMap<String, TenantTable>,
     admin: Option<AdminTable>,
@@ -69,6 +71,10 @@ pub(super) fn read(
         policies: document
             .policies(file.policies, &["policies"])?
             .with_absent_tools(true),
+        limits: file
+            .limits
+            .map(|limits| limits.read(&reader))
+            .transpose()?,
         listen: file.listen.read(&reader)?,
         tenants,
         admin: file.admin.map(AdminTable::read),

@@ -36,6 +36,7 @@ mod listen;
 mod part;
 mod secret;
 mod service;
+mod store;
 mod tenant;
 mod tool;
 mod upstream;
@@ -52,6 +53,7 @@ pub(crate) use check::{is_name, name_rule};
 pub use error::ConfigError;
 pub use listen::{Admin, Listen, Log, LogFormat, Shutdown};
 pub use secret::Secret;
+pub use store::Limits;
 pub use tenant::{Tenant, TokenHash};
 pub use tool::{Argument, CommandConfig, Output};
 pub use upstream::{Transport, Upstream};
@@ -74,6 +76,8 @@ pub struct Config {
     /// The limits of all tools, with the [default limits](Self::DEFAULT_POLICIES) for what the
     /// file does not name. They may name tools of servers that are not connected yet.
     pub policies: Policies,
+    /// The store of the limits, if several gateways share them.
+    pub limits: Option<Limits>,
     /// Where clients connect.
     pub listen: Listen,
     /// The clients that have tokens, by name.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Request;
 use toolbooth::policy::{Rate, RateSettings};
+use toolbooth::shared::SharedStore;
 use toolbooth::toolbox::ToolService;
 use toolbooth::{
     CallPriority, CallTenant, ConcurrencyLimitLayer, EventsLayer, Name, Quota, RateLimitLayer,
@@ -20,6 +21,9 @@ pub(crate) struct Calls {
     pub(crate) toolbox: Toolbox,
     pub(crate) shutdown: ShutdownLayer,
     pub(crate) events: EventsLayer,
+    /// Where the limits of tenants are, and the name that theirs begin with, if several gateways
+    /// share them.
+    pub(crate) store: Option<(SharedStore, Name)>,
 }
 
 /// On whose behalf calls are made. Without a name, no tenant's.
@@ -59,6 +63,19 @@ impl Calls {
             .layer(limits.concurrency.clone())
             .service(toolbox.clone());
         ToolService::new(service)
+    }
+
+    /// Returns the limits of a tenant; those of calls without one have no name.
+    pub(crate) fn limits(&self, name: Option<&Name>, tenant: &config::Tenant) -> Limits {
+        let limits = Limits::of(tenant);
+        let Some(((store, prefix), name)) = self.store.as_ref().zip(name) else {
+            return limits;
+        };
+        let name = format!("{prefix}/tenant/{name}");
+        Limits {
+            rate: limits.rate.with_store(store, name.clone()),
+            concurrency: limits.concurrency.with_store(store, name),
+        }
     }
 }
 
@@ -103,7 +120,7 @@ impl Limits {
         }
     }
 
-    pub(crate) fn of(tenant: &config::Tenant) -> Self {
+    fn of(tenant: &config::Tenant) -> Self {
         let mut limits = Self {
             rate: rate(tenant.rate.as_ref()).with_name("rate of the tenant"),
             concurrency: ConcurrencyLimitLayer::new(tenant.concurrency.map(to_usize))
@@ -118,9 +135,9 @@ impl Limits {
         limits
     }
 
-    /// Returns the limits of `new`. What is as in `old` keeps its state: permits, tokens, queues.
-    pub(crate) fn changed(&self, old: &config::Tenant, new: &config::Tenant) -> Self {
-        let next = Self::of(new);
+    /// Returns `next`, the limits of `new`. What is as in `old` keeps its state: permits, tokens,
+    /// queues.
+    pub(crate) fn changed(&self, old: &config::Tenant, new: &config::Tenant, next: Self) -> Self {
         let same_queue = old.queue == new.queue;
         Self {
             rate: match same_queue && old.rate == new.rate {

@@ -19,6 +19,9 @@ pub enum ServeError {
     /// The tools or their limits are wrong.
     #[error(transparent)]
     Booth(#[from] BoothError),
+    /// The store of `[limits]` cannot be used.
+    #[error("the store of the shared limits cannot be used")]
+    Limits(#[from] toolbooth_redis::ConnectError),
     /// Signals of the system cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),

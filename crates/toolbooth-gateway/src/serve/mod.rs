@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 use toolbooth::events::TracingSink;
-use toolbooth::{DrainReport, EventsLayer, ShutdownLayer};
+use toolbooth::{DrainReport, EventsLayer, Name, ShutdownLayer};
+use toolbooth_redis::SharedLimits;
 use toolbooth_timeline::{Recorder, TimelineService};
 
 pub use self::error::ServeError;
@@ -60,6 +61,15 @@ pub async fn run(config: Config, path: Option<PathBuf>, guard: Guard) -> Result<
     let mut opening = Booth::builder(config.clone())
         .with_events(TracingSink::new())
         .with_guard(guard);
+    let store = match &config.limits {
+        None => None,
+        Some(limits) => {
+            let options = limits.options().with_events(TracingSink::new());
+            let shared = SharedLimits::connect(limits.url.expose(), options).await?;
+            opening = opening.with_store(shared.store(), limits.name.clone());
+            Some((shared.store().clone(), Name::from(limits.name.clone())))
+        }
+    };
     let shutdown = ShutdownLayer::new();
     let readiness = Readiness::new(shutdown.clone());
     let mut timeline = None;
@@ -97,6 +107,7 @@ pub async fn run(config: Config, path: Option<PathBuf>, guard: Guard) -> Result<
         toolbox: booth.toolbox(),
         shutdown,
         events,
+        store,
     };
     let tenants = Tenants::new(
         calls.clone(),

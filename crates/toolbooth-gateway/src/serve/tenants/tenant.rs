@@ -71,7 +71,7 @@ impl Tenant {
             .transpose()?;
         let tools = view.as_ref().map_or(all, View::toolbox);
         let name = name.map(Name::from);
-        let limits = Limits::of(config);
+        let limits = calls.limits(name.as_ref(), config);
         let stack = Stack::new(calls, tools, name.as_ref(), config, limits);
         let stack = Arc::new(ArcSwap::from_pointee(stack));
 
@@ -129,7 +129,8 @@ impl Tenant {
 
     /// Applies other settings to later calls.
     pub(super) fn change(&self, old: &config::Tenant, new: &config::Tenant) {
-        let limits = self.stack.load().limits.changed(old, new);
+        let next = self.calls.limits(self.name.as_ref(), new);
+        let limits = self.stack.load().limits.changed(old, new, next);
         let tools = self
             .view
             .as_ref()
