@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use toolbooth::shared::{
-    Heartbeat, PermitsUpdated, ReturnTokens, SharedQuota, TakeTokens, TokensTaken, UpdatePermits,
+    Heartbeat, PermitsUpdated, ReturnTokens, SetLimit, SharedQuota, TakeTokens, TokensTaken,
+    UpdatePermits,
 };
 
 use crate::keys::{Keys, bounded, member};
@@ -46,7 +47,7 @@ pub(crate) fn take_tokens(keys: &Keys, request: &TakeTokens) -> Command<TakenRep
         args: numbers(&[
             interval,
             burst,
-            u64::from(request.set),
+            set_limit(request.set),
             request.least,
             request.most,
             time(request.max_wait),
@@ -82,7 +83,7 @@ pub(crate) fn update_permits(
     args.extend(numbers(&[
         request.number,
         request.permits,
-        u64::from(request.set),
+        set_limit(request.set),
         request.held,
         request.least,
         request.most,
@@ -124,6 +125,14 @@ pub(crate) fn status(keys: &Keys, limit: &str) -> Command<StatusReply, LimitStat
         keys: names,
         args: Vec::new(),
         convert: LimitStatus::of,
+    }
+}
+
+const fn set_limit(set: SetLimit) -> u64 {
+    match set {
+        SetLimit::IfUnknown => 0,
+        SetLimit::IfConfigured => 1,
+        SetLimit::Always => 2,
     }
 }
 

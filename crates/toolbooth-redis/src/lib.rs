@@ -27,8 +27,6 @@ mod error;
 mod keys;
 mod limits;
 mod link;
-#[cfg(test)]
-mod model;
 mod options;
 mod scripts;
 mod status;

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use toolbooth::toolbox::ToolboxBuilder;
 use toolbooth::shared::SharedStore;
+use toolbooth::toolbox::ToolboxBuilder;
 use toolbooth::{EventSink, Name, Toolbox};
 
 use super::change::between;

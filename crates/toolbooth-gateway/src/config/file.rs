@@ -71,10 +71,7 @@ pub(super) fn read(
         policies: document
             .policies(file.policies, &["policies"])?
             .with_absent_tools(true),
-        limits: file
-            .limits
-            .map(|limits| limits.read(&reader))
-            .transpose()?,
+        limits: file.limits.map(|limits| limits.read(&reader)).transpose()?,
         listen: file.listen.read(&reader)?,
         tenants,
         admin: file.admin.map(AdminTable::read),

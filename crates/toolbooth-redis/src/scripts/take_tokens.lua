@@ -1,6 +1,7 @@
 -- Takes tokens of a bucket, by the generic cell rate algorithm.
 -- KEYS: the bucket.
--- ARGV: interval, burst, set, least, most, max_wait, horizon, how long a set quota is remembered.
+-- ARGV: interval, burst, set (0 if no quota is known, 1 if the configuration has changed, 2 always),
+--       least, most, max_wait, horizon, how long a set quota is remembered.
 -- Returns: taken, wait, receipt, interval, burst.
 
 local bucket = KEYS[1]
@@ -11,15 +12,21 @@ end
 local interval, burst, set, least, most, max_wait, horizon, remember = unpack(arg)
 
 -- arrival: the theoretical arrival time of the next token.
-local stored = redis.call('HMGET', bucket, 'arrival', 'interval', 'burst', 'remembered')
+-- configured: the quota that a process was last configured with.
+local stored = redis.call('HMGET', bucket, 'arrival', 'interval', 'burst', 'remembered', 'configured')
 local arrival, remembered = tonumber(stored[1]) or 0, tonumber(stored[4]) or 0
+local given, configured = int(interval) .. ' ' .. int(burst), stored[5]
 local changed = false
 
 if arrival <= now and remembered <= now then
-    arrival, remembered = 0, 0
+    arrival, remembered, configured = 0, 0, given
 else
     local old = tonumber(stored[2])
-    if set == 0 then
+    local replaces = set == 2 or (set == 1 and configured ~= given)
+    if set == 1 and configured ~= given then
+        configured, changed = given, true
+    end
+    if not replaces then
         interval, burst = old, tonumber(stored[3])
     else
         -- Tokens that are missing stay missing, up to the new burst. Exact up to 1 microsecond.
@@ -30,7 +37,7 @@ else
         arrival = now + missing
     end
 end
-if set ~= 0 then
+if set == 2 then
     remembered = now + remember
     changed = true
 end
@@ -52,7 +59,7 @@ end
 
 if changed then
     local fields = { 'arrival', int(arrival), 'interval', int(interval), 'burst', int(burst) }
-    redis.call('HSET', bucket, 'remembered', int(remembered), unpack(fields))
+    redis.call('HSET', bucket, 'remembered', int(remembered), 'configured', configured, unpack(fields))
     expire_at(bucket, math.max(arrival, remembered))
 end
 return { taken, delay, arrival, interval, burst }

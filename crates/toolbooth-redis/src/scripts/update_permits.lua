@@ -7,6 +7,7 @@
 --
 -- Fields of the state:
 --   permits, fence, arrivals   of the limit
+--   configured                 the limit that a process was last configured with
 --   held                       the sum of what all holders have
 --   holders                    how many leases there are
 --   expires                    when the limit is forgotten
@@ -16,16 +17,17 @@
 
 local leases, waiting, state = unpack(KEYS)
 local holder, number = ARGV[1], tonumber(ARGV[2])
-local permits, set, held = tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
+-- set: 0 if no limit is known, 1 if the configuration has changed, 2 always.
+local permits, set, held = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local least, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local lifetime, turn, remember = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
 -- All keys are read before one is written: a key of another type fails the command as a whole.
-local fields = { 'permits', 'fence', 'arrivals', 'held', 'holders', 'expires', 'told' }
+local fields = { 'permits', 'fence', 'arrivals', 'held', 'holders', 'expires', 'told', 'configured' }
 local stored = redis.call('HMGET', state, unpack(fields))
 local limit, fence, arrivals = tonumber(stored[1]), tonumber(stored[2]) or 0, tonumber(stored[3]) or 0
 local sum, holders = tonumber(stored[4]) or 0, tonumber(stored[5]) or 0
-local expires, told = tonumber(stored[6]) or 0, tonumber(stored[7])
+local expires, told, configured = tonumber(stored[6]) or 0, tonumber(stored[7]), tonumber(stored[8])
 local count = redis.call('ZCARD', leases)
 local first = redis.call('ZRANGE', waiting, 0, 0)[1]
 
@@ -33,6 +35,7 @@ local first = redis.call('ZRANGE', waiting, 0, 0)[1]
 if expires <= now or count ~= holders then
     redis.call('DEL', leases, waiting, state)
     limit, fence, arrivals, sum, holders, expires, told, first = nil, 0, 0, 0, 0, 0, nil, nil
+    configured = nil
 end
 
 local function leave(other)
@@ -62,10 +65,13 @@ local own = redis.call('HMGET', state, 'number:' .. holder, 'held:' .. holder)
 local waits = redis.call('ZSCORE', waiting, holder)
 local granted, ignored = 0, number <= (tonumber(own[1]) or 0)
 if not ignored then
-    if set or not limit then
+    if set == 2 or (set == 1 and configured ~= permits) or not limit then
         limit = permits
     end
-    expires = math.max(expires, now + 2 * lifetime, set and now + remember or 0)
+    if set == 1 or not configured then
+        configured = permits
+    end
+    expires = math.max(expires, now + 2 * lifetime, set == 2 and now + remember or 0)
     sum = sum - (tonumber(own[2]) or 0) + held
     holders = holders + redis.call('ZADD', leases, int(now + lifetime), holder)
     if least == 0 then
@@ -129,7 +135,8 @@ end
 
 redis.call('HSET', state, 'permits', int(limit or permits), 'fence', int(fence),
     'arrivals', int(arrivals), 'held', int(sum), 'holders', int(holders),
-    'expires', int(expires), 'told', told and int(told) or '')
+    'expires', int(expires), 'told', told and int(told) or '',
+    'configured', int(configured or limit or permits))
 for _, key in ipairs(KEYS) do
     expire_at(key, expires)
 end

@@ -46,7 +46,6 @@ async fn url_that_is_not_valid_is_an_error() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn user_that_is_rejected_is_an_error_without_its_password() {
     let server = Server::start();
     server.command::<()>("ACL SETUSER bob on >hunter2 ~* &* +@all");
@@ -85,7 +84,6 @@ async fn user_that_is_rejected_is_an_error_without_its_password() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn documented_permissions_suffice() {
     let server = Server::start();
     server.command::<()>(&format!(
@@ -112,7 +110,6 @@ async fn documented_permissions_suffice() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn server_that_is_away_at_first_is_found() {
     let mut server = Server::stopped();
     let store = server.store().await;
@@ -127,7 +124,6 @@ async fn server_that_is_away_at_first_is_found() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn server_that_accepts_and_is_silent_does_not_hang_the_start() {
     let server = Server::start();
     server.signal("STOP");
@@ -146,7 +142,6 @@ async fn server_that_accepts_and_is_silent_does_not_hang_the_start() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn restarted_server_is_found_and_notifies_again() {
     let mut server = Server::start();
     let store = server.store().await;
@@ -169,7 +164,6 @@ async fn restarted_server_is_found_and_notifies_again() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn connection_without_replies_is_replaced() {
     let server = Server::start();
     let options = RedisOptions::new().with_timeout(Duration::from_millis(100));
@@ -191,7 +185,6 @@ async fn connection_without_replies_is_replaced() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn dropped_command_is_executed() {
     let server = Server::start();
     let store = server.store().await;
@@ -208,7 +201,6 @@ async fn dropped_command_is_executed() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn connection_ends_with_the_last_clone() {
     let server = Server::start();
     let store = server.store().await;

@@ -1,14 +1,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use toolbooth::shared::{Heartbeat, LimitStore, ReturnTokens, SharedQuota, TakeTokens};
+use toolbooth::shared::{Heartbeat, LimitStore, ReturnTokens, SetLimit, SharedQuota, TakeTokens};
 use toolbooth_redis::{RedisOptions, RedisStore};
 
 use crate::server::Server;
 use crate::support::{Process, hourly, take, taken};
 
+fn set_limit(rng: &mut fastrand::Rng) -> SetLimit {
+    match rng.u32(0..50) {
+        0 => SetLimit::Always,
+        1 | 2 => SetLimit::IfConfigured,
+        _ => SetLimit::IfUnknown,
+    }
+}
+
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn every_key_expires_after_every_command() {
     let server = Server::start();
     let store = server.store().await;
@@ -43,7 +50,7 @@ async fn every_key_expires_after_every_command() {
                     burst: rng.u32(1..10),
                 };
                 let request = TakeTokens {
-                    set: rng.u32(0..50) == 0,
+                    set: set_limit(&mut rng),
                     most: 9,
                     max_wait: short,
                     horizon: turn,
@@ -54,7 +61,7 @@ async fn every_key_expires_after_every_command() {
             _ => {
                 let process = rng.choose_multiple(processes.iter_mut(), 1);
                 for process in process {
-                    process.next.set = rng.u32(0..50) == 0;
+                    process.next.set = set_limit(&mut rng);
                     (process.next.lifetime, process.next.turn) = (short, turn);
                     let least = rng.u64(0..4);
                     process
@@ -86,7 +93,6 @@ async fn every_key_expires_after_every_command() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn hostile_names_are_separate_limits() {
     let server = Server::start();
     let store = server.store().await;
@@ -125,7 +131,6 @@ async fn hostile_names_are_separate_limits() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn prefixes_are_separate() {
     let server = Server::start();
     let connect = async |prefix: &str| {
@@ -148,7 +153,6 @@ async fn prefixes_are_separate() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn key_of_another_type_fails_the_command_as_a_whole() {
     for part in ["leases", "waiting", "state", "bucket"] {
         let server = Server::start();

@@ -1,12 +1,11 @@
 use std::time::Duration;
 
-use toolbooth::shared::{Heartbeat, LimitStore};
+use toolbooth::shared::{Heartbeat, LimitStore, SetLimit};
 
 use crate::server::Server;
 use crate::support::{HOUR, Process, assert_near, notifications, subscribed};
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn permits_are_granted_up_to_the_limit() {
     let server = Server::start();
     let store = server.store().await;
@@ -27,7 +26,6 @@ async fn permits_are_granted_up_to_the_limit() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn waiters_are_served_in_their_order() {
     let server = Server::start();
     let store = server.store().await;
@@ -53,7 +51,6 @@ async fn waiters_are_served_in_their_order() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn first_waiter_is_notified_once_when_it_can_start() {
     let server = Server::start();
     let (one, two) = (server.store().await, server.store().await);
@@ -77,7 +74,6 @@ async fn first_waiter_is_notified_once_when_it_can_start() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn notified_waiter_that_gets_nothing_is_notified_again() {
     let server = Server::start();
     let store = server.store().await;
@@ -97,7 +93,6 @@ async fn notified_waiter_that_gets_nothing_is_notified_again() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn notified_waiter_that_is_silent_is_removed_from_the_queue() {
     let server = Server::start();
     let store = server.store().await;
@@ -119,7 +114,6 @@ async fn notified_waiter_that_is_silent_is_removed_from_the_queue() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn permits_of_a_dead_process_are_free_after_its_lease() {
     let server = Server::start();
     let store = server.store().await;
@@ -135,7 +129,6 @@ async fn permits_of_a_dead_process_are_free_after_its_lease() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn command_with_an_old_number_changes_nothing() {
     let server = Server::start();
     let store = server.store().await;
@@ -146,7 +139,7 @@ async fn command_with_an_old_number_changes_nothing() {
     let before = store.status("limit").await.expect("a status");
     let mut late = late;
     (late.held, late.least, late.most) = (0, 1, 5);
-    (late.set, late.permits) = (true, 100);
+    (late.set, late.permits) = (SetLimit::Always, 100);
     let reply = store.update_permits(late).await.expect("a reply");
     assert_eq!((reply.granted, reply.permits, reply.fence), (0, 5, 3));
     let after = store.status("limit").await.expect("a status");
@@ -156,7 +149,6 @@ async fn command_with_an_old_number_changes_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn set_limit_holds_for_all() {
     let server = Server::start();
     let store = server.store().await;
@@ -164,11 +156,11 @@ async fn set_limit_holds_for_all() {
     assert_eq!(a.granted(0, 2, 2).await, 2);
     let reply = b.update(0, 1, 1).await;
     assert_eq!((reply.granted, reply.permits), (0, 2));
-    (a.next.set, a.next.permits) = (true, 4);
+    (a.next.set, a.next.permits) = (SetLimit::Always, 4);
     assert_eq!(a.update(2, 0, 0).await.permits, 4);
     assert_eq!(b.granted(0, 1, 1).await, 1);
     // A lower limit takes no permit away.
-    (a.next.set, a.next.permits) = (true, 1);
+    (a.next.set, a.next.permits) = (SetLimit::Always, 1);
     assert_eq!(a.granted(2, 1, 1).await, 0);
     assert_eq!(a.granted(0, 1, 1).await, 0);
     assert_eq!(b.update(0, 0, 0).await.permits, 1);
@@ -176,7 +168,6 @@ async fn set_limit_holds_for_all() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn lost_data_is_learnt_again() {
     let server = Server::start();
     let store = server.store().await;
@@ -194,7 +185,6 @@ async fn lost_data_is_learnt_again() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn evicted_key_leaks_no_permit() {
     for part in ["leases", "waiting", "state"] {
         let server = Server::start();
@@ -215,7 +205,6 @@ async fn evicted_key_leaks_no_permit() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn processes_that_report_are_counted() {
     let server = Server::start();
     let store = server.store().await;
@@ -237,7 +226,6 @@ async fn processes_that_report_are_counted() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn status_shows_holders_and_waiters() {
     let server = Server::start();
     let store = server.store().await;

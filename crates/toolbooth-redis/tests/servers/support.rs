@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use toolbooth::shared::{
-    Holder, LimitStore, PermitsUpdated, SharedQuota, TakeTokens, TokensTaken, UpdatePermits,
+    Holder, LimitStore, PermitsUpdated, SetLimit, SharedQuota, TakeTokens, TokensTaken,
+    UpdatePermits,
 };
 use toolbooth_redis::RedisStore;
 
@@ -42,7 +43,7 @@ pub(crate) fn take(quota: SharedQuota, least: u64) -> TakeTokens {
     TakeTokens {
         limit: "limit".into(),
         quota,
-        set: false,
+        set: SetLimit::IfUnknown,
         least,
         most: least,
         max_wait: Duration::ZERO,
@@ -72,7 +73,7 @@ impl Process {
                 },
                 number: 0,
                 permits,
-                set: false,
+                set: SetLimit::IfUnknown,
                 held: 0,
                 least: 0,
                 most: 0,
@@ -88,7 +89,7 @@ impl Process {
         next.number += 1;
         (next.held, next.least, next.most) = (held, least, most);
         let reply = self.store.update_permits(next.clone()).await;
-        next.set = false;
+        next.set = SetLimit::IfUnknown;
         reply.expect("a reply")
     }
 

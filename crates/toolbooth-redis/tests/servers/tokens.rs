@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use toolbooth::shared::{LimitStore, ReturnTokens, SharedQuota, TakeTokens};
+use toolbooth::shared::{LimitStore, ReturnTokens, SetLimit, SharedQuota, TakeTokens};
 use toolbooth_redis::BucketStatus;
 
 use crate::server::Server;
@@ -27,7 +27,6 @@ fn returned(receipt: u64, tokens: u64, age: Duration) -> ReturnTokens {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn burst_is_taken_at_once_and_later_tokens_are_reserved_in_order() {
     let server = Server::start();
     let (one, other) = (server.store().await, server.store().await);
@@ -53,7 +52,6 @@ async fn burst_is_taken_at_once_and_later_tokens_are_reserved_in_order() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn least_is_taken_as_a_whole_or_not_at_all() {
     let server = Server::start();
     let store = server.store().await;
@@ -68,7 +66,6 @@ async fn least_is_taken_as_a_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn set_quota_holds_for_all_and_keeps_what_is_missing() {
     let server = Server::start();
     let (one, other) = (server.store().await, server.store().await);
@@ -82,7 +79,7 @@ async fn set_quota_holds_for_all_and_keeps_what_is_missing() {
         burst: 6,
     };
     let set = TakeTokens {
-        set: true,
+        set: SetLimit::Always,
         ..take(faster, 0)
     };
     assert_eq!(taken(&one, set).await.quota, faster);
@@ -96,12 +93,11 @@ async fn set_quota_holds_for_all_and_keeps_what_is_missing() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn set_quota_is_remembered_by_a_full_bucket() {
     let server = Server::start();
     let (one, other) = (server.store().await, server.store().await);
     let set = TakeTokens {
-        set: true,
+        set: SetLimit::Always,
         ..take(hourly(3), 0)
     };
     taken(&one, set).await;
@@ -112,7 +108,6 @@ async fn set_quota_is_remembered_by_a_full_bucket() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn returned_tokens_of_the_last_reservation_are_whole() {
     let server = Server::start();
     let store = server.store().await;
@@ -134,7 +129,6 @@ async fn returned_tokens_of_the_last_reservation_are_whole() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn returned_tokens_are_what_has_not_refilled() {
     let server = Server::start();
     let store = server.store().await;
@@ -149,7 +143,6 @@ async fn returned_tokens_are_what_has_not_refilled() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn full_bucket_leaves_nothing() {
     let server = Server::start();
     let store = server.store().await;
@@ -167,7 +160,6 @@ async fn full_bucket_leaves_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn extreme_quotas_are_exact() {
     let server = Server::start();
     let store = server.store().await;
@@ -192,7 +184,6 @@ async fn extreme_quotas_are_exact() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn status_shows_the_bucket() {
     let server = Server::start();
     let store = server.store().await;

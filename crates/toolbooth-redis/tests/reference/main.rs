@@ -1,5 +1,7 @@
 //! The scripts against their reference, `toolbooth_test::MemoryStore`: random commands have equal
 //! replies and notifications, to the microsecond. The scripts get the time of the reference.
+//!
+//! `tests/shared/run` runs it: it needs a server.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,16 +11,27 @@ use proptest::prelude::*;
 use redis::FromRedisValue;
 use tokio::time::{Instant, advance};
 use toolbooth::shared::{
-    Heartbeat, Holder, LimitStore, ReturnTokens, SharedQuota, TakeTokens, UpdatePermits,
+    Heartbeat, Holder, LimitStore, ReturnTokens, SetLimit, SharedQuota, TakeTokens, UpdatePermits,
 };
 use toolbooth_test::MemoryStore;
 
-use crate::commands::{self, Command};
+use crate::commands::Command;
 use crate::keys::Keys;
 
+// The commands are the crate's own: the test executes them without its connection.
+#[path = "../../src/commands.rs"]
+mod commands;
+#[path = "../../src/keys.rs"]
+mod keys;
+#[expect(dead_code, reason = "the scripts are sent as text")]
+#[path = "../../src/scripts/mod.rs"]
+mod scripts;
 #[expect(dead_code, reason = "tests of the connection use more of it")]
-#[path = "../tests/servers/server.rs"]
+#[path = "../servers/server.rs"]
 mod server;
+#[expect(unreachable_pub, reason = "public in the crate")]
+#[path = "../../src/status.rs"]
+mod status;
 
 use server::Server;
 
@@ -96,10 +109,18 @@ fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
 }
 
+fn set_limit() -> impl Strategy<Value = SetLimit> {
+    prop_oneof![
+        8 => Just(SetLimit::IfUnknown),
+        2 => Just(SetLimit::IfConfigured),
+        1 => Just(SetLimit::Always),
+    ]
+}
+
 fn take() -> impl Strategy<Value = Step> {
     let quota = (1u64..20_000, 1u32..6);
     let wait = (millis(0..60), millis(0..60));
-    (quota, prop::bool::weighted(0.1), 0u64..5, 0u64..5, wait).prop_map(
+    (quota, set_limit(), 0u64..5, 0u64..5, wait).prop_map(
         |((interval, burst), set, least, more, (max_wait, horizon))| {
             Step::Take(TakeTokens {
                 limit: "limit".into(),
@@ -118,7 +139,7 @@ fn take() -> impl Strategy<Value = Step> {
 }
 
 fn update() -> impl Strategy<Value = Step> {
-    let limit = (1u64..6, prop::bool::weighted(0.1));
+    let limit = (1u64..6, set_limit());
     let needs = (0u64..3, 0u64..4, 0u64..4);
     let times = (millis(1..60), millis(1..20));
     let holder = (prop::sample::select(&PROCESSES[..]), 0u64..2);
@@ -236,7 +257,7 @@ async fn compare(server: &Server, steps: Vec<(Step, Duration)>) -> Result<(), Te
         },
         number: 1,
         permits: 1,
-        set: false,
+        set: SetLimit::IfUnknown,
         held: 0,
         least: 0,
         most: 0,
@@ -252,7 +273,6 @@ async fn compare(server: &Server, steps: Vec<(Step, Duration)>) -> Result<(), Te
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn scripts_reply_as_the_reference_does() {
     let server = Server::start();
     let runtime = tokio::runtime::Builder::new_current_thread()
