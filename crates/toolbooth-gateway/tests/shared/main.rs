@@ -89,8 +89,8 @@ async fn gateways_share_the_limit_of_a_tool() {
         .map(|gateway| gateway.call(None, "alone", &none));
     for (status, response) in futures_util::future::join_all(calls).await {
         assert_eq!(
-            (status, &response["is_error"]),
-            (200, &json!(false)),
+            (status, &response["meta"]["exit_code"]),
+            (200, &json!(0)),
             "{response}"
         );
     }
@@ -114,8 +114,8 @@ async fn closed_limit_rejects_calls_while_the_server_is_away() {
         .await;
     let (status, response) = program.call(None, "alone", &json!({})).await;
     assert_eq!(
-        (status, &response["is_error"]),
-        (200, &json!(false)),
+        (status, &response["meta"]["exit_code"]),
+        (200, &json!(0)),
         "{response}"
     );
     drop(server);
