@@ -7,8 +7,7 @@ use std::process::{ExitCode, ExitStatus};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgid, getpgrp, getpid, getppid, kill_process, kill_process_group,
-    pidfd_open,
+    Pid, PidfdFlags, Signal, getpgrp, getpid, getppid, kill_process, kill_process_group, pidfd_open,
 };
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -89,11 +88,26 @@ fn kill_others() {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     for pid in numbers.filter_map(Pid::from_raw) {
-        if pid != getpid() && getpgid(Some(pid)) == Ok(getpgrp()) {
+        if pid != getpid() && group(pid) == Some(getpgrp()) {
             // It may have ended by itself.
             let _ended = kill_process(pid, Signal::KILL);
         }
     }
+}
+
+/// Returns the group of a process. Kernel threads, and processes of other namespaces, have the
+/// group 0, which `getpgid` of rustix does not expect.
+fn group(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    group_in(&stat)
+}
+
+/// Returns the group in the file `stat` of a process (proc(5)): the third field after the name,
+/// which is in parentheses and may have any characters.
+fn group_in(stat: &str) -> Option<Pid> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let group = fields.split_ascii_whitespace().nth(2)?;
+    Pid::from_raw(group.parse().ok()?)
 }
 
 /// Opens the parent, whose number cannot belong to another process while it is the parent.
@@ -116,4 +130,18 @@ fn code(status: ExitStatus) -> u8 {
         .or_else(|| status.signal().map(|signal| signal.saturating_add(128)));
     code.and_then(|code| u8::try_from(code).ok())
         .unwrap_or(NOT_STARTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_is_read_after_any_name_and_is_none_for_a_kernel_thread() {
+        let stat = "42 (a) S) 9 (b) S 1 77 77 0 -1";
+        assert_eq!(group_in(stat), Pid::from_raw(77));
+        assert_eq!(group_in("2 (kthreadd) S 0 0 0 0 -1"), None);
+        assert_eq!(group(getpid()), Some(getpgrp()));
+        assert_eq!(group_in(""), None);
+    }
 }
