@@ -4,10 +4,20 @@
 //! `TOOLBOOTH_TEST_SERVER` to the path of the program, and does not skip the ignored tests. The
 //! processes are this program once more, see `worker`.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the time of real processes is not that of a runtime"
+)]
+
+mod away;
+mod clocks;
+mod network;
 mod permits;
+mod proxy;
 mod rate;
-#[expect(dead_code, reason = "the tests of the store use more of it")]
 #[path = "../servers/server.rs"]
 mod server;
+mod simulation;
 mod witness;
 mod worker;

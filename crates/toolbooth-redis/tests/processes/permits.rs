@@ -2,11 +2,12 @@ use std::time::{Duration, Instant};
 
 use toolbooth_redis::{LimitStatus, RedisStore};
 
+use crate::clocks::{assert_apart, start_apart};
 use crate::server::Server;
-use crate::witness::Witness;
-use crate::worker::{Limit, Work, Worker};
+use crate::witness::{Witness, wait_until};
+use crate::worker::{Ended, Limit, Work, Worker};
 
-fn status(server: &Server) -> LimitStatus {
+pub(crate) fn status(server: &Server) -> LimitStatus {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -17,22 +18,34 @@ fn status(server: &Server) -> LimitStatus {
     })
 }
 
-#[test]
-#[ignore = "needs a server: tests/shared/run"]
-fn eight_processes_have_ten_permits_together() {
+fn eight_processes(start: impl Fn(u32, &Work) -> Worker) -> Vec<Ended> {
     let (server, witness) = (Server::start(), Witness::new());
     let work = Work {
         tasks: 5,
         calls: Some(100),
         ..Work::new(&server.url(), &witness, Limit::Permits(10))
     };
-    let mut workers: Vec<Worker> = (0..8).map(|_| work.start()).collect();
-    for worker in &mut workers {
-        assert_eq!(worker.ended().done, 100);
-    }
+    let mut workers: Vec<Worker> = (0..8).map(|number| start(number, &work)).collect();
+    let ended: Vec<Ended> = workers.iter_mut().map(Worker::ended).collect();
+    assert!(ended.iter().all(|ended| ended.done == 100), "{ended:?}");
     assert_eq!(witness.starts().len(), 800);
     assert_eq!(witness.take_most(), 10);
     assert_eq!(status(&server).holders, []);
+    ended
+}
+
+#[test]
+#[ignore = "needs a server: tests/shared/run"]
+fn eight_processes_have_ten_permits_together() {
+    eight_processes(|_, work| work.start());
+}
+
+#[test]
+#[ignore = "needs a server: tests/shared/run"]
+fn clocks_an_hour_apart_make_no_difference_to_permits() {
+    for (number, ended) in (0..).zip(eight_processes(start_apart)) {
+        assert_apart(number, ended.clock);
+    }
 }
 
 #[test]
@@ -52,7 +65,7 @@ fn permits_of_a_killed_process_are_free_at_the_end_of_its_lease() {
         ..forever
     };
     let _waiter = waiter.start();
-    crate::witness::wait_until("a waiter", || status(&server).waiters.len() == 1);
+    wait_until("a waiter", || status(&server).waiters.len() == 1);
 
     holder.kill();
     killed.wait_for_running(0);

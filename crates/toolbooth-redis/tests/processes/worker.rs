@@ -1,6 +1,7 @@
 //! A process that calls through a shared limit: this test program, with its work in an environment
 //! variable.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroU32;
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -37,7 +38,9 @@ pub(crate) struct Work {
     pub(crate) when_away: String,
     pub(crate) lease: u64,
     pub(crate) command_timeout: u64,
-    /// How many tasks call, one call after the other.
+    /// How many processes it waits for before it calls.
+    pub(crate) processes: u64,
+    /// How many tasks call, one call after the other. Without any, it waits until the input ends.
     pub(crate) tasks: usize,
     /// How many calls they make together: without a number, until the input ends.
     pub(crate) calls: Option<u64>,
@@ -59,10 +62,10 @@ pub(crate) enum Limit {
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) done: u64,
-    pub(crate) overloaded: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) timeout: u64,
-    pub(crate) rate_limited: u64,
+    /// The kinds of errors, and how often they occurred.
+    pub(crate) failed: BTreeMap<String, u64>,
+    /// What the clock of the process shows at the end, in seconds since 1970.
+    pub(crate) clock: u64,
 }
 
 /// A process that works. Dropping it kills it.
@@ -80,6 +83,7 @@ impl Work {
             when_away: WhenAway::Local.to_string(),
             lease: 1_000,
             command_timeout: 50,
+            processes: 1,
             tasks: 1,
             calls: None,
             takes: 5,
@@ -176,6 +180,9 @@ async fn run(work: Work) -> Ended {
         let _ = std::io::stdin().read(&mut [0]);
         at_end.store(true, Ordering::SeqCst);
     });
+    while limits.store().processes() < work.processes {
+        tokio::time::sleep(ms(1)).await;
+    }
     let made = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..work.tasks {
@@ -197,15 +204,19 @@ async fn run(work: Work) -> Ended {
     while let Some(ended) = tasks.join_next().await {
         let ended = ended.expect("no panic");
         all.done += ended.done;
-        all.overloaded += ended.overloaded;
-        all.cancelled += ended.cancelled;
-        all.timeout += ended.timeout;
-        all.rate_limited += ended.rate_limited;
+        for (kind, calls) in ended.failed {
+            *all.failed.entry(kind).or_default() += calls;
+        }
+    }
+    while work.tasks == 0 && !stopped.load(Ordering::SeqCst) {
+        tokio::time::sleep(ms(1)).await;
     }
     // The releases are sent without waiting.
     while holds(&limits).await {
         tokio::time::sleep(ms(1)).await;
     }
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+    all.clock = clock.expect("after 1970").as_secs();
     all
 }
 
@@ -221,16 +232,10 @@ async fn call(work: &Work, tool: BoxTool, ended: &mut Ended) {
         let took = started.elapsed();
         assert!(took < limit + LATE, "{took:?}: {outcome:?}");
     }
-    match outcome.map_err(|error| error.kind().to_string()) {
+    match outcome {
         Ok(_) => ended.done += 1,
-        Err(kind) => {
-            match kind.as_str() {
-                "overloaded" => ended.overloaded += 1,
-                "cancelled" => ended.cancelled += 1,
-                "timeout" => ended.timeout += 1,
-                "rate_limited" => ended.rate_limited += 1,
-                kind => panic!("{kind}"),
-            }
+        Err(error) => {
+            *ended.failed.entry(error.kind().to_string()).or_default() += 1;
             // A model would not call again at once either.
             tokio::time::sleep(ms(5)).await;
         }

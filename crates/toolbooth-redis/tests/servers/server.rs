@@ -67,7 +67,7 @@ impl Server {
         assert!(kill.expect("kill").success());
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("socket")
     }
 
