@@ -158,7 +158,6 @@ fn server_fails_over(when_away: WhenAway) {
 macro_rules! faults {
     ($($test:ident: $fault:ident, $when_away:ident;)*) => {$(
         #[test]
-        #[ignore = "needs a server: tests/shared/run"]
         fn $test() {
             $fault(WhenAway::$when_away);
         }
@@ -181,7 +180,6 @@ faults! {
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn closed_limit_cancels_calls_before_their_lease_ends() {
     let (mut server, witness) = (Server::start(), Witness::new());
     let work = Work {

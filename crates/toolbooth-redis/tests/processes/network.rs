@@ -13,7 +13,6 @@ use crate::worker::{Limit, Work, Worker};
 const LEASE: Duration = Duration::from_millis(900);
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn limit_holds_over_a_network_of_50_ms() {
     let (server, witness) = (Server::start(), Witness::new());
     let proxy = Proxy::start(&server, Duration::from_millis(25));
@@ -33,7 +32,6 @@ fn limit_holds_over_a_network_of_50_ms() {
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn closed_limit_is_not_exceeded_by_a_process_without_network() {
     let server = Server::start();
     let (all, near) = (Witness::new(), Proxy::start(&server, Duration::ZERO));

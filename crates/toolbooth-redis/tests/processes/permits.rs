@@ -35,13 +35,11 @@ fn eight_processes(start: impl Fn(u32, &Work) -> Worker) -> Vec<Ended> {
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn eight_processes_have_ten_permits_together() {
     eight_processes(|_, work| work.start());
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn clocks_an_hour_apart_make_no_difference_to_permits() {
     for (number, ended) in (0..).zip(eight_processes(start_apart)) {
         assert_apart(number, ended.clock);
@@ -49,7 +47,6 @@ fn clocks_an_hour_apart_make_no_difference_to_permits() {
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn permits_of_a_killed_process_are_free_at_the_end_of_its_lease() {
     let server = Server::start();
     let (killed, waiting) = (Witness::new(), Witness::new());

@@ -58,19 +58,16 @@ fn eight_processes(prefetch: u32, start: impl Fn(u32, &Work) -> Worker) {
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn eight_processes_have_one_quota() {
     eight_processes(0, |_, work| work.start());
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn eight_processes_that_prefetch_have_one_quota() {
     eight_processes(4, |_, work| work.start());
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn clocks_an_hour_apart_make_no_difference_to_a_quota() {
     eight_processes(0, start_apart);
 }

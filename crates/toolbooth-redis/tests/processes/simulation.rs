@@ -191,7 +191,6 @@ impl World {
 }
 
 #[test]
-#[ignore = "needs a server: tests/shared/run"]
 fn closed_limit_is_never_exceeded_and_nothing_is_stuck() {
     let seeds = std::env::var("SIMULATION_SEEDS").ok();
     let seeds: u64 = seeds.map_or(200, |seeds| seeds.parse().expect("a number"));
