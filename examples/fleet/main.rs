@@ -1,13 +1,13 @@
-//! How do several processes share one quota? Four of them on a Redis server, of which one is killed.
+//! How do processes share one quota? Four of them on a Redis server, of which one is killed.
 //!
 //! ```text
 //! cargo run -p toolbooth-examples --features fleet --example fleet
 //! ```
 //!
 //! An API has a quota of 20 calls a second and accepts 6 calls at once. Four processes call it as
-//! often as they may. Once one of them is killed, its permits come back at the end of its lease, and
-//! the others use the whole quota. The table shows it. The run exits with 1 if a limit was exceeded
-//! or a permit was lost.
+//! often as they may. Once one of them is killed, its permits come back at the end of its lease.
+//! Then the others use the whole quota. The table shows it. The run exits with 1 if a limit was
+//! exceeded or a permit was lost.
 //!
 //! It starts a `redis-server` (Debian package `redis-server`) on a socket of its own. The variable
 //! `REDIS_SERVER` selects another program, such as `valkey-server`.

@@ -1,8 +1,8 @@
 //! Limits of real processes on a real server, which each test starts by itself.
 //!
 //! `tests/shared/run` runs these tests on Redis and on Valkey. It sets the environment variable
-//! `TOOLBOOTH_TEST_SERVER` to the path of the program. The processes are this program once more, see
-//! `worker`. They need the Debian package `faketime`.
+//! `TOOLBOOTH_TEST_SERVER` to the path of the program. The processes are this program once more,
+//! see `worker`. Half of the clocks are changed by `faketime`.
 
 #![expect(
     clippy::disallowed_types,

@@ -55,13 +55,13 @@ fn closed_limit_is_not_exceeded_by_a_process_without_network() {
     });
     all.wait_for_starts(50);
     for _ in 0..2 {
-        far.set_cut(true);
+        far.set_partitioned(true);
         // The permits of the other are free after its lease.
         thread::sleep(2 * LEASE);
         all.take_most();
         all.wait_for_starts(50);
         assert_eq!(all.take_most(), 4);
-        far.set_cut(false);
+        far.set_partitioned(false);
         thread::sleep(LEASE);
         all.wait_for_starts(50);
         assert_eq!(all.take_most(), 4);

@@ -1,4 +1,4 @@
-//! A network between a process and the server: TCP, with a delay, and cut at will.
+//! A network between a process and the server: TCP, with a delay and partitions.
 //!
 //! It needs neither a user's rights nor a part of the kernel, as network namespaces and `netem` do.
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::Server;
 
-/// Forwards each connection to the server. While it is cut, what was sent waits, as packets that
+/// Forwards each connection to the server. During a partition, what was sent waits, as packets that
 /// are sent again, and no connection ends.
 pub(crate) struct Proxy {
     port: u16,
@@ -22,7 +22,7 @@ pub(crate) struct Proxy {
 
 struct Network {
     delay: Duration,
-    is_cut: AtomicBool,
+    is_partitioned: AtomicBool,
     connections: AtomicUsize,
 }
 
@@ -34,7 +34,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let network = Arc::new(Network {
             delay,
-            is_cut: AtomicBool::new(false),
+            is_partitioned: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
         });
         let proxy = Self {
@@ -71,8 +71,10 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn set_cut(&self, is_cut: bool) {
-        self.network.is_cut.store(is_cut, Ordering::SeqCst);
+    pub(crate) fn set_partitioned(&self, is_partitioned: bool) {
+        self.network
+            .is_partitioned
+            .store(is_partitioned, Ordering::SeqCst);
     }
 
     /// Returns how many connections there were.
@@ -103,7 +105,7 @@ fn forward(
     thread::spawn(move || {
         for (due, bytes) in receiver {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            while network.is_cut.load(Ordering::SeqCst) {
+            while network.is_partitioned.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(1));
             }
             if to.write_all(&bytes).is_err() {

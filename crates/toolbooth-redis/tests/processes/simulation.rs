@@ -150,11 +150,11 @@ impl World {
                 });
             }
             // Replies are late or lost. A longer partition outlives the lease.
-            11 => process.proxy.set_cut(true),
-            12 | 13 => process.proxy.set_cut(false),
+            11 => process.proxy.set_partitioned(true),
+            12 | 13 => process.proxy.set_partitioned(false),
             14 if self.processes.len() > 1 => {
                 let killed = self.processes.swap_remove(chosen);
-                killed.proxy.set_cut(true);
+                killed.proxy.set_partitioned(true);
                 drop(killed);
             }
             15 => sleep(ms(self.random.below(450))).await,
@@ -166,7 +166,7 @@ impl World {
     async fn end(mut self) {
         let seed = self.seed;
         for process in &mut self.processes {
-            process.proxy.set_cut(false);
+            process.proxy.set_partitioned(false);
         }
         for process in &mut self.processes {
             let calls = async { while process.calls.join_next().await.is_some() {} };
