@@ -82,6 +82,12 @@
 //! nearest one. No error, log or output has the value of a variable, a token, or an argument of a
 //! command, except for the name of a program and the host of an address.
 //!
+//! # Servers that are away
+//! Clients are served once each server has been tried, and after 5 s at the latest, unless there is
+//! no tool at all. The tools of a server that is connected later are added then. Those of a server
+//! that is away stay in the list as long as the file has the server and the program runs: see
+//! [`booth`].
+//!
 //! # Bounds
 //! A file has at most 4 MiB, 100 servers, 1,000 commands and 10,000 tenants. The names are those of
 //! MCP: 1 to 128 letters, digits, `_`, `-`, `.` and `/`.

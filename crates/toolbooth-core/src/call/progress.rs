@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{CallContext, UpdateKind};
 use crate::event::EventKind;
-use crate::response::Content;
+use crate::response::{Content, Emitted};
 
 /// A progress report of a call.
 ///
@@ -87,6 +87,19 @@ impl CallContext {
         attempt.beat(true);
         if attempt.publishes() {
             let content = attempt.announce(content.into(), UpdateKind::Item);
+            attempt.record(|partials, attempt, policy| partials.append(attempt, policy, content));
+        }
+    }
+
+    /// Adds an item to the partial result alone: readers of [updates](Self::updates) and event
+    /// sinks do not receive it. For what they receive in another form, such as the messages of
+    /// [progress](Self::progress). Does not wait.
+    ///
+    /// It is no activity. Otherwise as [`emit`](Self::emit).
+    pub fn keep_item(&self, content: impl Into<Content>) {
+        let attempt = self.attempt_state();
+        if attempt.keeps() {
+            let content = Emitted::Own(content.into());
             attempt.record(|partials, attempt, policy| partials.append(attempt, policy, content));
         }
     }

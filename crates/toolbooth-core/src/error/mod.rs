@@ -27,7 +27,7 @@ pub use report::ErrorReport;
 pub use source::Source;
 
 use self::text::{
-    bounded_message, bounded_name, by_layer, millis, millis_up, nearest_names, of_layer,
+    bounded_message, bounded_name, by_layer, millis, millis_up, nearest_names, of_layer, open_text,
     retry_text, shown_limit, waiting,
 };
 use crate::call::Name;
@@ -113,13 +113,21 @@ pub enum ToolError {
         /// The call.
         origin: Origin,
     },
-    /// An open circuit breaker rejected the call, since the tool failed too often. It did not run.
-    #[error("the circuit is open, {}{}", retry_text(*.retry_after), by_layer(.origin))]
+    /// An open circuit breaker rejected the call, since the tool failed too often, or what the tool
+    /// needs is unavailable. It did not run.
+    #[error(
+        "{}, {}{}",
+        open_text(.reason.as_deref()),
+        retry_text(*.retry_after),
+        by_layer(.origin)
+    )]
     #[non_exhaustive]
     CircuitOpen {
         /// The time until the breaker admits a call again. `None` if it depends on a running probe,
         /// or if the circuit was opened by hand.
         retry_after: Option<Duration>,
+        /// Why the tool is unavailable, if it is not that it failed too often. For clients.
+        reason: Option<Arc<str>>,
         /// The error of an earlier attempt that had called the tool.
         source: Option<Source>,
         /// The call.
@@ -265,9 +273,31 @@ impl ToolError {
     pub fn circuit_open(retry_after: impl Into<Option<Duration>>) -> Self {
         Self::CircuitOpen {
             retry_after: retry_after.into(),
+            reason: None,
             source: None,
             origin: Origin::default(),
         }
+    }
+
+    /// Sets why a tool is unavailable: a clause such as ``the server `time` is away``. Errors other
+    /// than [`CircuitOpen`](Self::CircuitOpen) stay unchanged. For authors of adapters.
+    ///
+    /// Clients and models read it, up to 512 characters. It must have no secrets.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use toolbooth_core::ToolError;
+    ///
+    /// let error = ToolError::circuit_open(Duration::from_secs(3));
+    /// let error = error.with_reason("the server `time` is away");
+    /// assert_eq!(error.public_message(), "the server `time` is away, try again in 3s");
+    /// ```
+    #[must_use]
+    pub fn with_reason(mut self, why: impl Into<Arc<str>>) -> Self {
+        if let Self::CircuitOpen { reason, .. } = &mut self {
+            *reason = Some(why.into());
+        }
+        self
     }
 
     /// Makes the error of a panic, with its message.

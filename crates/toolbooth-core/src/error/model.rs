@@ -68,8 +68,10 @@ impl ToolError {
                 };
                 format!("the call of {tool} was rejected, because {why}")
             }
-            Self::CircuitOpen { .. } => {
-                format!("{tool} is unavailable, because it failed too often")
+            Self::CircuitOpen { reason, .. } => {
+                let reason = reason.as_deref().map(bounded_message);
+                let reason = reason.as_deref().unwrap_or("it failed too often");
+                format!("{tool} is unavailable, because {reason}")
             }
             Self::Panicked { .. } | Self::Tool { .. } => format!("{tool} failed"),
             Self::InvalidArguments { .. } => {

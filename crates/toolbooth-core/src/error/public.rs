@@ -9,8 +9,9 @@ use crate::outcome::CancelReason;
 impl ToolError {
     /// Returns a text that a client may read: a fixed text for the kind, and what is safe to add.
     ///
-    /// It adds the time to retry, an unknown name as the client sent it with the nearest names, the
-    /// message of a gate that denied the call, and the path and the message of invalid arguments.
+    /// It adds the time to retry, why a tool is unavailable, an unknown name as the client sent it
+    /// with the nearest names, the message of a gate that denied the call, and the path and the
+    /// message of invalid arguments.
     /// Names and paths have at most 128 characters, messages 512. It never has the message of a
     /// panic, the text of a tool's error, the name of a layer or a tenant, or the operator's
     /// limits. These are in `Display` and in the sources, for the log.
@@ -45,13 +46,18 @@ impl ToolError {
                 ..
             } => "the service is shutting down".to_owned(),
             Self::Overloaded { .. } => "the service is overloaded, try again later".to_owned(),
-            Self::CircuitOpen { retry_after, .. } => match retry_after {
-                Some(after) => {
-                    let after = millis_up(*after);
-                    format!("the tool is unavailable, try again in {after:?}")
+            Self::CircuitOpen {
+                retry_after,
+                reason,
+                ..
+            } => {
+                let reason = reason.as_deref().map(bounded_message);
+                let reason = reason.as_deref().unwrap_or("the tool is unavailable");
+                match retry_after {
+                    Some(after) => format!("{reason}, try again in {:?}", millis_up(*after)),
+                    None => format!("{reason}, try again later"),
                 }
-                None => "the tool is unavailable, try again later".to_owned(),
-            },
+            }
             Self::Panicked { .. } | Self::Tool { .. } => "the tool failed".to_owned(),
             // The message of a layer, such as about a key, is not about what the client sent.
             Self::InvalidArguments { .. } if self.layer().is_some() => {

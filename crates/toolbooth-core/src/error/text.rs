@@ -107,6 +107,11 @@ pub(super) fn shown_limit(scope: TimeoutScope, limit: Duration) -> Duration {
     }
 }
 
+/// Why a circuit is open.
+pub(super) fn open_text(reason: Option<&str>) -> String {
+    reason.map_or_else(|| "the circuit is open".to_owned(), bounded_message)
+}
+
 pub(super) fn retry_text(retry_after: Option<Duration>) -> String {
     match retry_after {
         Some(retry_after) => format!("retry after {:?}", millis_up(retry_after)),

@@ -4,6 +4,11 @@
 //! server that is down stops no other: it is tried again, and its tools appear with it.
 //! [`Booth::apply`] replaces the settings while calls run.
 //!
+//! The tools of a server that is away later stay in the toolbox as long as the settings have the
+//! server. Their calls are rejected until it is back, and so are calls of unknown tools with its
+//! prefix: [`CircuitOpen`](toolbooth::ToolError::CircuitOpen) with the name of the server, for how
+//! long and why it has been away, and the time until the next attempt to connect.
+//!
 //! ```
 //! use serde_json::json;
 //! use toolbooth::{BoxError, ToolCall};
@@ -99,13 +104,31 @@ impl Booth {
         self.shared.first_attempts().await;
     }
 
+    /// Waits as [`first_attempts`](Self::first_attempts), but for longer than `limit` only while
+    /// there is no tool at all. The tools of a server that is connected later are added then.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn first_tools(&self, limit: Duration) {
+        let toolbox = self.toolbox();
+        let mut changes = toolbox.changes();
+        let enough = async {
+            tokio::time::sleep(limit).await;
+            while toolbox.is_empty() && changes.changed().await {}
+        };
+        tokio::select! {
+            () = self.first_attempts() => {}
+            () = enough => {}
+        }
+    }
+
     /// Replaces the settings of tools, limits and servers. Calls in flight end with those that they
     /// have begun with.
     ///
     /// What has not changed continues: a server stays connected, and a limit keeps its state, as
-    /// [`Toolbox::apply`] describes. A server with other settings is connected first, and then
-    /// takes the place of the former connection. Until then, and if it cannot be connected, the
-    /// former one stays.
+    /// [`Toolbox::apply`] describes. A server with other settings is connected first, and then its
+    /// tools take the place of those of the former connection, at once. Until then, and if it
+    /// cannot be connected, the former one stays. Calls in flight stay on it.
     ///
     /// It returns before new servers are connected: wait for
     /// [`first_attempts`](Self::first_attempts). Listeners, tenants and logs are not part of a

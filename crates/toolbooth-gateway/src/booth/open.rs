@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use toolbooth::shared::SharedStore;
 use toolbooth::toolbox::ToolboxBuilder;
@@ -74,10 +74,15 @@ impl BoothBuilder {
         for (spec, tool) in Commands::new(&self.config, &changes)?.into_tools() {
             builder = builder.tool(spec, tool);
         }
+        // The toolbox does not hold the booth, which holds it.
+        let booth = Arc::new(OnceLock::<Weak<Shared>>::new());
+        let known = Arc::clone(&booth);
         let toolbox = builder
+            .with_unknown_tool(move |tool| known.get()?.upgrade()?.unknown(tool))
             .build()
             .map_err(|source| BoothError::Toolbox { source })?;
         let shared = Arc::new(Shared::new(toolbox, self.config, self.guard));
+        let _is_first = booth.set(Arc::downgrade(&shared));
         Ok(Booth { shared })
     }
 }

@@ -1,17 +1,20 @@
 //! A server, and the task that keeps its tools in the toolbox.
 //!
 //! Invariants:
-//! 1. The task ends when `close` is true or its sender is dropped, by [`Server::close`],
-//!    [`Server::release`] or a drop of the [`Server`]. Then the tools are not in the toolbox.
-//! 2. Calls in flight end by themselves, unless `close` is true: their tools hold the connection.
-//! 3. A former server with other settings is released by the task, once this one is connected.
+//! 1. The task ends when `stop` is set, by [`Server::close`] or [`Server::stop`], or when the
+//!    [`Server`] is dropped. Then the tools are not in the toolbox, unless the task has returned
+//!    them.
+//! 2. Calls in flight end by themselves, unless it is closed: their tools hold the connection.
+//! 3. A former server with other settings hands its tools over once this one is connected. They are
+//!    replaced at once.
 
 use std::error::Error;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use toolbooth::Toolbox;
+use tokio::time::Instant;
+use toolbooth::{ToolError, Toolbox};
 use toolbooth_mcp::remote::{Installed, RemoteServerBuilder};
 use toolbooth_mcp::{RemoteError, RemoteServer};
 
@@ -22,9 +25,22 @@ use crate::guard::Guard;
 /// A server of a booth.
 pub(super) struct Server {
     server: String,
+    prefix: String,
     state: watch::Receiver<State>,
-    task: JoinHandle<()>,
-    close: watch::Sender<bool>,
+    task: JoinHandle<Option<Installed>>,
+    stop: watch::Sender<Stop>,
+}
+
+/// How the task of a server is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Not,
+    /// Its tools are removed.
+    Release,
+    /// Its tools are removed, and its calls fail.
+    Close,
+    /// Its tools are returned.
+    HandOver,
 }
 
 #[derive(Clone)]
@@ -39,6 +55,17 @@ enum State {
 struct Failure {
     summary: &'static str,
     details: String,
+    /// The error, unless it is that of the toolbox.
+    error: Option<RemoteError>,
+    /// When the first attempt failed, and when the next one is made.
+    since: Instant,
+    until: Instant,
+}
+
+/// Why a server is not offered now.
+enum Unoffered {
+    Failed(Failure),
+    Stopped(Stop),
 }
 
 struct Task {
@@ -48,12 +75,14 @@ struct Task {
     guard: Guard,
     former: Option<Server>,
     state: watch::Sender<State>,
-    close: watch::Receiver<bool>,
+    stop: watch::Receiver<Stop>,
 }
 
 /// The waits between attempts for the first connection.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// The time after which a call of a server that is being connected may be tried again.
+const SOON: Duration = Duration::from_secs(1);
 /// The time after which a connection that was lost is noticed without a call.
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -69,8 +98,8 @@ impl Server {
         former: Option<Self>,
     ) -> Self {
         let (state, receiver) = watch::channel(State::Connecting);
-        let (close, closed) = watch::channel(false);
-        let server = upstream.transport.summary();
+        let (stop, stopped) = watch::channel(Stop::Not);
+        let (server, prefix) = (upstream.transport.summary(), upstream.prefix.clone());
         let task = Task {
             name: name.to_owned(),
             upstream,
@@ -78,13 +107,30 @@ impl Server {
             guard: guard.clone(),
             former,
             state,
-            close: closed,
+            stop: stopped,
         };
         Self {
             server,
+            prefix,
             state: receiver,
             task: tokio::spawn(task.run()),
-            close,
+            stop,
+        }
+    }
+
+    /// Returns the error of a call of a tool that is not known, if this server may have it: the
+    /// name has its prefix, and it is not connected.
+    pub(super) fn unknown(&self, name: &str, tool: &str) -> Option<ToolError> {
+        if !tool.starts_with(&self.prefix) {
+            return None;
+        }
+        match &*self.state.borrow() {
+            State::Connecting => {
+                let reason = format!("the server `{name}` is being connected");
+                Some(ToolError::circuit_open(SOON).with_reason(reason))
+            }
+            State::Failed(failure) => Some(failure.rejection(name)),
+            State::Offered(server) => server.away(),
         }
     }
 
@@ -126,78 +172,74 @@ impl Server {
 
     /// Closes the connection, and waits for its end.
     pub(super) async fn close(self) {
-        self.close.send_replace(true);
-        // The task does not panic.
-        let _ = self.task.await;
+        self.stop(Stop::Close).await;
     }
 
-    /// Removes the tools, and waits until they are gone. Calls in flight keep the connection.
-    async fn release(self) {
-        drop(self.close);
+    /// Stops the task, and returns the tools if it hands them over.
+    async fn stop(self, stop: Stop) -> Option<Installed> {
+        self.stop.send_replace(stop);
         // The task does not panic.
-        let _ = self.task.await;
+        self.task.await.ok().flatten()
     }
 }
 
 // === impl Task ===
 
 impl Task {
-    async fn run(mut self) {
-        let mut backoff = MIN_BACKOFF;
+    async fn run(mut self) -> Option<Installed> {
+        let (mut backoff, since) = (MIN_BACKOFF, Instant::now());
         loop {
-            match self.offer().await {
-                Some(Ok((server, installed))) => return self.keep(server, installed).await,
-                Some(Err(failure)) => {
+            let stop = match self.offer().await {
+                Ok((server, installed)) => return self.keep(server, installed).await,
+                Err(Unoffered::Stopped(stop)) => stop,
+                Err(Unoffered::Failed(mut failure)) => {
                     let (server, error) = (&self.name, &failure.details);
                     tracing::warn!(server, error, "the tools of the server are not offered");
+                    failure.since = since;
+                    failure.until = Instant::now() + backoff;
                     self.state.send_replace(State::Failed(failure));
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff) => Stop::Not,
+                        stop = stopped(&mut self.stop) => stop,
+                    }
                 }
-                None => return self.end_former().await,
-            }
-            tokio::select! {
-                () = tokio::time::sleep(backoff) => {}
-                _ = closed(&mut self.close) => return self.end_former().await,
+            };
+            if stop != Stop::Not {
+                return self.end_former(stop).await;
             }
             backoff = (backoff * 2).min(MAX_BACKOFF);
         }
     }
 
-    /// Connects, and adds the tools to the toolbox. `None` if it is stopped before.
-    async fn offer(&mut self) -> Option<Result<(RemoteServer, Installed), Failure>> {
+    /// Connects, and adds the tools to the toolbox, in place of those of the former server.
+    async fn offer(&mut self) -> Result<(RemoteServer, Installed), Unoffered> {
         let connected = tokio::select! {
             connected = builder(&self.name, &self.upstream, &self.guard).connect() => connected,
-            _ = closed(&mut self.close) => return None,
+            stop = stopped(&mut self.stop) => return Err(Unoffered::Stopped(stop)),
         };
-        let server = match connected {
-            Ok(server) => server,
-            Err(error) => return Some(Err(Failure::of(&error))),
+        let server = connected.map_err(|error| Unoffered::Failed(Failure::of(&error)))?;
+        let installed = match self.end_former(Stop::HandOver).await {
+            Some(former) => former.replace_by(&server),
+            None => server.install(&self.toolbox),
         };
-        self.end_former().await;
-        match server.install(&self.toolbox) {
-            Ok(installed) => Some(Ok((server, installed))),
+        match installed {
+            Ok(installed) => Ok((server, installed)),
             Err(error) => {
                 server.close().await;
-                Some(Err(Failure {
-                    summary: "its tools cannot be offered",
-                    details: error.to_string(),
-                }))
+                let mut failure = Failure::new("its tools cannot be offered");
+                failure.details = error.to_string();
+                Err(Unoffered::Failed(failure))
             }
         }
     }
 
-    async fn end_former(&mut self) {
-        let Some(former) = self.former.take() else {
-            return;
-        };
-        let closes = *self.close.borrow();
-        match closes {
-            true => Box::pin(former.close()).await,
-            false => Box::pin(former.release()).await,
-        }
+    /// Ends the former server. Returns its tools if it hands them over.
+    async fn end_former(&mut self, stop: Stop) -> Option<Installed> {
+        Box::pin(self.former.take()?.stop(stop)).await
     }
 
     /// Keeps the server connected until it is stopped.
-    async fn keep(mut self, server: RemoteServer, installed: Installed) {
+    async fn keep(mut self, server: RemoteServer, installed: Installed) -> Option<Installed> {
         let tools = server.status().tools;
         tracing::info!(
             server = self.name,
@@ -207,9 +249,9 @@ impl Task {
         self.state.send_replace(State::Offered(server.clone()));
         let mut check = tokio::time::interval(CHECK);
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let closes = loop {
+        let stop = loop {
             tokio::select! {
-                closes = closed(&mut self.close) => break closes,
+                stop = stopped(&mut self.stop) => break stop,
                 _ = check.tick() => {}
             }
             let status = server.status();
@@ -217,21 +259,27 @@ impl Task {
                 continue;
             }
             tokio::select! {
-                closes = closed(&mut self.close) => break closes,
+                stop = stopped(&mut self.stop) => break stop,
                 // Its error is in the status.
                 _ = server.reconnect() => {}
             }
         };
+        if stop == Stop::HandOver {
+            return Some(installed);
+        }
         installed.uninstall();
-        if closes {
+        if stop == Stop::Close {
             server.close().await;
         }
+        None
     }
 }
 
-/// Waits until the server is stopped. Returns whether it is closed, with its calls.
-async fn closed(close: &mut watch::Receiver<bool>) -> bool {
-    close.wait_for(|closes| *closes).await.is_ok()
+/// Waits until the server is stopped. Returns how.
+async fn stopped(stop: &mut watch::Receiver<Stop>) -> Stop {
+    let stop = stop.wait_for(|stop| *stop != Stop::Not).await;
+    // Its handle was dropped.
+    stop.map_or(Stop::Release, |stop| *stop)
 }
 
 fn builder(name: &str, upstream: &Upstream, guard: &Guard) -> RemoteServerBuilder {
@@ -283,29 +331,40 @@ fn builder(name: &str, upstream: &Upstream, guard: &Guard) -> RemoteServerBuilde
 // === impl Failure ===
 
 impl Failure {
+    fn new(summary: &'static str) -> Self {
+        let now = Instant::now();
+        Self {
+            summary,
+            details: summary.to_owned(),
+            error: None,
+            since: now,
+            until: now,
+        }
+    }
+
     fn of(error: &RemoteError) -> Self {
-        let mut details = error.to_string();
+        let mut failure = Self::new(error.summary());
+        failure.details = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
-            details.push_str(": ");
-            details.push_str(&error.to_string());
+            failure.details.push_str(": ");
+            failure.details.push_str(&error.to_string());
             source = error.source();
         }
-        let summary = summary(error);
-        Self { summary, details }
+        failure.error = Some(error.clone());
+        failure
     }
-}
 
-const fn summary(error: &RemoteError) -> &'static str {
-    match error {
-        RemoteError::Setting { .. } => "its settings cannot work",
-        RemoteError::NotStarted { .. } => "its program could not be started",
-        RemoteError::Ended { .. } => "its program ended",
-        RemoteError::Disconnected { .. } => "the connection was lost",
-        RemoteError::Unreachable { .. } => "it could not be reached",
-        RemoteError::Handshake { .. } => "it did not agree on a connection",
-        RemoteError::ConnectTimeout { .. } => "no connection was set up in time",
-        RemoteError::Tools { .. } => "its list of tools cannot be used",
-        _ => "it is away",
+    /// Returns the error of a call of the server.
+    fn rejection(&self, server: &str) -> ToolError {
+        let now = Instant::now();
+        let (since, until) = (now - self.since, self.until.saturating_duration_since(now));
+        match self.error.clone() {
+            Some(error) => error.rejection(since, until),
+            None => {
+                let reason = format!("of the server `{server}`: {}", self.summary);
+                ToolError::circuit_open(until).with_reason(reason)
+            }
+        }
     }
 }

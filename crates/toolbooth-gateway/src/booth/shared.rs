@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use toolbooth::Toolbox;
+use toolbooth::{ToolError, Toolbox};
 
 use super::change::{BoothChange, between};
 use super::commands::Commands;
@@ -57,6 +57,13 @@ impl Shared {
 
     pub(super) const fn toolbox(&self) -> &Toolbox {
         &self.toolbox
+    }
+
+    /// Returns the error of a call of an unknown tool, if a server that is away may have it.
+    pub(super) fn unknown(&self, tool: &str) -> Option<ToolError> {
+        let current = self.lock();
+        let mut servers = current.servers.iter();
+        servers.find_map(|(name, server)| server.unknown(name, tool))
     }
 
     pub(super) fn config(&self) -> Arc<Config> {

@@ -54,6 +54,13 @@ impl BoothStatus {
         let mut all = self.upstreams.iter();
         self.upstreams.is_empty() || all.any(|server| server.state == UpstreamState::Connected)
     }
+
+    /// Returns whether calls cannot succeed yet: a server is being connected, and none is.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        let mut all = self.upstreams.iter();
+        !self.is_ready() && all.any(|server| server.state == UpstreamState::Connecting)
+    }
 }
 
 // === impl UpstreamStatus ===

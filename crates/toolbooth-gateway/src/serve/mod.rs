@@ -49,8 +49,12 @@ pub enum Ended {
 /// Serves a booth until it ends: by SIGTERM or SIGINT, or by the end of its standard input if it is
 /// served there.
 ///
-/// The calls that run then have `[shutdown]` to end; new ones are rejected. A second signal ends
-/// the process at once. SIGHUP, and a change of the file at `path`, apply the file again.
+/// Clients are served once each server is connected or its first attempt has failed, and after 5 s
+/// at the latest, unless there is no tool at all. Those of servers that are connected later are
+/// added then, and clients are notified.
+///
+/// The calls that run at the end have `[shutdown]` to end; new ones are rejected. A second signal
+/// ends the process at once. SIGHUP, and a change of the file at `path`, apply the file again.
 ///
 /// # Errors
 /// If an address is in use, or the tools or their limits are wrong.
@@ -98,11 +102,12 @@ pub async fn run(config: Config, path: Option<PathBuf>, guard: Guard) -> Result<
             "the servers are being connected"
         );
     }
-    let booth = tokio::select! {
-        booth = opening.open() => booth?,
-        () = signals.end() => return Ok(Ended::Clean),
-    };
+    let booth = opening.start()?;
     readiness.opened(booth.clone());
+    tokio::select! {
+        () = booth.first_tools(START_LIMIT) => {}
+        () = signals.end() => return Ok(Ended::Clean),
+    }
     let calls = Calls {
         toolbox: booth.toolbox(),
         shutdown,
@@ -135,6 +140,9 @@ pub async fn run(config: Config, path: Option<PathBuf>, guard: Guard) -> Result<
     };
     running.until_end(config, path, signals).await
 }
+
+/// How long clients wait for the tools of all servers: many read the list once.
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// What runs, and ends in this order.
 struct Running {

@@ -7,3 +7,4 @@ mod program;
 mod secrets;
 mod servers;
 mod tools;
+mod upstreams;

@@ -248,9 +248,12 @@ pub(super) fn tool_error(context: &CallContext, error: RemoteError) -> ToolError
                 false => ToolError::invalid_arguments(".", Arc::clone(message)),
             }
         }
-        RemoteError::Away { retry_after, .. } => {
+        RemoteError::Away {
+            since, retry_after, ..
+        } => {
             context.mark_not_started();
-            ToolError::circuit_open(*retry_after).with_source(ToolError::failed(error))
+            let (since, retry_after) = (*since, *retry_after);
+            error.rejection(since, retry_after)
         }
         RemoteError::Status {
             status: 429,

@@ -110,6 +110,8 @@ pub enum RemoteError {
     Away {
         /// The name of the server.
         server: Name,
+        /// The time since the connection was lost.
+        since: Duration,
         /// The time until the next attempt.
         retry_after: Duration,
         /// Why it is away.
@@ -194,6 +196,39 @@ impl RemoteError {
             next = error.source();
         }
         None
+    }
+
+    /// Returns what happened, without what the server has sent or written. Clients may read it.
+    #[must_use]
+    pub const fn summary(&self) -> &'static str {
+        match self {
+            Self::Setting { .. } => "its settings cannot work",
+            Self::NotStarted { .. } => "its program could not be started",
+            Self::Ended { .. } => "its program ended",
+            Self::Disconnected { .. } => "the connection was lost",
+            Self::Unreachable { .. } => "it could not be reached",
+            Self::Unauthorized { .. } => "it did not accept the authorization",
+            Self::Handshake { .. } => "it did not agree on a connection",
+            Self::ConnectTimeout { .. } => "no connection was set up in time",
+            Self::Tools { .. } => "its list of tools cannot be used",
+            Self::Away { source, .. } => source.summary(),
+            Self::Closed { .. } => "it is closed",
+            Self::Status { .. }
+            | Self::Rpc { .. }
+            | Self::Malformed { .. }
+            | Self::InputRequired { .. }
+            | Self::Task { .. } => "it rejected a request",
+        }
+    }
+
+    /// Makes the error of a call that is rejected, since the server has been away for a time.
+    #[must_use]
+    pub fn rejection(self, since: Duration, retry_after: Duration) -> ToolError {
+        let (server, summary) = (self.server(), self.summary());
+        let since = Duration::from_secs(since.as_secs());
+        let reason = format!("the server `{server}` has been away for {since:?} ({summary})");
+        let error = ToolError::circuit_open(retry_after).with_reason(reason);
+        error.with_source(ToolError::failed(self))
     }
 
     /// Returns the name of the server.

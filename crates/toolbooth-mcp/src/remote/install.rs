@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -10,6 +10,7 @@ use toolbooth::Toolbox;
 use toolbooth::toolbox::ToolboxError;
 use toolbooth_core::Name;
 
+use super::RemoteServer;
 use super::list::{Listed, Tools};
 use super::server::Shared;
 
@@ -25,24 +26,55 @@ pub struct Installed {
 
 struct Inner {
     toolbox: Toolbox,
-    /// The tools that are in the toolbox.
-    tools: Mutex<Tools>,
+    /// The tools that are in the toolbox. `None` once others decide that.
+    tools: Mutex<Option<Tools>>,
 }
 
 // === impl Installed ===
 
 impl Installed {
     pub(super) fn new(shared: &Arc<Shared>, toolbox: &Toolbox) -> Result<Self, ToolboxError> {
+        Self::in_place_of(&Tools::new(), shared, toolbox)
+    }
+
+    /// Adds the tools of another server, and removes these, at once: a tool that both have is there
+    /// all the time. Calls in flight stay on these.
+    ///
+    /// # Errors
+    /// A tool cannot be inserted, such as because its name is in use. Then these are removed, and
+    /// none is added.
+    ///
+    /// # Panics
+    /// Without a tokio runtime.
+    pub fn replace_by(self, server: &RemoteServer) -> Result<Self, ToolboxError> {
+        let mut tools = self.inner.lock();
+        let former = tools.take().unwrap_or_default();
+        let replaced = Self::in_place_of(&former, server.shared(), &self.inner.toolbox);
+        if replaced.is_err() {
+            self.inner.remove(&former);
+        }
+        replaced
+    }
+
+    /// Adds the tools of a server, and removes those of `former`.
+    fn in_place_of(
+        former: &Tools,
+        shared: &Arc<Shared>,
+        toolbox: &Toolbox,
+    ) -> Result<Self, ToolboxError> {
         let mut changes = shared.subscribe();
         let tools = Tools::clone(&changes.borrow_and_update());
         let mut batch = toolbox.batch();
+        for name in former.keys() {
+            batch = batch.remove(name.as_str());
+        }
         for listed in tools.values() {
             batch = batch.insert(listed.spec.clone(), listed.tool(shared));
         }
         batch.apply()?;
         let inner = Arc::new(Inner {
             toolbox: toolbox.clone(),
-            tools: Mutex::new(tools),
+            tools: Mutex::new(Some(tools)),
         });
         let updates = CancellationToken::new();
         let update = update(Arc::clone(&inner), Arc::downgrade(shared), changes);
@@ -62,17 +94,15 @@ impl Installed {
     /// Returns the names of the tools that are in the toolbox, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<Name> {
-        let tools = self
-            .inner
-            .tools
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        tools.keys().map(|name| Name::from(name.as_str())).collect()
+        let tools = self.inner.lock();
+        let names = tools.iter().flat_map(Tools::keys);
+        names.map(|name| Name::from(name.as_str())).collect()
     }
 
     /// Removes the tools from the toolbox, and ends the updates. Calls in flight stay on them.
     pub fn uninstall(self) {
-        self.inner.change(&Tools::new(), None);
+        let tools = self.inner.lock().take().unwrap_or_default();
+        self.inner.remove(&tools);
     }
 }
 
@@ -91,7 +121,7 @@ async fn update(inner: Arc<Inner>, shared: Weak<Shared>, mut changes: watch::Rec
             return;
         };
         let tools = Arc::clone(&changes.borrow_and_update());
-        inner.change(&tools, Some(&shared));
+        inner.change(&tools, &shared);
     }
 }
 
@@ -100,15 +130,17 @@ async fn update(inner: Arc<Inner>, shared: Weak<Shared>, mut changes: watch::Rec
 impl Inner {
     /// Changes the tools of the server in the toolbox to these. A tool whose name is in use is left
     /// out.
-    fn change(&self, tools: &Tools, shared: Option<&Arc<Shared>>) {
-        let mut installed = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+    fn change(&self, tools: &Tools, shared: &Arc<Shared>) {
+        let mut current = self.lock();
+        let Some(installed) = current.as_mut() else {
+            return;
+        };
         let mut batch = self.toolbox.batch();
         let mut next = BTreeMap::new();
         for name in installed.keys().filter(|name| !tools.contains_key(*name)) {
             batch = batch.remove(name.as_str());
         }
         for (name, listed) in tools {
-            let Some(shared) = shared else { break };
             match installed.get(name) {
                 Some(same) if same == listed => {}
                 // A tool of this name may have been removed by others.
@@ -130,5 +162,21 @@ impl Inner {
                 "the tools of a remote server stay as they were"
             ),
         }
+    }
+
+    /// Removes tools from the toolbox.
+    fn remove(&self, tools: &Tools) {
+        let names = tools.keys();
+        let batch = names.fold(self.toolbox.batch(), |batch, name| {
+            batch.remove(name.as_str())
+        });
+        if let Err(error) = batch.apply() {
+            // A removal has no faults.
+            tracing::error!(error = &error as &dyn std::error::Error, "tools stay");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Tools>> {
+        self.tools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -41,7 +41,8 @@
 //! Calls that are made meanwhile wait for that, up to their deadline and the
 //! [connect timeout](RemoteServerBuilder::with_connect_timeout). After an attempt that failed,
 //! calls are rejected at once until the [backoff](RemoteServerBuilder::with_backoff) is over:
-//! `CircuitOpen`, with the time to retry, and the reason as its source. In place of a session that
+//! `CircuitOpen`, with the time to retry, for how long the server has been away, and why. The list
+//! of the tools stays as it was, however long the server is away. In place of a session that
 //! an endpoint does not know any more, a call begins a new one.
 //!
 //! # Program
@@ -61,7 +62,8 @@
 //! and so is its [trace context](toolbooth::events::TraceContext). Progress of the server becomes
 //! [progress](toolbooth::CallContext::progress) of the call, which restarts idle limits and never
 //! extends others. All reports before the response are received. Numbers that are not whole are
-//! scaled by 1,000.
+//! scaled by 1,000. The messages of progress are also items of the partial result, if an outer
+//! layer keeps one: a call that ends early has them in its error.
 //!
 //! A result with `isError` is a response that reports a failure. An [`McpServer`](crate::McpServer)
 //! makes the same result of the response again, with its structured content, its metadata and each

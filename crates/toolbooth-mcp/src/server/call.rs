@@ -8,7 +8,7 @@ use rmcp::model::{CallToolRequestParams, CallToolResult, ProtocolVersion};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
 use toolbooth::toolbox::ResolvedTool;
-use toolbooth::{ToolCall, ToolError};
+use toolbooth::{ErrorKind, ToolCall, ToolError};
 use tower::ServiceExt as _;
 
 use super::McpServer;
@@ -28,10 +28,16 @@ impl McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
-        let tool = self
-            .toolbox
-            .resolve(&request.name)
-            .map_err(|error| ErrorData::invalid_params(error.public_message(), None))?;
+        let tool = match self.toolbox.resolve(&request.name) {
+            Ok(tool) => tool,
+            Err(error) if error.kind() == ErrorKind::UnknownTool => {
+                return Err(ErrorData::invalid_params(error.public_message(), None));
+            }
+            Err(error) => {
+                let call = to_call(&self.settings, request, &context)?;
+                return Ok(error_result(&error.with_call(call.context()), &[], None));
+            }
+        };
         let call = to_call(&self.settings, request, &context)?;
         let cancelled = cancelled(&context);
         // Dropped in whatever state it is: nothing is sent any more.

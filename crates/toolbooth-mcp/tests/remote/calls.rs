@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use toolbooth::events::TraceContext;
-use toolbooth::{BoxError, ErrorKind, TimeoutLayer, TimeoutScope, ToolCall, ToolError, UpdateKind};
+use toolbooth::{
+    BoxError, Content, ErrorKind, PartialResultLayer, TimeoutLayer, TimeoutScope, ToolCall,
+    ToolError, UpdateKind,
+};
 use toolbooth_mcp::{RemoteError, RemoteServer, TIMEOUT_META_KEY};
 use tower::{ServiceBuilder, ServiceExt as _};
 
@@ -116,6 +119,52 @@ async fn every_report_of_progress_before_the_response_is_received() -> Result<()
             updates.try_recv().map(|update| update.kind),
             Some(UpdateKind::Progress(_))
         ));
+    }
+    ct.cancel();
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_of_progress_are_the_partial_result_of_a_call_that_ends_early()
+-> Result<(), BoxError> {
+    let steps: Vec<_> = (1..=6)
+        .map(|n| json!({ "progress": n, "message": format!("page {n}") }))
+        .chain([json!({ "progress": 7 })])
+        .collect();
+    let ct = CancellationToken::new();
+    let remote = RemoteServer::http(serve(Upstream::default(), ct.clone()).await);
+    let servers = [program("new").connect().await?, remote.connect().await?];
+    for (index, server) in servers.iter().enumerate() {
+        let is_killed = index == 0;
+        let then = if is_killed { "die" } else { "hang" };
+        for max in [4, 10] {
+            let layer = PartialResultLayer::new().with_max_items(max);
+            let tool = ServiceBuilder::new()
+                .layer(layer)
+                .service(tool(server, "progress"));
+            let args = json!({ "steps": steps, "then": then });
+            let call = ToolCall::new("progress", args);
+            let (canceller, mut updates) = (call.canceller(), call.updates());
+            let made = tokio::spawn(tool.oneshot(call));
+            let mut seen = Vec::new();
+            while seen.len() < 7 {
+                match timeout(LONG, updates.recv()).await?.ok_or("progress")?.kind {
+                    UpdateKind::Progress(progress) => {
+                        seen.push(progress.message().map(str::to_owned));
+                    }
+                    other => return Err(format!("{other:?}").into()),
+                }
+            }
+            if !is_killed {
+                canceller.cancel();
+            }
+            let error = timeout(LONG, made).await??.expect_err("it ends early");
+            let partial = error.partial().ok_or("a partial result")?;
+            let kept: Vec<_> = partial.contents().iter().map(Content::to_text).collect();
+            let pages: Vec<_> = (1..=6.min(max)).map(|n| format!("page {n}")).collect();
+            assert_eq!(kept, pages, "{error}");
+            assert_eq!(partial.dropped(), 6_u64.saturating_sub(max.try_into()?));
+        }
     }
     ct.cancel();
     Ok(())

@@ -155,6 +155,11 @@ impl Upstream {
                 tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
             }
         }
+        match args["then"].as_str() {
+            Some("die") => die(),
+            Some("hang") => context.ct.cancelled().await,
+            _ => {}
+        }
         Ok(CallToolResult::success(vec![ContentBlock::text("done")]).into())
     }
 }

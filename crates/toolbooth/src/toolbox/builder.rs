@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toolbooth_core::{LayerName, Name};
+use toolbooth_core::{LayerName, Name, ToolError};
 use tower_layer::Layer;
 
 #[cfg(feature = "policy")]
@@ -48,6 +48,7 @@ impl ToolboxBuilder {
                 gate_name: LayerName::new("gate"),
                 gate_limit: PerTool::new(DEFAULT_GATE_LIMIT),
                 idempotent: PerTool::none(),
+                unknown: None,
                 #[cfg(feature = "validate")]
                 validates: false,
             },
@@ -266,6 +267,36 @@ impl ToolboxBuilder {
     #[cfg(feature = "policy")]
     pub fn with_store(mut self, store: &SharedStore, name: impl Into<Name>) -> Self {
         self.store = Some((store.clone(), name.into()));
+        self
+    }
+
+    /// Sets the error of calls of tools that are not there, such as those of a server that is away.
+    ///
+    /// By default, and where `error` returns `None`, it is
+    /// [`UnknownTool`](crate::ToolError::UnknownTool) with the nearest names.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use toolbooth::{ErrorKind, ToolError, Toolbox};
+    ///
+    /// # fn main() -> Result<(), toolbooth::toolbox::ToolboxError> {
+    /// let toolbox = Toolbox::builder()
+    ///     .with_unknown_tool(|name| {
+    ///         let is_of_server = name.starts_with("time_");
+    ///         let error = ToolError::circuit_open(Duration::from_secs(3));
+    ///         is_of_server.then(|| error.with_reason("the server `time` is away"))
+    ///     })
+    ///     .build()?;
+    /// let kind = |name| toolbox.resolve(name).map_err(|error| error.kind()).err();
+    /// assert_eq!(kind("time_now"), Some(ErrorKind::CircuitOpen));
+    /// assert_eq!(kind("now"), Some(ErrorKind::UnknownTool));
+    /// # Ok(()) }
+    /// ```
+    pub fn with_unknown_tool<F>(mut self, error: F) -> Self
+    where
+        F: Fn(&str) -> Option<ToolError> + Send + Sync + 'static,
+    {
+        self.settings.unknown = Some(Box::new(error));
         self
     }
 

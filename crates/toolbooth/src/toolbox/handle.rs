@@ -97,10 +97,10 @@ impl Toolbox {
     /// Returns one tool as a service of its own, as [`get`](Self::get) does.
     ///
     /// # Errors
-    /// [`ToolError::UnknownTool`] with the nearest names, as a call of that name gets.
+    /// That of a call of that name: [`ToolError::UnknownTool`] with the nearest names, or the error
+    /// of [`with_unknown_tool`](ToolboxBuilder::with_unknown_tool).
     pub fn resolve(&self, name: &str) -> Result<ResolvedTool, ToolError> {
-        self.get(name)
-            .ok_or_else(|| self.shared.version().unknown(name))
+        self.get(name).ok_or_else(|| self.shared.unknown(name))
     }
 
     /// Returns whether there is a tool of this name.

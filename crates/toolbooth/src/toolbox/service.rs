@@ -58,8 +58,8 @@ impl Service<ToolCall> for Toolbox {
         match version.get(call.name()) {
             Some(entry) => ResponseFuture::start(&self.shared.settings, entry, call),
             None => {
-                let error = version.unknown(call.name());
                 drop(version);
+                let error = self.shared.unknown(call.name());
                 ResponseFuture::reject(&self.shared, error, call)
             }
         }

@@ -29,6 +29,9 @@ use crate::middleware::sync::{Mutex, lock};
 #[cfg(feature = "policy")]
 use crate::shared::SharedStore;
 
+/// Returns the error of a call of an unknown tool.
+pub(super) type UnknownError = Box<dyn Fn(&str) -> Option<ToolError> + Send + Sync>;
+
 /// A layer for all tools.
 pub(super) type ToolLayer = Box<dyn Fn(ToolService) -> ToolService + Send + Sync>;
 
@@ -49,6 +52,7 @@ pub(super) struct Settings {
     pub(super) gate_name: LayerName,
     pub(super) gate_limit: PerTool<Duration>,
     pub(super) idempotent: PerTool<bool>,
+    pub(super) unknown: Option<UnknownError>,
     #[cfg(feature = "validate")]
     pub(super) validates: bool,
 }
@@ -101,6 +105,15 @@ impl Shared {
     #[inline]
     pub(super) fn version(&self) -> arc_swap::Guard<Arc<Version>> {
         self.version.load()
+    }
+
+    /// Returns the error of a call of an unknown tool. No version is loaded while the hook runs.
+    pub(super) fn unknown(&self, name: &str) -> ToolError {
+        let unknown = self.settings.unknown.as_ref();
+        // A name of a megabyte is not searched for.
+        let unknown = unknown.filter(|_| name.len() <= MAX_NAME);
+        let error = unknown.and_then(|unknown| unknown(name));
+        error.unwrap_or_else(|| self.version().unknown(name))
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<()> {

@@ -17,7 +17,7 @@ pub(crate) struct Readiness {
 /// A phase of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Servers are being connected.
+    /// Servers are being connected, and none is yet.
     Starting,
     Serving,
     /// New calls are rejected.
@@ -34,25 +34,25 @@ impl Readiness {
         })
     }
 
-    /// Reports that the servers were connected, or failed for the first time.
+    /// Reports that the servers are being connected.
     pub(crate) fn opened(&self, booth: Booth) {
         if self.booth.set(booth).is_err() {
             tracing::debug!("the booth was opened twice");
         }
     }
 
-    fn phase(&self) -> Phase {
-        match (self.shutdown.is_shutting_down(), self.booth.get()) {
+    fn phase(&self, status: Option<&BoothStatus>) -> Phase {
+        match (self.shutdown.is_shutting_down(), status) {
             (true, _) => Phase::Draining,
-            (false, None) => Phase::Starting,
-            (false, Some(_)) => Phase::Serving,
+            (false, Some(status)) if !status.is_starting() => Phase::Serving,
+            (false, _) => Phase::Starting,
         }
     }
 
     /// Returns whether calls can succeed, and the details.
     pub(crate) fn report(&self) -> (bool, Value) {
-        let phase = self.phase();
         let status = self.booth.get().map(Booth::status);
+        let phase = self.phase(status.as_ref());
         let is_ready =
             phase == Phase::Serving && status.as_ref().is_some_and(BoothStatus::is_ready);
         let json = json!({

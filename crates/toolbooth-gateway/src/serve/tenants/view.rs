@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use toolbooth::toolbox::{ToolService, ToolboxError};
-use toolbooth::{ToolSpec, Toolbox};
+use toolbooth::{ErrorKind, ToolError, ToolSpec, Toolbox};
 
 use crate::config;
 
@@ -14,6 +15,7 @@ use crate::config;
 pub(crate) struct View {
     all: Toolbox,
     allowed: Toolbox,
+    tenant: Arc<ArcSwap<config::Tenant>>,
 }
 
 // === impl View ===
@@ -28,8 +30,20 @@ impl View {
         let allowed = specs.fold(Toolbox::builder(), |builder, spec| {
             builder.tool(spec, tool.clone())
         });
-        let allowed = allowed.build()?;
-        Ok(Self { all, allowed })
+        let tenant = Arc::new(ArcSwap::from_pointee(tenant.clone()));
+        let (others, current) = (all.clone(), Arc::clone(&tenant));
+        // Of a tool whose server is away. The names that are near to an unknown one are not its.
+        let error = move |name: &str| {
+            let error = others.resolve(name).err();
+            let is_away = |error: &ToolError| error.kind() != ErrorKind::UnknownTool;
+            error.filter(|error| is_away(error) && current.load().allows(name))
+        };
+        let allowed = allowed.with_unknown_tool(error).build()?;
+        Ok(Self {
+            all,
+            allowed,
+            tenant,
+        })
     }
 
     pub(crate) const fn toolbox(&self) -> &Toolbox {
@@ -40,6 +54,7 @@ impl View {
     ///
     /// The caller does not call it twice at once.
     pub(crate) fn update(&self, tenant: &config::Tenant) {
+        self.tenant.store(Arc::new(tenant.clone()));
         let specs = self
             .all
             .specs()

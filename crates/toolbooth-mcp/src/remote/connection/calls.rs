@@ -203,16 +203,14 @@ impl InFlight {
         let scaled = |number| rounded(if is_scaled { number * SCALE } else { number });
         let message = report.message.as_deref();
         let message = message.map(|message| start_of(message, MAX_MESSAGE).to_owned());
+        let (done, total) = (scaled(report.progress), total.map(scaled));
         match message {
             Some(message) => {
-                let total = total.map(scaled);
-                self.context
-                    .progress(scaled(report.progress), total, message);
+                self.context.progress(done, total, message.as_str());
+                // The progress of a call has its last message alone.
+                self.context.keep_item(message);
             }
-            None => {
-                let total = total.map(scaled);
-                self.context.progress(scaled(report.progress), total, None);
-            }
+            None => self.context.progress(done, total, None),
         }
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use toolbooth::toolbox::ToolboxError;
-use toolbooth::{ToolSpec, Toolbox};
+use toolbooth::{ToolError, ToolSpec, Toolbox};
 
 pub(super) use self::shared::{Shared, StderrSlot};
 pub use self::status::RemoteStatus;
@@ -41,6 +41,10 @@ impl RemoteServer {
     pub(super) async fn connect(settings: Settings) -> Result<Self, RemoteError> {
         let shared = Shared::connect(settings).await?;
         Ok(Self { shared })
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Returns the name of the server in errors and logs.
@@ -77,7 +81,22 @@ impl RemoteServer {
         self.shared.status()
     }
 
+    /// Returns the error that a call has now, if there is no connection: for how long the server
+    /// has been away, why, and the time until the next attempt to connect.
+    ///
+    /// Calls are made in spite of it once that time is over, since they connect.
+    #[must_use]
+    pub fn away(&self) -> Option<ToolError> {
+        self.shared.away().map(|error| match error {
+            RemoteError::Away {
+                since, retry_after, ..
+            } => error.rejection(since, retry_after),
+            error => ToolError::failed(error).with_outage(false),
+        })
+    }
+
     /// Returns the instructions of the server for a model, at most 16 KiB of them, if it sent any.
+    /// They are those of the last connection.
     #[must_use]
     pub fn instructions(&self) -> Option<Arc<str>> {
         self.shared.instructions()

@@ -39,6 +39,10 @@ struct State {
     /// the server may be another one.
     has_sessions: bool,
     last_error: Option<RemoteError>,
+    /// When the last connection was lost, until there is another.
+    lost_at: Option<Instant>,
+    /// The instructions of the last connection.
+    instructions: Option<Arc<str>>,
     /// The current connection, and those on which calls are still in flight.
     connections: Vec<Weak<Connection>>,
     /// The standard error of the program that was started last.
@@ -65,6 +69,8 @@ impl Shared {
                 restarts: 0,
                 has_sessions: connection.has_sessions(),
                 last_error: None,
+                lost_at: None,
+                instructions: connection.instructions(),
                 connections: vec![Arc::downgrade(&connection)],
                 stderr,
             }),
@@ -169,9 +175,18 @@ impl Shared {
     }
 
     pub(super) fn instructions(&self) -> Option<Arc<str>> {
-        match &self.lock().link {
-            Link::Connected(connection) => connection.instructions(),
-            _ => None,
+        self.lock().instructions.clone()
+    }
+
+    /// Returns the error of a call, if there is no connection now.
+    pub(super) fn away(&self) -> Option<RemoteError> {
+        let mut state = self.lock();
+        state.notice_loss(&self.settings);
+        match &state.link {
+            Link::Connected(_) => None,
+            Link::Connecting(_) => Some(state.away(&self.settings, Instant::now())),
+            Link::Away(until) => Some(state.away(&self.settings, *until)),
+            Link::Closed => Some(self.closed_error()),
         }
     }
 
@@ -245,6 +260,8 @@ impl Shared {
                 state.connections.push(Arc::downgrade(&connection));
                 state.restarts += 1;
                 state.has_sessions = connection.has_sessions();
+                state.lost_at = None;
+                state.instructions = connection.instructions();
                 drop(state);
                 self.follow(&connection);
                 self.set_tools(tools);
@@ -311,8 +328,10 @@ impl State {
             ?backoff,
             "no connection to a server"
         );
-        let until = Instant::now() + backoff;
+        let now = Instant::now();
+        let until = now + backoff;
         self.link = Link::Away(until);
+        self.lost_at.get_or_insert(now);
         self.last_error = Some(error);
         until
     }
@@ -324,9 +343,11 @@ impl State {
         let source = source.unwrap_or_else(|| RemoteError::Closed {
             server: server.clone(),
         });
+        let now = Instant::now();
         RemoteError::Away {
             server,
-            retry_after: until.saturating_duration_since(Instant::now()),
+            since: self.lost_at.map_or(Duration::ZERO, |at| now - at),
+            retry_after: until.saturating_duration_since(now),
             source: Box::new(source),
         }
     }
