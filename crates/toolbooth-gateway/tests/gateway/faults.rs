@@ -34,7 +34,7 @@ fn unknown_key_is_an_error_with_those_that_are_allowed_and_the_nearest() {
         (
             "[tool.a]\ncommand = [\"a\"]",
             "line 1, column 2, in `tool`: unknown field `tool`, expected one of `upstreams`, \
-             `tools`, `policies`, `listen`, `tenants`, `admin`, `log`, `shutdown`: \
+             `tools`, `policies`, `limits`, `listen`, `tenants`, `admin`, `log`, `shutdown`: \
              did you mean `tools`?",
         ),
         (
