@@ -3,17 +3,28 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgrp, getpid, getppid, kill_process, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitOptions, getpgrp, getpid, getppid, kill_process, pidfd_open,
+    set_child_subreaper, waitpid,
 };
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::NOT_STARTED;
+
+/// The time that the program has after SIGTERM. It is shorter than that after which toolbooth kills
+/// the group, this process among it: what has left the group would then escape.
+const GRACE: Duration = Duration::from_millis(1_500);
+/// The maximum time in which processes that are killed end.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// The time between two looks at the processes that are left.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Returns whether the end of another process can be awaited.
 pub(super) fn is_available() -> bool {
@@ -22,7 +33,7 @@ pub(super) fn is_available() -> bool {
 
 pub(super) fn run(parent: u32, command: &[OsString]) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build();
     let ended = runtime.and_then(|runtime| runtime.block_on(guard(parent, command)));
     match ended {
@@ -46,11 +57,14 @@ fn report(command: &[OsString], error: &io::Error) {
 
 async fn guard(parent: u32, command: &[OsString]) -> io::Result<ExitStatus> {
     // The signals of the group are for the program, which decides when it ends.
-    let _terminate = signal(SignalKind::terminate())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let _interrupt = signal(SignalKind::interrupt())?;
     let _hangup = signal(SignalKind::hangup())?;
+    let mut child_ended = signal(SignalKind::child())?;
+    // What leaves the group becomes a child of this process once its parent has ended.
+    set_child_subreaper(Some(getpid()))?;
     let parent = open(parent)?;
-    let (gone, parent_gone) = oneshot::channel();
+    let (gone, mut parent_gone) = oneshot::channel();
     // It ends with this process.
     std::thread::spawn(move || {
         let mut fds = [PollFd::new(&parent, PollFlags::IN)];
@@ -64,35 +78,88 @@ async fn guard(parent: u32, command: &[OsString]) -> io::Result<ExitStatus> {
         .args(args)
         .kill_on_drop(true)
         .spawn()?;
-    tokio::select! {
-        status = child.wait() => {
-            kill_others();
-            status
-        }
-        _ = parent_gone => {
-            // This process is the leader unless it was started by hand.
-            if getpgrp() == getpid() {
-                kill_process_group(getpgrp(), Signal::KILL)?;
+    let main = child.id().and_then(|id| i32::try_from(id).ok());
+    let main = main.and_then(Pid::from_raw);
+    let mut until = None;
+    let status = loop {
+        let too_long = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
             }
-            child.start_kill()?;
-            child.wait().await
+        };
+        tokio::select! {
+            status = child.wait() => break status,
+            _ = &mut parent_gone => {
+                child.start_kill()?;
+                break child.wait().await;
+            }
+            () = too_long => {
+                child.start_kill()?;
+                break child.wait().await;
+            }
+            _ = terminate.recv() => {
+                until.get_or_insert(Instant::now() + GRACE);
+            }
+            // The status of the program is for `child`.
+            _ = child_ended.recv() => {
+                for pid in processes().filter(|pid| Some(*pid) != main && is_child(*pid)) {
+                    reap(pid);
+                }
+            }
         }
+    };
+    // One that the system does not end is left.
+    let _ended = timeout(KILL_LIMIT, kill_others()).await;
+    status
+}
+
+/// Kills what the program has left: its group, and all that it has started elsewhere. This process
+/// remains, to report its end.
+async fn kill_others() {
+    let is_leader = getpgrp() == getpid();
+    loop {
+        let is_other = |pid: &Pid| {
+            let is_member = is_leader && group(*pid) == Some(getpgrp());
+            *pid != getpid() && (is_member || is_child(*pid))
+        };
+        let others: Vec<_> = processes().filter(is_other).collect();
+        if others.is_empty() {
+            return;
+        }
+        for pid in others {
+            // It may have ended by itself. Its children are then those of this process.
+            let _ended = kill_process(pid, Signal::KILL);
+            reap(pid);
+        }
+        sleep(LOOK).await;
     }
 }
 
-/// Kills what the program has left in the group. This process remains, to report its end.
-fn kill_others() {
-    if getpgrp() != getpid() {
-        return;
-    }
+/// Releases the number of a child that has ended.
+fn reap(pid: Pid) {
+    // One that has not ended, or is the child of another process, is left.
+    let _reaped = waitpid(Some(pid), WaitOptions::NOHANG);
+}
+
+/// Iterates over all processes.
+fn processes() -> impl Iterator<Item = Pid> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    for pid in numbers.filter_map(Pid::from_raw) {
-        if pid != getpid() && group(pid) == Some(getpgrp()) {
-            // It may have ended by itself.
-            let _ended = kill_process(pid, Signal::KILL);
-        }
-    }
+    numbers.filter_map(Pid::from_raw)
+}
+
+/// Returns whether a process is a child of this one.
+fn is_child(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| parent_in(&stat) == Some(getpid()))
+}
+
+/// Returns the parent in the file `stat` of a process: the second field after the name.
+fn parent_in(stat: &str) -> Option<Pid> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let parent = fields.split_ascii_whitespace().nth(1)?;
+    Pid::from_raw(parent.parse().ok()?)
 }
 
 /// Returns the group of a process. Kernel threads, and processes of other namespaces, have the

@@ -3,10 +3,14 @@
 //! A process that receives SIGKILL cannot end its children. They would find the end of their
 //! standard input, which not every program heeds. So each program is started by
 //! `toolbooth guard PARENT -- PROGRAM ..`, which inherits the standard streams, copies nothing, and
-//! kills its process group when the parent is gone. It costs one waiting process for each program.
+//! kills all that the program has started when the parent is gone, or the program has ended. It
+//! costs one waiting process for each program.
 //!
-//! Without pidfds, which Linux has since 5.3, programs are started without it. A program that
-//! leaves its process group escapes.
+//! It is the reaper of its descendants: also a process with a session of its own, whose parent has
+//! ended, is its child, and is killed. After SIGTERM a program has 1.5 s. Only if this process is
+//! killed itself, such a process escapes.
+//!
+//! Without pidfds, which Linux has since 5.3, programs are started without it.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -159,3 +159,46 @@ async fn command_is_served_over_http_without_a_file() {
         .to_owned();
     assert_eq!(names(&program.mcp(None).await).await, ["greet", "never"]);
 }
+
+/// Starts a booth in front of a booth, beside which a process runs that has a session of its own,
+/// and whose parent has ended.
+async fn start_with_daemon(before: &str) -> Program {
+    let folder = Folder::new();
+    folder.write("inner.toml", INNER);
+    let script = format!(
+        "setsid sh -c 'sh -c \"echo \\$\\$ > daemon.new; mv daemon.new daemon.pid; exec sleep 1000\" &'\n\
+         until [ -e daemon.pid ]; do sleep 0.01; done\n\
+         echo $$ > inner.pid\n{before}\nexec {TOOLBOOTH} run inner.toml\n"
+    );
+    folder.write("server.sh", &script);
+    let outer = "[upstreams.inner]\ncommand = ['sh', 'server.sh']\n";
+    let file = folder.write("booth.toml", &with_listeners(outer));
+    Program::start_file(folder, &file).await
+}
+
+#[tokio::test]
+async fn process_of_a_server_with_a_session_of_its_own_ends_with_the_program() {
+    for (signal, before) in [
+        (Signal::TERM, ""),
+        (Signal::KILL, ""),
+        // The server does not end by itself.
+        (Signal::TERM, "trap '' TERM; sleep 1000 < /dev/null & "),
+    ] {
+        let mut program = start_with_daemon(before).await;
+        let daemon = pid(&program, "daemon.pid");
+        assert!(runs(daemon));
+        program.signal(signal);
+        program.exit().await;
+        gone(daemon).await;
+    }
+}
+
+#[tokio::test]
+async fn process_of_a_server_with_a_session_of_its_own_ends_with_the_server() {
+    let program = start_with_daemon("").await;
+    let daemon = pid(&program, "daemon.pid");
+    // The next start writes another.
+    std::fs::remove_file(program.folder.path("daemon.pid")).expect("removed");
+    kill(pid(&program, "inner.pid"));
+    gone(daemon).await;
+}
