@@ -20,7 +20,6 @@ async fn process(server: &Server) -> SharedLimits {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn processes_share_one_limit_of_calls_at_once() {
     let server = Server::start();
     let probe = Probe::new();
@@ -63,7 +62,6 @@ async fn processes_share_one_limit_of_calls_at_once() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server: tests/shared/run"]
 async fn processes_share_one_quota() {
     let server = Server::start();
     let quota = Quota::with_period(Duration::from_secs(3600)).expect("above zero");
