@@ -176,3 +176,24 @@ async fn lost_replies_leak_no_permit() {
     sleep(ms(1)).await;
     assert_eq!(store.held("limit"), 0);
 }
+
+/// The tasks that send commands have ended with their runtime, or cannot start on it.
+#[test]
+fn store_of_a_runtime_that_is_gone_is_away() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().build().expect("a runtime")
+    };
+    for is_used_before in [true, false] {
+        let (store, witness) = (MemoryStore::new(), Witness::default());
+        let gone = runtime();
+        let process = gone.block_on(async { process(&store, WhenAway::Local) });
+        let tool = limited(&process, &witness, 1);
+        if is_used_before {
+            gone.block_on(run(tool.clone(), 0)).expect("a response");
+        }
+        drop(gone);
+        runtime().block_on(run(tool, 0)).expect("a response");
+        assert!(process.is_away(), "{is_used_before}");
+    }
+}

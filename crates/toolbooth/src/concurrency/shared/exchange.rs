@@ -39,7 +39,13 @@ struct Done {
 }
 
 /// Runs until the limit is dropped and the store knows what that means.
-pub(super) async fn run(shared: Arc<Shared>, queue: Weak<dyn SharedQueue>, holder: Holder) {
+///
+/// A runtime that is gone drops the future before its first poll.
+pub(super) fn run(
+    shared: Arc<Shared>,
+    queue: Weak<dyn SharedQueue>,
+    holder: Holder,
+) -> impl Future<Output = ()> + Send + 'static {
     let mut exchange = Exchange {
         shared,
         queue,
@@ -49,15 +55,17 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Weak<dyn SharedQueue>, holde
         notified: 0,
         was_away: false,
     };
-    while let Some(step) = exchange.next() {
-        match step {
-            Step::Send(command) => exchange.send(command),
-            Step::Wait(until) => {
-                if let Some(done) = exchange.wait(until).await {
-                    exchange.record(done);
+    async move {
+        loop {
+            match exchange.next() {
+                Step::Send(command) => exchange.send(command),
+                Step::Wait(until) => {
+                    if let Some(done) = exchange.wait(until).await {
+                        exchange.record(done);
+                    }
                 }
+                Step::End => return,
             }
-            Step::End => break,
         }
     }
 }
@@ -65,8 +73,8 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Weak<dyn SharedQueue>, holde
 // === impl Exchange ===
 
 impl Exchange {
-    /// Returns what to do; `None` if that is nothing any more.
-    fn next(&mut self) -> Option<Step> {
+    /// Returns what to do.
+    fn next(&mut self) -> Step {
         let link = Arc::clone(&self.shared.link);
         let now = Moment::now();
         let is_away = link.is_away();
@@ -84,7 +92,7 @@ impl Exchange {
             state.end_lease();
             drop(state);
             self.shared.lost.end();
-            return Some(Step::Wait(Some(now)));
+            return Step::Wait(Some(now));
         }
         let step = match is_away {
             true if state.is_closed() => Step::End,
@@ -103,7 +111,7 @@ impl Exchange {
             // What holds has changed for those that wait.
             self.look();
         }
-        Some(step)
+        step
     }
 
     /// Returns when calls are cancelled, if they are.

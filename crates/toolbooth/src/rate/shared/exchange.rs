@@ -24,21 +24,28 @@ struct Exchange {
 type Reply = Result<Option<TokensTaken>, StoreError>;
 
 /// Runs until the limit is dropped and its tokens are returned.
-pub(super) async fn run(shared: Arc<Shared>, queue: Weak<dyn SharedQueue>) {
+///
+/// A runtime that is gone drops the future before its first poll.
+pub(super) fn run(
+    shared: Arc<Shared>,
+    queue: Weak<dyn SharedQueue>,
+) -> impl Future<Output = ()> + Send + 'static {
     let mut exchange = Exchange {
         processes: shared.link().processes(),
         shared,
         queue,
         was_away: false,
     };
-    loop {
-        match exchange.next() {
-            Step::Send(command) => {
-                let reply = exchange.send(command).await;
-                exchange.record(command, reply);
+    async move {
+        loop {
+            match exchange.next() {
+                Step::Send(command) => {
+                    let reply = exchange.send(command).await;
+                    exchange.record(command, reply);
+                }
+                Step::Wait(until) => exchange.wait(until).await,
+                Step::End => return,
             }
-            Step::Wait(until) => exchange.wait(until).await,
-            Step::End => return,
         }
     }
 }
