@@ -3,10 +3,10 @@ use std::sync::Arc as StdArc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use toolbooth_core::{LayerName, Moment, Part, ToolError};
+use toolbooth_core::{CancelReason, LayerName, Moment, Part, ToolError};
 
 use super::future::ResponseWatch;
-use super::shared::{LeaseEnd, LostPermits, SharedPermits};
+use super::shared::{LeaseEnd, SharedPermits};
 use crate::middleware::Acquire;
 use crate::middleware::sync::atomic::{AtomicU64, Ordering};
 use crate::middleware::sync::{Arc, Weak};
@@ -155,6 +155,11 @@ impl Acquire<ResponseWatch> for AcquirePermit {
             Ok(grant) => {
                 let queue = Arc::clone(self.waiter.queue());
                 let lease_end = queue.limiter().start(part, grant);
+                if lease_end.as_ref().is_some_and(LeaseEnd::has_come) {
+                    queue.release(self.waiter.cost());
+                    let error = ToolError::cancelled(CancelReason::LeaseLost);
+                    return Poll::Ready(Err(error.with_layer(&self.layer)));
+                }
                 let permit = Permit::acquired(part, queue, self.waiter.cost(), self.until_ended);
                 *watch = ResponseWatch::with_lease(permit, lease_end);
                 return Poll::Ready(Ok(()));
@@ -206,7 +211,7 @@ impl Permits {
         if grant.fence != 0 {
             part.provide(&StdArc::new(FencingNumber::new(grant.fence)));
         }
-        shared.lost().map(LostPermits::lease_end)
+        shared.lease_end()
     }
 
     fn limit(&self) -> u64 {

@@ -234,7 +234,10 @@ impl<L: Limiter> Waiter<L> {
         if state.waiters.len() >= capacity {
             return Err(Rejection::Full(capacity));
         }
-        let until = self.max_wait_end(state);
+        let until = match self.at_once {
+            true => Some(self.since),
+            false => self.max_wait_end(state),
+        };
         if bound.is_none() && until.is_none() {
             return Ok(None);
         }

@@ -5,9 +5,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use toolbooth::shared::{SharedOptions, SharedStore, WhenAway};
 use toolbooth::{CancelReason, ErrorKind, Event, OverloadReason};
-use toolbooth_test::{MemoryStore, cancel_reason, ms, overload_reason};
+use toolbooth_test::{MemoryStore, boxed, cancel_reason, ms, overload_reason};
+use tower::Layer;
 
 use crate::support::{Witness, limited, process, run};
+use crate::tokens::rate;
 
 /// Returns a process that knows that the store is away.
 async fn lost(store: &MemoryStore, when_away: WhenAway) -> SharedStore {
@@ -175,6 +177,36 @@ async fn lost_replies_leak_no_permit() {
     run(tool, 0).await.unwrap();
     sleep(ms(1)).await;
     assert_eq!(store.held("limit"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejecting_limit_rejects_at_once_while_the_store_is_away() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = lost(&store, WhenAway::Local).await;
+    let layer = rate(&process, ms(60_000), 1).reject();
+    let tool = boxed(layer.layer(witness.tool()));
+    run(tool.clone(), 0).await.unwrap();
+    let start = Instant::now();
+    let error = run(tool, 0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
+    // The share counts a token from when it was due, up to 1 ms ago.
+    assert_eq!(error.retry_after(), Some(ms(60_000 - 1)));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejecting_limit_rejects_calls_in_flight_when_the_store_is_lost() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = process(&store, WhenAway::Local);
+    let layer = rate(&process, ms(60_000), 1).reject();
+    let tool = boxed(layer.layer(witness.tool()));
+    run(tool.clone(), 0).await.unwrap();
+    store.set_away(true);
+    let start = Instant::now();
+    let error = run(tool, 0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
+    // At most three commands of 50 ms, with pauses.
+    assert!(start.elapsed() <= ms(220), "{:?}", start.elapsed());
 }
 
 /// The tasks that send commands have ended with their runtime, or cannot start on it.

@@ -16,7 +16,7 @@ fn quota(every: Duration, burst: u32) -> Quota {
     quota.allow_burst(burst)
 }
 
-fn rate(store: &SharedStore, every: Duration, burst: u32) -> RateLimitLayer {
+pub(crate) fn rate(store: &SharedStore, every: Duration, burst: u32) -> RateLimitLayer {
     RateLimitLayer::new(quota(every, burst)).with_store(store, "rate")
 }
 
@@ -211,4 +211,22 @@ async fn limits_of_policies_are_shared_by_the_processes_of_a_toolbox() {
     // Four at once, then one every 250 ms.
     assert_eq!(start.elapsed(), ms(510));
     assert_eq!(store.limits().len(), 2, "{:?}", store.limits());
+}
+
+/// A task that is polled late finds that its token has expired, and gets another one.
+#[tokio::test(start_paused = true)]
+async fn late_call_takes_another_token() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = process(&store, WhenAway::Local);
+    let tool = rated(&rate(&process, ms(100), 1), &witness);
+    run(tool.clone(), 0).await.unwrap();
+    let late = tokio::spawn(run(tool, 0));
+    sleep(ms(1)).await;
+    // Past the time of its token, and of the grace after it, without a poll in between.
+    tokio::time::advance(ms(500)).await;
+    tokio::time::timeout(ms(1_000), late)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }

@@ -22,9 +22,13 @@ impl LostPermits {
         Self(Mutex::new(CancellationToken::new()))
     }
 
-    /// Returns the end of the lease under which permits are acquired now.
-    pub(in crate::concurrency) fn lease_end(&self) -> LeaseEnd {
+    /// Returns the end of the lease of permits that a call has from now on.
+    pub(super) fn lease_end(&self, has_ended: bool) -> LeaseEnd {
         let token = lock(&self.0).clone();
+        let token = match has_ended {
+            true => ended(),
+            false => token,
+        };
         let wait = Box::pin(token.clone().cancelled_owned());
         LeaseEnd { token, wait }
     }
@@ -34,6 +38,12 @@ impl LostPermits {
         let ended = std::mem::replace(&mut *lock(&self.0), CancellationToken::new());
         ended.cancel();
     }
+}
+
+fn ended() -> CancellationToken {
+    let token = CancellationToken::new();
+    token.cancel();
+    token
 }
 
 impl fmt::Debug for LostPermits {

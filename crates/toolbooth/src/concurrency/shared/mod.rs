@@ -18,7 +18,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use toolbooth_core::Name;
 
-pub(super) use self::lost::{LeaseEnd, LostPermits};
+pub(super) use self::lost::LeaseEnd;
+use self::lost::LostPermits;
 use self::state::State;
 use crate::middleware::sync::{Mutex, lock};
 use crate::shared::{Bell, Link, Place, SharedQueue, StoreRejection, Waiting, WhenAway};
@@ -119,10 +120,13 @@ impl SharedPermits {
         closed.then(|| StoreRejection::Away(self.shared.link.retry_after()))
     }
 
-    /// Returns what notifies a call that its permits are lost; `None` if they never are.
-    pub(in crate::concurrency) fn lost(&self) -> Option<&LostPermits> {
+    /// Returns what ends a call that starts now when its permits are lost; `None` if they never
+    /// are. It has come already if they were lost between the grant and the start.
+    pub(in crate::concurrency) fn lease_end(&self) -> Option<LeaseEnd> {
+        let state = lock(&self.shared.state);
         let closed = self.shared.link.options.when_away == WhenAway::Closed;
-        closed.then_some(&self.shared.lost)
+        let has_ended = state.has_lease_ended();
+        (closed && !state.is_lifted()).then(|| self.shared.lost.lease_end(has_ended))
     }
 }
 

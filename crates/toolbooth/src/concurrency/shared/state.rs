@@ -31,6 +31,7 @@ pub(super) struct State {
     sent: Option<Moment>,
     /// When the last command was sent that got a reply: from then on the lease counts.
     renewed: Option<Moment>,
+    lease_ended: bool,
     /// Not before this moment is the store asked again, unless it notifies.
     ask_at: Option<Moment>,
     /// After a command that failed, when the next one is sent.
@@ -79,6 +80,7 @@ impl State {
             listed: false,
             sent: None,
             renewed: None,
+            lease_ended: false,
             ask_at: None,
             retry_at: None,
             number: 0,
@@ -212,6 +214,7 @@ impl State {
     ) {
         self.retry_at = None;
         self.renewed = self.renewed.max(Some(sent));
+        self.lease_ended = false;
         if self.set != SetLimit::Always {
             self.permits = reply.permits;
         }
@@ -262,8 +265,14 @@ impl State {
             .and_then(|renewed| renewed.after(lease))
     }
 
-    /// Records that the lease has ended.
-    pub(super) fn end_lease(&mut self) {
+    /// Records that the lease has ended, until it is renewed.
+    pub(super) const fn end_lease(&mut self) {
         self.renewed = None;
+        self.lease_ended = true;
+    }
+
+    /// Returns whether the lease has ended and was not renewed since.
+    pub(super) const fn has_lease_ended(&self) -> bool {
+        self.lease_ended
     }
 }

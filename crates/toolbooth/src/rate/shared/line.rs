@@ -97,10 +97,12 @@ impl Line {
         missing
     }
 
-    /// Removes what was available before `until`, but for the last `keep` tokens of that.
-    pub(super) fn expire(&mut self, until: Moment, keep: u64) {
-        let old = self.available(until);
-        self.remove_first(old.saturating_sub(keep));
+    /// Removes what was available before `until`, but for the last `keep` tokens of that. Returns
+    /// whether there was any.
+    pub(super) fn expire(&mut self, until: Moment, keep: u64) -> bool {
+        let expired = self.available(until).saturating_sub(keep);
+        self.remove_first(expired);
+        expired > 0
     }
 
     /// Removes the last tokens of the last reservation that are more than `needed` in all.

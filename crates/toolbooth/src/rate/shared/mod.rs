@@ -81,12 +81,12 @@ impl SharedTokens {
         mut allows: impl FnMut() -> bool,
     ) -> Option<Moment> {
         let shared = &*self.shared;
-        let taken = lock(&shared.state).take(cost, now, shared.times(), &mut allows);
-        if let Some((at, news)) = taken {
+        let (taken, news) = lock(&shared.state).take(cost, now, shared.times(), &mut allows);
+        if news {
+            shared.bell.changed.notify_one();
+        }
+        if let Some(at) = taken {
             shared.share.charge(cost, now);
-            if news {
-                shared.bell.changed.notify_one();
-            }
             let recent = now.as_nanos().saturating_sub(GRACE);
             return Some(at.max(Moment::from_nanos(recent)));
         }
@@ -129,7 +129,8 @@ impl SharedTokens {
     pub(super) fn rejection(&self) -> Option<StoreRejection> {
         match self.shared.away() {
             Some(WhenAway::Closed) => Some(StoreRejection::Away(self.shared.link().retry_after())),
-            Some(_) => None,
+            Some(WhenAway::Local) => self.shared.share.due(0, 1).map(StoreRejection::Until),
+            Some(WhenAway::Open) => None,
             None => lock(&self.shared.state)
                 .none_until()
                 .map(StoreRejection::Until),

@@ -135,26 +135,23 @@ impl State {
     }
 
     /// Takes tokens that are available, if `allows` does, too. Returns when they were, and whether
-    /// there is something new to do.
+    /// there is something new to do: also for a call that finds that its tokens have expired.
     pub(super) fn take(
         &mut self,
         tokens: u64,
         now: Moment,
         times: Times,
         allows: impl FnOnce() -> bool,
-    ) -> Option<(Moment, bool)> {
-        if let Some(until) = earlier(now, times.grace) {
-            self.line.expire(until, self.prefetch);
+    ) -> (Option<Moment>, bool) {
+        let until = earlier(now, times.grace);
+        let expired = until.is_some_and(|until| self.line.expire(until, self.prefetch));
+        let at = self.line.available_at(tokens).filter(|at| *at <= now);
+        let taken = at.filter(|_| allows());
+        if taken.is_some() {
+            self.line.take(tokens, now);
         }
-        let at = self.line.available_at(tokens).filter(|at| *at <= now)?;
-        if !allows() {
-            return None;
-        }
-        self.line.take(tokens, now);
-        Some((
-            at,
-            self.prefetch > 0 && self.line.total() <= self.prefetch / 2,
-        ))
+        let is_low = self.prefetch > 0 && self.line.total() <= self.prefetch / 2;
+        (taken, expired || (taken.is_some() && is_low))
     }
 
     /// Returns tokens that a call took which were available at `at`.
