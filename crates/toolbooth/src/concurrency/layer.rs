@@ -255,6 +255,10 @@ impl ConcurrencyLimitLayer {
     /// Each has a queue of its own, in which its calls wait as without a store. See
     /// [`shared`](crate::shared). A layer without a limit stays without one.
     ///
+    /// The time for a reply of the store counts as a wait, also for a call that finds a permit. So
+    /// with a [queue capacity](Self::with_queue_capacity) or a [wait](Self::with_max_wait) of zero
+    /// no call starts.
+    ///
     /// [`in_flight`](Self::in_flight), [`available`](Self::available) and
     /// [`queued`](Self::queued) are those of this process.
     #[must_use]

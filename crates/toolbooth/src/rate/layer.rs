@@ -371,6 +371,10 @@ impl RateLimitLayer {
     /// Each has a queue of its own, in which its calls wait as without a store. See
     /// [`shared`](crate::shared). A layer without a quota stays without one.
     ///
+    /// The time for a reply of the store counts as a wait, also for a call that finds a token: with
+    /// [`with_max_wait`](Self::with_max_wait) of zero no call starts. [`reject`](Self::reject)
+    /// waits for the reply alone.
+    ///
     /// The store counts whole microseconds: an interval is rounded up, to 1,000,000 tokens a second
     /// at most. Quotas and windows that were added, and the pauses of a cool-down, hold in each
     /// process alone. [`remaining`](Self::remaining) is what this process has

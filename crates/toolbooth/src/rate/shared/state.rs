@@ -14,7 +14,7 @@ use crate::shared::{SetLimit, SharedQuota, TokensTaken, Waiting};
 pub(super) struct State {
     /// The quota that holds for all processes.
     quota: SharedQuota,
-    /// Whether the store must be reported of the quota.
+    /// How the quota is reported with the next command.
     set: SetLimit,
     /// Whether this process has no limit.
     is_lifted: bool,
