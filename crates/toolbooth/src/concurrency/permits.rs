@@ -265,10 +265,7 @@ impl Limiter for Permits {
     }
 
     fn fresh_for(&self, key: Option<&str>, limit: Option<usize>) -> Option<Self> {
-        let place = self.place().map(|place| match key {
-            Some(key) => place.at(key),
-            None => place.clone(),
-        });
+        let place = self.place().map(|place| place.of(key));
         limit.map(|limit| Self::build(Some(limit), place))
     }
 

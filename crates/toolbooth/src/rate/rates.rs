@@ -8,7 +8,7 @@ use toolbooth_core::Moment;
 
 use super::gcra::Gcra;
 use super::several::{Several, quota_text};
-use super::shared::SharedTokens;
+use super::shared::{SharedRule, SharedTokens};
 use super::window::{Window, WindowTerms};
 use crate::middleware::PerTool;
 use crate::middleware::sync::{Arc, Mutex, Weak, lock};
@@ -30,13 +30,6 @@ enum Rule {
     One(Gcra),
     Several(Mutex<Several>),
     Shared(Box<SharedRule>),
-}
-
-/// A quota in a store. What was added to it holds in each process.
-#[derive(Debug)]
-struct SharedRule {
-    tokens: SharedTokens,
-    added: Option<Mutex<Several>>,
 }
 
 /// What each bucket of a layer has besides its first quota.
@@ -264,10 +257,7 @@ impl Limiter for Rates {
         let is_limited = quota.is_some()
             || !self.added.windows.is_empty()
             || self.added.quotas_of(key).next().is_some();
-        let place = self.place().map(|place| match key {
-            Some(key) => place.at(key),
-            None => place.clone(),
-        });
+        let place = self.place().map(|place| place.of(key));
         is_limited.then(|| Self::build(key, quota, Arc::clone(&self.added), place))
     }
 
@@ -349,82 +339,6 @@ impl Limiter for Rates {
     /// Waiters that one rule delays leave room in the others, which those do not use up before.
     fn is_exact(&self) -> bool {
         matches!(self.rule, Rule::One(_))
-    }
-}
-
-// === impl SharedRule ===
-
-impl SharedRule {
-    fn fresh(&self) -> Self {
-        let added = self.added.as_ref();
-        Self {
-            tokens: self.tokens.fresh(),
-            added: added.map(|several| Mutex::new(lock(several).fresh())),
-        }
-    }
-
-    /// Takes of the store and of what was added, or of none. Returns the moment that is charged.
-    fn take(&self, cost: u64, now: Moment) -> Option<Moment> {
-        self.tokens.take(cost, now, || match &self.added {
-            None => true,
-            Some(several) => lock(several).try_acquire(cost, now),
-        })
-    }
-
-    fn refund(&self, cost: u64, charged: Moment, now: Moment) {
-        self.tokens.refund(cost, charged, now);
-        if let Some(several) = &self.added {
-            lock(several).refund(cost, charged, now);
-        }
-    }
-
-    fn charge(&self, cost: u64, now: Moment) {
-        self.tokens.charge(cost, now);
-        if let Some(several) = &self.added {
-            lock(several).charge(cost, now);
-        }
-    }
-
-    fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
-        let due = self.tokens.due(ahead, cost, now)?;
-        match &self.added {
-            None => Some(due),
-            Some(several) => Some(due.max(lock(several).due(ahead, cost, now)?)),
-        }
-    }
-
-    fn capacity(&self) -> u64 {
-        let quota = self.tokens.quota();
-        let burst = quota.map_or(u64::MAX, |quota| u64::from(quota.burst_size().get()));
-        match &self.added {
-            None => burst,
-            Some(several) => burst.min(lock(several).capacity()),
-        }
-    }
-
-    fn remaining(&self, now: Moment) -> u32 {
-        let tokens = self.tokens.remaining(now);
-        match &self.added {
-            None => tokens,
-            Some(several) => tokens.min(lock(several).remaining(now)),
-        }
-    }
-
-    /// Returns when the process has nothing that a new bucket has not: what the store has is not
-    /// lost with it.
-    fn full_at(&self) -> Moment {
-        match &self.added {
-            None => Moment::from_nanos(0),
-            Some(several) => lock(several).full_at(),
-        }
-    }
-
-    fn describe(&self) -> String {
-        let quota = quota_text(&Gcra::new(self.tokens.quota()));
-        let added = self.added.as_ref().map(|several| lock(several).describe());
-        let all = quota.into_iter().chain(added);
-        let all: Vec<_> = all.filter(|text| !text.is_empty()).collect();
-        all.join(", and ")
     }
 }
 

@@ -22,6 +22,11 @@ impl Place {
         }
     }
 
+    /// Returns the place of a key of this limit, or of all calls.
+    pub(crate) fn of(&self, key: Option<&str>) -> Self {
+        key.map_or_else(|| self.clone(), |key| self.at(key))
+    }
+
     /// Returns the place of a key of this limit.
     pub(crate) fn at(&self, key: &str) -> Self {
         Self {

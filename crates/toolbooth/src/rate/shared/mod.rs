@@ -6,6 +6,7 @@
 
 mod exchange;
 mod line;
+mod rule;
 mod state;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use governor::Quota;
 use toolbooth_core::{Moment, Name};
 
+pub(super) use self::rule::SharedRule;
 use self::state::{State, Times};
 use super::gcra::{GRACE, Gcra, nanos};
 use crate::middleware::sync::{Mutex, lock};
