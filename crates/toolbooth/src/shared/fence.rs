@@ -9,13 +9,13 @@
 /// the innermost. A call that takes several permits has the number of the last.
 ///
 /// ```
-/// use toolbooth::CallContext;
 /// use toolbooth::shared::FencingNumber;
+/// use toolbooth::{CallContext, tool_fn};
 ///
-/// async fn write(call: CallContext, row: String) -> Result<String, std::io::Error> {
+/// let write = tool_fn("write", async |call: CallContext, row: String| {
 ///     let number = call.extension::<FencingNumber>().map(|fence| fence.get());
-///     Ok(format!("{row} by {number:?}"))
-/// }
+///     Ok::<_, std::io::Error>(format!("{row} by {number:?}"))
+/// });
 /// # drop(write);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
