@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -12,7 +12,7 @@ use toolbooth_core::{EventKind, LayerName, LimitChange, Name};
 use super::health::Health;
 use super::options::{SharedOptions, WhenAway};
 use super::store::{Heartbeat, Holder, LimitStore, StoreError, StoreFuture};
-use crate::middleware::sync::lock;
+use crate::middleware::sync::{Mutex, lock};
 
 /// A store of shared limits as the limits of this process use it.
 ///
