@@ -32,36 +32,40 @@ pub(crate) struct Command<R, T> {
     pub(crate) convert: fn(R) -> T,
 }
 
-/// Taken, wait, receipt, interval, burst.
-pub(crate) type TakenReply = (u64, u64, u64, u64, u64);
+/// Taken, wait, receipt, and for each quota its interval and burst.
+pub(crate) type TakenReply = (u64, u64, u64, Vec<u64>);
 
 /// Granted, fence, permits, and the time until to ask again or -1.
 pub(crate) type UpdatedReply = (u64, u64, u64, i64);
 
 pub(crate) fn take_tokens(keys: &Keys, request: &TakeTokens) -> Command<TakenReply, TokensTaken> {
-    let interval = micros(request.quota.interval).clamp(1, MAX_REFILL);
-    let burst = u64::from(request.quota.burst).clamp(1, MAX_REFILL / interval);
+    let mut args = vec![
+        set_limit(request.set),
+        request.least,
+        request.most,
+        time(request.max_wait),
+        time(request.horizon),
+        time(REMEMBERED),
+    ];
+    for quota in &request.quotas {
+        let interval = micros(quota.interval).clamp(1, MAX_REFILL);
+        let burst = u64::from(quota.burst).clamp(1, MAX_REFILL / interval);
+        args.extend([interval, burst]);
+    }
     Command {
         code: &scripts::TAKE_TOKENS,
         keys: vec![keys.bucket(&request.limit)],
-        args: numbers(&[
-            interval,
-            burst,
-            set_limit(request.set),
-            request.least,
-            request.most,
-            time(request.max_wait),
-            time(request.horizon),
-            time(REMEMBERED),
-        ]),
-        convert: |(taken, wait, receipt, interval, burst)| TokensTaken {
+        args: numbers(&args),
+        convert: |(taken, wait, receipt, quotas)| TokensTaken {
             taken,
             wait: Duration::from_micros(wait),
             receipt,
-            quota: SharedQuota {
-                interval: Duration::from_micros(interval),
-                burst: u32::try_from(burst).unwrap_or(u32::MAX),
-            },
+            quotas: quotas
+                .as_chunks()
+                .0
+                .iter()
+                .map(|[interval, burst]| shared_quota(*interval, *burst))
+                .collect(),
         },
     }
 }
@@ -125,6 +129,13 @@ pub(crate) fn status(keys: &Keys, limit: &str) -> Command<StatusReply, LimitStat
         keys: names,
         args: Vec::new(),
         convert: LimitStatus::of,
+    }
+}
+
+pub(crate) fn shared_quota(interval: u64, burst: u64) -> SharedQuota {
+    SharedQuota {
+        interval: Duration::from_micros(interval),
+        burst: u32::try_from(burst).unwrap_or(u32::MAX),
     }
 }
 

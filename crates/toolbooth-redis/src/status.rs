@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use toolbooth::shared::{Holder, SharedQuota};
 
+use crate::commands::shared_quota;
 use crate::keys::parse_member;
 
 /// What the server has stored of a limit. See [`RedisStore::status`](crate::RedisStore::status).
@@ -46,9 +47,9 @@ pub struct WaiterStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BucketStatus {
-    /// The quota that holds for all processes.
-    pub quota: SharedQuota,
-    /// How many tokens are available now.
+    /// The quotas that hold for all processes.
+    pub quotas: Vec<SharedQuota>,
+    /// How many tokens are available now: by the quota with the fewest.
     pub tokens: u64,
     /// How long it takes until one is: zero if `tokens` is not.
     pub wait: Duration,
@@ -59,7 +60,7 @@ pub(crate) type StatusReply = (
     i64,
     Vec<(String, u64, u64)>,
     Vec<(String, u64, u64)>,
-    Vec<u64>,
+    Vec<(u64, u64, u64)>,
 );
 
 // === impl LimitStatus ===
@@ -92,18 +93,22 @@ impl LimitStatus {
 // === impl BucketStatus ===
 
 impl BucketStatus {
-    fn of(bucket: &[u64]) -> Option<Self> {
-        let &[interval, burst, debt] = bucket else {
-            return None;
-        };
-        let missing = debt.div_ceil(interval.max(1));
+    fn of(quotas: &[(u64, u64, u64)]) -> Option<Self> {
+        let tokens = quotas.iter().map(|(interval, burst, debt)| {
+            let missing = debt.div_ceil(*interval.max(&1));
+            burst.saturating_sub(missing)
+        });
+        let wait = quotas.iter().map(|(interval, burst, debt)| {
+            let wait = (debt + interval).saturating_sub(interval * burst);
+            Duration::from_micros(wait)
+        });
         Some(Self {
-            quota: SharedQuota {
-                interval: Duration::from_micros(interval),
-                burst: u32::try_from(burst).unwrap_or(u32::MAX),
-            },
-            tokens: burst.saturating_sub(missing),
-            wait: Duration::from_micros((debt + interval).saturating_sub(interval * burst)),
+            tokens: tokens.min()?,
+            wait: wait.max()?,
+            quotas: quotas
+                .iter()
+                .map(|(interval, burst, _)| shared_quota(*interval, *burst))
+                .collect(),
         })
     }
 }

@@ -5,6 +5,28 @@ local function int(value)
     return string.format('%.0f', value)
 end
 
+-- Writes a list of integers as one field, and reads it.
+local function text(list)
+    local words = {}
+    for index, value in ipairs(list) do
+        words[index] = int(value)
+    end
+    return table.concat(words, ' ')
+end
+
+local function integers(field)
+    local list = {}
+    for word in string.gmatch(field or '', '%d+') do
+        table.insert(list, tonumber(word))
+    end
+    return list
+end
+
+-- Returns the latest of some times, 0 of none.
+local function latest(times)
+    return math.max(0, unpack(times))
+end
+
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 

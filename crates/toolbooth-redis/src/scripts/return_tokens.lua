@@ -5,26 +5,32 @@
 local bucket = KEYS[1]
 local receipt, tokens, age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local stored = redis.call('HMGET', bucket, 'arrival', 'interval', 'burst', 'remembered')
-local arrival, remembered = tonumber(stored[1]) or 0, tonumber(stored[4]) or 0
-if arrival <= now and remembered <= now then
+local stored = redis.call('HMGET', bucket, 'arrivals', 'quotas', 'remembered')
+local arrivals, quotas = integers(stored[1]), integers(stored[2])
+local remembered = tonumber(stored[3]) or 0
+if latest(arrivals) <= now and remembered <= now then
     return 0
 end
 
-local interval, burst = tonumber(stored[2]), tonumber(stored[3])
-local credit = 0
-if receipt == arrival then
-    credit = tokens * interval
-elseif arrival - interval * burst <= now then
-    -- No token is reserved. The bucket gets what it has not refilled by itself.
-    credit = math.max(0, tokens * interval - age)
+local is_last, reserved = receipt == arrivals[1], false
+for index, arrival in ipairs(arrivals) do
+    reserved = reserved or arrival - quotas[2 * index - 1] * quotas[2 * index] > now
 end
-arrival = arrival - math.min(credit, arrival)
+for index, arrival in ipairs(arrivals) do
+    local credit = 0
+    if is_last then
+        credit = tokens * quotas[2 * index - 1]
+    elseif not reserved then
+        -- The bucket gets what it has not refilled by itself.
+        credit = math.max(0, tokens * quotas[2 * index - 1] - age)
+    end
+    arrivals[index] = arrival - math.min(credit, arrival)
+end
 
-if arrival <= now and remembered <= now then
+if latest(arrivals) <= now and remembered <= now then
     redis.call('DEL', bucket)
 else
-    redis.call('HSET', bucket, 'arrival', int(arrival))
-    expire_at(bucket, math.max(arrival, remembered))
+    redis.call('HSET', bucket, 'arrivals', text(arrivals))
+    expire_at(bucket, math.max(latest(arrivals), remembered))
 end
 return 0

@@ -2,7 +2,7 @@
 -- KEYS: leases, waiting, state (see update_permits.lua), bucket (see take_tokens.lua).
 -- Returns: permits or -1, then for each holder of permits: holder, held, time left of its lease,
 --          then for each that waits: holder, what it needs, how long it has waited,
---          then the bucket, if there is one: interval, burst, how far it is in debt.
+--          then for each quota of the bucket: interval, burst, how far it is in debt.
 
 local leases, waiting, state, bucket = unpack(KEYS)
 
@@ -22,9 +22,10 @@ for _, holder in ipairs(redis.call('ZRANGE', waiting, 0, -1)) do
         table.insert(waiters, { holder, tonumber(of[1]), now - tonumber(of[2]) })
     end
 end
-local stored = redis.call('HMGET', bucket, 'arrival', 'interval', 'burst')
-if stored[1] then
-    local debt = math.max(0, tonumber(stored[1]) - now)
-    tokens = { tonumber(stored[2]), tonumber(stored[3]), debt }
+local stored = redis.call('HMGET', bucket, 'arrivals', 'quotas')
+local arrivals, quotas = integers(stored[1]), integers(stored[2])
+for index = 1, #quotas / 2 do
+    local debt = math.max(0, (arrivals[index] or 0) - now)
+    table.insert(tokens, { quotas[2 * index - 1], quotas[2 * index], debt })
 end
 return { limit, holders, waiters, tokens }

@@ -1,40 +1,47 @@
--- Takes tokens of a bucket, by the generic cell rate algorithm.
+-- Takes tokens of a bucket, by the generic cell rate algorithm for each of its quotas.
 -- KEYS: the bucket.
--- ARGV: interval, burst, set (0 if no quota is known, 1 if the configuration has changed, 2 always),
---       least, most, max_wait, horizon, how long a set quota is remembered.
--- Returns: taken, wait, receipt, interval, burst.
+-- ARGV: set (0 if no quota is known, 1 if the configuration has changed, 2 always), least, most,
+--       max_wait, horizon, how long set quotas are remembered, then for each quota: interval, burst.
+-- Returns: taken, wait, receipt, then as a list for each quota: interval, burst.
 
 local bucket = KEYS[1]
 local arg = {}
 for index, value in ipairs(ARGV) do
     arg[index] = tonumber(value)
 end
-local interval, burst, set, least, most, max_wait, horizon, remember = unpack(arg)
+local set, least, most, max_wait, horizon, remember = unpack(arg, 1, 6)
+local given = { unpack(arg, 7) }
 
--- arrival: the theoretical arrival time of the next token.
--- configured: the quota that a process was last configured with.
-local stored = redis.call('HMGET', bucket, 'arrival', 'interval', 'burst', 'remembered', 'configured')
-local arrival, remembered = tonumber(stored[1]) or 0, tonumber(stored[4]) or 0
-local given, configured = int(interval) .. ' ' .. int(burst), stored[5]
+-- arrivals: for each quota the theoretical arrival time of the next token.
+-- quotas: for each its interval and burst.
+-- configured: the quotas that a process was last configured with.
+local stored = redis.call('HMGET', bucket, 'arrivals', 'quotas', 'remembered', 'configured')
+local arrivals, quotas = integers(stored[1]), integers(stored[2])
+local remembered, configured = tonumber(stored[3]) or 0, stored[4]
 local changed = false
 
-if arrival <= now and remembered <= now then
-    arrival, remembered, configured = 0, 0, given
+if latest(arrivals) <= now and remembered <= now then
+    arrivals, quotas, remembered, configured = {}, given, 0, text(given)
 else
-    local old = tonumber(stored[2])
-    local replaces = set == 2 or (set == 1 and configured ~= given)
-    if set == 1 and configured ~= given then
-        configured, changed = given, true
+    local replaces = set == 2
+    if set == 1 and configured ~= text(given) then
+        configured, changed, replaces = text(given), true, true
     end
-    if not replaces then
-        interval, burst = old, tonumber(stored[3])
-    else
-        -- Tokens that are missing stay missing, up to the new burst. Exact up to 1 microsecond.
-        local missing = math.max(0, arrival - now)
-        local whole = math.floor(missing / old)
-        local rest = math.floor((missing - whole * old) * interval / old)
-        missing = math.min(whole * interval + rest, burst * interval)
-        arrival = now + missing
+    if replaces then
+        local before = arrivals
+        arrivals = {}
+        for index = 1, #given / 2 do
+            -- Tokens that are missing stay missing, up to the new burst. Exact up to 1 microsecond.
+            local old, interval, burst = quotas[2 * index - 1], given[2 * index - 1], given[2 * index]
+            local missing = math.max(0, (before[index] or 0) - now)
+            if missing > 0 then
+                local whole = math.floor(missing / old)
+                local rest = math.floor((missing - whole * old) * interval / old)
+                missing = math.min(whole * interval + rest, burst * interval)
+            end
+            arrivals[index] = now + missing
+        end
+        quotas = given
     end
 end
 if set == 2 then
@@ -42,24 +49,44 @@ if set == 2 then
     changed = true
 end
 
--- How far the bucket is in debt, and the wait until a number of tokens is available.
-local debt = math.max(0, arrival - now)
+-- How long until a number of tokens is available by all quotas.
 local function wait(tokens)
-    return math.max(0, debt + interval * tokens - interval * burst)
+    local longest = 0
+    for index = 1, #quotas / 2 do
+        local interval, burst = quotas[2 * index - 1], quotas[2 * index]
+        local debt = math.max(0, (arrivals[index] or 0) - now)
+        longest = math.max(longest, debt + interval * tokens - interval * burst)
+    end
+    return longest
 end
 
-local taken, delay = 0, wait(least)
-if least > 0 and least <= burst and delay <= max_wait then
-    local room = math.floor((horizon + interval * burst - debt) / interval)
-    taken = math.max(least, math.min(most, room))
+local taken, delay, available = 0, wait(least), least > 0
+for index = 2, #quotas, 2 do
+    available = available and least <= quotas[index]
+end
+if available and delay <= max_wait then
+    -- With several quotas, the times of more tokens than those that are available are not known.
+    local ahead = #quotas == 2 and horizon or 0
+    taken = most
+    for index = 1, #quotas / 2 do
+        local interval, burst = quotas[2 * index - 1], quotas[2 * index]
+        local debt = math.max(0, (arrivals[index] or 0) - now)
+        taken = math.min(taken, math.floor((ahead + interval * burst - debt) / interval))
+    end
+    taken = math.max(least, taken)
+    -- All quotas count the tokens from when they are available.
+    local start = now + delay
     delay = wait(taken)
-    arrival = now + debt + interval * taken
+    for index = 1, #quotas / 2 do
+        local interval = quotas[2 * index - 1]
+        arrivals[index] = math.max(arrivals[index] or 0, start) + interval * taken
+    end
     changed = true
 end
 
 if changed then
-    local fields = { 'arrival', int(arrival), 'interval', int(interval), 'burst', int(burst) }
-    redis.call('HSET', bucket, 'remembered', int(remembered), 'configured', configured, unpack(fields))
-    expire_at(bucket, math.max(arrival, remembered))
+    redis.call('HSET', bucket, 'arrivals', text(arrivals), 'quotas', text(quotas),
+        'remembered', int(remembered), 'configured', configured)
+    expire_at(bucket, math.max(latest(arrivals), remembered))
 end
-return { taken, delay, arrival, interval, burst }
+return { taken, delay, arrivals[1] or 0, quotas }

@@ -118,16 +118,17 @@ fn set_limit() -> impl Strategy<Value = SetLimit> {
 }
 
 fn take() -> impl Strategy<Value = Step> {
-    let quota = (1u64..20_000, 1u32..6);
+    let quota = (1u64..20_000, 1u32..6).prop_map(|(interval, burst)| SharedQuota {
+        interval: Duration::from_micros(interval),
+        burst,
+    });
+    let quotas = prop_oneof![2 => vec(quota.clone(), 1), 1 => vec(quota, 2..4)];
     let wait = (millis(0..60), millis(0..60));
-    (quota, set_limit(), 0u64..5, 0u64..5, wait).prop_map(
-        |((interval, burst), set, least, more, (max_wait, horizon))| {
+    (quotas, set_limit(), 0u64..5, 0u64..5, wait).prop_map(
+        |(quotas, set, least, more, (max_wait, horizon))| {
             Step::Take(TakeTokens {
                 limit: "limit".into(),
-                quota: SharedQuota {
-                    interval: Duration::from_micros(interval),
-                    burst,
-                },
+                quotas,
                 set,
                 least,
                 most: least + more,

@@ -42,7 +42,7 @@ pub(crate) fn hourly(burst: u32) -> SharedQuota {
 pub(crate) fn take(quota: SharedQuota, least: u64) -> TakeTokens {
     TakeTokens {
         limit: "limit".into(),
-        quota,
+        quotas: vec![quota],
         set: SetLimit::IfUnknown,
         least,
         most: least,

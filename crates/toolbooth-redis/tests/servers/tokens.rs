@@ -48,7 +48,7 @@ async fn burst_is_taken_at_once_and_later_tokens_are_reserved_in_order() {
         (3, next.receipt + 3 * HOUR_MICROS)
     );
     assert_near(more.wait, 4 * HOUR);
-    assert_eq!(more.quota, hourly(5));
+    assert_eq!(more.quotas, [hourly(5)]);
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn set_quota_holds_for_all_and_keeps_what_is_missing() {
     assert_eq!(taken(&one, take(hourly(5), 4)).await.taken, 4);
     // The quota of the server holds, not that of the process.
     let reply = taken(&other, take(hourly(100), 2)).await;
-    assert_eq!((reply.taken, reply.quota), (0, hourly(5)));
+    assert_eq!((reply.taken, reply.quotas), (0, vec![hourly(5)]));
 
     let faster = SharedQuota {
         interval: HOUR / 2,
@@ -82,13 +82,13 @@ async fn set_quota_holds_for_all_and_keeps_what_is_missing() {
         set: SetLimit::Always,
         ..take(faster, 0)
     };
-    assert_eq!(taken(&one, set).await.quota, faster);
+    assert_eq!(taken(&one, set).await.quotas, [faster]);
     // 4 of 6 are missing, each refills in half an hour.
     let status = one.status("limit").await.expect("a status");
     let bucket = status.bucket.expect("a bucket");
-    assert_eq!((bucket.quota, bucket.tokens), (faster, 2));
+    assert_eq!((bucket.quotas, bucket.tokens), (vec![faster], 2));
     let reply = taken(&other, take(hourly(100), 3)).await;
-    assert_eq!((reply.taken, reply.quota), (0, faster));
+    assert_eq!((reply.taken, reply.quotas), (0, vec![faster]));
     assert_near(reply.wait, HOUR / 2);
 }
 
@@ -102,9 +102,44 @@ async fn set_quota_is_remembered_by_a_full_bucket() {
     };
     taken(&one, set).await;
     let reply = taken(&other, take(hourly(100), 1)).await;
-    assert_eq!((reply.taken, reply.quota), (1, hourly(3)));
+    assert_eq!((reply.taken, reply.quotas), (1, vec![hourly(3)]));
     let ttl: i64 = server.command("PTTL toolbooth:{limit}:bucket");
     assert!((86_000_000..=86_400_001).contains(&ttl), "{ttl}");
+}
+
+/// 3 at once by the second quota, then one every 2 hours. The first one has more of both.
+#[tokio::test]
+async fn several_quotas_are_taken_together() {
+    let server = Server::start();
+    let store = server.store().await;
+    let second = SharedQuota {
+        interval: 2 * HOUR,
+        burst: 3,
+    };
+    let request = |most, max_wait| TakeTokens {
+        quotas: vec![hourly(5), second],
+        ..waiting(1, most, max_wait, HOUR)
+    };
+    let first = taken(&store, request(9, Duration::ZERO)).await;
+    assert_eq!((first.taken, first.wait), (3, Duration::ZERO));
+    assert_eq!(first.quotas, [hourly(5), second]);
+
+    let none = taken(&store, request(1, HOUR)).await;
+    assert_eq!(none.taken, 0);
+    assert_near(none.wait, 2 * HOUR);
+    let next = taken(&store, request(9, 2 * HOUR)).await;
+    assert_eq!(next.taken, 1);
+    assert_near(next.wait, 2 * HOUR);
+    let status = store.status("limit").await.expect("a status");
+    let bucket = status.bucket.expect("a bucket");
+    assert_eq!((bucket.quotas, bucket.tokens), (first.quotas, 0));
+    assert_near(bucket.wait, 4 * HOUR);
+
+    let reply = store.return_tokens(returned(next.receipt, 1, Duration::ZERO));
+    reply.await.expect("a reply");
+    let again = taken(&store, request(1, 2 * HOUR)).await;
+    assert_eq!((again.taken, again.receipt), (1, next.receipt));
+    assert_near(again.wait, 2 * HOUR);
 }
 
 #[tokio::test]
@@ -177,7 +212,7 @@ async fn extreme_quotas_are_exact() {
     let mut request = take(slowest, 1);
     request.limit = "slow".into();
     let one = taken(&store, request.clone()).await;
-    assert_eq!((one.taken, one.quota.burst), (1, 1));
+    assert_eq!((one.taken, one.quotas[0].burst), (1, 1));
     request.max_wait = Duration::MAX;
     let none = taken(&store, request).await;
     assert_eq!((none.taken, none.receipt), (0, one.receipt));
@@ -190,7 +225,7 @@ async fn status_shows_the_bucket() {
     assert_eq!(store.status("limit").await.expect("a status").bucket, None);
     taken(&store, take(hourly(5), 3)).await;
     let BucketStatus {
-        quota,
+        quotas,
         tokens,
         wait,
         ..
@@ -200,5 +235,5 @@ async fn status_shows_the_bucket() {
         .expect("a status")
         .bucket
         .expect("a bucket");
-    assert_eq!((quota, tokens, wait), (hourly(5), 2, Duration::ZERO));
+    assert_eq!((quotas, tokens, wait), (vec![hourly(5)], 2, Duration::ZERO));
 }

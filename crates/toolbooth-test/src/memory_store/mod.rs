@@ -231,7 +231,7 @@ impl LimitStore for MemoryStore {
     fn take_tokens(&self, request: TakeTokens) -> StoreFuture<TokensTaken> {
         self.command(move |data, now| {
             let bucket = data.buckets.entry(request.limit.clone());
-            let bucket = bucket.or_insert_with(|| Bucket::new(request.quota));
+            let bucket = bucket.or_insert_with(|| Bucket::new(&request.quotas));
             (bucket.take(&request, now), None)
         })
     }

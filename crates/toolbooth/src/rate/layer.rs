@@ -376,8 +376,9 @@ impl RateLimitLayer {
     /// waits for the reply alone.
     ///
     /// The store counts whole microseconds: an interval is rounded up, to 1,000,000 tokens a second
-    /// at most. Quotas and windows that were added, and the pauses of a cool-down, hold in each
-    /// process alone. [`remaining`](Self::remaining) is what this process has
+    /// at most. Quotas that were [added](Self::with_quota) are in the store, too, and
+    /// [`set_quota`](Self::set_quota) with `None` ends all of them in this process. Windows, and the
+    /// pauses of a cool-down, hold in each process alone. [`remaining`](Self::remaining) is what this process has
     /// [taken in advance](SharedStore::with_prefetch).
     #[must_use]
     pub fn with_store(mut self, store: &SharedStore, name: impl Into<Name>) -> Self {

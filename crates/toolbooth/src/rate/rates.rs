@@ -20,7 +20,7 @@ use crate::shared::{Place, SharedQueue, StoreRejection, Waiting};
 pub(crate) struct Rates {
     rule: Rule,
     added: Arc<Added>,
-    /// Where the first quota is, if it is in a store.
+    /// Where the quotas are, if they are in a store.
     place: Option<Box<Place>>,
 }
 
@@ -75,27 +75,7 @@ impl Rates {
         added: Arc<Added>,
         place: Option<Place>,
     ) -> Self {
-        let several = |first| {
-            let quotas = added.quotas_of(key).map(Gcra::new);
-            (!added.is_empty()).then(|| {
-                Mutex::new(Several {
-                    first,
-                    quotas: quotas.collect(),
-                    windows: added.windows.iter().copied().map(Window::new).collect(),
-                    paused_until: Moment::from_nanos(0),
-                })
-            })
-        };
-        let rule = match (&place, quota) {
-            (Some(place), Some(quota)) => Rule::Shared(Box::new(SharedRule {
-                tokens: SharedTokens::new(place, quota),
-                added: several(Gcra::new(None)),
-            })),
-            _ => match several(Gcra::new(quota)) {
-                Some(several) => Rule::Several(several),
-                None => Rule::One(Gcra::new(quota)),
-            },
-        };
+        let rule = Rule::new(key, quota, &added, place.as_ref());
         Self {
             rule,
             added,
@@ -108,7 +88,7 @@ impl Rates {
         match &self.rule {
             Rule::One(gcra) => gcra.quota(),
             Rule::Several(several) => lock(several).first.quota(),
-            Rule::Shared(shared) => shared.tokens.quota(),
+            Rule::Shared(shared) => shared.tokens.quotas().into_iter().next().flatten(),
         }
     }
 
@@ -127,22 +107,16 @@ impl Rates {
         match &self.rule {
             Rule::One(first) => first.set_quota(quotas.first().copied(), now),
             Rule::Several(several) => {
-                let mut several = lock(several);
-                let more = quotas.len().saturating_sub(several.quotas.len() + 1);
-                several.quotas.extend((0..more).map(|_| Gcra::new(None)));
-                let mut quotas = quotas.iter().copied();
-                several
-                    .quotas()
-                    .for_each(|quota| quota.set_quota(quotas.next(), now));
+                lock(several).set_quotas(quotas.iter().copied().map(Some), now);
             }
-            Rule::Shared(shared) => shared.tokens.set_quota(quotas.first().copied()),
+            Rule::Shared(shared) => shared.tokens.set_quotas(quotas.iter().copied().map(Some)),
         }
     }
 
     /// Returns whether [`set_all`](Self::set_all) can set this number of quotas.
     #[cfg(feature = "policy")]
     pub(super) const fn can_have(&self, quotas: usize) -> bool {
-        matches!(self.rule, Rule::Several(_)) || quotas <= 1
+        !matches!(self.rule, Rule::One(_)) || quotas <= 1
     }
 
     /// Returns the quotas that were added.
@@ -188,7 +162,7 @@ impl Rates {
         let several = match &self.rule {
             Rule::One(_) => None,
             Rule::Several(several) => Some(several),
-            Rule::Shared(shared) => shared.added.as_ref(),
+            Rule::Shared(shared) => shared.local.as_ref(),
         };
         if let Some(several) = several {
             let mut several = lock(several);
@@ -200,6 +174,29 @@ impl Rates {
         match &self.rule {
             Rule::Shared(shared) => Some(&shared.tokens),
             Rule::One(_) | Rule::Several(_) => None,
+        }
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    fn new(key: Option<&str>, quota: Option<Quota>, added: &Added, place: Option<&Place>) -> Self {
+        let several = |quotas: &mut dyn Iterator<Item = Option<Quota>>| {
+            let mut several = Several::of(quotas);
+            several.windows = added.windows.iter().copied().map(Window::new).collect();
+            Mutex::new(several)
+        };
+        let mut quotas = std::iter::once(quota).chain(added.quotas_of(key));
+        match place {
+            Some(place) if quota.is_some() || added.quotas_of(key).next().is_some() => {
+                Self::Shared(Box::new(SharedRule {
+                    tokens: SharedTokens::new(place, quotas),
+                    local: added.is_local().then(|| several(&mut std::iter::empty())),
+                }))
+            }
+            _ if added.is_empty() => Self::One(Gcra::new(quota)),
+            _ => Self::Several(several(&mut quotas)),
         }
     }
 }
@@ -346,7 +343,12 @@ impl Limiter for Rates {
 
 impl Added {
     fn is_empty(&self) -> bool {
-        self.quotas.is_empty() && self.windows.is_empty() && !self.pauses
+        self.quotas.is_empty() && !self.is_local()
+    }
+
+    /// Returns whether something holds in each process, also with a store.
+    fn is_local(&self) -> bool {
+        !self.windows.is_empty() || self.pauses
     }
 
     /// Returns the quotas of a key, or those of all calls.

@@ -1,5 +1,6 @@
 //! Several quotas and windows that are decided together: a call takes of all of them or of none.
 
+use governor::Quota;
 use toolbooth_core::Moment;
 
 use super::gcra::{Gcra, charged_for};
@@ -19,6 +20,30 @@ pub(super) struct Several {
 // === impl Several ===
 
 impl Several {
+    /// Creates full buckets of quotas alone.
+    pub(super) fn of(mut quotas: impl Iterator<Item = Option<Quota>>) -> Self {
+        Self {
+            first: Gcra::new(quotas.next().flatten()),
+            quotas: quotas.map(Gcra::new).collect(),
+            windows: Vec::new(),
+            paused_until: Moment::from_nanos(0),
+        }
+    }
+
+    /// Changes all quotas by their position. Those that are missing limit nothing, and more of them
+    /// begin full.
+    pub(super) fn set_quotas(
+        &mut self,
+        quotas: impl IntoIterator<Item = Option<Quota>>,
+        now: Moment,
+    ) {
+        let mut quotas = quotas.into_iter();
+        for quota in self.quotas() {
+            quota.set_quota(quotas.next().flatten(), now);
+        }
+        self.quotas.extend(quotas.map(Gcra::new));
+    }
+
     pub(super) fn fresh(&self) -> Self {
         Self {
             first: self.first.fresh(),

@@ -25,7 +25,8 @@ use toolbooth_core::{BoxError, Name};
 /// lease, and a bucket does once it is full. A limit that was [set](SetLimit::Always) is
 /// remembered for a day.
 pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
-    /// Takes tokens of a bucket, by the generic cell rate algorithm (ITU-T I.371, annex A).
+    /// Takes tokens of a bucket, by the generic cell rate algorithm (ITU-T I.371, annex A) for each
+    /// of its quotas: of all of them, or of none.
     ///
     /// Takes [`least`](TakeTokens::least) tokens if these are available within
     /// [`max_wait`](TakeTokens::max_wait), otherwise none. Then takes more, one by one, up to
@@ -33,6 +34,9 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// [`horizon`](TakeTokens::horizon).
     ///
     /// Tokens that are taken before they are available are reserved: no other process gets them.
+    ///
+    /// With several quotas, tokens are available when all quotas have them, and each quota counts
+    /// them from then on. More than `least` are taken only if they are available now.
     fn take_tokens(&self, request: TakeTokens) -> StoreFuture<TokensTaken>;
 
     /// Returns tokens that were not used.
@@ -92,11 +96,12 @@ pub struct Holder {
 pub struct TakeTokens {
     /// The name of the limit.
     pub limit: Name,
-    /// The quota that this process knows.
-    pub quota: SharedQuota,
-    /// When the quota replaces that of the store.
+    /// The quotas that this process knows: one or more.
+    pub quotas: Vec<SharedQuota>,
+    /// When the quotas replace those of the store. A quota keeps what is missing of the one that
+    /// had its position, up to its own burst.
     pub set: SetLimit,
-    /// How many tokens are taken as a whole, or not at all. 0 takes none: it only states the quota.
+    /// How many tokens are taken as a whole, or not at all. 0 takes none: it only states the quotas.
     pub least: u64,
     /// How many tokens are taken at most: `least` or more.
     pub most: u64,
@@ -136,12 +141,15 @@ pub struct TokensTaken {
     pub taken: u64,
     /// The time until the last of these is available; without any, until `least` tokens are.
     ///
-    /// The one before is available one interval earlier, and so on.
+    /// With one quota, the one before is available one interval earlier, and so on. With several,
+    /// all are available then.
     pub wait: Duration,
-    /// Identifies the reservation for [`ReturnTokens`].
+    /// Identifies the reservation for [`ReturnTokens`]: the time in microseconds at which the
+    /// first quota has refilled what was taken, if nothing more is. So the first of its tokens are
+    /// a reservation of their own, with the receipt of an earlier time.
     pub receipt: u64,
-    /// The quota that holds for all processes.
-    pub quota: SharedQuota,
+    /// The quotas that hold for all processes.
+    pub quotas: Vec<SharedQuota>,
 }
 
 /// Returns tokens. See [`LimitStore::return_tokens`].
@@ -229,6 +237,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
+        // The text has the cause itself.
+        self.0.source()
     }
 }

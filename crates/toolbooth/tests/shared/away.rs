@@ -1,4 +1,6 @@
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -8,8 +10,8 @@ use toolbooth::{CancelReason, ErrorKind, Event, OverloadReason};
 use toolbooth_test::{MemoryStore, boxed, cancel_reason, ms, overload_reason};
 use tower::Layer;
 
-use crate::support::{Witness, limited, process, run};
-use crate::tokens::rate;
+use crate::support::{Witness, limited, process, rated, run};
+use crate::tokens::{quota, rate};
 
 /// Returns a process that knows that the store is away.
 async fn lost(store: &MemoryStore, when_away: WhenAway) -> SharedStore {
@@ -39,6 +41,22 @@ async fn local_limit_is_the_share_of_the_process() {
     }
     assert_eq!(witness.most(), 2);
     drop(others);
+}
+
+#[tokio::test(start_paused = true)]
+async fn local_rate_is_the_share_of_each_quota() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let other = process(&store, WhenAway::Local);
+    sleep(ms(1)).await;
+    let process = lost(&store, WhenAway::Local).await;
+    let layer = rate(&process, ms(5), 4).with_quota(quota(ms(500), 6));
+    let tool = rated(&layer, &witness);
+    for _ in 0..5 {
+        run(tool.clone(), 0).await.unwrap();
+    }
+    // Half of both: a burst of 2 and one every 10 ms, of which 3 at once and one every second.
+    assert_eq!(witness.starts(), [0, 0, 10, 1_000, 2_000]);
+    drop(other);
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,6 +128,28 @@ async fn closed_limit_cancels_calls_before_their_lease_ends() {
     assert_eq!(cancel_reason(&error), Some(CancelReason::LeaseLost));
     assert_eq!(start.elapsed(), ms(10_000 - 50));
     assert_eq!(witness.running(), 0);
+}
+
+/// A call that is polled late finds that the lease of its permit has ended, and does not start.
+#[tokio::test(start_paused = true)]
+async fn permit_whose_lease_ended_before_the_start_is_not_used() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = process(&store, WhenAway::Closed);
+    let tool = limited(&process, &witness, 1);
+    let mut call = Box::pin(run(tool, 0));
+    poll_fn(|cx| {
+        assert!(call.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    sleep(ms(1)).await;
+    assert_eq!(store.held("limit"), 1);
+    store.set_away(true);
+    sleep(Duration::from_secs(10)).await;
+    let error = call.await.unwrap_err();
+    assert_eq!(cancel_reason(&error), Some(CancelReason::LeaseLost));
+    assert!(!error.started());
+    assert_eq!(witness.starts().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,16 +1,19 @@
+use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use toolbooth::shared::{SharedStore, WhenAway};
-use toolbooth::{ErrorKind, Policies, Quota, RateLimitLayer, ToolCall, ToolSpec, Toolbox};
+use toolbooth::{
+    CallContext, ErrorKind, Policies, Quota, RateLimitLayer, ToolCall, ToolSpec, Toolbox, tool_fn,
+};
 use toolbooth_test::{MemoryStore, boxed, ms};
 use tower::{Layer, ServiceExt};
 
 use crate::support::{Witness, process, rated, run};
 
-fn quota(every: Duration, burst: u32) -> Quota {
+pub(crate) fn quota(every: Duration, burst: u32) -> Quota {
     let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
     let quota = Quota::with_period(every).expect("a period above zero");
     quota.allow_burst(burst)
@@ -167,6 +170,89 @@ async fn changed_quota_holds_in_every_process() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_quotas_of_a_layer_are_shared() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let processes = [(); 2].map(|()| process(&store, WhenAway::Local));
+    let mut calls = JoinSet::new();
+    for process in &processes {
+        let layer = rate(process, ms(10), 2).with_quota(quota(ms(1_000), 5));
+        let tool = rated(&layer, &witness);
+        for _ in 0..4 {
+            calls.spawn(run(tool.clone(), 0));
+        }
+    }
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert_eq!(witness.starts(), [0, 0, 10, 20, 30, 1_000, 2_000, 3_000]);
+    assert_eq!(store.limits(), ["rate"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reservation_of_several_quotas_is_returned() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let [one, other] = [(); 2].map(|()| process(&store, WhenAway::Local));
+    let [tool, others] = [&one, &other].map(|process| {
+        let layer = rate(process, ms(10), 2).with_quota(quota(ms(1_000), 1));
+        rated(&layer, &witness)
+    });
+    run(tool.clone(), 0).await.unwrap();
+    let dropped = tokio::spawn(run(tool, 0));
+    sleep(ms(100)).await;
+    dropped.abort();
+    sleep(ms(100)).await;
+    let start = Instant::now();
+    run(others.clone(), 0).await.unwrap();
+    assert_eq!(start.elapsed(), ms(800));
+    run(others, 0).await.unwrap();
+    assert_eq!(start.elapsed(), ms(1_800));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejecting_limit_of_several_quotas_says_when_to_retry() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    store.set_delay(ms(10));
+    let process = process(&store, WhenAway::Local);
+    let layer = rate(&process, ms(1), 5).with_quota(quota(Duration::from_secs(60), 3));
+    let tool = boxed(layer.reject().layer(witness.tool()));
+    let mut calls = JoinSet::new();
+    for _ in 0..5 {
+        calls.spawn(run(tool.clone(), 0));
+    }
+    let mut waits = Vec::new();
+    while let Some(result) = calls.join_next().await {
+        waits.extend(result.unwrap().err().map(|error| error.retry_after()));
+    }
+    // The store read its clock 10 ms after the first command, and the reply took 5 ms.
+    assert_eq!(waits, [Some(ms(60_000 - 15)); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn quota_that_is_changed_leaves_the_others() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let [one, other] = [(); 2].map(|()| process(&store, WhenAway::Local));
+    let layers = [&one, &other].map(|process| {
+        RateLimitLayer::new(None)
+            .with_quota(quota(ms(1_000), 4))
+            .with_store(process, "rate")
+    });
+    let tools = layers.each_ref().map(|layer| rated(layer, &witness));
+    run(tools[1].clone(), 0).await.unwrap();
+    layers[0].set_quota(quota(ms(10), 1)).unwrap();
+    sleep(ms(100)).await;
+    for _ in 0..4 {
+        run(tools[1].clone(), 0).await.unwrap();
+    }
+    // The three that were left of the added quota, by the new one, and one after a second.
+    assert_eq!(witness.starts(), [0, 100, 110, 120, 1_000]);
+    layers[1].set_quota(None).unwrap();
+    for _ in 0..4 {
+        run(tools[1].clone(), 0).await.unwrap();
+    }
+    assert_eq!(witness.starts()[5..], [1_000; 4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn costs_are_taken_as_a_whole() {
     let (store, witness) = (MemoryStore::new(), Witness::default());
     let process = process(&store, WhenAway::Local);
@@ -185,7 +271,7 @@ async fn costs_are_taken_as_a_whole() {
 #[tokio::test(start_paused = true)]
 async fn limits_of_policies_are_shared_by_the_processes_of_a_toolbox() {
     let (store, witness) = (MemoryStore::new(), Witness::default());
-    let policies = "[default]\nconcurrency = 2\nrate = { per_second = 4 }";
+    let policies = "[default]\nconcurrency = 2\nrate = [{ per_second = 4 }, \"100/h\"]";
     let policies = Policies::from_toml(policies).expect("valid");
     let mut calls = JoinSet::new();
     let start = Instant::now();
@@ -211,6 +297,31 @@ async fn limits_of_policies_are_shared_by_the_processes_of_a_toolbox() {
     // Four at once, then one every 250 ms.
     assert_eq!(start.elapsed(), ms(510));
     assert_eq!(store.limits().len(), 2, "{:?}", store.limits());
+}
+
+#[tokio::test(start_paused = true)]
+async fn charge_that_fails_is_sent_again() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let [one, other] = [(); 2].map(|()| process(&store, WhenAway::Local));
+    let shared = store.clone();
+    let uses = tool_fn("tool", move |call: CallContext, _: u64| {
+        let store = shared.clone();
+        async move {
+            store.set_away(true);
+            call.adjust_cost("rate", 8);
+            sleep(ms(5)).await;
+            store.set_away(false);
+            sleep(ms(20)).await;
+            Ok::<_, Infallible>("done")
+        }
+    });
+    let layer = rate(&one, ms(1_000), 10).with_adjustable_cost();
+    run(boxed(layer.layer(uses)), 0).await.unwrap();
+    let others = rated(&rate(&other, ms(1_000), 10), &witness);
+    for _ in 0..3 {
+        run(others.clone(), 0).await.unwrap();
+    }
+    assert_eq!(witness.starts(), [0, 0, 975]);
 }
 
 /// A task that is polled late finds that its token has expired, and gets another one.

@@ -40,8 +40,8 @@ pub(super) fn run(
         loop {
             match exchange.next() {
                 Step::Send(command) => {
-                    let reply = exchange.send(command).await;
-                    exchange.record(command, reply);
+                    let reply = exchange.send(&command).await;
+                    exchange.record(&command, reply);
                 }
                 Step::Wait(until) => exchange.wait(until).await,
                 Step::End => return,
@@ -62,7 +62,7 @@ impl Exchange {
         if changed {
             state.forget();
         }
-        let quota = state.quota();
+        let quotas = Arc::clone(state.quotas());
         let step = match is_away {
             true if state.is_closed() => Step::End,
             true => Step::Wait(None),
@@ -72,7 +72,7 @@ impl Exchange {
         if changed || processes != self.processes {
             self.was_away = is_away;
             self.processes = processes;
-            shared.set_share(quota);
+            shared.set_share(&quotas);
             // What holds has changed for those that wait.
             self.look();
         }
@@ -86,12 +86,12 @@ impl Exchange {
     }
 
     /// Sends a command. Its future is owned: it does not borrow the task.
-    fn send(&self, command: Command) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+    fn send(&self, command: &Command) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
         let link = Arc::clone(self.shared.link());
         let limit = self.shared.limit.clone();
-        match command {
+        match *command {
             Command::Take {
-                quota,
+                ref quotas,
                 set,
                 least,
                 most,
@@ -100,7 +100,7 @@ impl Exchange {
             } => {
                 let command = link.store.take_tokens(TakeTokens {
                     limit,
-                    quota,
+                    quotas: quotas.to_vec(),
                     set,
                     least,
                     most,
@@ -109,10 +109,10 @@ impl Exchange {
                 });
                 Box::pin(async move { link.reply(command).await.map(Some) })
             }
-            Command::Charge { quota, tokens } => {
+            Command::Charge { ref quotas, tokens } => {
                 let command = link.store.take_tokens(TakeTokens {
                     limit,
-                    quota,
+                    quotas: quotas.to_vec(),
                     set: SetLimit::IfUnknown,
                     least: tokens,
                     most: tokens,
@@ -133,7 +133,7 @@ impl Exchange {
         }
     }
 
-    fn record(&self, command: Command, reply: Reply) {
+    fn record(&self, command: &Command, reply: Reply) {
         let now = Moment::now();
         let mut state = lock(&self.shared.state);
         let (reply, command) = match (reply, command) {
@@ -144,12 +144,12 @@ impl Exchange {
         let Command::Take { least, most, .. } = command else {
             return;
         };
-        let before = state.quota();
-        state.replied(least, most, &reply, now, self.shared.times());
-        let quota = state.quota();
+        let before = Arc::clone(state.quotas());
+        state.replied(*least, *most, &reply, now, self.shared.times());
+        let quotas = Arc::clone(state.quotas());
         drop(state);
-        if quota != before {
-            self.shared.set_share(quota);
+        if quotas != before {
+            self.shared.set_share(&quotas);
         }
         self.look();
         lock(&self.shared.state).admit_again();

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use toolbooth_core::Moment;
 
+use crate::rate::gcra::nanos;
+
 /// Tokens in the order in which they become available.
 #[derive(Debug, Default)]
 pub(super) struct Line {
@@ -13,14 +15,16 @@ pub(super) struct Line {
 }
 
 /// Tokens of one reservation: the last of them is available at `last_at`, and each other one
-/// `interval` before the next, but none before `since`.
+/// `spacing` before the next, but none before `since`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
     pub(super) tokens: u64,
     pub(super) since: Moment,
     pub(super) last_at: Moment,
-    pub(super) interval: Duration,
+    pub(super) spacing: Duration,
     pub(super) receipt: u64,
+    /// How much earlier the receipt is without the last token.
+    pub(super) interval: Duration,
 }
 
 /// Tokens to return to the store.
@@ -146,7 +150,8 @@ impl Segment {
     /// Returns when the first `tokens` of the segment are available, which has as many.
     fn at(&self, tokens: u64) -> Moment {
         let behind = self.tokens.saturating_sub(tokens);
-        let at = self.last_at.as_nanos().saturating_sub(self.weight(behind));
+        let spaced = nanos(self.spacing).saturating_mul(behind);
+        let at = self.last_at.as_nanos().saturating_sub(spaced);
         self.since.max(Moment::from_nanos(at))
     }
 
@@ -158,26 +163,17 @@ impl Segment {
             return self.tokens;
         }
         let missing = self.last_at.as_nanos() - now.as_nanos();
-        let missing = missing.div_ceil(self.interval_nanos());
+        let missing = missing.div_ceil(nanos(self.spacing).max(1));
         self.tokens.saturating_sub(missing)
     }
 
     /// Removes the last tokens. The receipt is the time in microseconds at which the store's bucket
     /// would be full again, so the rest has an earlier one.
     fn drop_last(&mut self, tokens: u64) {
-        let weight = self.weight(tokens);
+        let spaced = nanos(self.spacing).saturating_mul(tokens);
+        let weight = nanos(self.interval).saturating_mul(tokens);
         self.tokens -= tokens;
-        self.last_at = Moment::from_nanos(self.last_at.as_nanos().saturating_sub(weight));
+        self.last_at = Moment::from_nanos(self.last_at.as_nanos().saturating_sub(spaced));
         self.receipt = self.receipt.saturating_sub(weight / 1_000);
-    }
-
-    fn weight(&self, tokens: u64) -> u64 {
-        self.interval_nanos().saturating_mul(tokens)
-    }
-
-    fn interval_nanos(&self) -> u64 {
-        u64::try_from(self.interval.as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1)
     }
 }

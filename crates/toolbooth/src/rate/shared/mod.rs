@@ -19,7 +19,8 @@ use toolbooth_core::{Moment, Name};
 
 pub(super) use self::rule::SharedRule;
 use self::state::{State, Times};
-use super::gcra::{GRACE, Gcra, nanos};
+use super::gcra::{GRACE, nanos};
+use super::several::Several;
 use crate::middleware::sync::{Mutex, lock};
 use crate::shared::{
     Bell, Link, Place, SharedQueue, SharedQuota, StoreRejection, Waiting, WhenAway,
@@ -39,22 +40,29 @@ struct Shared {
     bell: Arc<Bell>,
     state: Mutex<State>,
     /// The share of this process, which holds while the store is away. It is charged all the time.
-    share: Gcra,
+    share: Mutex<Several>,
 }
+
+/// A quota that limits nothing: one that is missing in front of others.
+const UNLIMITED: SharedQuota = SharedQuota {
+    interval: Duration::from_micros(1),
+    burst: u32::MAX,
+};
 
 // === impl SharedTokens ===
 
 impl SharedTokens {
-    pub(super) fn new(place: &Place, quota: Quota) -> Self {
-        let quota = to_shared(quota);
-        let prefetch = place.store.prefetch;
+    /// Creates a bucket with one or more quotas. One that is `None` limits nothing.
+    pub(super) fn new(place: &Place, quotas: impl IntoIterator<Item = Option<Quota>>) -> Self {
+        let quotas: Arc<[_]> = quotas.into_iter().map(to_shared).collect();
+        let state = State::new(Arc::clone(&quotas), place.store.prefetch);
         Self {
             shared: Arc::new(Shared {
                 place: place.clone(),
                 limit: place.limit(),
                 bell: Arc::default(),
-                state: Mutex::new(State::new(quota, prefetch)),
-                share: Gcra::new(Some(to_quota(quota))),
+                state: Mutex::new(state),
+                share: Mutex::new(Several::of(quotas.iter().copied().map(to_quota))),
             }),
             attached: OnceLock::new(),
         }
@@ -62,8 +70,8 @@ impl SharedTokens {
 
     /// Returns another handle of the same bucket, which has taken nothing of it.
     pub(super) fn fresh(&self) -> Self {
-        let quota = to_quota(lock(&self.shared.state).quota());
-        Self::new(&self.shared.place, quota)
+        let quotas = Arc::clone(lock(&self.shared.state).quotas());
+        Self::new(&self.shared.place, quotas.iter().copied().map(to_quota))
     }
 
     /// Starts the task of the limit, once.
@@ -88,7 +96,7 @@ impl SharedTokens {
             shared.bell.changed.notify_one();
         }
         if let Some(at) = taken {
-            shared.share.charge(cost, now);
+            lock(&shared.share).charge(cost, now);
             let recent = now.as_nanos().saturating_sub(GRACE);
             return Some(at.max(Moment::from_nanos(recent)));
         }
@@ -96,22 +104,23 @@ impl SharedTokens {
             WhenAway::Closed => None,
             WhenAway::Open => allows().then_some(now),
             WhenAway::Local => {
-                let due = shared.share.due(0, cost).is_some_and(|due| due <= now);
-                (due && allows()).then(|| shared.share.try_grant(cost, now))?
+                let mut share = lock(&shared.share);
+                let due = share.due(0, cost, now).is_some_and(|due| due <= now);
+                (due && allows()).then(|| share.try_grant(cost, now))?
             }
         }
     }
 
     /// Returns tokens that a call took which were available at `at`.
     pub(super) fn refund(&self, cost: u64, at: Moment, now: Moment) {
-        self.shared.share.refund(cost, at, now);
+        lock(&self.shared.share).refund(cost, at, now);
         lock(&self.shared.state).refund(cost, at);
         self.shared.bell.changed.notify_one();
     }
 
     /// Takes tokens whether or not there are enough: those that are there.
     pub(super) fn charge(&self, cost: u64, now: Moment) {
-        self.shared.share.charge(cost, now);
+        lock(&self.shared.share).charge(cost, now);
         lock(&self.shared.state).charge(cost);
         self.shared.bell.changed.notify_one();
     }
@@ -121,7 +130,7 @@ impl SharedTokens {
         let tokens = ahead.saturating_add(cost);
         let at = lock(&self.shared.state).available_at(tokens);
         at.or_else(|| match self.shared.away()? {
-            WhenAway::Local => self.shared.share.due(ahead, cost),
+            WhenAway::Local => lock(&self.shared.share).due(ahead, cost, now),
             WhenAway::Open => Some(now),
             WhenAway::Closed => None,
         })
@@ -131,7 +140,10 @@ impl SharedTokens {
     pub(super) fn rejection(&self) -> Option<StoreRejection> {
         match self.shared.away() {
             Some(WhenAway::Closed) => Some(StoreRejection::Away(self.shared.link().retry_after())),
-            Some(WhenAway::Local) => self.shared.share.due(0, 1).map(StoreRejection::Until),
+            Some(WhenAway::Local) => {
+                let due = lock(&self.shared.share).due(0, 1, Moment::now());
+                due.map(StoreRejection::Until)
+            }
             Some(WhenAway::Open) => None,
             None => lock(&self.shared.state)
                 .none_until()
@@ -146,18 +158,30 @@ impl SharedTokens {
         }
     }
 
-    /// Returns the quota that holds for all processes, as far as it is known.
-    pub(super) fn quota(&self) -> Option<Quota> {
+    /// Returns the quotas that hold for all processes, as far as they are known.
+    pub(super) fn quotas(&self) -> Vec<Option<Quota>> {
         let state = lock(&self.shared.state);
-        (!state.is_lifted()).then(|| to_quota(state.quota()))
+        let quotas = state.quotas().iter().filter(|_| !state.is_lifted());
+        quotas.copied().map(to_quota).collect()
     }
 
-    /// Changes the quota for all processes; `None` ends that of this one.
+    /// Changes the first quota for all processes; `None` ends all quotas of this one.
     pub(super) fn set_quota(&self, quota: Option<Quota>) {
-        let quota = quota.map(to_shared);
-        lock(&self.shared.state).set_quota(quota);
-        if let Some(quota) = quota {
-            self.shared.set_share(quota);
+        let Some(quota) = quota else {
+            return self.set_quotas([]);
+        };
+        let others = Arc::clone(lock(&self.shared.state).quotas());
+        let others = others.iter().skip(1).copied().map(to_quota);
+        self.set_quotas(std::iter::once(Some(quota)).chain(others));
+    }
+
+    /// Changes the quotas for all processes; without any, those of this one end.
+    pub(super) fn set_quotas(&self, quotas: impl IntoIterator<Item = Option<Quota>>) {
+        let quotas: Arc<[_]> = quotas.into_iter().map(to_shared).collect();
+        let quotas = Some(quotas).filter(|quotas| !quotas.is_empty());
+        lock(&self.shared.state).set_quotas(quotas.clone());
+        if let Some(quotas) = quotas {
+            self.shared.set_share(&quotas);
         }
         self.shared.bell.changed.notify_one();
     }
@@ -205,31 +229,35 @@ impl Shared {
         }
     }
 
-    /// Sets the share of this process of a quota.
-    fn set_share(&self, quota: SharedQuota) {
+    /// Sets the share of this process of the quotas.
+    fn set_share(&self, quotas: &[SharedQuota]) {
         let processes = u32::try_from(self.link().processes()).unwrap_or(u32::MAX);
-        let share = SharedQuota {
-            interval: quota.interval.saturating_mul(processes),
-            burst: (quota.burst / processes).max(1),
-        };
-        self.share.set_quota(Some(to_quota(share)), Moment::now());
+        let shares = quotas.iter().map(|quota| match *quota {
+            UNLIMITED => None,
+            quota => to_quota(SharedQuota {
+                interval: quota.interval.saturating_mul(processes),
+                burst: (quota.burst / processes).max(1),
+            }),
+        });
+        lock(&self.share).set_quotas(shares, Moment::now());
     }
 }
 
 /// Returns a quota in whole microseconds. The interval is rounded up, so that the rate is not
 /// exceeded.
-fn to_shared(quota: Quota) -> SharedQuota {
-    let micros = nanos(quota.replenish_interval()).div_ceil(1_000).max(1);
-    SharedQuota {
-        interval: Duration::from_micros(micros),
-        burst: quota.burst_size().get(),
-    }
+fn to_shared(quota: Option<Quota>) -> SharedQuota {
+    quota.map_or(UNLIMITED, |quota| {
+        let micros = nanos(quota.replenish_interval()).div_ceil(1_000).max(1);
+        SharedQuota {
+            interval: Duration::from_micros(micros),
+            burst: quota.burst_size().get(),
+        }
+    })
 }
 
-fn to_quota(quota: SharedQuota) -> Quota {
+fn to_quota(quota: SharedQuota) -> Option<Quota> {
     let burst = NonZeroU32::new(quota.burst).unwrap_or(NonZeroU32::MIN);
     let interval = quota.interval.max(Duration::from_micros(1));
-    Quota::with_period(interval)
-        .expect("an interval above zero")
-        .allow_burst(burst)
+    let limits = (quota != UNLIMITED).then(|| Quota::with_period(interval))?;
+    Some(limits?.allow_burst(burst))
 }

@@ -5,27 +5,27 @@ use crate::middleware::sync::{Mutex, lock};
 use crate::rate::gcra::Gcra;
 use crate::rate::several::{Several, quota_text};
 
-/// A quota in a store. What was added to it holds in each process.
+/// Quotas in a store. Windows and pauses hold in each process.
 #[derive(Debug)]
 pub(in crate::rate) struct SharedRule {
     pub(in crate::rate) tokens: SharedTokens,
-    pub(in crate::rate) added: Option<Mutex<Several>>,
+    pub(in crate::rate) local: Option<Mutex<Several>>,
 }
 
 // === impl SharedRule ===
 
 impl SharedRule {
     pub(in crate::rate) fn fresh(&self) -> Self {
-        let added = self.added.as_ref();
+        let local = self.local.as_ref();
         Self {
             tokens: self.tokens.fresh(),
-            added: added.map(|several| Mutex::new(lock(several).fresh())),
+            local: local.map(|several| Mutex::new(lock(several).fresh())),
         }
     }
 
-    /// Takes of the store and of what was added, or of none. Returns the moment that is charged.
+    /// Takes of the store and of the windows, or of none. Returns the moment that is charged.
     pub(in crate::rate) fn take(&self, cost: u64, now: Moment) -> Option<Moment> {
-        self.tokens.take(cost, now, || match &self.added {
+        self.tokens.take(cost, now, || match &self.local {
             None => true,
             Some(several) => lock(several).try_acquire(cost, now),
         })
@@ -33,30 +33,31 @@ impl SharedRule {
 
     pub(in crate::rate) fn refund(&self, cost: u64, charged: Moment, now: Moment) {
         self.tokens.refund(cost, charged, now);
-        if let Some(several) = &self.added {
+        if let Some(several) = &self.local {
             lock(several).refund(cost, charged, now);
         }
     }
 
     pub(in crate::rate) fn charge(&self, cost: u64, now: Moment) {
         self.tokens.charge(cost, now);
-        if let Some(several) = &self.added {
+        if let Some(several) = &self.local {
             lock(several).charge(cost, now);
         }
     }
 
     pub(in crate::rate) fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
         let due = self.tokens.due(ahead, cost, now)?;
-        match &self.added {
+        match &self.local {
             None => Some(due),
             Some(several) => Some(due.max(lock(several).due(ahead, cost, now)?)),
         }
     }
 
     pub(in crate::rate) fn capacity(&self) -> u64 {
-        let quota = self.tokens.quota();
-        let burst = quota.map_or(u64::MAX, |quota| u64::from(quota.burst_size().get()));
-        match &self.added {
+        let quotas = self.tokens.quotas().into_iter().flatten();
+        let bursts = quotas.map(|quota| u64::from(quota.burst_size().get()));
+        let burst = bursts.min().unwrap_or(u64::MAX);
+        match &self.local {
             None => burst,
             Some(several) => burst.min(lock(several).capacity()),
         }
@@ -64,7 +65,7 @@ impl SharedRule {
 
     pub(in crate::rate) fn remaining(&self, now: Moment) -> u32 {
         let tokens = self.tokens.remaining(now);
-        match &self.added {
+        match &self.local {
             None => tokens,
             Some(several) => tokens.min(lock(several).remaining(now)),
         }
@@ -73,17 +74,23 @@ impl SharedRule {
     /// Returns when the process has nothing that a new bucket has not: what the store has is not
     /// lost with it.
     pub(in crate::rate) fn full_at(&self) -> Moment {
-        match &self.added {
+        match &self.local {
             None => Moment::from_nanos(0),
             Some(several) => lock(several).full_at(),
         }
     }
 
     pub(in crate::rate) fn describe(&self) -> String {
-        let quota = quota_text(&Gcra::new(self.tokens.quota()));
-        let added = self.added.as_ref().map(|several| lock(several).describe());
-        let all = quota.into_iter().chain(added);
-        let all: Vec<_> = all.filter(|text| !text.is_empty()).collect();
+        let quotas = self.tokens.quotas();
+        let quotas = quotas
+            .into_iter()
+            .map(|quota| quota_text(&Gcra::new(quota)));
+        let local = self.local.as_ref().map(|several| lock(several).describe());
+        let all: Vec<_> = quotas
+            .chain([local])
+            .flatten()
+            .filter(|text| !text.is_empty())
+            .collect();
         all.join(", and ")
     }
 }

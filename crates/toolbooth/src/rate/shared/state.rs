@@ -2,6 +2,7 @@
 //! argument.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toolbooth_core::Moment;
@@ -12,9 +13,9 @@ use crate::shared::{SetLimit, SharedQuota, TokensTaken, Waiting};
 /// The tokens of a process, and its next command.
 #[derive(Debug)]
 pub(super) struct State {
-    /// The quota that holds for all processes.
-    quota: SharedQuota,
-    /// How the quota is reported with the next command.
+    /// The quotas that hold for all processes: one or more.
+    quotas: Arc<[SharedQuota]>,
+    /// How the quotas are reported with the next command.
     set: SetLimit,
     /// Whether this process has no limit.
     is_lifted: bool,
@@ -37,10 +38,10 @@ pub(super) struct State {
 }
 
 /// A command to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     Take {
-        quota: SharedQuota,
+        quotas: Arc<[SharedQuota]>,
         set: SetLimit,
         least: u64,
         most: u64,
@@ -50,13 +51,13 @@ pub(super) enum Command {
     Return(Surplus),
     /// Takes tokens that were used already.
     Charge {
-        quota: SharedQuota,
+        quotas: Arc<[SharedQuota]>,
         tokens: u64,
     },
 }
 
 /// What to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     Send(Command),
     /// Nothing until this moment, or until something changes.
@@ -86,15 +87,15 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(86_400);
 // === impl State ===
 
 impl State {
-    pub(super) fn new(quota: SharedQuota, prefetch: u32) -> Self {
+    pub(super) fn new(quotas: Arc<[SharedQuota]>, prefetch: u32) -> Self {
         Self {
-            quota,
+            prefetch: u64::from(prefetch).min(burst(&quotas)),
+            quotas,
             set: SetLimit::IfConfigured,
             is_lifted: false,
             line: Line::new(),
             returned: VecDeque::new(),
             debt: 0,
-            prefetch: u64::from(prefetch.min(quota.burst)),
             waiting: None,
             none_until: None,
             more_at: None,
@@ -103,15 +104,15 @@ impl State {
         }
     }
 
-    pub(super) const fn quota(&self) -> SharedQuota {
-        self.quota
+    pub(super) const fn quotas(&self) -> &Arc<[SharedQuota]> {
+        &self.quotas
     }
 
-    /// Changes the quota of all processes; `None` ends that of this one.
-    pub(super) const fn set_quota(&mut self, quota: Option<SharedQuota>) {
-        self.is_lifted = quota.is_none();
-        if let Some(quota) = quota {
-            self.quota = quota;
+    /// Changes the quotas of all processes; `None` ends those of this one.
+    pub(super) fn set_quotas(&mut self, quotas: Option<Arc<[SharedQuota]>>) {
+        self.is_lifted = quotas.is_none();
+        if let Some(quotas) = quotas {
+            self.quotas = quotas;
             self.set = SetLimit::Always;
         }
         self.none_until = None;
@@ -208,10 +209,10 @@ impl State {
             .saturating_add(self.missing(have))
             .saturating_sub(have);
         if self.debt > 0 {
-            let tokens = self.debt.min(u64::from(self.quota.burst));
+            let tokens = self.debt.min(burst(&self.quotas));
             self.debt -= tokens;
-            let quota = self.quota;
-            return Step::Send(Command::Charge { quota, tokens });
+            let quotas = Arc::clone(&self.quotas);
+            return Step::Send(Command::Charge { quotas, tokens });
         }
         let Some(first) = self.waiting.filter(|first| first.least > have) else {
             return self.take_more(wanted, now, times);
@@ -257,7 +258,7 @@ impl State {
 
     fn send(&mut self, least: u64, most: u64, max_wait: Duration, horizon: Duration) -> Step {
         Step::Send(Command::Take {
-            quota: self.quota,
+            quotas: Arc::clone(&self.quotas),
             set: std::mem::replace(&mut self.set, SetLimit::IfUnknown),
             least,
             most,
@@ -276,24 +277,33 @@ impl State {
         times: Times,
     ) {
         self.retry_at = None;
-        if self.set != SetLimit::Always {
-            self.quota = reply.quota;
+        if self.set != SetLimit::Always && *self.quotas != *reply.quotas {
+            self.quotas = reply.quotas.as_slice().into();
         }
-        if least == 0 {
+        let Some(first) = reply.quotas.first().filter(|_| least > 0) else {
             return;
-        }
+        };
+        let is_one = reply.quotas.len() == 1;
         let at = now.after(reply.wait);
         let next = match reply.taken {
             0 => at,
-            _ => at.and_then(|at| at.after(reply.quota.interval)),
+            // With several quotas, only the store knows when there is one more.
+            _ => at
+                .filter(|_| is_one)
+                .and_then(|at| at.after(first.interval)),
         };
         if let Some(last_at) = at.filter(|_| reply.taken > 0) {
             self.line.push(Segment {
                 tokens: reply.taken,
                 since: now,
                 last_at,
-                interval: reply.quota.interval,
+                spacing: if is_one {
+                    first.interval
+                } else {
+                    Duration::ZERO
+                },
                 receipt: reply.receipt,
+                interval: first.interval,
             });
         }
         let wants_more = reply.taken < most;
@@ -308,22 +318,35 @@ impl State {
         self.none_until = None;
     }
 
-    /// Records that a command failed, which may have been executed.
-    pub(super) fn failed(&mut self, command: Command, now: Moment) {
+    /// Records that a command failed, which may have been executed. What was used is charged again,
+    /// and what was returned is not: so the quota is never exceeded.
+    pub(super) fn failed(&mut self, command: &Command, now: Moment) {
         self.retry_at = now.after(RETRY_PAUSE);
-        if let Command::Take { set, .. } = command {
-            if self.set == SetLimit::IfUnknown {
-                self.set = set;
+        match command {
+            Command::Take { set, .. } => {
+                if self.set == SetLimit::IfUnknown {
+                    self.set = *set;
+                }
             }
+            Command::Charge { tokens, .. } => self.debt = self.debt.saturating_add(*tokens),
+            Command::Return(_) => {}
         }
     }
 
-    /// Records that the store is away. The tokens that were taken may be used.
+    /// Records that the store is lost or found. The tokens that were taken may be used. What was
+    /// used while it was away is not charged later.
     pub(super) const fn forget(&mut self) {
+        self.debt = 0;
         self.none_until = None;
         self.more_at = None;
         self.retry_at = None;
     }
+}
+
+/// Returns how many tokens can be taken together.
+fn burst(quotas: &[SharedQuota]) -> u64 {
+    let bursts = quotas.iter().map(|quota| u64::from(quota.burst));
+    bursts.min().unwrap_or(0)
 }
 
 fn earlier(moment: Moment, by: Duration) -> Option<Moment> {
