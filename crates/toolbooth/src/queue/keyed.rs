@@ -234,7 +234,7 @@ impl<L: Limiter> KeyedQueues<L> {
 
     /// Sets a queue to the limit of its key. Reads the limit under the queue's lock, so that of
     /// several concurrent changes the last one counts for every queue.
-    fn update(&self, key: &str, queue: &LimitQueue<L>) {
+    fn update(&self, key: &str, queue: &Arc<LimitQueue<L>>) {
         queue.set_limit(|limiter| limiter.set(self.limit_of(key)));
     }
 

@@ -25,7 +25,7 @@ use super::timer::Timers;
 use super::waiters::{Claim, Ticket, TicketState, Waiters};
 use super::{DEFAULT_CAPACITY, Grant, Limiter};
 use crate::middleware::sync::atomic::{AtomicBool, Ordering};
-use crate::middleware::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::middleware::sync::{Arc, Mutex, MutexGuard, Weak, lock};
 use crate::shared::SharedQueue;
 
 /// One limit and the calls that wait for it. All clones of a layer share it.
@@ -113,7 +113,7 @@ impl<L: Limiter> LimitQueue<L> {
 
     /// Changes the limit. Calls that wait stay in the queue unless they need more than the new
     /// limit can ever give.
-    pub(crate) fn set_limit(&self, change: impl FnOnce(&L)) {
+    pub(crate) fn set_limit(self: &Arc<Self>, change: impl FnOnce(&L)) {
         let mut state = self.lock();
         change(&self.limiter);
         state.uncertain = true;
@@ -125,6 +125,16 @@ impl<L: Limiter> LimitQueue<L> {
             woken.extend(state.waiters.wakers().cloned());
         }
         self.grant_after_change(state, woken);
+        // A store learns of the change also if no call has used it yet.
+        self.attach();
+    }
+
+    /// Starts the task that sends the commands of the limiter to its store, if it has one.
+    pub(super) fn attach(self: &Arc<Self>) {
+        self.limiter.attach(|| {
+            let queue: Weak<Self> = Arc::downgrade(self);
+            queue as Weak<dyn SharedQueue>
+        });
     }
 
     /// Changes the limiter so that waiters start later than they would. They stay in the queue.

@@ -10,8 +10,8 @@ use super::limit_queue::State;
 use super::timer::{self, ShuttingDown};
 use super::waiters::{Claim, Expulsion, Ticket, TicketState};
 use super::{Grant, LimitQueue, Limiter, Rejection};
-use crate::middleware::sync::{Arc, Weak};
-use crate::shared::{SharedQueue, StoreRejection};
+use crate::middleware::sync::Arc;
+use crate::shared::StoreRejection;
 
 /// A call that waits for a limit. The first poll enqueues it; dropping it leaves the queue.
 #[derive(Debug)]
@@ -328,10 +328,7 @@ impl<L: Limiter> LimitQueue<L> {
     /// Starts the tasks that the limiter needs: one that sends commands to its store, and one for
     /// the timer on the waiter's runtime if it is timed.
     fn ensure_tasks(self: &Arc<Self>) -> Result<(), ShuttingDown> {
-        self.limiter().attach(|| {
-            let queue: Weak<Self> = Arc::downgrade(self);
-            queue as Weak<dyn SharedQueue>
-        });
+        self.attach();
         if !L::TIMED {
             return Ok(());
         }

@@ -62,7 +62,6 @@ impl Exchange {
         if changed {
             state.forget();
         }
-        let quotas = Arc::clone(state.quotas());
         let step = match is_away {
             true if state.is_closed() => Step::End,
             true => Step::Wait(None),
@@ -72,7 +71,6 @@ impl Exchange {
         if changed || processes != self.processes {
             self.was_away = is_away;
             self.processes = processes;
-            shared.set_share(&quotas);
             // What holds has changed for those that wait.
             self.look();
         }

@@ -21,7 +21,7 @@ pub(super) use self::rule::SharedRule;
 use self::state::{State, Times};
 use super::gcra::{GRACE, nanos};
 use super::several::Several;
-use crate::middleware::sync::{Mutex, lock};
+use crate::middleware::sync::{Mutex, MutexGuard, lock};
 use crate::shared::{
     Bell, Link, Place, SharedQueue, SharedQuota, StoreRejection, Waiting, WhenAway,
 };
@@ -40,7 +40,14 @@ struct Shared {
     bell: Arc<Bell>,
     state: Mutex<State>,
     /// The share of this process, which holds while the store is away. It is charged all the time.
-    share: Mutex<Several>,
+    share: Mutex<Share>,
+}
+
+#[derive(Debug)]
+struct Share {
+    quotas: Several,
+    /// Of how many processes it is the share of one.
+    processes: u64,
 }
 
 /// A quota that limits nothing: one that is missing in front of others.
@@ -62,7 +69,10 @@ impl SharedTokens {
                 limit: place.limit(),
                 bell: Arc::default(),
                 state: Mutex::new(state),
-                share: Mutex::new(Several::of(quotas.iter().copied().map(to_quota))),
+                share: Mutex::new(Share {
+                    quotas: Several::of(quotas.iter().copied().map(to_quota)),
+                    processes: 1,
+                }),
             }),
             attached: OnceLock::new(),
         }
@@ -96,7 +106,7 @@ impl SharedTokens {
             shared.bell.changed.notify_one();
         }
         if let Some(at) = taken {
-            lock(&shared.share).charge(cost, now);
+            lock(&shared.share).quotas.charge(cost, now);
             let recent = now.as_nanos().saturating_sub(GRACE);
             return Some(at.max(Moment::from_nanos(recent)));
         }
@@ -104,23 +114,23 @@ impl SharedTokens {
             WhenAway::Closed => None,
             WhenAway::Open => allows().then_some(now),
             WhenAway::Local => {
-                let mut share = lock(&shared.share);
-                let due = share.due(0, cost, now).is_some_and(|due| due <= now);
-                (due && allows()).then(|| share.try_grant(cost, now))?
+                let mut share = shared.share();
+                let due = share.quotas.due(0, cost, now).is_some_and(|due| due <= now);
+                (due && allows()).then(|| share.quotas.try_grant(cost, now))?
             }
         }
     }
 
     /// Returns tokens that a call took which were available at `at`.
     pub(super) fn refund(&self, cost: u64, at: Moment, now: Moment) {
-        lock(&self.shared.share).refund(cost, at, now);
+        lock(&self.shared.share).quotas.refund(cost, at, now);
         lock(&self.shared.state).refund(cost, at);
         self.shared.bell.changed.notify_one();
     }
 
     /// Takes tokens whether or not there are enough: those that are there.
     pub(super) fn charge(&self, cost: u64, now: Moment) {
-        lock(&self.shared.share).charge(cost, now);
+        lock(&self.shared.share).quotas.charge(cost, now);
         lock(&self.shared.state).charge(cost);
         self.shared.bell.changed.notify_one();
     }
@@ -130,7 +140,7 @@ impl SharedTokens {
         let tokens = ahead.saturating_add(cost);
         let at = lock(&self.shared.state).available_at(tokens);
         at.or_else(|| match self.shared.away()? {
-            WhenAway::Local => lock(&self.shared.share).due(ahead, cost, now),
+            WhenAway::Local => self.shared.share().quotas.due(ahead, cost, now),
             WhenAway::Open => Some(now),
             WhenAway::Closed => None,
         })
@@ -141,7 +151,7 @@ impl SharedTokens {
         match self.shared.away() {
             Some(WhenAway::Closed) => Some(StoreRejection::Away(self.shared.link().retry_after())),
             Some(WhenAway::Local) => {
-                let due = lock(&self.shared.share).due(0, 1, Moment::now());
+                let due = self.shared.share().quotas.due(0, 1, Moment::now());
                 due.map(StoreRejection::Until)
             }
             Some(WhenAway::Open) => None,
@@ -229,9 +239,27 @@ impl Shared {
         }
     }
 
-    /// Sets the share of this process of the quotas.
+    /// Returns the share of this process, as there are processes now.
+    fn share(&self) -> MutexGuard<'_, Share> {
+        let processes = self.link().processes();
+        let mut share = lock(&self.share);
+        if share.processes != processes {
+            share.set(lock(&self.state).quotas(), processes);
+        }
+        share
+    }
+
     fn set_share(&self, quotas: &[SharedQuota]) {
-        let processes = u32::try_from(self.link().processes()).unwrap_or(u32::MAX);
+        lock(&self.share).set(quotas, self.link().processes());
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    fn set(&mut self, quotas: &[SharedQuota], processes: u64) {
+        self.processes = processes;
+        let processes = u32::try_from(processes).unwrap_or(u32::MAX);
         let shares = quotas.iter().map(|quota| match *quota {
             UNLIMITED => None,
             quota => to_quota(SharedQuota {
@@ -239,7 +267,7 @@ impl Shared {
                 burst: (quota.burst / processes).max(1),
             }),
         });
-        lock(&self.share).set_quotas(shares, Moment::now());
+        self.quotas.set_quotas(shares, Moment::now());
     }
 }
 
