@@ -65,7 +65,7 @@ for index = 2, #quotas, 2 do
     available = available and least <= quotas[index]
 end
 if available and delay <= max_wait then
-    -- With several quotas, the times of more tokens than those that are available are not known.
+    -- With several quotas, it is not known when more tokens will be available.
     local ahead = #quotas == 2 and horizon or 0
     taken = most
     for index = 1, #quotas / 2 do

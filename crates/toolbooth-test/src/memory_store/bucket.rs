@@ -60,7 +60,7 @@ impl Bucket {
         if least == 0 || !is_available || wait > micros(request.max_wait) {
             return self.reply(0, wait);
         }
-        // With several quotas, the times of more tokens than those that are available are not known.
+        // With several quotas, it is not known when more tokens will be available.
         let ahead = match self.quotas.len() {
             1 => micros(request.horizon),
             _ => 0,

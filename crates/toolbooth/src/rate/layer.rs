@@ -377,9 +377,9 @@ impl RateLimitLayer {
     ///
     /// The store counts whole microseconds: an interval is rounded up, to 1,000,000 tokens a second
     /// at most. Quotas that were [added](Self::with_quota) are in the store, too, and
-    /// [`set_quota`](Self::set_quota) with `None` ends all of them in this process. Windows, and the
-    /// pauses of a cool-down, hold in each process alone. [`remaining`](Self::remaining) is what this process has
-    /// [taken in advance](SharedStore::with_prefetch).
+    /// [`set_quota`](Self::set_quota) with `None` ends all of them in this process. Windows and
+    /// the pauses of a cool-down hold in each process alone. [`remaining`](Self::remaining) is what
+    /// this process has [taken in advance](SharedStore::with_prefetch).
     #[must_use]
     pub fn with_store(mut self, store: &SharedStore, name: impl Into<Name>) -> Self {
         self.limits = self.limits.with_store(store, name.into());

@@ -30,10 +30,10 @@
 //! For each limit, or each key of it, a process has one task that sends commands, and is at most
 //! one waiter in the store: on behalf of the first call in its own queue.
 //!
-//! - **Rate**: a call takes a token of all quotas of the layer, or a reservation of one with the time
-//!   to wait for it, by one command. It sleeps once. A reservation of a call that leaves is returned if none was made
-//!   after it. With [`SharedStore::with_prefetch`], a process takes tokens in advance, and most
-//!   calls send no command.
+//! - **Rate**: a call takes a token of all quotas of the layer, or a reservation of one with the
+//!   time to wait for it, by one command. It sleeps once. A reservation of a call that leaves is
+//!   returned if none was made after it. With [`SharedStore::with_prefetch`], a process takes
+//!   tokens in advance, and most calls send no command.
 //! - **Concurrency**: a call acquires a permit by one command. The release is sent without waiting
 //!   for it. A process has one lease for its permits, and renews it every third of its time. A
 //!   permit has a [`FencingNumber`].
@@ -58,8 +58,8 @@
 //! - Concurrency, with a store that keeps its data: never more than the limit at once under
 //!   `Closed`.
 //! - Rate: in a window of the length w, at most `burst + rate x (w + d)` calls start by each quota,
-//!   with the prefetch of each process on top. `d` is the delay between store and start: two command
-//!   timeouts, 100 ms by default.
+//!   with the prefetch of each process on top. `d` is the delay between store and start: two
+//!   command timeouts, 100 ms by default.
 //! - A change of a limit in one process (`set_limit`, `set_quota`) reaches the others with their
 //!   next command. `None` ends the limit of the one process. If a process starts with another limit
 //!   than the last one that started, that of the newer one holds for all.

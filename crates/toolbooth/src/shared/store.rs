@@ -101,7 +101,8 @@ pub struct TakeTokens {
     /// When the quotas replace those of the store. A quota keeps what is missing of the one that
     /// had its position, up to its own burst.
     pub set: SetLimit,
-    /// How many tokens are taken as a whole, or not at all. 0 takes none: it only states the quotas.
+    /// How many tokens are taken as a whole, or not at all. 0 takes none, and only states the
+    /// quotas.
     pub least: u64,
     /// How many tokens are taken at most: `least` or more.
     pub most: u64,

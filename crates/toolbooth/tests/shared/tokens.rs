@@ -209,7 +209,7 @@ async fn reservation_of_several_quotas_is_returned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejecting_limit_of_several_quotas_says_when_to_retry() {
+async fn rejection_of_several_quotas_has_the_time_to_retry() {
     let (store, witness) = (MemoryStore::new(), Witness::default());
     store.set_delay(ms(10));
     let process = process(&store, WhenAway::Local);
