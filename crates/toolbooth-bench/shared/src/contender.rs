@@ -1,10 +1,10 @@
 //! What is measured, and its rounds.
 
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tower::{Service, ServiceExt};
 
 use crate::Error;
@@ -33,9 +33,9 @@ pub(crate) enum Pace {
     Sequential,
     /// One call after the other. All tasks of the process run between two calls.
     Pauses,
-    /// So many tasks, each with one call after the other.
+    /// n tasks, each with one call after the other.
     InFlight(u32),
-    /// So many calls each millisecond, one after the other.
+    /// n calls each millisecond, one after the other.
     EachMillisecond(u32),
 }
 

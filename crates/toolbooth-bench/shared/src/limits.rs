@@ -22,7 +22,7 @@ pub(crate) fn rate(quota: Quota) -> RateLimitLayer {
     RateLimitLayer::new(quota)
 }
 
-/// Returns a quota of so many starts a second, with a burst of as many.
+/// Returns a quota of `starts` a second, and a burst of as many.
 pub(crate) fn per_second(starts: u32) -> Result<Quota, Error> {
     Ok(Quota::per_second(NonZeroU32::new(starts).ok_or("zero")?))
 }
