@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toolbooth::shared::WhenAway;
 
+use crate::namespace::Namespace;
 use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::witness::{Witness, wait_until};
@@ -31,38 +32,39 @@ fn limit_holds_over_a_network_of_50_ms() {
     assert_eq!(witness.take_most(), 5);
 }
 
-#[test]
-fn closed_limit_is_not_exceeded_by_a_process_without_network() {
-    let server = Server::start();
-    let (all, near) = (Witness::new(), Proxy::start(&server, Duration::ZERO));
-    let far = Proxy::start(&server, Duration::ZERO);
-    let work = Work {
-        when_away: WhenAway::Closed.to_string(),
+/// Calls through 4 permits until it is stopped, once both processes have started.
+fn work(server: &Server, witness: &Witness, when_away: WhenAway) -> Work {
+    Work {
+        when_away: when_away.to_string(),
         lease: 900,
+        processes: 2,
         tasks: 6,
         takes: 20,
         deadline: Some(2_000),
-        ..Work::new(&near.url(), &all, Limit::Permits(4))
-    };
-    let stays = work.start();
-    let parted = Work {
-        url: far.url(),
-        ..work
-    };
-    let parted = parted.start();
-    wait_until("both processes", || {
-        near.connections() * far.connections() > 0
-    });
+        ..Work::new(&server.url(), witness, Limit::Permits(4))
+    }
+}
+
+/// Parts a process from the server again and again: the limit is never exceeded.
+fn closed_limit_is_not_exceeded(
+    server: &Server,
+    start: impl FnOnce(&Work) -> Worker,
+    set_partitioned: impl Fn(bool),
+) {
+    let all = Witness::new();
+    let work = work(server, &all, WhenAway::Closed);
+    let (parted, stays) = (start(&work), work.start());
     all.wait_for_starts(50);
     for _ in 0..2 {
-        far.set_partitioned(true);
+        set_partitioned(true);
         // The permits of the other are free after its lease.
         thread::sleep(2 * LEASE);
+        assert_eq!(holders(server), 1);
         all.take_most();
         all.wait_for_starts(50);
         assert_eq!(all.take_most(), 4);
-        far.set_partitioned(false);
-        thread::sleep(LEASE);
+        set_partitioned(false);
+        wait_until("the other process", || holders(server) == 2);
         all.wait_for_starts(50);
         assert_eq!(all.take_most(), 4);
     }
@@ -70,4 +72,62 @@ fn closed_limit_is_not_exceeded_by_a_process_without_network() {
     assert!(ended.failed.is_empty(), "{ended:?}");
     let ended = parted.stop();
     assert!(ended.failed.contains_key("overloaded"), "{ended:?}");
+}
+
+/// Returns how many processes have a lease.
+fn holders(server: &Server) -> u64 {
+    server.command("ZCARD toolbooth:{limit}:leases")
+}
+
+#[test]
+fn closed_limit_is_not_exceeded_by_a_process_whose_connection_stalls() {
+    let server = Server::start();
+    let proxy = Proxy::start(&server, Duration::ZERO);
+    let start = |work: &Work| {
+        let url = proxy.url();
+        Work {
+            url,
+            ..work.clone()
+        }
+        .start()
+    };
+    closed_limit_is_not_exceeded(&server, start, |is_parted| proxy.set_partitioned(is_parted));
+}
+
+#[test]
+fn closed_limit_is_not_exceeded_by_a_host_whose_packets_are_lost() {
+    let (server, host) = (Server::start(), Namespace::new());
+    let url = host.listen(&server);
+    let start = |work: &Work| {
+        host.start(&Work {
+            url,
+            ..work.clone()
+        })
+    };
+    closed_limit_is_not_exceeded(&server, start, |is_parted| host.set_partitioned(is_parted));
+}
+
+#[test]
+fn local_share_holds_on_a_host_whose_packets_are_lost() {
+    let (server, host) = (Server::start(), Namespace::new());
+    let (near, far) = (Witness::new(), Witness::new());
+    let stays = work(&server, &near, WhenAway::Local).start();
+    let parted = host.start(&Work {
+        url: host.listen(&server),
+        ..work(&server, &far, WhenAway::Local)
+    });
+    far.wait_for_starts(20);
+    host.set_partitioned(true);
+    thread::sleep(2 * LEASE);
+    for (witness, permits) in [(&near, 4), (&far, 2)] {
+        witness.take_most();
+        witness.wait_for_starts(50);
+        assert_eq!(witness.take_most(), permits);
+    }
+    assert_eq!(holders(&server), 1);
+    host.set_partitioned(false);
+    wait_until("the other process", || holders(&server) == 2);
+    for ended in [stays.stop(), parted.stop()] {
+        assert!(ended.failed.is_empty(), "{ended:?}");
+    }
 }

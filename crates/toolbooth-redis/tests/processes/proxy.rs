@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +23,6 @@ pub(crate) struct Proxy {
 struct Network {
     delay: Duration,
     is_partitioned: AtomicBool,
-    connections: AtomicUsize,
 }
 
 // === impl Proxy ===
@@ -35,7 +34,6 @@ impl Proxy {
         let network = Arc::new(Network {
             delay,
             is_partitioned: AtomicBool::new(false),
-            connections: AtomicUsize::new(0),
         });
         let proxy = Self {
             port: listener.local_addr().expect("an address").port(),
@@ -51,7 +49,6 @@ impl Proxy {
                 let Ok(server) = UnixStream::connect(&socket) else {
                     continue;
                 };
-                network.connections.fetch_add(1, Ordering::SeqCst);
                 let clone = |stream: &UnixStream| stream.try_clone().expect("a socket");
                 let client_clone = |stream: &TcpStream| stream.try_clone().expect("a socket");
                 let (close, from, to) = (client_clone(&client), client_clone(&client), client);
@@ -75,11 +72,6 @@ impl Proxy {
         self.network
             .is_partitioned
             .store(is_partitioned, Ordering::SeqCst);
-    }
-
-    /// Returns how many connections there were.
-    pub(crate) fn connections(&self) -> usize {
-        self.network.connections.load(Ordering::SeqCst)
     }
 }
 
