@@ -128,7 +128,7 @@ fn server_restarts_empty(when_away: WhenAway) {
 }
 
 /// Returns a port of this machine that was free just now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port()
 }

@@ -20,5 +20,7 @@ mod rate;
 #[path = "../servers/server.rs"]
 mod server;
 mod simulation;
+#[cfg(feature = "tls")]
+mod tls;
 mod witness;
 mod worker;
