@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use toolbooth::shared::{SharedOptions, SharedStore, WhenAway};
 use toolbooth::{Quota, RateLimitLayer};
-use toolbooth_test::{BoxTool, MemoryStore, boxed, ms};
+use toolbooth_test::{BoxTool, MemoryStore, StoreSnapshot, boxed, ms};
 use tower::Layer;
 
 use crate::support::{Witness, limited, run};
@@ -46,6 +46,8 @@ struct Process {
 struct World {
     random: Random,
     store: MemoryStore,
+    /// A replica that lags.
+    replica: StoreSnapshot,
     witness: Witness,
     processes: Vec<Process>,
     /// How many calls ended without an outcome.
@@ -56,9 +58,11 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        let store = MemoryStore::new();
         Self {
             random: Random(seed),
-            store: MemoryStore::new(),
+            replica: store.snapshot(),
+            store,
             witness: Witness::default(),
             processes: Vec::new(),
             stuck: 0,
@@ -121,6 +125,8 @@ impl World {
                 self.store.set_away(false);
             }
             18 if can_lose_data => self.store.clear(),
+            22 => self.replica = self.store.snapshot(),
+            23 if can_lose_data => self.store.restore(&self.replica),
             19 if self.processes.len() > 1 => {
                 // Killed: its calls are gone, and no command of it arrives any more.
                 let killed = self.processes.swap_remove(chosen);
