@@ -2,7 +2,7 @@
 
 -- Formats an integer. Lua itself keeps 14 digits only.
 local function int(value)
-    return string.format('%.0f', value)
+    return string.format('%d', value)
 end
 
 -- Writes a list of integers as one field, and reads it.

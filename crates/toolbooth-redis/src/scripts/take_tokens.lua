@@ -10,29 +10,31 @@ for index, value in ipairs(ARGV) do
     arg[index] = tonumber(value)
 end
 local set, least, most, max_wait, horizon, remember = unpack(arg, 1, 6)
-local given = { unpack(arg, 7) }
+local given, given_text = { unpack(arg, 7) }, table.concat(ARGV, ' ', 7)
 
 -- arrivals: for each quota the theoretical arrival time of the next token.
 -- quotas: for each its interval and burst.
 -- configured: the quotas that a process was last configured with.
 local stored = redis.call('HMGET', bucket, 'arrivals', 'quotas', 'remembered', 'configured')
-local arrivals, quotas = integers(stored[1]), integers(stored[2])
+local arrivals, quotas, quotas_text = integers(stored[1]), given, given_text
 local remembered, configured = tonumber(stored[3]) or 0, stored[4]
 local changed = false
 
 if latest(arrivals) <= now and remembered <= now then
-    arrivals, quotas, remembered, configured = {}, given, 0, text(given)
+    arrivals, remembered, configured = {}, 0, given_text
 else
     local replaces = set == 2
-    if set == 1 and configured ~= text(given) then
-        configured, changed, replaces = text(given), true, true
+    if set == 1 and configured ~= given_text then
+        configured, changed, replaces = given_text, true, true
     end
+    local old_quotas = integers(stored[2])
     if replaces then
         local before = arrivals
         arrivals = {}
         for index = 1, #given / 2 do
             -- Tokens that are missing stay missing, up to the new burst. Exact up to 1 microsecond.
-            local old, interval, burst = quotas[2 * index - 1], given[2 * index - 1], given[2 * index]
+            local old, interval = old_quotas[2 * index - 1], given[2 * index - 1]
+            local burst = given[2 * index]
             local missing = math.max(0, (before[index] or 0) - now)
             if missing > 0 then
                 local whole = math.floor(missing / old)
@@ -41,7 +43,8 @@ else
             end
             arrivals[index] = now + missing
         end
-        quotas = given
+    else
+        quotas, quotas_text = old_quotas, stored[2] or ''
     end
 end
 if set == 2 then
@@ -85,7 +88,7 @@ if available and delay <= max_wait then
 end
 
 if changed then
-    redis.call('HSET', bucket, 'arrivals', text(arrivals), 'quotas', text(quotas),
+    redis.call('HSET', bucket, 'arrivals', text(arrivals), 'quotas', quotas_text,
         'remembered', int(remembered), 'configured', configured)
     expire_at(bucket, math.max(latest(arrivals), remembered))
 end

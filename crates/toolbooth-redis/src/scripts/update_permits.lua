@@ -23,11 +23,13 @@ local least, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local lifetime, turn, remember = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
 -- All keys are read before one is written: a key of another type fails the command as a whole.
-local fields = { 'permits', 'fence', 'arrivals', 'held', 'holders', 'expires', 'told', 'configured' }
-local stored = redis.call('HMGET', state, unpack(fields))
+local of_number, of_held, of_least = 'number:' .. holder, 'held:' .. holder, 'least:' .. holder
+local stored = redis.call('HMGET', state, 'permits', 'fence', 'arrivals', 'held', 'holders', 'expires',
+    'told', 'configured', of_number, of_held, of_least)
 local limit, fence, arrivals = tonumber(stored[1]), tonumber(stored[2]) or 0, tonumber(stored[3]) or 0
 local sum, holders = tonumber(stored[4]) or 0, tonumber(stored[5]) or 0
 local expires, told, configured = tonumber(stored[6]) or 0, tonumber(stored[7]), tonumber(stored[8])
+local last, had, listed = tonumber(stored[9]) or 0, tonumber(stored[10]) or 0, stored[11]
 local count = redis.call('ZCARD', leases)
 local first = redis.call('ZRANGE', waiting, 0, 0)[1]
 
@@ -35,7 +37,7 @@ local first = redis.call('ZRANGE', waiting, 0, 0)[1]
 if expires <= now or count ~= holders then
     redis.call('DEL', leases, waiting, state)
     limit, fence, arrivals, sum, holders, expires, told, first = nil, 0, 0, 0, 0, 0, nil, nil
-    configured = nil
+    configured, last, had, listed = nil, 0, 0, nil
 end
 
 local function leave(other)
@@ -59,11 +61,13 @@ for _, other in ipairs(redis.call('ZRANGE', leases, '-inf', int(now), 'BYSCORE')
     redis.call('ZREM', leases, other)
     redis.call('HDEL', state, 'number:' .. other, 'held:' .. other)
     leave(other)
+    if other == holder then
+        last, had, listed = 0, 0, nil
+    end
 end
 
-local own = redis.call('HMGET', state, 'number:' .. holder, 'held:' .. holder)
-local waits = redis.call('ZSCORE', waiting, holder)
-local granted, ignored = 0, number <= (tonumber(own[1]) or 0)
+local waits = first and redis.call('ZSCORE', waiting, holder)
+local granted, ignored = 0, number <= last
 if not ignored then
     if set == 2 or (set == 1 and configured ~= permits) or not limit then
         limit = permits
@@ -72,33 +76,39 @@ if not ignored then
         configured = permits
     end
     expires = math.max(expires, now + 2 * lifetime, set == 2 and now + remember or 0)
-    sum = sum - (tonumber(own[2]) or 0) + held
+    sum = sum - had + held
     holders = holders + redis.call('ZADD', leases, int(now + lifetime), holder)
     if least == 0 then
         if waits then
             leave(holder)
         end
     elseif waits then
-        redis.call('HSET', state, 'least:' .. holder, int(least))
+        redis.call('HSET', state, of_least, int(least))
         if first == holder then
             told = nil
         end
-    else
+    elseif first or limit - sum < least then
         enter(least)
+    elseif listed then
+        -- The server has evicted those that wait.
+        redis.call('HDEL', state, of_least, 'since:' .. holder)
     end
     -- One that was notified and did not ask in its turn is not waited for any longer.
-    if least > 0 and first ~= holder and told and told + turn <= now then
+    if least > 0 and first and first ~= holder and told and told + turn <= now then
         leave(first)
     end
-    if least > 0 and first == holder and limit - sum >= least then
+    if least > 0 and (not first or first == holder) and limit - sum >= least then
         granted = math.min(most, limit - sum)
         fence, sum, held = fence + granted, sum + granted, held + granted
-        leave(holder)
+        if first then
+            leave(holder)
+        else
+            told = nil
+        end
         if granted < most then
             enter(1)
         end
     end
-    redis.call('HSET', state, 'number:' .. holder, int(number), 'held:' .. holder, int(held))
 end
 
 if first and not told then
@@ -133,11 +143,18 @@ if not ignored and least > 0 and granted < most then
     end
 end
 
-redis.call('HSET', state, 'permits', int(limit or permits), 'fence', int(fence),
-    'arrivals', int(arrivals), 'held', int(sum), 'holders', int(holders),
-    'expires', int(expires), 'told', told and int(told) or '',
-    'configured', int(configured or limit or permits))
-for _, key in ipairs(KEYS) do
-    expire_at(key, expires)
+local values = { 'permits', int(limit or permits), 'fence', int(fence), 'arrivals', int(arrivals),
+    'held', int(sum), 'holders', int(holders), 'expires', int(expires),
+    'told', told and int(told) or '', 'configured', int(configured or limit or permits) }
+if not ignored then
+    for _, value in ipairs({ of_number, int(number), of_held, int(held) }) do
+        table.insert(values, value)
+    end
+end
+redis.call('HSET', state, unpack(values))
+expire_at(leases, expires)
+expire_at(state, expires)
+if first then
+    expire_at(waiting, expires)
 end
 return { granted, fence, limit or permits, again }
