@@ -6,8 +6,9 @@
 //!
 //! An API has a quota of 20 calls a second and accepts 6 calls at once. Four processes call it as
 //! often as they may. Once one of them is killed, its permits come back at the end of its lease.
-//! Then the others use the whole quota. The table shows it. The run exits with 1 if a limit was
-//! exceeded or a permit was lost.
+//! Then the others use the whole quota. The table shows it, and the timeline of another process,
+//! whose calls then wait for shorter times. The run exits with 1 if a limit was exceeded or a
+//! permit was lost.
 //!
 //! It starts a `redis-server` (Debian package `redis-server`) on a socket of its own. The variable
 //! `REDIS_SERVER` selects another program, such as `valkey-server`.
@@ -23,7 +24,7 @@ mod process;
 mod server;
 
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,12 +51,15 @@ enum Event {
     Named(String),
     Started,
     Ended,
+    /// A line of its timeline.
+    Timeline(String),
 }
 
 /// Starts this program once more as a process of the fleet.
 fn start(number: usize, url: &str, output: &PipeWriter) -> Result<Child, BoxError> {
     let child = Command::new(std::env::current_exe()?)
         .args(["--process", &number.to_string(), url])
+        .stdin(Stdio::piped())
         .stdout(output.try_clone()?)
         .spawn()?;
     Ok(child)
@@ -72,7 +76,10 @@ fn read(input: PipeReader) -> Receiver<(usize, Event)> {
             let event = match event {
                 "start" => Event::Started,
                 "end" => Event::Ended,
-                name => Event::Named(name.to_owned()),
+                text => match text.strip_prefix("| ") {
+                    Some(line) => Event::Timeline(line.to_owned()),
+                    None => Event::Named(text.to_owned()),
+                },
             };
             let sent = number.parse().map(|number| sender.send((number, event)));
             if !matches!(sent, Ok(Ok(()))) {
@@ -137,10 +144,19 @@ fn main() -> Result<(), BoxError> {
         watch(&mut picture, &events, &store, started + END_AT).await
     });
     for process in &mut fleet {
-        let _ = process.kill();
+        // They end when their input does.
+        drop(process.stdin.take());
+        if watched.is_err() {
+            let _ = process.kill();
+        }
         let _ = process.wait();
     }
     watched?;
+    // Its writers are gone: the events end.
+    drop(output);
+    for (process, event) in events {
+        picture.record(process, event);
+    }
     picture.print();
     picture.check()
 }

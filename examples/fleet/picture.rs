@@ -22,6 +22,8 @@ pub(crate) struct Picture {
     recent: [usize; PROCESSES],
     samples: Vec<Sample>,
     killed: Option<Instant>,
+    /// That of process 2, as text.
+    timeline: Vec<String>,
 }
 
 struct Sample {
@@ -44,6 +46,7 @@ impl Picture {
             recent: [0; PROCESSES],
             samples: Vec::new(),
             killed: None,
+            timeline: Vec::new(),
         }
     }
 
@@ -62,6 +65,8 @@ impl Picture {
                 self.most = self.most.max(self.running.iter().sum());
             }
             Event::Ended => self.running[process] -= 1,
+            Event::Timeline(line) if process == 1 => self.timeline.push(line),
+            Event::Timeline(_) => {}
         }
     }
 
@@ -109,6 +114,15 @@ impl Picture {
             let started: usize = sample.starts.iter().sum();
             let all: u64 = sample.held.iter().sum();
             println!("{at:>5.2} s {starts} {started:>4}      {held} {all:>4}");
+        }
+        self.print_timeline();
+    }
+
+    /// Prints the timeline of process 2.
+    fn print_timeline(&self) {
+        println!("\nCalls of process 2, from a second before process 1 is killed:");
+        for line in &self.timeline {
+            println!("{line}");
         }
     }
 
