@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! ACL SETUSER limits on >password resetchannels &toolbooth:* ~toolbooth:* -@all
-//!     +hello +select +subscribe +publish +eval +evalsha +time +del +pexpireat
+//!     +hello +select +subscribe +publish +eval +evalsha +time +get +set +del +pexpireat
 //!     +hget +hmget +hset +hdel +zadd +zcard +zrange +zrem +zremrangebyscore +zscore
 //! ```
 //!

@@ -22,10 +22,9 @@ for _, holder in ipairs(redis.call('ZRANGE', waiting, 0, -1)) do
         table.insert(waiters, { holder, tonumber(of[1]), now - tonumber(of[2]) })
     end
 end
-local stored = redis.call('HMGET', bucket, 'arrivals', 'quotas')
-local arrivals, quotas = integers(stored[1]), integers(stored[2])
-for index = 1, #quotas / 2 do
-    local debt = math.max(0, (arrivals[index] or 0) - now)
-    table.insert(tokens, { quotas[2 * index - 1], quotas[2 * index], debt })
+local held = read(bucket) or {}
+for index = 3, #held, 3 do
+    local debt = math.max(0, held[index + 2] - now)
+    table.insert(tokens, { held[index], held[index + 1], debt })
 end
 return { limit, holders, waiters, tokens }

@@ -9,7 +9,7 @@ use crate::server::Server;
 use crate::support::{HOUR, Process, hourly, notifications, subscribed, take, taken};
 
 /// The commands of the documentation.
-const PERMISSIONS: &str = "+hello +select +subscribe +publish +eval +evalsha +time +del +pexpireat \
+const PERMISSIONS: &str = "+hello +select +subscribe +publish +eval +evalsha +time +get +set +del +pexpireat \
     +hget +hmget +hset +hdel +zadd +zcard +zrange +zrem +zremrangebyscore +zscore";
 
 /// Repeats a command until it succeeds.

@@ -175,6 +175,15 @@ impl SharedTokens {
         quotas.copied().map(to_quota).collect()
     }
 
+    /// Returns how many tokens can be taken together, as far as the quotas are known.
+    pub(super) fn burst(&self) -> u64 {
+        let state = lock(&self.shared.state);
+        match state.is_lifted() {
+            true => u64::MAX,
+            false => state.burst(),
+        }
+    }
+
     /// Changes the first quota for all processes; `None` ends all quotas of this one.
     pub(super) fn set_quota(&self, quota: Option<Quota>) {
         let Some(quota) = quota else {

@@ -54,9 +54,7 @@ impl SharedRule {
     }
 
     pub(in crate::rate) fn capacity(&self) -> u64 {
-        let quotas = self.tokens.quotas().into_iter().flatten();
-        let bursts = quotas.map(|quota| u64::from(quota.burst_size().get()));
-        let burst = bursts.min().unwrap_or(u64::MAX);
+        let burst = self.tokens.burst();
         match &self.local {
             None => burst,
             Some(several) => burst.min(lock(several).capacity()),

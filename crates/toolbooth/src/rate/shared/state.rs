@@ -108,6 +108,11 @@ impl State {
         &self.quotas
     }
 
+    /// Returns how many tokens can be taken together.
+    pub(super) fn burst(&self) -> u64 {
+        burst(&self.quotas)
+    }
+
     /// Changes the quotas of all processes; `None` ends those of this one.
     pub(super) fn set_quotas(&mut self, quotas: Option<Arc<[SharedQuota]>>) {
         self.is_lifted = quotas.is_none();
