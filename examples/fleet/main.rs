@@ -41,9 +41,9 @@ const PER_SECOND: u32 = 20;
 const BURST: u32 = 4;
 const LEASE: Duration = Duration::from_secs(1);
 
-/// When a process is killed, and when all end.
+/// When a process is killed, and for how long the others are watched then.
 const KILL_AT: Duration = Duration::from_millis(1_500);
-const END_AT: Duration = Duration::from_secs(4);
+const WATCHED: Duration = Duration::from_millis(2_500);
 
 /// What a process reports.
 enum Event {
@@ -141,21 +141,25 @@ fn main() -> Result<(), BoxError> {
         fleet[0].kill()?;
         fleet[0].wait()?;
         picture.killed();
-        watch(&mut picture, &events, &store, started + END_AT).await
+        watch(&mut picture, &events, &store, Instant::now() + WATCHED).await
     });
+    // They end when their input does.
     for process in &mut fleet {
-        // They end when their input does.
         drop(process.stdin.take());
+    }
+    for process in &mut fleet {
         if watched.is_err() {
             let _ = process.kill();
         }
         let _ = process.wait();
     }
     watched?;
-    // Its writers are gone: the events end.
+    // Its writers are gone: the events end. Calls that were aborted report no end.
     drop(output);
     for (process, event) in events {
-        picture.record(process, event);
+        if matches!(event, Event::Timeline(_)) {
+            picture.record(process, event);
+        }
     }
     picture.print();
     picture.check()

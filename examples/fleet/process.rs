@@ -19,7 +19,7 @@ use toolbooth_timeline::Recorder;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
-use crate::{BURST, END_AT, KILL_AT, LEASE, PER_SECOND, PERMITS};
+use crate::{BURST, LEASE, PER_SECOND, PERMITS, WATCHED};
 
 pub(crate) async fn run(number: &str, url: &str) -> Result<(), BoxError> {
     let options = SharedOptions::new()
@@ -80,7 +80,7 @@ async fn input_ended() {
 /// Prints the calls from a second before a process is killed until the end.
 fn print_timeline(number: &str, recorder: &Recorder) {
     let mut timeline = recorder.snapshot();
-    let shown = END_AT.saturating_sub(KILL_AT) + Duration::from_secs(1);
+    let shown = WATCHED + Duration::from_secs(1);
     let from = timeline.now.saturating_sub(shown);
     timeline.calls.retain(|call| call.start >= from);
     for line in timeline.to_text(100).lines() {
