@@ -12,6 +12,8 @@ pub(crate) struct Namespace {
     name: String,
     /// The address of this host on the cable.
     address: String,
+    /// Where packets for the other host go during a partition: nowhere, not to a gateway.
+    nowhere: String,
 }
 
 /// How many namespaces this program has made.
@@ -30,8 +32,18 @@ impl Namespace {
         let address = format!("10.213.{network}.{host}");
         let peer = format!("10.213.{network}.{}", host + 1);
         ip(&format!("netns add {name}"));
-        let namespace = Self { name, address };
-        let Self { name, address } = &namespace;
+        let nowhere = format!("blackhole 10.213.{network}.{}/30 metric 4096", host - 1);
+        let namespace = Self {
+            name,
+            address,
+            nowhere,
+        };
+        let Self {
+            name,
+            address,
+            nowhere,
+        } = &namespace;
+        ip(&format!("route add {nowhere}"));
         ip(&format!(
             "link add {name} type veth peer name eth0 netns {name}"
         ));
@@ -67,9 +79,14 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let mut delete = Command::new("ip");
-        delete.args(["netns", "delete", &self.name]);
-        let _ = delete.stderr(Stdio::null()).status();
+        for arguments in [
+            format!("netns delete {}", self.name),
+            format!("route delete {}", self.nowhere),
+        ] {
+            let mut delete = Command::new("ip");
+            delete.args(arguments.split(' '));
+            let _ = delete.stderr(Stdio::null()).status();
+        }
     }
 }
 
