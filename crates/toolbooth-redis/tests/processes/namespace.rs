@@ -97,6 +97,6 @@ fn ip(arguments: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "ip {arguments}: {errors}: network namespaces need root"
+        "ip {arguments}, which needs root: {errors}"
     );
 }

@@ -13,8 +13,9 @@ use crate::queue::{Order, QueueSetting};
 impl RateLimitLayer {
     /// Changes the quota while calls wait. `None` is no limit.
     ///
-    /// Quotas and windows that were added stay as they are. Of a limit by tool or by key, it
-    /// changes that of each key which has none of its own and is in no group.
+    /// Quotas and windows that were added stay as they are, but for `None` with
+    /// [a store](Self::with_store): it ends all quotas in this process. Of a limit by tool or by
+    /// key, it changes that of each key which has none of its own and is in no group.
     ///
     /// Waiting calls stay in the queue and start by the new quota from now on; if it is higher,
     /// some start at once. Tokens that are missing by now stay missing, up to the new burst. After
