@@ -5,7 +5,7 @@
 local bucket = KEYS[1]
 local receipt, tokens, age = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local state = read(bucket)
+local state = read_bucket(bucket)
 if not state then
     return 0
 end
@@ -28,6 +28,6 @@ end
 if full_at(state) <= now then
     redis.call('DEL', bucket)
 else
-    write(bucket, state)
+    write_bucket(bucket, state)
 end
 return 0

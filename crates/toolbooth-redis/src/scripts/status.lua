@@ -7,24 +7,30 @@
 local leases, waiting, state, bucket = unpack(KEYS)
 
 local holders, waiters, tokens = {}, {}, {}
-local limit = tonumber(redis.call('HGET', state, 'permits')) or -1
+local limit = redis.call('HGET', state, 'limit')
+local permits = limit and cmsgpack.unpack(limit)[1] or -1
 local all = redis.call('ZRANGE', leases, '(' .. int(now), '+inf', 'BYSCORE', 'WITHSCORES')
+-- By holder, of those with a lease: see update_permits.lua.
+local fields = {}
 for index = 1, #all, 2 do
-    local held = tonumber(redis.call('HGET', state, 'held:' .. all[index])) or 0
-    if held > 0 then
-        table.insert(holders, { all[index], held, tonumber(all[index + 1]) - now })
+    local holder, left = all[index], tonumber(all[index + 1]) - now
+    local value = redis.call('HGET', state, holder)
+    if value then
+        fields[holder] = cmsgpack.unpack(value)
+        if fields[holder][2] > 0 then
+            table.insert(holders, { holder, fields[holder][2], left })
+        end
     end
 end
 for _, holder in ipairs(redis.call('ZRANGE', waiting, 0, -1)) do
-    local of = redis.call('HMGET', state, 'least:' .. holder, 'since:' .. holder)
-    local lease = tonumber(redis.call('ZSCORE', leases, holder)) or 0
-    if of[1] and lease > now then
-        table.insert(waiters, { holder, tonumber(of[1]), now - tonumber(of[2]) })
+    local of = fields[holder]
+    if of and of[3] > 0 then
+        table.insert(waiters, { holder, of[3], now - of[4] })
     end
 end
-local held = read(bucket) or {}
+local held = read_bucket(bucket) or {}
 for index = 3, #held, 3 do
     local debt = math.max(0, held[index + 2] - now)
     table.insert(tokens, { held[index], held[index + 1], debt })
 end
-return { limit, holders, waiters, tokens }
+return { permits, holders, waiters, tokens }

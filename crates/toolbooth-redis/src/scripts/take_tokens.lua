@@ -20,7 +20,7 @@ local function full()
     return state
 end
 
-local state, changed = read(bucket), false
+local state, changed = read_bucket(bucket), false
 if not state then
     state = full()
 else
@@ -93,6 +93,6 @@ if available and delay <= max_wait then
 end
 
 if changed then
-    write(bucket, state)
+    write_bucket(bucket, state)
 end
 return { taken, delay, state[5], quotas }

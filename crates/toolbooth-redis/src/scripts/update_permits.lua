@@ -5,115 +5,171 @@
 --       how long a set limit is remembered, prefix of the channels.
 -- Returns: granted, fence, permits, time until to ask again or -1.
 --
--- Fields of the state:
---   permits, fence, arrivals   of the limit
---   configured                 the limit that a process was last configured with
---   held                       the sum of what all holders have
---   holders                    how many leases there are
---   expires                    when the limit is forgotten
---   number:H, held:H           of the holder H: its last command, and what it has
---   least:H, since:H           of one that waits: what it needs, and since when it waits
---   told                       when the first one that waits was notified
+-- The fields of the state are lists in MessagePack, whose numbers are as in the local variables:
+--   limit  permits, configured, fence, arrivals, sum, holders, waiters, expires, ends, told
+--   H      of the holder H: its last command, what it has, what it waits for or 0, and since when
+--
+-- If a permit is free and no holder waits, the leases and the state are read or written three times.
 
-local leases, waiting, state = unpack(KEYS)
-local holder, number = ARGV[1], tonumber(ARGV[2])
+local leases, waiting, state = KEYS[1], KEYS[2], KEYS[3]
+local holder, number, given = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 -- set: 0 if no limit is known, 1 if the configuration has changed, 2 always.
-local permits, set, held = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local least, most = tonumber(ARGV[6]), tonumber(ARGV[7])
-local lifetime, turn, remember = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local set, held, least, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local lifetime, turn = tonumber(ARGV[8]), tonumber(ARGV[9])
 
--- All keys are read before one is written: a key of another type fails the command as a whole.
-local of_number, of_held, of_least = 'number:' .. holder, 'held:' .. holder, 'least:' .. holder
-local stored = redis.call('HMGET', state, 'permits', 'fence', 'arrivals', 'held', 'holders', 'expires',
-    'told', 'configured', of_number, of_held, of_least)
-local limit, fence, arrivals = tonumber(stored[1]), tonumber(stored[2]) or 0, tonumber(stored[3]) or 0
-local sum, holders = tonumber(stored[4]) or 0, tonumber(stored[5]) or 0
-local expires, told, configured = tonumber(stored[6]) or 0, tonumber(stored[7]), tonumber(stored[8])
-local last, had, listed = tonumber(stored[9]) or 0, tonumber(stored[10]) or 0, stored[11]
-local count = redis.call('ZCARD', leases)
-local first = redis.call('ZRANGE', waiting, 0, 0)[1]
+local stored = redis.call('HMGET', state, 'limit', holder)
 
--- A server that evicts keys may have lost some of the three. The holders state again what they have.
-if expires <= now or count ~= holders then
-    redis.call('DEL', leases, waiting, state)
-    limit, fence, arrivals, sum, holders, expires, told, first = nil, 0, 0, 0, 0, 0, nil, nil
-    configured, last, had, listed = nil, 0, 0, nil
+-- The limit, and the one that a process was last configured with; -1 if it is not known.
+local permits, configured = -1, -1
+-- The last fencing number and place, what all holders have, how many leases and waiters there are.
+local fence, arrivals, sum, holders, waiters = 0, 0, 0, 0, 0
+-- When the limit is forgotten, and a time before which no lease ends.
+local expires, ends = 0, 0
+-- When the first one that waits was notified, or 0.
+local told = 0
+if stored[1] then
+    permits, configured, fence, arrivals, sum, holders, waiters, expires, ends, told =
+        unpack(cmsgpack.unpack(stored[1]))
+end
+local last, had, needs, since = 0, 0, 0, 0
+if stored[2] then
+    last, had, needs, since = unpack(cmsgpack.unpack(stored[2]))
 end
 
-local function leave(other)
-    redis.call('ZREM', waiting, other)
-    redis.call('HDEL', state, 'least:' .. other, 'since:' .. other)
-    if other == first then
-        first, told = redis.call('ZRANGE', waiting, 0, 0)[1], nil
+-- Begins anew. The holders state again what they have.
+local function forget()
+    -- A key of another type fails the command before anything is written.
+    redis.call('ZCARD', leases)
+    redis.call('ZCARD', waiting)
+    redis.call('DEL', leases, waiting, state)
+    permits, configured, fence, arrivals, sum, holders, waiters = -1, -1, 0, 0, 0, 0, 0
+    expires, ends, told = 0, 0, 0
+    last, had, needs, since = 0, 0, 0, 0
+end
+
+-- A server that evicts keys may have lost some of the three. Without leases no permit would ever be
+-- free.
+local is_full = least > 0 and permits - sum + had - held < least
+if expires <= now or (is_full and redis.call('ZCARD', leases) ~= holders) then
+    forget()
+end
+
+local first
+if waiters > 0 then
+    first = redis.call('ZRANGE', waiting, 0, 0)[1]
+    if not first then
+        waiters, told = 0, 0
     end
 end
 
-local function enter(needs)
-    arrivals = arrivals + 1
-    redis.call('ZADD', waiting, int(arrivals), holder)
-    redis.call('HSET', state, 'least:' .. holder, int(needs), 'since:' .. holder, int(now))
+-- Returns the field of another holder.
+local function read(other)
+    local value = redis.call('HGET', state, other)
+    return value and cmsgpack.unpack(value) or { 0, 0, 0, 0 }
+end
+
+-- Removes a holder from those that wait.
+local function leave(other)
+    waiters = waiters - redis.call('ZREM', waiting, other)
+    if other == holder then
+        needs = 0
+    end
+    if other == first then
+        first, told = redis.call('ZRANGE', waiting, 0, 0)[1], 0
+    end
+end
+
+local function enter(tokens)
+    arrivals, needs, since = arrivals + 1, tokens, now
+    waiters = waiters + redis.call('ZADD', waiting, int(arrivals), holder)
+    expire_at(waiting, expires)
     first = first or holder
 end
 
-for _, other in ipairs(redis.call('ZRANGE', leases, '-inf', int(now), 'BYSCORE')) do
-    sum = sum - (tonumber(redis.call('HGET', state, 'held:' .. other)) or 0)
-    holders = holders - 1
-    redis.call('ZREM', leases, other)
-    redis.call('HDEL', state, 'number:' .. other, 'held:' .. other)
-    leave(other)
-    if other == holder then
-        last, had, listed = 0, 0, nil
+if ends <= now then
+    for _, other in ipairs(redis.call('ZRANGE', leases, '-inf', int(now), 'BYSCORE')) do
+        sum, holders = sum - read(other)[2], holders - 1
+        redis.call('ZREM', leases, other)
+        redis.call('HDEL', state, other)
+        leave(other)
+        if other == holder then
+            last, had = 0, 0
+        end
     end
+    ends = tonumber(redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2] or now + lifetime)
 end
 
-local waits = first and redis.call('ZSCORE', waiting, holder)
 local granted, ignored = 0, number <= last
 if not ignored then
-    if set == 2 or (set == 1 and configured ~= permits) or not limit then
-        limit = permits
+    local is_new = redis.call('ZADD', leases, int(now + lifetime), holder)
+    if is_new == 1 and last > 0 then
+        -- The server has evicted the leases.
+        forget()
+        redis.call('ZADD', leases, int(now + lifetime), holder)
+        first = nil
     end
-    if set == 1 or not configured then
-        configured = permits
+    if set == 2 or (set == 1 and configured ~= given) or permits < 0 then
+        permits = given
     end
-    expires = math.max(expires, now + 2 * lifetime, set == 2 and now + remember or 0)
-    sum = sum - had + held
-    holders = holders + redis.call('ZADD', leases, int(now + lifetime), holder)
+    if set == 1 or configured < 0 then
+        configured = given
+    end
+    -- Further ahead than needed, so that most commands need not.
+    local extends = expires < now + 2 * lifetime
+    if extends then
+        expires = now + 3 * lifetime
+    end
+    if set == 2 then
+        expires, extends = math.max(expires, now + tonumber(ARGV[10])), true
+    end
+    sum, holders, ends = sum - had + held, holders + is_new, math.min(ends, now + lifetime)
+    if needs > 0 and not (first and redis.call('ZSCORE', waiting, holder)) then
+        -- The server has evicted those that wait.
+        needs = 0
+    end
+
     if least == 0 then
-        if waits then
+        if needs > 0 then
             leave(holder)
         end
-    elseif waits then
-        redis.call('HSET', state, of_least, int(least))
+    elseif needs > 0 then
+        needs = least
         if first == holder then
-            told = nil
+            told = 0
         end
-    elseif first or limit - sum < least then
+    elseif first or permits - sum < least then
         enter(least)
-    elseif listed then
-        -- The server has evicted those that wait.
-        redis.call('HDEL', state, of_least, 'since:' .. holder)
     end
     -- One that was notified and did not ask in its turn is not waited for any longer.
-    if least > 0 and first and first ~= holder and told and told + turn <= now then
+    if least > 0 and first and first ~= holder and told > 0 and told + turn <= now then
+        local of = read(first)
+        of[3] = 0
+        redis.call('HSET', state, first, cmsgpack.pack(of))
         leave(first)
     end
-    if least > 0 and (not first or first == holder) and limit - sum >= least then
-        granted = math.min(most, limit - sum)
+    if least > 0 and (not first or first == holder) and permits - sum >= least then
+        granted = math.min(most, permits - sum)
         fence, sum, held = fence + granted, sum + granted, held + granted
         if first then
             leave(holder)
-        else
-            told = nil
         end
         if granted < most then
             enter(1)
         end
     end
+
+    redis.call('HSET', state, holder, cmsgpack.pack({ number, held, needs, since }))
+    if extends or is_new == 1 then
+        expire_at(leases, expires)
+    end
+    if extends then
+        expire_at(state, expires)
+        expire_at(waiting, expires)
+    end
 end
 
-if first and not told then
-    local needs = tonumber(redis.call('HGET', state, 'least:' .. first)) or 1
-    if limit - sum >= needs then
+if first and told == 0 then
+    if permits - sum >= math.max(read(first)[3], 1) then
         told = now
         local other, process = string.match(first, '^(%d+):(.*)$')
         redis.call('PUBLISH', ARGV[11] .. process, other)
@@ -126,10 +182,9 @@ if not ignored and least > 0 and granted < most then
     local index = 0
     local entry = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
     while entry[1] do
-        local other = entry[1]
-        if other ~= holder then
-            local of = redis.call('HMGET', state, 'held:' .. other, 'least:' .. other)
-            if of[2] or (tonumber(of[1]) or 0) > 0 then
+        if entry[1] ~= holder then
+            local of = read(entry[1])
+            if of[2] > 0 or of[3] > 0 then
                 again = tonumber(entry[2]) - now
                 break
             end
@@ -137,24 +192,12 @@ if not ignored and least > 0 and granted < most then
         index = index + 1
         entry = redis.call('ZRANGE', leases, index, index, 'WITHSCORES')
     end
-    if told and first ~= holder then
+    if told > 0 and first ~= holder then
         local left = math.max(0, told + turn - now)
         again = again < 0 and left or math.min(again, left)
     end
 end
 
-local values = { 'permits', int(limit or permits), 'fence', int(fence), 'arrivals', int(arrivals),
-    'held', int(sum), 'holders', int(holders), 'expires', int(expires),
-    'told', told and int(told) or '', 'configured', int(configured or limit or permits) }
-if not ignored then
-    for _, value in ipairs({ of_number, int(number), of_held, int(held) }) do
-        table.insert(values, value)
-    end
-end
-redis.call('HSET', state, unpack(values))
-expire_at(leases, expires)
-expire_at(state, expires)
-if first then
-    expire_at(waiting, expires)
-end
-return { granted, fence, limit or permits, again }
+redis.call('HSET', state, 'limit', cmsgpack.pack({ permits, configured, fence, arrivals, sum, holders,
+    waiters, expires, ends, told }))
+return { granted, fence, permits, again }
