@@ -42,8 +42,10 @@ local function forget()
     redis.call('ZCARD', leases)
     redis.call('ZCARD', waiting)
     redis.call('DEL', leases, waiting, state)
-    permits, configured, fence, arrivals, sum, holders, waiters = -1, -1, 0, 0, 0, 0, 0
+    permits, configured, arrivals, sum, holders, waiters = -1, -1, 0, 0, 0, 0
     expires, ends, told = 0, 0, 0
+    -- Above all numbers that were granted before: these were fewer than one in a microsecond.
+    fence = now
     last, had, needs, since = 0, 0, 0, 0
 end
 
@@ -99,7 +101,7 @@ if ends <= now then
     ends = tonumber(redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2] or now + lifetime)
 end
 
-local granted, ignored = 0, number <= last
+local granted, ignored, extends = 0, number <= last, false
 if not ignored then
     local is_new = redis.call('ZADD', leases, int(now + lifetime), holder)
     if is_new == 1 and last > 0 then
@@ -115,7 +117,7 @@ if not ignored then
         configured = given
     end
     -- Further ahead than needed, so that most commands need not.
-    local extends = expires < now + 2 * lifetime
+    extends = expires < now + 2 * lifetime
     if extends then
         expires = now + 3 * lifetime
     end
@@ -158,18 +160,18 @@ if not ignored then
         end
     end
 
-    redis.call('HSET', state, holder, cmsgpack.pack({ number, held, needs, since }))
+    last, had = number, held
     if extends or is_new == 1 then
         expire_at(leases, expires)
     end
     if extends then
-        expire_at(state, expires)
         expire_at(waiting, expires)
     end
 end
 
 if first and told == 0 then
-    if permits - sum >= math.max(read(first)[3], 1) then
+    local awaited = first == holder and needs or read(first)[3]
+    if permits - sum >= math.max(awaited, 1) then
         told = now
         local other, process = string.match(first, '^(%d+):(.*)$')
         redis.call('PUBLISH', ARGV[11] .. process, other)
@@ -179,18 +181,14 @@ end
 -- When the lease of another one ends that has or waits for permits, or its turn.
 local again = -1
 if not ignored and least > 0 and granted < most then
-    local index = 0
-    local entry = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
-    while entry[1] do
-        if entry[1] ~= holder then
-            local of = read(entry[1])
-            if of[2] > 0 or of[3] > 0 then
-                again = tonumber(entry[2]) - now
-                break
-            end
+    -- There may be thousands that have nothing: then this one looks again when the 16th ends.
+    local entries = redis.call('ZRANGE', leases, 0, 15, 'WITHSCORES')
+    for index = 1, #entries, 2 do
+        local of = entries[index] ~= holder and read(entries[index])
+        if index == 31 or (of and (of[2] > 0 or of[3] > 0)) then
+            again = tonumber(entries[index + 1]) - now
+            break
         end
-        index = index + 1
-        entry = redis.call('ZRANGE', leases, index, index, 'WITHSCORES')
     end
     if told > 0 and first ~= holder then
         local left = math.max(0, told + turn - now)
@@ -199,5 +197,8 @@ if not ignored and least > 0 and granted < most then
 end
 
 redis.call('HSET', state, 'limit', cmsgpack.pack({ permits, configured, fence, arrivals, sum, holders,
-    waiters, expires, ends, told }))
+    waiters, expires, ends, told }), holder, cmsgpack.pack({ last, had, needs, since }))
+if extends then
+    expire_at(state, expires)
+end
 return { granted, fence, permits, again }

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use redis::FromRedisValue;
 use tokio::time::{Instant, advance};
 use toolbooth::shared::{
-    Heartbeat, Holder, LimitStore, ReturnTokens, SetLimit, SharedQuota, TakeTokens, UpdatePermits,
+    Heartbeat, Holder, LimitStore, PermitsUpdated, ReturnTokens, SetLimit, SharedQuota, TakeTokens,
+    UpdatePermits,
 };
 use toolbooth_test::MemoryStore;
 
@@ -82,6 +83,13 @@ impl Scripts {
             .arg(command.keys)
             .arg(command.args);
         (command.convert)(cmd.query(&mut self.connection).expect("a reply"))
+    }
+
+    /// Updates permits. The fencing numbers begin with the time, which is the reference's here.
+    fn update(&mut self, request: &UpdatePermits) -> PermitsUpdated {
+        let mut reply = self.run(commands::update_permits(&self.keys, request));
+        reply.fence = reply.fence - self.epoch + 1_000_000;
+        reply
     }
 
     /// Returns what was published by the last command.
@@ -238,7 +246,7 @@ async fn compare(server: &Server, steps: Vec<(Step, Duration)>) -> Result<(), Te
             Step::Update(mut request, again) => {
                 number += u64::from(!again);
                 request.number = number;
-                let reply = scripts.run(commands::update_permits(&scripts.keys, &request));
+                let reply = scripts.update(&request);
                 let expected = model.update_permits(request).await.expect("a reply");
                 prop_assert_eq!(reply, expected);
             }
@@ -265,7 +273,7 @@ async fn compare(server: &Server, steps: Vec<(Step, Duration)>) -> Result<(), Te
         lifetime: Duration::from_secs(1),
         turn: Duration::ZERO,
     };
-    let reply = scripts.run(commands::update_permits(&scripts.keys, &last));
+    let reply = scripts.update(&last);
     prop_assert_eq!(reply, model.update_permits(last).await.expect("a reply"));
     let status = scripts.run(commands::status(&scripts.keys, "limit"));
     let held = status.holders.iter().map(|holder| holder.held).sum::<u64>();

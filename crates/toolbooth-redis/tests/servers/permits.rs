@@ -11,10 +11,10 @@ async fn permits_are_granted_up_to_the_limit() {
     let store = server.store().await;
     let (mut a, mut b) = (Process::new(&store, "a", 3), Process::new(&store, "b", 3));
     let first = a.update(0, 1, 2).await;
-    assert_eq!((first.granted, first.fence, first.permits), (2, 2, 3));
+    assert_eq!((first.granted, first.permits), (2, 3));
     assert_eq!(first.retry_after, None);
     let second = b.update(0, 1, 2).await;
-    assert_eq!((second.granted, second.fence), (1, 3));
+    assert_eq!((second.granted, second.fence), (1, first.fence + 1));
     // It waits for one more.
     assert_near(second.retry_after.expect("a time"), HOUR);
     assert_eq!(a.granted(2, 1, 1).await, 0);
@@ -22,7 +22,7 @@ async fn permits_are_granted_up_to_the_limit() {
     assert_eq!(a.granted(0, 0, 0).await, 0);
     assert_eq!(a.granted(0, 0, 0).await, 0);
     let third = b.update(1, 1, 9).await;
-    assert_eq!((third.granted, third.fence), (2, 5));
+    assert_eq!((third.granted, third.fence), (2, first.fence + 3));
 }
 
 #[tokio::test]
@@ -119,13 +119,14 @@ async fn permits_of_a_dead_process_are_free_after_its_lease() {
     let store = server.store().await;
     let (mut a, mut b) = (Process::new(&store, "a", 5), Process::new(&store, "b", 5));
     a.next.lifetime = Duration::from_millis(30);
-    assert_eq!(a.granted(0, 5, 5).await, 5);
+    let first = a.update(0, 5, 5).await;
+    assert_eq!(first.granted, 5);
     let reply = b.update(0, 5, 5).await;
     assert_eq!(reply.granted, 0);
     let lease = reply.retry_after.expect("the end of the lease");
     assert!(lease <= a.next.lifetime, "{lease:?}");
     tokio::time::sleep(lease).await;
-    assert_eq!(b.update(0, 5, 5).await.fence, 10);
+    assert_eq!(b.update(0, 5, 5).await.fence, first.fence + 5);
 }
 
 #[tokio::test]
@@ -141,7 +142,7 @@ async fn command_with_an_old_number_changes_nothing() {
     (late.held, late.least, late.most) = (0, 1, 5);
     (late.set, late.permits) = (SetLimit::Always, 100);
     let reply = store.update_permits(late).await.expect("a reply");
-    assert_eq!((reply.granted, reply.permits, reply.fence), (0, 5, 3));
+    assert_eq!((reply.granted, reply.permits), (0, 5));
     let after = store.status("limit").await.expect("a status");
     assert_eq!(after.holders[0].held, 3);
     assert_eq!(before.holders[0].held, 3);
@@ -182,6 +183,58 @@ async fn lost_data_is_learnt_again() {
     assert_eq!(b.granted(1, 1, 1).await, 0);
     let held = store.status("limit").await.expect("a status").holders;
     assert_eq!(held.iter().map(|holder| holder.held).sum::<u64>(), 3);
+}
+
+#[tokio::test]
+async fn numbers_of_permits_increase_after_the_data_is_lost() {
+    let server = Server::start();
+    let store = server.store().await;
+    let mut last = 0;
+    for part in ["state", "leases", "none"] {
+        let mut process = Process::new(&store, part, 3);
+        let reply = process.update(0, 3, 3).await;
+        assert_eq!(reply.granted, 3);
+        assert!(reply.fence >= last + 3, "{} {last}", reply.fence);
+        last = reply.fence;
+        process.update(0, 0, 0).await;
+        server.command::<()>(&format!("DEL toolbooth:{{limit}}:{part}"));
+    }
+    server.command::<()>("FLUSHALL");
+    let mut process = Process::new(&store, "after", 3);
+    assert!(process.update(0, 3, 3).await.fence >= last + 3);
+}
+
+/// The time of a command does not grow with the processes that have nothing of the limit.
+#[tokio::test]
+async fn waiting_command_reads_few_leases() {
+    let server = Server::start();
+    let store = server.store().await;
+    let mut holder = Process::new(&store, "holder", 1);
+    holder.next.lifetime = 2 * HOUR;
+    let mut waiter = Process::new(&store, "waiter", 1);
+    waiter.next.lifetime = 3 * HOUR;
+    assert_eq!(holder.granted(0, 1, 1).await, 1);
+    assert_near(
+        waiter.update(0, 1, 1).await.retry_after.expect("a time"),
+        2 * HOUR,
+    );
+    for number in 0..100 {
+        Process::new(&store, &number.to_string(), 1)
+            .update(0, 0, 0)
+            .await;
+    }
+    server.command::<()>("CONFIG RESETSTAT");
+    let retry_after = waiter.update(0, 1, 1).await.retry_after.expect("a time");
+    // The end of one of the leases: that of the holder is later.
+    assert_near(retry_after, HOUR);
+    let stats: String = server.command("INFO commandstats");
+    let reads = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_hget:calls="));
+    let reads: u64 = reads
+        .and_then(|line| line.split(',').next()?.parse().ok())
+        .expect("a number");
+    assert!(reads <= 17, "{reads}");
 }
 
 #[tokio::test]

@@ -253,7 +253,8 @@ impl LimitStore for MemoryStore {
             return Box::pin(std::future::pending());
         }
         self.command(move |data, now| {
-            let permits = data.permits.entry(request.limit.clone()).or_default();
+            let permits = data.permits.entry(request.limit.clone());
+            let permits = permits.or_insert_with(|| Permits::new(now));
             permits.update(&request, now)
         })
     }

@@ -8,7 +8,7 @@ use toolbooth::shared::{Holder, PermitsUpdated, SetLimit, UpdatePermits};
 use super::bucket::REMEMBERED;
 
 /// The permits of one limit, with the holders that have or wait for them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Permits {
     limit: Option<u64>,
     /// The limit that a process was last configured with.
@@ -40,6 +40,19 @@ struct Place {
 // === impl Permits ===
 
 impl Permits {
+    /// Begins above all fencing numbers that were granted before: these were fewer than one in a
+    /// microsecond.
+    pub(super) const fn new(now: u64) -> Self {
+        Self {
+            limit: None,
+            configured: None,
+            fence: now,
+            arrivals: 0,
+            holders: BTreeMap::new(),
+            expires: 0,
+        }
+    }
+
     pub(super) fn is_expired(&self, now: u64) -> bool {
         self.expires <= now
     }

@@ -211,7 +211,7 @@ impl Permits {
         if grant.fence != 0 {
             part.provide(&StdArc::new(FencingNumber::new(grant.fence)));
         }
-        shared.lease_end()
+        shared.lease_end(grant)
     }
 
     fn limit(&self) -> u64 {
@@ -264,8 +264,8 @@ impl Limiter for Permits {
         Self::build(Some(to_usize(self.limit())), self.place().cloned())
     }
 
-    fn fresh_for(&self, key: Option<&str>, limit: Option<usize>) -> Option<Self> {
-        let place = self.place().map(|place| place.of(key));
+    fn fresh_for(&self, key: Option<&str>, limit: Option<usize>, is_changed: bool) -> Option<Self> {
+        let place = self.place().map(|place| place.of(key, is_changed));
         limit.map(|limit| Self::build(Some(limit), place))
     }
 
@@ -342,7 +342,7 @@ impl Limiter for Permits {
     fn try_grant(&self, cost: u64, now: Moment) -> Option<Grant> {
         match self.shared() {
             None => self.try_acquire(cost, || now).then(|| Grant::at(now)),
-            Some(shared) => shared.try_grant(cost).map(|fence| Grant { at: now, fence }),
+            Some(shared) => shared.try_grant(cost, now),
         }
     }
 

@@ -10,8 +10,8 @@
 //!
 //! Invariants:
 //! 1. Keys are added and removed under the lock of the registry, so each key has one value.
-//! 2. A value is evicted only at rest: it has no other handle, and it equals a new value. Both are
-//!    checked under the write lock of the shard, where no handle can be made.
+//! 2. A value is evicted only at rest: it has no other strong handle, and it equals a new value. Both
+//!    are checked under the write lock of the shard, where only a weak handle can make a strong one.
 //! 3. Lock order: registry, then shard. Values are dropped without either.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use hashbrown::HashTable;
 use toolbooth_core::{Moment, Name};
 
 use super::KeyRejection;
-use super::sync::atomic::{AtomicBool, Ordering};
+use super::sync::atomic::{AtomicBool, Ordering, fence};
 use super::sync::{Arc, Mutex, RwLock, lock, read, write};
 
 /// The most bytes of a key. A longer key is rejected: truncated, two keys could become one.
@@ -324,9 +324,13 @@ impl<V: Idle> KeyMap<V> {
         if visited {
             registered.unused_since = now;
         }
-        // Unlike the count of the handles, `get_mut` synchronizes with those that were dropped.
-        let value = Arc::get_mut(&mut entry.value);
-        if value.is_none_or(|value| value.idle_from() > now) {
+        // A weak handle, such as that of the task of a shared limit, does not keep the key.
+        if Arc::strong_count(&entry.value) > 1 {
+            return Probe::Busy;
+        }
+        // The count alone does not synchronize with the handles that were dropped.
+        fence(Ordering::Acquire);
+        if entry.value.idle_from() > now {
             return Probe::Busy;
         }
         if visited || now.since(registered.unused_since) < idle {

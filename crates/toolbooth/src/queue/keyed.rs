@@ -2,7 +2,7 @@
 //!
 //! Lock order: the registry of the key map or the lock of a queue first, then `config`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use toolbooth_core::{Moment, Name, Part, ToolRequest};
@@ -32,7 +32,15 @@ pub(super) struct KeyedQueues<L: Limiter> {
 #[derive(Debug, Clone)]
 struct Config<T> {
     limits: PerTool<T>,
+    changed: Changed,
     settings: Settings,
+}
+
+/// Which limits were changed since they were configured.
+#[derive(Debug, Clone, Default)]
+struct Changed {
+    default: bool,
+    keys: HashSet<Name>,
 }
 
 // === impl KeyedQueues ===
@@ -47,7 +55,11 @@ impl<L: Limiter> KeyedQueues<L> {
             queues: KeyMap::new(),
             overflow: Overflow::new(limiter_of_unnamed(&template, &limits), settings.clone()),
             template,
-            config: RwLock::new(Config { limits, settings }),
+            config: RwLock::new(Config {
+                limits,
+                changed: Changed::default(),
+                settings,
+            }),
         }
     }
 
@@ -66,7 +78,9 @@ impl<L: Limiter> KeyedQueues<L> {
     /// As [`fresh`](Self::fresh), with limiters that `change` makes of the template and of the
     /// groups.
     pub(super) fn fresh_with(&self, change: impl Fn(&L) -> L) -> Self {
-        let config = read(&self.config).clone();
+        let mut config = read(&self.config).clone();
+        // They are the configuration of the copy.
+        config.changed = Changed::default();
         let mut copies: Vec<(_, Arc<LimitQueue<L>>)> = Vec::new();
         let mut copy_of = |group: &Arc<LimitQueue<L>>| {
             let known = copies.iter().find(|(of, _)| *of == Arc::as_ptr(group));
@@ -103,7 +117,7 @@ impl<L: Limiter> KeyedQueues<L> {
     #[cfg(feature = "rate")]
     pub(super) fn add_group(&mut self, setting: L::Setting, keys: impl IntoIterator<Item = Name>) {
         let settings = read(&self.config).settings.clone();
-        let limiter = self.template.fresh_for(None, Some(setting));
+        let limiter = self.template.fresh_for(None, Some(setting), false);
         let limiter = limiter.unwrap_or_else(|| L::new(Some(setting)));
         let keys: Vec<Name> = keys.into_iter().collect();
         let limiter = in_group(limiter, keys.iter());
@@ -208,7 +222,10 @@ impl<L: Limiter> KeyedQueues<L> {
 
     /// Changes the limit of each key that has none of its own.
     pub(super) fn set_default_limit(&self, limit: Option<L::Setting>) {
-        write(&self.config).limits.set_default(limit);
+        let mut config = write(&self.config);
+        config.limits.set_default(limit);
+        config.changed.default = true;
+        drop(config);
         self.overflow.queue().set_limit(|limiter| {
             limiter.set(read(&self.config).limits.default().copied());
         });
@@ -225,7 +242,10 @@ impl<L: Limiter> KeyedQueues<L> {
             group.set_limit(|limiter| limiter.set(limit));
             return;
         }
-        write(&self.config).limits.set(key.clone(), limit);
+        let mut config = write(&self.config);
+        config.limits.set(key.clone(), limit);
+        config.changed.keys.insert(key.clone());
+        drop(config);
         // Sees a queue that is created by the previous limit meanwhile.
         if let Some(queue) = self.queues.peek_registered(key) {
             self.update(key, &queue);
@@ -246,7 +266,14 @@ impl<L: Limiter> KeyedQueues<L> {
 
     /// Returns the limiter that a new queue of the key has; `None` if the key has no limit.
     pub(super) fn limiter_of_new(&self, key: &str) -> Option<L> {
-        self.template.fresh_for(Some(key), self.limit_of(key))
+        let config = read(&self.config);
+        let limit = config.limits.get(key).copied();
+        let is_changed = match config.limits.names(key) {
+            true => config.changed.keys.contains(key),
+            false => config.changed.default,
+        };
+        drop(config);
+        self.template.fresh_for(Some(key), limit, is_changed)
     }
 
     pub(super) const fn template(&self) -> &L {
@@ -293,7 +320,7 @@ fn in_group<'a, L: Limiter>(limiter: L, members: impl Iterator<Item = &'a Name>)
 
 /// Creates the limiter of a key that no limit names.
 fn limiter_of_unnamed<L: Limiter>(template: &L, limits: &PerTool<L::Setting>) -> L {
-    let limiter = template.fresh_for(None, limits.default().copied());
+    let limiter = template.fresh_for(None, limits.default().copied(), false);
     limiter.unwrap_or_else(|| template.fresh())
 }
 

@@ -34,8 +34,14 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     fn fresh(&self) -> Self;
 
     /// Creates a limiter of one key, or of a group, with this limit of its own and what this
-    /// limiter has besides. `None` if that is no limit at all.
-    fn fresh_for(&self, key: Option<&str>, setting: Option<Self::Setting>) -> Option<Self>;
+    /// limiter has besides. `None` if that is no limit at all. `is_changed` is whether the limit was
+    /// changed since it was configured.
+    fn fresh_for(
+        &self,
+        key: Option<&str>,
+        setting: Option<Self::Setting>,
+        is_changed: bool,
+    ) -> Option<Self>;
 
     /// Returns whether a limit that this one has besides its own names the key.
     fn names(&self, key: &str) -> bool;
@@ -106,6 +112,9 @@ pub(crate) struct Grant {
     pub(crate) at: Moment,
     /// The fencing number of a permit; 0 for none.
     pub(crate) fence: u64,
+    /// The lease of a permit that has a fencing number: one that ends has another number than the
+    /// next.
+    pub(crate) lease: u64,
 }
 
 // === impl Grant ===
@@ -113,6 +122,10 @@ pub(crate) struct Grant {
 impl Grant {
     /// Creates a grant without a fencing number.
     pub(crate) const fn at(at: Moment) -> Self {
-        Self { at, fence: 0 }
+        Self {
+            at,
+            fence: 0,
+            lease: 0,
+        }
     }
 }

@@ -250,11 +250,11 @@ impl Limiter for Rates {
         self.shared()?.rejection()
     }
 
-    fn fresh_for(&self, key: Option<&str>, quota: Option<Quota>) -> Option<Self> {
+    fn fresh_for(&self, key: Option<&str>, quota: Option<Quota>, is_changed: bool) -> Option<Self> {
         let is_limited = quota.is_some()
             || !self.added.windows.is_empty()
             || self.added.quotas_of(key).next().is_some();
-        let place = self.place().map(|place| place.of(key));
+        let place = self.place().map(|place| place.of(key, is_changed));
         is_limited.then(|| Self::build(key, quota, Arc::clone(&self.added), place))
     }
 

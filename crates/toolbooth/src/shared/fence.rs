@@ -5,6 +5,10 @@
 /// safe from a call that goes on after its permit was lost (Kleppmann, "How to do distributed
 /// locking", 2016).
 ///
+/// A limit that the store does not know begins with the time of the store in microseconds. So the
+/// numbers go on to increase after the limit was unused, or the store has lost its data, unless its
+/// clock was set back.
+///
 /// A call has none while the store is away. Of several shared limits around a tool it is that of
 /// the innermost. A call that takes several permits has the number of the last.
 ///

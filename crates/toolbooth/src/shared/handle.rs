@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use toolbooth_core::{EventKind, LayerName, LimitChange, Name};
+use toolbooth_core::{EventKind, LayerName, LimitChange, Moment, Name};
 
-use super::health::Health;
+use super::health::{FIRST_PROBE_PAUSE, Health, MAX_PROBE_PAUSE, Seen};
 use super::options::{SharedOptions, WhenAway};
 use super::store::{Heartbeat, Holder, LimitStore, StoreError, StoreFuture};
 use crate::middleware::sync::{Mutex, lock};
@@ -49,12 +49,6 @@ pub(crate) struct Bell {
     /// Counts the notifications of the store.
     pub(crate) notified: AtomicU64,
 }
-
-/// The longest pause between two probes of a store that is away.
-const MAX_PROBE_PAUSE: Duration = Duration::from_secs(1);
-
-/// The first pause between two probes.
-const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 // === impl SharedStore ===
 
@@ -141,9 +135,10 @@ impl Link {
         self.health.is_away()
     }
 
-    /// Returns what holds now; `None` while the store answers.
-    pub(crate) fn away(&self) -> Option<WhenAway> {
-        self.is_away().then_some(self.options.when_away)
+    /// Returns what holds now for a limit; `None` while the store answers. `is_failing` is whether
+    /// the commands of this limit fail.
+    pub(crate) fn away(&self, is_failing: bool) -> Option<WhenAway> {
+        (is_failing || self.is_away()).then_some(self.options.when_away)
     }
 
     pub(crate) fn processes(&self) -> u64 {
@@ -182,8 +177,13 @@ impl Link {
         });
     }
 
-    /// Waits for a reply, for a bounded time, and records whether it came.
-    pub(crate) async fn reply<T>(&self, command: StoreFuture<T>) -> Result<T, StoreError> {
+    /// Waits for a reply, for a bounded time, and records whether it came. That it did not come is
+    /// not recorded of a limit whose commands fail while the store may answer others.
+    pub(crate) async fn reply<T>(
+        &self,
+        command: StoreFuture<T>,
+        is_failing: bool,
+    ) -> Result<T, StoreError> {
         let limit = self.options.reply_within();
         let reply = match tokio::time::timeout(limit, command).await {
             Ok(reply) => reply,
@@ -191,7 +191,8 @@ impl Link {
         };
         match &reply {
             Ok(_) => self.found(),
-            Err(error) => self.failed(error),
+            Err(error) if !is_failing => self.failed(error),
+            Err(_) => {}
         }
         reply
     }
@@ -214,6 +215,19 @@ impl Link {
         }
     }
 
+    /// Reports that the commands of a limit fail, with the last error, or that they do not any more.
+    pub(crate) fn report_failing(&self, limit: &Name, error: Option<StoreError>) {
+        match error {
+            // All limits are without the store.
+            Some(_) if self.is_away() => {}
+            Some(error) => {
+                let when_away = self.options.when_away;
+                tracing::warn!(?limit, %error, %when_away, "a shared limit fails in its store");
+            }
+            None => tracing::info!(?limit, "a shared limit does not fail any more in its store"),
+        }
+    }
+
     fn report(&self, change: LimitChange) {
         self.options.events.report(|| EventKind::LimitChanged {
             layer: LayerName::new("store"),
@@ -232,11 +246,14 @@ async fn report(link: Weak<Link>, store: Arc<dyn LimitStore>, process: Name) {
             lifetime,
         })
     };
-    let mut pause = FIRST_PROBE_PAUSE;
+    let (mut pause, mut seen) = (FIRST_PROBE_PAUSE, Seen::default());
     while let Some(link) = link.upgrade() {
-        let reply = link.reply(heartbeat(link.options.lease)).await;
-        if reply.is_ok_and(|processes| link.health.set_processes(processes)) {
-            link.exchanges.ring();
+        let reply = link.reply(heartbeat(link.options.lease), false).await;
+        if let Ok(processes) = reply {
+            let processes = seen.record(processes, Moment::now(), link.options.lease);
+            if link.health.set_processes(processes) {
+                link.exchanges.ring();
+            }
         }
         let next = match link.is_away() {
             true => pause,

@@ -50,7 +50,12 @@
 //! | A process dies | Its permits are free at the end of its lease (10 s), if it waits, it is skipped. | as `Local` | as `Local` |
 //! | The store restarts empty, or fails over to a replica that lags | Processes report their permits with the next command, after a third of the lease at the latest. Until then at most those permits are granted once more that were granted in what was lost. A bucket starts full: at most a burst more. | as `Local` | as `Local` |
 //! | One process does not reach the store, the others do | It has its share, the others have the whole limit after its lease has ended: up to twice the limit. | Never above the limit. | It has no limit. |
+//! | The commands of one limit fail, and others do not, as with a key of another type | After three in a row, that limit holds as if the store were away, until a probe succeeds: one each second at least. | as `Local` | as `Local` |
 //! | The clocks of the processes differ | No difference: only the clock of the store counts. | as `Local` | as `Local` |
+//!
+//! The clock of the store must not jump. Set forward, leases end earlier by that, so that permits may
+//! be granted once more. Set back, tokens are available later by that, and so are the permits of
+//! processes that have died.
 //!
 //! No call waits longer than without a store: its deadline ends each wait.
 //!
@@ -63,11 +68,13 @@
 //! - A change of a limit in one process (`set_limit`, `set_quota`) reaches the others with their
 //!   next command. `None` ends the limit of the one process. If a process starts with another limit
 //!   than the last one that started, that of the newer one holds for all.
+//! - The limit of a key is named `name/key` in the store. So no other layer may have such a name.
 //!
 //! # Another store
 //! Implement [`LimitStore`]: four commands that each take effect as a whole. `MemoryStore` in
 //! `toolbooth-test` is the reference, and the oracle of the tests against Redis and Valkey.
 
+mod attempts;
 mod fence;
 mod handle;
 mod health;
@@ -76,6 +83,7 @@ mod place;
 mod queue;
 mod store;
 
+pub(crate) use attempts::Attempts;
 pub use fence::FencingNumber;
 pub use handle::SharedStore;
 pub(crate) use handle::{Bell, Link};

@@ -1,6 +1,6 @@
 use toolbooth_core::Name;
 
-use super::SharedStore;
+use super::{SetLimit, SharedStore};
 
 /// Where the state of a limit is: in which store, and under which name.
 #[derive(Debug, Clone)]
@@ -8,6 +8,8 @@ pub(crate) struct Place {
     pub(crate) store: SharedStore,
     layer: Name,
     key: Option<Name>,
+    /// How a new limit is stated.
+    pub(crate) set: SetLimit,
 }
 
 // === impl Place ===
@@ -19,12 +21,18 @@ impl Place {
             store,
             layer,
             key: None,
+            set: SetLimit::IfConfigured,
         }
     }
 
-    /// Returns the place of a key of this limit, or of all calls.
-    pub(crate) fn of(&self, key: Option<&str>) -> Self {
-        key.map_or_else(|| self.clone(), |key| self.at(key))
+    /// Returns the place of a key of this limit, or of all calls. `is_changed` is whether this process
+    /// has changed the limit of the key since it was configured: then what the store knows holds.
+    pub(crate) fn of(&self, key: Option<&str>, is_changed: bool) -> Self {
+        let mut place = key.map_or_else(|| self.clone(), |key| self.at(key));
+        if is_changed {
+            place.set = SetLimit::IfUnknown;
+        }
+        place
     }
 
     /// Returns the place of a key of this limit.

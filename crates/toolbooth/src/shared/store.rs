@@ -198,7 +198,8 @@ pub struct PermitsUpdated {
     pub granted: u64,
     /// The fencing number of the last permit that was granted; those before it are consecutive.
     ///
-    /// It increases with each permit granted to any holder, as long as the limit is in use.
+    /// It increases with each permit granted to any holder. A limit that the store does not know
+    /// begins with the time in microseconds, so that it increases also after that.
     pub fence: u64,
     /// The number of permits that holds for all processes.
     pub permits: u64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use toolbooth::shared::{SharedOptions, SharedStore, WhenAway};
-use toolbooth::{CancelReason, ErrorKind, Event, OverloadReason};
+use toolbooth::{CancelReason, ConcurrencyLimitLayer, ErrorKind, Event, OverloadReason};
 use toolbooth_test::{MemoryStore, boxed, cancel_reason, ms, overload_reason};
 use tower::Layer;
 
@@ -150,6 +150,84 @@ async fn permit_whose_lease_ended_before_the_start_is_not_used() {
     assert_eq!(cancel_reason(&error), Some(CancelReason::LeaseLost));
     assert!(!error.started());
     assert_eq!(witness.starts().len(), 0);
+}
+
+/// The same after a new lease has begun.
+#[tokio::test(start_paused = true)]
+async fn permit_of_an_earlier_lease_is_not_used_under_the_next() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let [one, other] = [(); 2].map(|()| process(&store, WhenAway::Closed));
+    sleep(ms(1)).await;
+    let mut call = Box::pin(run(limited(&one, &witness, 1), 0));
+    poll_fn(|cx| {
+        assert!(call.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    sleep(ms(1)).await;
+    store.set_unreachable(one.process(), true);
+    sleep(ms(10_500)).await;
+    let other = tokio::spawn(run(limited(&other, &witness, 1), 60_000));
+    sleep(ms(100)).await;
+    assert_eq!(witness.running(), 1);
+    store.set_unreachable(one.process(), false);
+    sleep(ms(3_000)).await;
+    assert!(!one.is_away());
+    let error = call.await.unwrap_err();
+    assert_eq!(cancel_reason(&error), Some(CancelReason::LeaseLost));
+    assert_eq!((witness.most(), witness.starts().len()), (1, 1));
+    other.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn local_limit_rejects_what_the_limit_does() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = lost(&store, WhenAway::Local).await;
+    let none = ConcurrencyLimitLayer::new(0).with_store(&process, "none");
+    let none = boxed(none.layer(witness.tool()));
+    let error = run(none, 0).await.unwrap_err();
+    assert_eq!(overload_reason(&error), Some(OverloadReason::Closed));
+    let three = ConcurrencyLimitLayer::new(3).with_store(&process, "three");
+    for (cost, runs) in [(50, false), (4, false), (3, true)] {
+        let heavy = boxed(three.clone().with_cost(move |_| cost).layer(witness.tool()));
+        assert_eq!(run(heavy, 0).await.is_ok(), runs, "{cost}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_are_seen_again_one_by_one_do_not_get_larger_shares() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let processes = [(); 4].map(|()| process(&store, WhenAway::Local));
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(processes[0].processes(), 4);
+    store.set_away(true);
+    sleep(Duration::from_secs(5)).await;
+    // The store restarts without its data, and is lost again.
+    store.clear();
+    store.set_away(false);
+    while processes[0].is_away() {
+        sleep(ms(10)).await;
+    }
+    store.set_away(true);
+    sleep(Duration::from_secs(5)).await;
+    let mut calls = JoinSet::new();
+    for process in &processes {
+        let tool = limited(process, &witness, 8);
+        for _ in 0..8 {
+            calls.spawn(run(tool.clone(), 10));
+        }
+    }
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert_eq!(witness.most(), 8);
+    // Those that are gone count for one lease.
+    let [first, others @ ..] = processes;
+    drop(others);
+    store.clear();
+    store.set_away(false);
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(first.processes(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 //! Limits that several processes share, with a store in memory on a paused clock.
 
 mod away;
+mod faulty;
+mod keys;
 mod permits;
 mod simulation;
 mod support;

@@ -213,16 +213,28 @@ async fn each_permit_has_a_higher_fencing_number() {
     });
     let limit = ConcurrencyLimitLayer::new(2).with_store(&process, "limit");
     let tool = limit.layer(tool);
-    let mut calls = JoinSet::new();
-    for _ in 0..6 {
-        calls.spawn(tool.clone().oneshot(ToolCall::new("tool", ().into())));
-    }
-    let mut numbers = Vec::new();
-    while let Some(output) = calls.join_next().await {
-        let output = output.unwrap().unwrap().collect().await.unwrap();
-        numbers.push(output.text().to_owned());
-    }
-    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6"]);
+    let six = async || {
+        let mut calls = JoinSet::new();
+        for _ in 0..6 {
+            calls.spawn(tool.clone().oneshot(ToolCall::new("tool", ().into())));
+        }
+        let mut numbers: Vec<u64> = Vec::new();
+        while let Some(output) = calls.join_next().await {
+            let output = output.unwrap().unwrap().collect().await.unwrap();
+            numbers.push(output.text().parse().unwrap());
+        }
+        numbers
+    };
+    let mut numbers = six().await;
+    let first = numbers[0];
+    assert_eq!(numbers, (first..first + 6).collect::<Vec<_>>());
+    // The store forgets a limit that is not used, and may lose its data.
+    sleep(Duration::from_secs(30)).await;
+    assert!(store.limits().is_empty());
+    numbers.extend(six().await);
+    store.clear();
+    numbers.extend(six().await);
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
 }
 
 #[tokio::test(start_paused = true)]

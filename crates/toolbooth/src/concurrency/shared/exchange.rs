@@ -84,21 +84,23 @@ impl Exchange {
             self.notified = notified;
             state.notified();
         }
-        if is_away && !self.was_away {
+        if is_away != self.was_away {
             state.forget();
         }
         let lease_end = self.lease_end(state.lease_end(link.options.lease));
         if lease_end.is_some_and(|end| end <= now) {
             state.end_lease();
+            let ended = self.shared.lost.end();
             drop(state);
-            self.shared.lost.end();
+            ended.cancel();
             return Step::Wait(Some(now));
         }
         let step = match is_away {
             true if state.is_closed() => Step::End,
             true => Step::Wait(lease_end),
             false => {
-                let (asking, telling) = (self.asking.is_some(), self.telling.is_some());
+                let command = |slot: &Option<InFlight>| slot.as_ref().map(|sent| sent.command);
+                let (asking, telling) = (command(&self.asking), command(&self.telling));
                 match state.next(now, link.renew_every(), asking, telling) {
                     Step::Wait(until) => Step::Wait(until.into_iter().chain(lease_end).min()),
                     step => step,
@@ -144,10 +146,11 @@ impl Exchange {
             lifetime: options.lease,
             turn: options.reply_within() * 2,
         });
+        let is_failing = lock(&self.shared.state).is_failing();
         let in_flight = InFlight {
             command,
             sent: Moment::now(),
-            reply: Box::pin(async move { link.reply(update).await }),
+            reply: Box::pin(async move { link.reply(update, is_failing).await }),
         };
         match command.least {
             0 => self.telling = Some(in_flight),
@@ -191,15 +194,23 @@ impl Exchange {
     fn record(&mut self, done: Done) {
         let now = Moment::now();
         let mut state = lock(&self.shared.state);
-        let Ok(reply) = done.reply else {
-            return state.failed(done.command, now);
-        };
-        let before = state.permits();
-        let renew_every = self.shared.link.renew_every();
-        state.replied(done.command, done.sent, &reply, now, renew_every);
-        let changed = state.permits() != before;
+        let before = (state.permits(), state.is_failing());
+        let mut granted = 0;
+        match &done.reply {
+            Ok(reply) => {
+                let renew_every = self.shared.link.renew_every();
+                state.replied(done.command, done.sent, reply, now, renew_every);
+                granted = reply.granted;
+            }
+            Err(_) => state.failed(done.command, now),
+        }
+        let after = (state.permits(), state.is_failing());
         drop(state);
-        if reply.granted > 0 || changed {
+        if after.1 != before.1 {
+            let (link, limit) = (&self.shared.link, &self.shared.limit);
+            link.report_failing(limit, done.reply.err());
+        }
+        if granted > 0 || after != before {
             self.look();
         }
     }

@@ -7,7 +7,14 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::middleware::sync::{Mutex, lock};
 
 /// Notifies the calls of a holder that its lease ends.
-pub(in crate::concurrency) struct LostPermits(Mutex<CancellationToken>);
+pub(in crate::concurrency) struct LostPermits(Mutex<Lease>);
+
+/// A lease that has not ended.
+struct Lease {
+    /// How many have ended before.
+    number: u64,
+    end: CancellationToken,
+}
 
 /// Waits for the end of a lease on behalf of a call.
 pub(in crate::concurrency) struct LeaseEnd {
@@ -19,24 +26,33 @@ pub(in crate::concurrency) struct LeaseEnd {
 
 impl LostPermits {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(CancellationToken::new()))
+        Self(Mutex::new(Lease {
+            number: 0,
+            end: CancellationToken::new(),
+        }))
     }
 
-    /// Returns the end of the lease of permits that a call has from now on.
-    pub(super) fn lease_end(&self, has_ended: bool) -> LeaseEnd {
-        let token = lock(&self.0).clone();
-        let token = match has_ended {
-            true => ended(),
-            false => token,
+    /// Returns the number of the lease that has not ended.
+    pub(super) fn lease(&self) -> u64 {
+        lock(&self.0).number
+    }
+
+    /// Returns the end of the lease of this number.
+    pub(super) fn lease_end(&self, number: u64) -> LeaseEnd {
+        let lease = lock(&self.0);
+        let token = match lease.number == number {
+            true => lease.end.clone(),
+            false => ended(),
         };
         let wait = Box::pin(token.clone().cancelled_owned());
         LeaseEnd { token, wait }
     }
 
-    /// Ends the lease of all calls that have permits.
-    pub(super) fn end(&self) {
-        let ended = std::mem::replace(&mut *lock(&self.0), CancellationToken::new());
-        ended.cancel();
+    /// Ends the lease of all permits. The caller cancels what is returned, without a lock.
+    pub(super) fn end(&self) -> CancellationToken {
+        let mut lease = lock(&self.0);
+        lease.number += 1;
+        std::mem::replace(&mut lease.end, CancellationToken::new())
     }
 }
 

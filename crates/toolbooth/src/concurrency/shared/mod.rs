@@ -16,12 +16,13 @@ mod state;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
-use toolbooth_core::Name;
+use toolbooth_core::{Moment, Name};
 
 pub(super) use self::lost::LeaseEnd;
 use self::lost::LostPermits;
 use self::state::State;
 use crate::middleware::sync::{Mutex, lock};
+use crate::queue::Grant;
 use crate::shared::{Bell, Link, Place, SharedQueue, StoreRejection, Waiting, WhenAway};
 
 /// The permits of one limit as a process sees them.
@@ -49,7 +50,7 @@ impl SharedPermits {
                 link: Arc::clone(&place.store.link),
                 limit: place.limit(),
                 bell: Arc::default(),
-                state: Mutex::new(State::new(permits)),
+                state: Mutex::new(State::new(permits, place.set)),
                 lost: LostPermits::new(),
             }),
             attached: OnceLock::new(),
@@ -73,12 +74,25 @@ impl SharedPermits {
         }
     }
 
-    /// Acquires for a waiter. Returns the fencing number, 0 if the store did not grant it.
-    pub(in crate::concurrency) fn try_grant(&self, cost: u64) -> Option<u64> {
+    /// Acquires for a waiter.
+    pub(in crate::concurrency) fn try_grant(&self, cost: u64, now: Moment) -> Option<Grant> {
         match self.shared.away() {
-            None => lock(&self.shared.state).take(cost),
+            None => {
+                let mut state = lock(&self.shared.state);
+                let fence = state.take(cost)?;
+                // Under the lock, so that the lease is the one of the permits.
+                let lease = self.shared.lost.lease();
+                Some(Grant {
+                    at: now,
+                    fence,
+                    lease,
+                })
+            }
             Some(WhenAway::Closed) => None,
-            Some(away) => self.shared.acquire_away(away, cost).then_some(0),
+            Some(away) => {
+                let acquired = self.shared.acquire_away(away, cost);
+                acquired.then(|| Grant::at(now))
+            }
         }
     }
 
@@ -122,11 +136,10 @@ impl SharedPermits {
 
     /// Returns what ends a call that starts now when its permits are lost; `None` if they never
     /// are. It has come already if they were lost between the grant and the start.
-    pub(in crate::concurrency) fn lease_end(&self) -> Option<LeaseEnd> {
-        let state = lock(&self.shared.state);
+    pub(in crate::concurrency) fn lease_end(&self, grant: Grant) -> Option<LeaseEnd> {
         let closed = self.shared.link.options.when_away == WhenAway::Closed;
-        let has_ended = state.has_lease_ended();
-        (closed && !state.is_lifted()).then(|| self.shared.lost.lease_end(has_ended))
+        let is_lifted = lock(&self.shared.state).is_lifted();
+        (closed && !is_lifted).then(|| self.shared.lost.lease_end(grant.lease))
     }
 }
 
@@ -148,18 +161,18 @@ impl fmt::Debug for SharedPermits {
 impl Shared {
     /// Returns what holds without the store; `None` if that decides.
     fn away(&self) -> Option<WhenAway> {
-        match lock(&self.state).is_lifted() {
+        let state = lock(&self.state);
+        match state.is_lifted() {
             true => Some(WhenAway::Open),
-            false => self.link.away(),
+            false => self.link.away(state.is_failing()),
         }
     }
 
     fn acquire_away(&self, away: WhenAway, cost: u64) -> bool {
-        let mut state = lock(&self.state);
-        let share = match away {
-            WhenAway::Local => (state.permits() / self.link.processes()).max(1),
-            WhenAway::Closed | WhenAway::Open => u64::MAX,
+        let processes = match away {
+            WhenAway::Local => Some(self.link.processes()),
+            WhenAway::Closed | WhenAway::Open => None,
         };
-        state.acquire_away(share, cost)
+        lock(&self.state).acquire_away(processes, cost)
     }
 }

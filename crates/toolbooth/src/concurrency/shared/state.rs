@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toolbooth_core::Moment;
 
-use crate::shared::{PermitsUpdated, SetLimit, Waiting};
+use crate::shared::{Attempts, PermitsUpdated, SetLimit, Waiting};
 
 /// The permits of a process, and what was reported of them to the store.
 #[derive(Debug)]
@@ -31,11 +31,9 @@ pub(super) struct State {
     sent: Option<Moment>,
     /// When the last command was sent that got a reply: from then on the lease counts.
     renewed: Option<Moment>,
-    lease_ended: bool,
     /// Not before this moment is the store asked again, unless it notifies.
     ask_at: Option<Moment>,
-    /// After a command that failed, when the next one is sent.
-    retry_at: Option<Moment>,
+    attempts: Attempts,
     number: u64,
     closed: bool,
 }
@@ -61,16 +59,13 @@ pub(super) enum Step {
     End,
 }
 
-/// The pause after a command that failed.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
-
 // === impl State ===
 
 impl State {
-    pub(super) const fn new(permits: u64) -> Self {
+    pub(super) const fn new(permits: u64, set: SetLimit) -> Self {
         Self {
             permits,
-            set: SetLimit::IfConfigured,
+            set,
             is_lifted: false,
             used: 0,
             free: 0,
@@ -80,9 +75,8 @@ impl State {
             listed: false,
             sent: None,
             renewed: None,
-            lease_ended: false,
             ask_at: None,
-            retry_at: None,
+            attempts: Attempts::new(),
             number: 0,
             closed: false,
         }
@@ -105,6 +99,11 @@ impl State {
         self.is_lifted
     }
 
+    /// Returns whether the limit holds without the store, because its commands fail.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.attempts.is_failing()
+    }
+
     pub(super) const fn used(&self) -> u64 {
         self.used
     }
@@ -117,12 +116,16 @@ impl State {
         Some(first + cost)
     }
 
-    /// Takes permits of the share of this process while the store is away.
+    /// Takes permits while the store is away: of the share of one of `processes`, or without a
+    /// limit.
     ///
-    /// A call that needs more than the share runs alone.
-    pub(super) fn acquire_away(&mut self, share: u64, cost: u64) -> bool {
+    /// A call that needs more than the share runs alone, if the limit allows it at all.
+    pub(super) fn acquire_away(&mut self, processes: Option<u64>, cost: u64) -> bool {
         let sum = self.used.saturating_add(cost);
-        let fits = sum <= share || self.used == 0;
+        let fits = processes.is_none_or(|processes| {
+            let share = (self.permits / processes.max(1)).max(1);
+            cost <= self.permits && (sum <= share || self.used == 0)
+        });
         if fits {
             self.used = sum;
         }
@@ -152,21 +155,27 @@ impl State {
         self.closed
     }
 
-    /// Returns what to do. `asking` and `telling` are whether a command of a holder that waits, or
-    /// of one that does not, is in flight.
+    /// Returns what to do. `asking` and `telling` are the commands in flight of a holder that waits,
+    /// and of one that does not.
     pub(super) fn next(
         &mut self,
         now: Moment,
         renew_every: Duration,
-        asking: bool,
-        telling: bool,
+        asking: Option<Command>,
+        telling: Option<Command>,
     ) -> Step {
-        if asking {
+        // A later command that arrives first would make the store ignore a limit that was set.
+        let sets = telling.is_some_and(|command| command.set != SetLimit::IfUnknown);
+        if asking.is_some() || sets {
             return Step::Wait(None);
+        }
+        if self.closed && self.attempts.is_failing() {
+            // The permits are free when the lease ends.
+            return Step::End;
         }
         // What no call has taken goes back.
         self.free = 0;
-        if let Some(retry_at) = self.retry_at.filter(|retry_at| now < *retry_at) {
+        if let Some(retry_at) = self.attempts.retry_at(now) {
             return Step::Wait(Some(retry_at));
         }
         let waits = self.waiting.is_some();
@@ -175,12 +184,13 @@ impl State {
         let is_due = self.reported != Some(self.used)
             || self.listed != waits
             || self.set == SetLimit::Always
+            || self.attempts.is_failing()
             || (waits && self.ask_at.is_none_or(|at| at <= now))
             || renew_at.is_some_and(|at| at <= now);
         match is_due {
-            true if waits || !telling => Step::Send(self.command(now)),
+            true if waits || telling.is_none() => Step::Send(self.command(now)),
             true => Step::Wait(None),
-            false if self.closed && !telling => Step::End,
+            false if self.closed && telling.is_none() => Step::End,
             false => {
                 let ask_at = self.ask_at.filter(|_| waits);
                 Step::Wait(ask_at.into_iter().chain(renew_at).min())
@@ -212,9 +222,8 @@ impl State {
         now: Moment,
         renew_every: Duration,
     ) {
-        self.retry_at = None;
+        self.attempts.succeeded();
         self.renewed = self.renewed.max(Some(sent));
-        self.lease_ended = false;
         if self.set != SetLimit::Always {
             self.permits = reply.permits;
         }
@@ -236,18 +245,20 @@ impl State {
 
     /// Records that a command failed, which may have been executed.
     pub(super) fn failed(&mut self, command: Command, now: Moment) {
-        self.retry_at = now.after(RETRY_PAUSE);
+        self.attempts.failed(now);
         if self.set == SetLimit::IfUnknown {
             self.set = command.set;
         }
-        self.forget();
+        self.free = 0;
+        self.ask_at = None;
         self.reported = None;
     }
 
-    /// Records that the store is away: what it counts is unknown.
+    /// Records that the store is lost or found: what it counts is unknown.
     pub(super) fn forget(&mut self) {
         self.free = 0;
         self.ask_at = None;
+        self.attempts.retry_now();
         if self.reported != Some(0) || self.used > 0 || self.listed {
             self.reported = None;
         }
@@ -265,14 +276,9 @@ impl State {
             .and_then(|renewed| renewed.after(lease))
     }
 
-    /// Records that the lease has ended, until it is renewed.
+    /// Records that the lease has ended.
     pub(super) const fn end_lease(&mut self) {
+        self.free = 0;
         self.renewed = None;
-        self.lease_ended = true;
-    }
-
-    /// Returns whether the lease has ended and was not renewed since.
-    pub(super) const fn has_lease_ended(&self) -> bool {
-        self.lease_ended
     }
 }

@@ -105,7 +105,7 @@ impl Exchange {
                     max_wait,
                     horizon,
                 });
-                Box::pin(async move { link.reply(command).await.map(Some) })
+                Box::pin(async move { link.reply(command, false).await.map(Some) })
             }
             Command::Charge { ref quotas, tokens } => {
                 let command = link.store.take_tokens(TakeTokens {
@@ -117,7 +117,7 @@ impl Exchange {
                     max_wait: MAX_WAIT,
                     horizon: Duration::ZERO,
                 });
-                Box::pin(async move { link.reply(command).await.map(|_| None) })
+                Box::pin(async move { link.reply(command, false).await.map(|_| None) })
             }
             Command::Return(surplus) => {
                 let command = link.store.return_tokens(ReturnTokens {
@@ -126,7 +126,7 @@ impl Exchange {
                     tokens: surplus.tokens,
                     age: Moment::now().since(surplus.at),
                 });
-                Box::pin(async move { link.reply(command).await.map(|()| None) })
+                Box::pin(async move { link.reply(command, false).await.map(|()| None) })
             }
         }
     }

@@ -236,7 +236,7 @@ impl Shared {
     fn away(&self) -> Option<WhenAway> {
         match lock(&self.state).is_lifted() {
             true => Some(WhenAway::Open),
-            false => self.link().away(),
+            false => self.link().away(false),
         }
     }
 
