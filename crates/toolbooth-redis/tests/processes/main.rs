@@ -12,6 +12,7 @@
 
 mod away;
 mod clocks;
+mod failover;
 mod namespace;
 mod network;
 mod permits;

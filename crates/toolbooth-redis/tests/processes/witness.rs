@@ -1,6 +1,7 @@
 //! Counts the calls of all processes from outside of them.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,6 +28,8 @@ struct Seen {
     open: Vec<UnixStream>,
     most: usize,
     starts: Vec<Instant>,
+    /// Whether calls end as soon as they have started.
+    ends_all: bool,
 }
 
 // === impl Witness ===
@@ -75,6 +78,19 @@ impl Witness {
         self.seen().starts.clone()
     }
 
+    /// Ends the calls that run, however long they take by themselves.
+    pub(crate) fn end_calls(&self) {
+        let seen = self.seen();
+        seen.open.iter().for_each(end);
+    }
+
+    /// Ends the calls that run, and from now on each one that starts.
+    pub(crate) fn end_all_calls(&self) {
+        let mut seen = self.seen();
+        seen.ends_all = true;
+        seen.open.iter().for_each(end);
+    }
+
     /// Waits until as many calls run.
     #[track_caller]
     pub(crate) fn wait_for_running(&self, calls: usize) {
@@ -87,6 +103,12 @@ impl Witness {
         let all = self.starts().len() + more;
         wait_until("calls that start", || self.starts().len() >= all);
     }
+}
+
+/// Ends a call. It runs until it closes its connection.
+fn end(call: &UnixStream) {
+    // It may have ended by itself.
+    let _ = call.shutdown(Shutdown::Write);
 }
 
 #[track_caller]
@@ -115,6 +137,9 @@ impl Seen {
         call.set_nonblocking(true).expect("a socket");
         // A call that was cancelled meanwhile does not read it.
         if call.write_all(&[1]).is_ok() {
+            if self.ends_all {
+                end(&call);
+            }
             self.open.push(call);
         }
         self.most = self.most.max(self.open.len());

@@ -17,7 +17,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use toolbooth::shared::{SharedOptions, WhenAway};
-use toolbooth::{ConcurrencyLimitLayer, Quota, RateLimitLayer, ToolCall, tool_fn};
+use toolbooth::{ConcurrencyLimitLayer, Quota, RateLimitLayer, ToolCall, ToolError, tool_fn};
 use toolbooth_redis::SharedLimits;
 use toolbooth_test::{BoxTool, boxed, ms};
 use tower::{Layer, ServiceExt};
@@ -62,7 +62,7 @@ pub(crate) enum Limit {
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) done: u64,
-    /// The kinds of errors, and how often they occurred.
+    /// The kinds of errors, of cancelled calls the reasons, and how often they occurred.
     pub(crate) failed: BTreeMap<String, u64>,
     /// What the clock of the process shows at the end, in seconds since 1970.
     pub(crate) clock: u64,
@@ -235,7 +235,11 @@ async fn call(work: &Work, tool: BoxTool, ended: &mut Ended) {
     match outcome {
         Ok(_) => ended.done += 1,
         Err(error) => {
-            *ended.failed.entry(error.kind().to_string()).or_default() += 1;
+            let kind = match &error {
+                ToolError::Cancelled { reason, .. } => reason.to_string(),
+                error => error.kind().to_string(),
+            };
+            *ended.failed.entry(kind).or_default() += 1;
             // A model would not call again at once either.
             tokio::time::sleep(ms(5)).await;
         }
@@ -249,7 +253,8 @@ fn limited(work: &Work, limits: &SharedLimits) -> BoxTool {
         async move {
             let mut running = UnixStream::connect(witness).await.expect("the witness");
             running.read_exact(&mut [0]).await.expect("the witness");
-            tokio::time::sleep(takes).await;
+            // The end of its input ends the call early.
+            let _ = tokio::time::timeout(takes, running.read(&mut [0])).await;
             Ok::<_, Infallible>("done")
         }
     });
