@@ -6,6 +6,7 @@ use std::time::Duration;
 use toolbooth::shared::WhenAway;
 
 use crate::namespace::Namespace;
+use crate::permits::status;
 use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::witness::{Witness, wait_until};
@@ -20,8 +21,11 @@ fn limit_holds_over_a_network_of_50_ms() {
     let work = Work {
         lease: 3_000,
         command_timeout: 300,
+        processes: 4,
         tasks: 3,
         calls: Some(15),
+        // Longer than a round trip, so that all permits are in use at once.
+        takes: 100,
         ..Work::new(&proxy.url(), &witness, Limit::Permits(5))
     };
     let mut workers: Vec<Worker> = (0..4).map(|_| work.start()).collect();
@@ -48,8 +52,8 @@ fn work(server: &Server, witness: &Witness, when_away: WhenAway) -> Work {
 /// Parts a process from the server again and again: the limit is never exceeded.
 fn closed_limit_is_not_exceeded(
     server: &Server,
-    start: impl FnOnce(&Work) -> Worker,
-    set_partitioned: impl Fn(bool),
+    start: &dyn Fn(&Work) -> Worker,
+    set_partitioned: &dyn Fn(bool),
 ) {
     let all = Witness::new();
     let work = work(server, &all, WhenAway::Closed);
@@ -74,37 +78,88 @@ fn closed_limit_is_not_exceeded(
     assert!(ended.failed.contains_key("overloaded"), "{ended:?}");
 }
 
+/// Parts a process from the server during calls that outlive its lease.
+fn calls_end_before_others_have_their_permits(
+    server: &Server,
+    start: &dyn Fn(&Work) -> Worker,
+    set_partitioned: &dyn Fn(bool),
+) {
+    let all = Witness::new();
+    let long = Work {
+        processes: 1,
+        tasks: 4,
+        takes: 1_000_000,
+        deadline: None,
+        ..work(server, &all, WhenAway::Closed)
+    };
+    let parted = start(&long);
+    all.wait_for_running(4);
+    let stays = long.start();
+    wait_until("a waiter", || status(server).waiters.len() == 1);
+
+    set_partitioned(true);
+    all.wait_for_starts(4);
+    assert_eq!(all.take_most(), 4);
+    assert_eq!(holders(server), 1);
+
+    all.end_all_calls();
+    set_partitioned(false);
+    wait_until("the other process", || holders(server) == 2);
+    let ended = stays.stop();
+    assert!(ended.failed.is_empty(), "{ended:?}");
+    let mut ended = parted.stop();
+    assert_eq!(ended.failed.remove("lease_lost"), Some(4), "{ended:?}");
+    let mut failed = ended.failed.into_keys();
+    assert!(failed.all(|kind| kind == "overloaded"));
+}
+
 /// Returns how many processes have a lease.
 fn holders(server: &Server) -> u64 {
     server.command("ZCARD toolbooth:{limit}:leases")
 }
 
-#[test]
-fn closed_limit_is_not_exceeded_by_a_process_whose_connection_stalls() {
+/// A test that parts a process that was started by the second argument.
+type Parts = fn(&Server, &dyn Fn(&Work) -> Worker, &dyn Fn(bool));
+
+fn connection_stalls(test: Parts) {
     let server = Server::start();
     let proxy = Proxy::start(&server, Duration::ZERO);
     let start = |work: &Work| {
         let url = proxy.url();
-        Work {
-            url,
-            ..work.clone()
-        }
-        .start()
+        let work = work.clone();
+        Work { url, ..work }.start()
     };
-    closed_limit_is_not_exceeded(&server, start, |is_parted| proxy.set_partitioned(is_parted));
+    test(&server, &start, &|parted| proxy.set_partitioned(parted));
+}
+
+fn packets_are_lost(test: Parts) {
+    let (server, host) = (Server::start(), Namespace::new());
+    let url = host.listen(&server);
+    let start = |work: &Work| {
+        let (url, work) = (url.clone(), work.clone());
+        host.start(&Work { url, ..work })
+    };
+    test(&server, &start, &|parted| host.set_partitioned(parted));
+}
+
+#[test]
+fn closed_limit_is_not_exceeded_by_a_process_whose_connection_stalls() {
+    connection_stalls(closed_limit_is_not_exceeded);
 }
 
 #[test]
 fn closed_limit_is_not_exceeded_by_a_host_whose_packets_are_lost() {
-    let (server, host) = (Server::start(), Namespace::new());
-    let url = host.listen(&server);
-    let start = |work: &Work| {
-        host.start(&Work {
-            url,
-            ..work.clone()
-        })
-    };
-    closed_limit_is_not_exceeded(&server, start, |is_parted| host.set_partitioned(is_parted));
+    packets_are_lost(closed_limit_is_not_exceeded);
+}
+
+#[test]
+fn calls_of_a_process_whose_connection_stalls_end_before_others_have_their_permits() {
+    connection_stalls(calls_end_before_others_have_their_permits);
+}
+
+#[test]
+fn calls_of_a_host_whose_packets_are_lost_end_before_others_have_their_permits() {
+    packets_are_lost(calls_end_before_others_have_their_permits);
 }
 
 #[test]
