@@ -5,16 +5,15 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::server::Server;
 
 /// Forwards each connection to the server. During a partition, what was sent waits, as packets that
-/// are sent again, and no connection ends.
+/// are sent again, and no connection ends. Dropping it loses what is sent from then on.
 pub(crate) struct Proxy {
     port: u16,
     network: Arc<Network>,
@@ -22,7 +21,15 @@ pub(crate) struct Proxy {
 
 struct Network {
     delay: Duration,
-    is_partitioned: AtomicBool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Carries,
+    Partitioned,
+    Gone,
 }
 
 // === impl Proxy ===
@@ -33,16 +40,19 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let network = Arc::new(Network {
             delay,
-            is_partitioned: AtomicBool::new(false),
+            state: Mutex::new(State::Carries),
+            changed: Condvar::new(),
         });
         let proxy = Self {
             port: listener.local_addr().expect("an address").port(),
             network: Arc::clone(&network),
         };
         let socket = server.socket();
-        // Ends with the program.
         thread::spawn(move || {
             for client in listener.incoming() {
+                if *network.lock() == State::Gone {
+                    return;
+                }
                 let client = client.expect("a client");
                 client.set_nodelay(true).expect("a socket");
                 // Without a server, the connection is closed.
@@ -73,9 +83,38 @@ impl Proxy {
     }
 
     pub(crate) fn set_partitioned(&self, is_partitioned: bool) {
-        self.network
-            .is_partitioned
-            .store(is_partitioned, Ordering::SeqCst);
+        self.network.set(match is_partitioned {
+            true => State::Partitioned,
+            false => State::Carries,
+        });
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.network.set(State::Gone);
+        // Wakes the thread that accepts connections.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic")
+    }
+
+    fn set(&self, state: State) {
+        *self.lock() = state;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the end of a partition. Returns whether packets are carried then.
+    fn carries(&self) -> bool {
+        let is_partitioned = |state: &mut State| *state == State::Partitioned;
+        let state = self.changed.wait_while(self.lock(), is_partitioned);
+        *state.expect("no panic") == State::Carries
     }
 }
 
@@ -101,10 +140,7 @@ fn forward(
     thread::spawn(move || {
         for (due, bytes) in receiver {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            while network.is_partitioned.load(Ordering::SeqCst) {
-                thread::sleep(Duration::from_millis(1));
-            }
-            if to.write_all(&bytes).is_err() {
+            if !network.carries() || to.write_all(&bytes).is_err() {
                 break;
             }
         }
