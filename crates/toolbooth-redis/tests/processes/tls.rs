@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 use crate::witness::Witness;
-use crate::worker::{Limit, Work};
+use crate::worker::{Ended, Limit, Work};
 
 /// A certificate for `localhost`, and that of the authority which has signed it.
 struct Certificate {
@@ -79,13 +79,12 @@ fn listen(server: &Server, certificate: &Certificate) -> String {
 }
 
 /// Starts a worker that trusts one certificate, and waits for its end.
-fn calls(work: &Work, trusted: &Path) -> (u64, Vec<String>) {
+fn calls(work: &Work, trusted: &Path) -> Ended {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command
         .env("SSL_CERT_FILE", trusted)
         .env_remove("SSL_CERT_DIR");
-    let ended = work.start_by(command).ended();
-    (ended.done, ended.failed.into_keys().collect())
+    work.start_by(command).ended()
 }
 
 #[test]
@@ -97,7 +96,9 @@ fn limit_holds_on_a_server_with_tls() {
         when_away: "closed".to_owned(),
         ..Work::new(&listen(&server, &certificate), &witness, Limit::Permits(2))
     };
-    assert_eq!(calls(&work, &certificate.file("ca.pem")), (20, Vec::new()));
+    let ended = calls(&work, &certificate.file("ca.pem"));
+    assert_eq!((ended.done, ended.away), (20, None));
+    assert!(ended.failed.is_empty(), "{:?}", ended.failed);
     assert_eq!(witness.take_most(), 2);
     // The limit is on the server.
     assert_eq!(server.command::<u64>("EXISTS toolbooth:{limit}:state"), 1);
@@ -112,9 +113,10 @@ fn server_whose_certificate_is_not_trusted_is_away() {
         ..Work::new(&listen(&server, &certificate), &witness, Limit::Permits(2))
     };
     let other = Certificate::new();
-    assert_eq!(
-        calls(&work, &other.file("ca.pem")),
-        (0, vec!["overloaded".to_owned()])
-    );
+    let ended = calls(&work, &other.file("ca.pem"));
+    assert_eq!(ended.done, 0);
+    assert!(ended.failed.into_keys().eq(["overloaded"]));
+    let away = ended.away.expect("an error");
+    assert!(away.contains("invalid peer certificate"), "{away}");
     assert_eq!(server.command::<u64>("EXISTS toolbooth:{limit}:state"), 0);
 }

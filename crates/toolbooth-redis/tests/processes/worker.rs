@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use toolbooth::shared::{SharedOptions, WhenAway};
 use toolbooth::{ConcurrencyLimitLayer, Quota, RateLimitLayer, ToolCall, ToolError, tool_fn};
-use toolbooth_redis::SharedLimits;
+use toolbooth_redis::{LimitStatus, SharedLimits};
 use toolbooth_test::{BoxTool, boxed, ms};
 use tower::{Layer, ServiceExt};
 
@@ -64,6 +64,8 @@ pub(crate) struct Ended {
     pub(crate) done: u64,
     /// The kinds of errors, of cancelled calls the reasons, and how often they occurred.
     pub(crate) failed: BTreeMap<String, u64>,
+    /// Why the server was away at the end, if it was.
+    pub(crate) away: Option<String>,
     /// What the clock of the process shows at the end, in seconds since 1970.
     pub(crate) clock: u64,
 }
@@ -212,9 +214,13 @@ async fn run(work: Work) -> Ended {
         tokio::time::sleep(ms(1)).await;
     }
     // The releases are sent without waiting.
-    while holds(&limits).await {
-        tokio::time::sleep(ms(1)).await;
-    }
+    all.away = loop {
+        match limits.status("limit").await {
+            Ok(status) if has_permits(&limits, &status) => tokio::time::sleep(ms(1)).await,
+            Ok(_) => break None,
+            Err(error) => break Some(error.to_string()),
+        }
+    };
     let clock = SystemTime::now().duration_since(UNIX_EPOCH);
     all.clock = clock.expect("after 1970").as_secs();
     all
@@ -277,13 +283,8 @@ fn limited(work: &Work, limits: &SharedLimits) -> BoxTool {
 }
 
 /// Returns whether the server still has a permit of this process.
-async fn holds(limits: &SharedLimits) -> bool {
-    match limits.status("limit").await {
-        Ok(status) => {
-            let process = limits.store().process();
-            let mut holders = status.holders.iter();
-            holders.any(|holder| holder.holder.process == process)
-        }
-        Err(_) => false,
-    }
+fn has_permits(limits: &SharedLimits, status: &LimitStatus) -> bool {
+    let process = limits.store().process();
+    let mut holders = status.holders.iter();
+    holders.any(|holder| holder.holder.process == process)
 }
