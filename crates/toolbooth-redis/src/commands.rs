@@ -12,10 +12,10 @@ use crate::scripts::{self, Code};
 use crate::status::{LimitStatus, StatusReply};
 
 /// The longest time in a command, 31 years, and the longest that a full bucket may take to refill,
-/// 95 years. The scripts count microseconds since 1970 in doubles, exact to 2^53: both together
-/// fit until 2125.
+/// 63 years. The scripts count microseconds since 1970 in doubles, exact to 2^53: the longest debt,
+/// of two full buckets, fits until 2128.
 const MAX_TIME: u64 = 1_000_000_000_000_000;
-const MAX_REFILL: u64 = 3 * MAX_TIME;
+const MAX_REFILL: u64 = 2 * MAX_TIME;
 
 /// The largest number that the scripts count exactly.
 const MAX_COUNT: u64 = (1 << 53) - 1;
@@ -46,6 +46,7 @@ pub(crate) fn take_tokens(keys: &Keys, request: &TakeTokens) -> Command<TakenRep
         time(request.max_wait),
         time(request.horizon),
         time(REMEMBERED),
+        u64::from(request.charge),
     ];
     for quota in &request.quotas {
         let interval = micros(quota.interval).clamp(1, MAX_REFILL);

@@ -1,18 +1,20 @@
 -- Takes tokens of a bucket, by the generic cell rate algorithm for each of its quotas.
 -- KEYS: the bucket.
 -- ARGV: set (0 if no quota is known, 1 if the configuration has changed, 2 always), least, most,
---       max_wait, horizon, how long set quotas are remembered, then for each quota: interval, burst.
+--       max_wait, horizon, how long set quotas are remembered, charge (1 if the tokens were used
+--       already), then for each quota: interval, burst.
 -- Returns: taken, wait, receipt, then as a list for each quota: interval, burst.
 
 local bucket = KEYS[1]
 local set, least, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_wait, horizon, remember = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local given = table.concat(ARGV, ' ', 7)
+local charge = ARGV[7] == '1' and least > 0
+local given = table.concat(ARGV, ' ', 8)
 
 -- Returns the full bucket of the quotas that are given.
 local function full()
     local state = { 0, given }
-    for index = 7, #ARGV, 2 do
+    for index = 8, #ARGV, 2 do
         local length = #state
         state[length + 1], state[length + 2] = tonumber(ARGV[index]), tonumber(ARGV[index + 1])
         state[length + 3] = 0
@@ -69,7 +71,15 @@ for index = 3, #state, 3 do
 end
 
 local taken, delay = 0, wait(least)
-if available and delay <= max_wait then
+if charge then
+    -- The debt is at most a full bucket, or what it was before.
+    for index = 3, #state, 3 do
+        local interval, burst, arrival = state[index], state[index + 1], state[index + 2]
+        local charged = math.max(arrival, now) + interval * least
+        state[index + 2] = math.max(arrival, math.min(charged, now + 2 * interval * burst))
+    end
+    taken, delay, changed = least, wait(0), true
+elseif available and delay <= max_wait then
     -- With several quotas, it is not known when more tokens will be available.
     local ahead = #quotas == 2 and horizon or 0
     -- All quotas count the tokens from when they are available.

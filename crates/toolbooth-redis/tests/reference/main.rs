@@ -131,9 +131,9 @@ fn take() -> impl Strategy<Value = Step> {
         burst,
     });
     let quotas = prop_oneof![2 => vec(quota.clone(), 1), 1 => vec(quota, 2..4)];
-    let wait = (millis(0..60), millis(0..60));
-    (quotas, set_limit(), 0u64..5, 0u64..5, wait).prop_map(
-        |(quotas, set, least, more, (max_wait, horizon))| {
+    let wait = (millis(0..60), millis(0..60), prop::bool::weighted(0.2));
+    (quotas, set_limit(), 0u64..8, 0u64..5, wait).prop_map(
+        |(quotas, set, least, more, (max_wait, horizon, charge))| {
             Step::Take(TakeTokens {
                 limit: "limit".into(),
                 quotas,
@@ -142,6 +142,7 @@ fn take() -> impl Strategy<Value = Step> {
                 most: least + more,
                 max_wait,
                 horizon,
+                charge,
             })
         },
     )

@@ -48,6 +48,7 @@ pub(crate) fn take(quota: SharedQuota, least: u64) -> TakeTokens {
         most: least,
         max_wait: Duration::ZERO,
         horizon: Duration::ZERO,
+        charge: false,
     }
 }
 

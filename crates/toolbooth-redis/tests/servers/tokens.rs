@@ -237,3 +237,21 @@ async fn status_shows_the_bucket() {
         .expect("a bucket");
     assert_eq!((quotas, tokens, wait), (vec![hourly(5)], 2, Duration::ZERO));
 }
+
+#[tokio::test]
+async fn charge_leaves_a_debt_of_one_full_bucket_at_most() {
+    let server = Server::start();
+    let store = server.store().await;
+    let charge = |tokens| TakeTokens {
+        charge: true,
+        ..take(hourly(5), tokens)
+    };
+    let reply = taken(&store, charge(3)).await;
+    assert_eq!((reply.taken, reply.wait), (3, Duration::ZERO));
+    let reply = taken(&store, charge(3)).await;
+    assert_eq!(reply.taken, 3);
+    assert_near(reply.wait, HOUR);
+    let reply = taken(&store, charge(u64::MAX)).await;
+    assert_near(reply.wait, 5 * HOUR);
+    assert_near(taken(&store, take(hourly(5), 1)).await.wait, 6 * HOUR);
+}

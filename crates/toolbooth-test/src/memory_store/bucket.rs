@@ -52,6 +52,9 @@ impl Bucket {
         if request.set == SetLimit::Always {
             self.remembered = now + REMEMBERED;
         }
+        if request.charge && request.least > 0 {
+            return self.charge(request.least, now);
+        }
         let (least, wait) = (request.least, self.wait(request.least, now));
         let is_available = self
             .quotas
@@ -77,6 +80,17 @@ impl Bucket {
             *arrival = (*arrival).max(now + wait) + interval(quota) * taken;
         }
         self.reply(taken, last)
+    }
+
+    /// Takes tokens whether or not they are available.
+    fn charge(&mut self, tokens: u64, now: u64) -> TokensTaken {
+        for (arrival, quota) in self.arrivals.iter_mut().zip(&self.quotas) {
+            let charged = interval(quota).saturating_mul(tokens);
+            let charged = (*arrival).max(now).saturating_add(charged);
+            let most = now.saturating_add(tolerance(quota).saturating_mul(2));
+            *arrival = charged.min(most).max(*arrival);
+        }
+        self.reply(tokens, self.wait(0, now))
     }
 
     pub(super) fn refund(&mut self, request: &ReturnTokens, now: u64) {

@@ -37,6 +37,9 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// With several quotas, tokens are available when all quotas have them, and each quota counts
     /// them from then on. More than `least` are taken only if they are available now.
+    ///
+    /// A [`charge`](TakeTokens::charge) takes `least` tokens in any case, of each quota from now
+    /// on. The debt is at most a full bucket then, or what it was before.
     fn take_tokens(&self, request: TakeTokens) -> StoreFuture<TokensTaken>;
 
     /// Returns tokens that were not used.
@@ -110,6 +113,9 @@ pub struct TakeTokens {
     pub max_wait: Duration,
     /// How long to wait for more than `least` tokens.
     pub horizon: Duration,
+    /// Whether calls have used the tokens already: then `least` are taken in any case, and
+    /// `most`, `max_wait` and `horizon` do not count.
+    pub charge: bool,
 }
 
 /// When the limit of a command replaces that of the store.
@@ -143,7 +149,7 @@ pub struct TokensTaken {
     /// The time until the last of these is available; without any, until `least` tokens are.
     ///
     /// With one quota, the one before is available one interval earlier, and so on. With several,
-    /// all are available then.
+    /// all are available then. After a charge, the time until nothing is missing.
     pub wait: Duration,
     /// Identifies the reservation for [`ReturnTokens`]: the time in microseconds at which the
     /// first quota has refilled what was taken, if nothing more is. So the first of its tokens are

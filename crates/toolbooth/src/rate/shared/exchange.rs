@@ -4,14 +4,13 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
-use std::time::Duration;
 
 use toolbooth_core::Moment;
 
 use super::Shared;
-use super::state::{Command, MAX_WAIT, Step};
+use super::command::{Command, Step};
 use crate::middleware::sync::lock;
-use crate::shared::{ReturnTokens, SetLimit, SharedQueue, StoreError, TakeTokens, TokensTaken};
+use crate::shared::{ReturnTokens, SharedQueue, StoreError, TakeTokens, TokensTaken};
 
 struct Exchange {
     shared: Arc<Shared>,
@@ -88,36 +87,18 @@ impl Exchange {
         let link = Arc::clone(self.shared.link());
         let limit = self.shared.limit.clone();
         match *command {
-            Command::Take {
-                ref quotas,
-                set,
-                least,
-                most,
-                max_wait,
-                horizon,
-            } => {
+            Command::Take(ref take) => {
                 let command = link.store.take_tokens(TakeTokens {
                     limit,
-                    quotas: quotas.to_vec(),
-                    set,
-                    least,
-                    most,
-                    max_wait,
-                    horizon,
+                    quotas: take.quotas.to_vec(),
+                    set: take.set,
+                    least: take.least,
+                    most: take.most,
+                    max_wait: take.max_wait,
+                    horizon: take.horizon,
+                    charge: take.charge,
                 });
                 Box::pin(async move { link.reply(command, false).await.map(Some) })
-            }
-            Command::Charge { ref quotas, tokens } => {
-                let command = link.store.take_tokens(TakeTokens {
-                    limit,
-                    quotas: quotas.to_vec(),
-                    set: SetLimit::IfUnknown,
-                    least: tokens,
-                    most: tokens,
-                    max_wait: MAX_WAIT,
-                    horizon: Duration::ZERO,
-                });
-                Box::pin(async move { link.reply(command, false).await.map(|_| None) })
             }
             Command::Return(surplus) => {
                 let command = link.store.return_tokens(ReturnTokens {
@@ -134,16 +115,13 @@ impl Exchange {
     fn record(&self, command: &Command, reply: Reply) {
         let now = Moment::now();
         let mut state = lock(&self.shared.state);
-        let (reply, command) = match (reply, command) {
-            (Err(_), command) => return state.failed(command, now),
-            (Ok(None), _) => return,
-            (Ok(Some(reply)), command) => (reply, command),
-        };
-        let Command::Take { least, most, .. } = command else {
-            return;
+        let (take, reply) = match (command, reply) {
+            (command, Err(_)) => return state.failed(command, now),
+            (Command::Take(take), Ok(Some(reply))) => (take, reply),
+            (_, Ok(_)) => return,
         };
         let before = Arc::clone(state.quotas());
-        state.replied(*least, *most, &reply, now, self.shared.times());
+        state.replied(take, &reply, now, self.shared.times());
         let quotas = Arc::clone(state.quotas());
         drop(state);
         if quotas != before {

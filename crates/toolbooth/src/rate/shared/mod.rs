@@ -4,6 +4,7 @@
 //! needs, and for those behind it what is available soon. Each waiter starts when its tokens are
 //! available. What no waiter needs any more is returned.
 
+mod command;
 mod exchange;
 mod line;
 mod rule;
@@ -17,8 +18,9 @@ use std::time::Duration;
 use governor::Quota;
 use toolbooth_core::{Moment, Name};
 
+use self::command::Times;
 pub(super) use self::rule::SharedRule;
-use self::state::{State, Times};
+use self::state::State;
 use super::gcra::{GRACE, nanos};
 use super::several::Several;
 use crate::middleware::sync::{Mutex, MutexGuard, lock};

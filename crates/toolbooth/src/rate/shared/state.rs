@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use toolbooth_core::Moment;
 
+use super::command::{Command, Step, Take, Times};
 use super::line::{Line, Segment, Surplus};
 use crate::shared::{SetLimit, SharedQuota, TokensTaken, Waiting};
 
@@ -37,44 +38,6 @@ pub(super) struct State {
     closed: bool,
 }
 
-/// A command to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Command {
-    Take {
-        quotas: Arc<[SharedQuota]>,
-        set: SetLimit,
-        least: u64,
-        most: u64,
-        max_wait: Duration,
-        horizon: Duration,
-    },
-    Return(Surplus),
-    /// Takes tokens that were used already.
-    Charge {
-        quotas: Arc<[SharedQuota]>,
-        tokens: u64,
-    },
-}
-
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    Send(Command),
-    /// Nothing until this moment, or until something changes.
-    Wait(Option<Moment>),
-    /// Nothing any more.
-    End,
-}
-
-/// The times that the exchange depends on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    /// How far ahead tokens are reserved for waiters behind the first.
-    pub(super) horizon: Duration,
-    /// How long a token can be used after it is available.
-    pub(super) grace: Duration,
-}
-
 /// The pause after a command that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -82,7 +45,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 const MAX_RETURNED: usize = 64;
 
 /// The longest wait for a reservation: a day.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(86_400);
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 // === impl State ===
 
@@ -204,21 +167,21 @@ impl State {
             return Step::Send(Command::Return(surplus));
         }
         if self.closed {
-            return Step::End;
+            return match self.debt {
+                0 => Step::End,
+                _ => self.send_charge(),
+            };
         }
         if let Some(retry_at) = self.retry_at.filter(|retry_at| now < *retry_at) {
             return Step::Wait(Some(retry_at));
+        }
+        if self.debt > 0 {
+            return self.send_charge();
         }
         let have = self.line.total();
         let wanted = total
             .saturating_add(self.missing(have))
             .saturating_sub(have);
-        if self.debt > 0 {
-            let tokens = self.debt.min(burst(&self.quotas));
-            self.debt -= tokens;
-            let quotas = Arc::clone(&self.quotas);
-            return Step::Send(Command::Charge { quotas, tokens });
-        }
         let Some(first) = self.waiting.filter(|first| first.least > have) else {
             return self.take_more(wanted, now, times);
         };
@@ -262,30 +225,39 @@ impl State {
     }
 
     fn send(&mut self, least: u64, most: u64, max_wait: Duration, horizon: Duration) -> Step {
-        Step::Send(Command::Take {
+        Step::Send(Command::Take(Take {
             quotas: Arc::clone(&self.quotas),
             set: std::mem::replace(&mut self.set, SetLimit::IfUnknown),
             least,
             most,
             max_wait,
             horizon,
-        })
+            charge: false,
+        }))
     }
 
-    /// Records the reply to a command that takes `least` to `most` tokens.
-    pub(super) fn replied(
-        &mut self,
-        least: u64,
-        most: u64,
-        reply: &TokensTaken,
-        now: Moment,
-        times: Times,
-    ) {
+    /// Charges what was used. The store bounds the debt.
+    fn send_charge(&mut self) -> Step {
+        let tokens = std::mem::take(&mut self.debt);
+        Step::Send(Command::Take(Take {
+            quotas: Arc::clone(&self.quotas),
+            set: std::mem::replace(&mut self.set, SetLimit::IfUnknown),
+            least: tokens,
+            most: tokens,
+            max_wait: Duration::ZERO,
+            horizon: Duration::ZERO,
+            charge: true,
+        }))
+    }
+
+    /// Records the reply to a command.
+    pub(super) fn replied(&mut self, take: &Take, reply: &TokensTaken, now: Moment, times: Times) {
         self.retry_at = None;
         if self.set != SetLimit::Always && *self.quotas != *reply.quotas {
             self.quotas = reply.quotas.as_slice().into();
         }
-        let Some(first) = reply.quotas.first().filter(|_| least > 0) else {
+        let takes = take.least > 0 && !take.charge;
+        let Some(first) = reply.quotas.first().filter(|_| takes) else {
             return;
         };
         let is_one = reply.quotas.len() == 1;
@@ -311,7 +283,7 @@ impl State {
                 interval: first.interval,
             });
         }
-        let wants_more = reply.taken < most;
+        let wants_more = reply.taken < take.most;
         self.none_until = next.filter(|_| wants_more);
         self.more_at = next
             .filter(|_| wants_more)
@@ -328,12 +300,15 @@ impl State {
     pub(super) fn failed(&mut self, command: &Command, now: Moment) {
         self.retry_at = now.after(RETRY_PAUSE);
         match command {
-            Command::Take { set, .. } => {
+            Command::Take(take) => {
                 if self.set == SetLimit::IfUnknown {
-                    self.set = *set;
+                    self.set = take.set;
+                }
+                // A limit that is closed sends each command once.
+                if take.charge && !self.closed {
+                    self.debt = self.debt.saturating_add(take.least);
                 }
             }
-            Command::Charge { tokens, .. } => self.debt = self.debt.saturating_add(*tokens),
             Command::Return(_) => {}
         }
     }
