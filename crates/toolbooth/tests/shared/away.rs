@@ -14,7 +14,7 @@ use crate::support::{Witness, limited, process, rated, run};
 use crate::tokens::{quota, rate};
 
 /// Returns a process that knows that the store is away.
-async fn lost(store: &MemoryStore, when_away: WhenAway) -> SharedStore {
+pub(crate) async fn lost(store: &MemoryStore, when_away: WhenAway) -> SharedStore {
     let process = process(store, when_away);
     sleep(ms(1)).await;
     store.set_away(true);
@@ -200,16 +200,23 @@ async fn processes_that_are_seen_again_one_by_one_do_not_get_larger_shares() {
     let processes = [(); 4].map(|()| process(&store, WhenAway::Local));
     sleep(Duration::from_secs(4)).await;
     assert_eq!(processes[0].processes(), 4);
-    store.set_away(true);
-    sleep(Duration::from_secs(5)).await;
-    // The store restarts without its data, and is lost again.
+    let all_lost = async || {
+        store.set_away(true);
+        while processes.iter().any(|process| !process.is_away()) {
+            sleep(ms(10)).await;
+        }
+    };
+    all_lost().await;
+    // The store restarts without its data, is found by one of them, and is lost again.
     store.clear();
+    for other in &processes[1..] {
+        store.set_unreachable(other.process(), true);
+    }
     store.set_away(false);
     while processes[0].is_away() {
         sleep(ms(10)).await;
     }
-    store.set_away(true);
-    sleep(Duration::from_secs(5)).await;
+    all_lost().await;
     let mut calls = JoinSet::new();
     for process in &processes {
         let tool = limited(process, &witness, 8);
@@ -224,7 +231,6 @@ async fn processes_that_are_seen_again_one_by_one_do_not_get_larger_shares() {
     // Those that are gone count for one lease.
     let [first, others @ ..] = processes;
     drop(others);
-    store.clear();
     store.set_away(false);
     sleep(Duration::from_secs(20)).await;
     assert_eq!(first.processes(), 1);

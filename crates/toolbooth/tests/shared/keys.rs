@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use toolbooth::shared::{SharedStore, WhenAway};
-use toolbooth::{ConcurrencyLimitLayer, RateLimitLayer, ToolCall, ToolError};
+use toolbooth::{ConcurrencyLimitLayer, ErrorKind, RateLimitLayer, ToolCall, ToolError};
 use toolbooth_test::{BoxTool, MemoryStore, boxed, ms};
 use tower::{Layer, ServiceExt};
 
+use crate::away::lost;
 use crate::support::{Witness, process};
 use crate::tokens::quota;
 
@@ -67,6 +68,23 @@ async fn unused_keys_lose_their_limits_and_tasks() {
         result.unwrap().unwrap();
     }
     assert_eq!(start.elapsed(), ms(5_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_that_is_used_again_has_no_new_share_while_the_store_is_away() {
+    let store = MemoryStore::new();
+    let process = lost(&store, WhenAway::Local).await;
+    let layer = RateLimitLayer::by(quota(ms(3_600_000), 1), |call| {
+        call.tenant().unwrap_or("none").into()
+    });
+    let layer = layer.with_key_bounds(1, ms(1)).reject();
+    let layer = layer.with_store(&process, "tenants");
+    let tool = boxed(layer.layer(Witness::default().tool()));
+    call(&tool, "a", 0).await.unwrap();
+    sleep(ms(10)).await;
+    call(&tool, "b", 0).await.unwrap();
+    let error = call(&tool, "a", 0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
 }
 
 #[tokio::test(start_paused = true)]

@@ -254,18 +254,22 @@ async fn quota_that_is_changed_leaves_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn costs_are_taken_as_a_whole() {
-    let (store, witness) = (MemoryStore::new(), Witness::default());
-    let process = process(&store, WhenAway::Local);
-    let layer = rate(&process, ms(10), 10).with_cost(|_| 4);
-    let tool = rated(&layer, &witness);
-    let mut calls = JoinSet::new();
-    for _ in 0..5 {
-        calls.spawn(run(tool.clone(), 0));
+    // Also if the tokens of a call are further apart than a token can be used.
+    for every in [10, 1_000] {
+        let (store, witness) = (MemoryStore::new(), Witness::default());
+        let process = process(&store, WhenAway::Local);
+        let layer = rate(&process, ms(every), 10).with_cost(|_| 4);
+        let tool = rated(&layer, &witness);
+        let mut calls = JoinSet::new();
+        for _ in 0..5 {
+            calls.spawn(run(tool.clone(), 0));
+        }
+        while let Some(result) = calls.join_next().await {
+            result.unwrap().unwrap();
+        }
+        let starts = [0, 0, 2, 6, 10].map(|tokens| tokens * u128::from(every));
+        assert_eq!(witness.starts(), starts);
     }
-    while let Some(result) = calls.join_next().await {
-        result.unwrap().unwrap();
-    }
-    assert_eq!(witness.starts(), [0, 0, 20, 60, 100]);
 }
 
 #[tokio::test(start_paused = true)]

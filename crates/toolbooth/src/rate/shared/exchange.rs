@@ -86,6 +86,7 @@ impl Exchange {
     fn send(&self, command: &Command) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
         let link = Arc::clone(self.shared.link());
         let limit = self.shared.limit.clone();
+        let is_failing = lock(&self.shared.state).is_failing();
         match *command {
             Command::Take(ref take) => {
                 let command = link.store.take_tokens(TakeTokens {
@@ -98,7 +99,7 @@ impl Exchange {
                     horizon: take.horizon,
                     charge: take.charge,
                 });
-                Box::pin(async move { link.reply(command, false).await.map(Some) })
+                Box::pin(async move { link.reply(command, is_failing).await.map(Some) })
             }
             Command::Return(surplus) => {
                 let command = link.store.return_tokens(ReturnTokens {
@@ -107,7 +108,7 @@ impl Exchange {
                     tokens: surplus.tokens,
                     age: Moment::now().since(surplus.at),
                 });
-                Box::pin(async move { link.reply(command, false).await.map(|()| None) })
+                Box::pin(async move { link.reply(command, is_failing).await.map(|()| None) })
             }
         }
     }
@@ -115,8 +116,17 @@ impl Exchange {
     fn record(&self, command: &Command, reply: Reply) {
         let now = Moment::now();
         let mut state = lock(&self.shared.state);
+        let was_failing = state.is_failing();
         let (take, reply) = match (command, reply) {
-            (command, Err(_)) => return state.failed(command, now),
+            (command, Err(error)) => {
+                state.failed(command, now);
+                let fails = state.is_failing() && !was_failing;
+                drop(state);
+                if fails {
+                    self.report_failing(Some(error));
+                }
+                return;
+            }
             (Command::Take(take), Ok(Some(reply))) => (take, reply),
             (_, Ok(_)) => return,
         };
@@ -127,8 +137,18 @@ impl Exchange {
         if quotas != before {
             self.shared.set_share(&quotas);
         }
-        self.look();
+        match was_failing {
+            true => self.report_failing(None),
+            false => self.look(),
+        }
         lock(&self.shared.state).admit_again();
+    }
+
+    /// Reports that the commands fail, or that they do not any more: so other calls may start.
+    fn report_failing(&self, error: Option<StoreError>) {
+        let link = self.shared.link();
+        link.report_failing(&self.shared.limit, error);
+        self.look();
     }
 
     /// Waits for a change, or until a moment.

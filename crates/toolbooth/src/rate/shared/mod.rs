@@ -64,7 +64,7 @@ impl SharedTokens {
     /// Creates a bucket with one or more quotas. One that is `None` limits nothing.
     pub(super) fn new(place: &Place, quotas: impl IntoIterator<Item = Option<Quota>>) -> Self {
         let quotas: Arc<[_]> = quotas.into_iter().map(to_shared).collect();
-        let state = State::new(Arc::clone(&quotas), place.store.prefetch);
+        let state = State::new(Arc::clone(&quotas), place.store.prefetch, place.set);
         Self {
             shared: Arc::new(Shared {
                 place: place.clone(),
@@ -207,6 +207,14 @@ impl SharedTokens {
         self.shared.bell.changed.notify_one();
     }
 
+    /// Returns when the share of this process is full, if it holds.
+    pub(super) fn full_at(&self) -> Moment {
+        match self.shared.away() {
+            Some(WhenAway::Local) => self.shared.share().quotas.full_at(),
+            _ => Moment::from_nanos(0),
+        }
+    }
+
     /// Returns how many tokens this process has now.
     pub(super) fn remaining(&self, now: Moment) -> u32 {
         let available = lock(&self.shared.state).available(now);
@@ -236,9 +244,10 @@ impl Shared {
 
     /// Returns what holds without the store; `None` if that decides.
     fn away(&self) -> Option<WhenAway> {
-        match lock(&self.state).is_lifted() {
+        let state = lock(&self.state);
+        match state.is_lifted() {
             true => Some(WhenAway::Open),
-            false => self.link().away(false),
+            false => self.link().away(state.is_failing()),
         }
     }
 

@@ -72,9 +72,10 @@ impl SharedRule {
     /// Returns when the process has nothing that a new bucket has not: what the store has is not
     /// lost with it.
     pub(in crate::rate) fn full_at(&self) -> Moment {
+        let tokens = self.tokens.full_at();
         match &self.local {
-            None => Moment::from_nanos(0),
-            Some(several) => lock(several).full_at(),
+            None => tokens,
+            Some(several) => tokens.max(lock(several).full_at()),
         }
     }
 

@@ -9,7 +9,7 @@ use toolbooth_core::Moment;
 
 use super::command::{Command, Step, Take, Times};
 use super::line::{Line, Segment, Surplus};
-use crate::shared::{SetLimit, SharedQuota, TokensTaken, Waiting};
+use crate::shared::{Attempts, SetLimit, SharedQuota, TokensTaken, Waiting};
 
 /// The tokens of a process, and its next command.
 #[derive(Debug)]
@@ -33,13 +33,9 @@ pub(super) struct State {
     none_until: Option<Moment>,
     /// Not before this moment are more tokens taken than the first waiter needs.
     more_at: Option<Moment>,
-    /// After a command that failed, when the next one is sent.
-    retry_at: Option<Moment>,
+    attempts: Attempts,
     closed: bool,
 }
-
-/// The pause after a command that failed.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How many returns of tokens wait for the store at most. Others are lost, and refill in time.
 const MAX_RETURNED: usize = 64;
@@ -50,11 +46,11 @@ const MAX_WAIT: Duration = Duration::from_secs(86_400);
 // === impl State ===
 
 impl State {
-    pub(super) fn new(quotas: Arc<[SharedQuota]>, prefetch: u32) -> Self {
+    pub(super) fn new(quotas: Arc<[SharedQuota]>, prefetch: u32, set: SetLimit) -> Self {
         Self {
             prefetch: u64::from(prefetch).min(burst(&quotas)),
             quotas,
-            set: SetLimit::IfConfigured,
+            set,
             is_lifted: false,
             line: Line::new(),
             returned: VecDeque::new(),
@@ -62,7 +58,7 @@ impl State {
             waiting: None,
             none_until: None,
             more_at: None,
-            retry_at: None,
+            attempts: Attempts::new(),
             closed: false,
         }
     }
@@ -85,6 +81,11 @@ impl State {
         }
         self.none_until = None;
         self.more_at = None;
+    }
+
+    /// Returns whether the limit holds without the store, because its commands fail.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.attempts.is_failing()
     }
 
     pub(super) const fn is_lifted(&self) -> bool {
@@ -113,6 +114,9 @@ impl State {
         allows: impl FnOnce() -> bool,
     ) -> (Option<Moment>, bool) {
         let until = earlier(now, times.grace);
+        let at = self.line.available_at(tokens);
+        // The tokens of one call can be used as long as the last of them.
+        let until = until.filter(|until| at.is_none_or(|at| at < *until));
         let expired = until.is_some_and(|until| self.line.expire(until, self.prefetch));
         let at = self.line.available_at(tokens).filter(|at| *at <= now);
         let taken = at.filter(|_| allows());
@@ -172,7 +176,7 @@ impl State {
                 _ => self.send_charge(),
             };
         }
-        if let Some(retry_at) = self.retry_at.filter(|retry_at| now < *retry_at) {
+        if let Some(retry_at) = self.attempts.retry_at(now) {
             return Step::Wait(Some(retry_at));
         }
         if self.debt > 0 {
@@ -206,7 +210,8 @@ impl State {
 
     /// Takes tokens that the first waiter does not need, if they are available soon.
     fn take_more(&mut self, wanted: u64, now: Moment, times: Times) -> Step {
-        if self.set == SetLimit::Always {
+        // Or a probe.
+        if self.set == SetLimit::Always || self.attempts.is_failing() {
             return self.send(0, 0, Duration::ZERO, Duration::ZERO);
         }
         if wanted == 0 {
@@ -252,7 +257,7 @@ impl State {
 
     /// Records the reply to a command.
     pub(super) fn replied(&mut self, take: &Take, reply: &TokensTaken, now: Moment, times: Times) {
-        self.retry_at = None;
+        self.attempts.succeeded();
         if self.set != SetLimit::Always && *self.quotas != *reply.quotas {
             self.quotas = reply.quotas.as_slice().into();
         }
@@ -298,7 +303,7 @@ impl State {
     /// Records that a command failed, which may have been executed. What was used is charged again,
     /// and what was returned is not: so the quota is never exceeded.
     pub(super) fn failed(&mut self, command: &Command, now: Moment) {
-        self.retry_at = now.after(RETRY_PAUSE);
+        self.attempts.failed(now);
         match command {
             Command::Take(take) => {
                 if self.set == SetLimit::IfUnknown {
@@ -319,7 +324,7 @@ impl State {
         self.debt = 0;
         self.none_until = None;
         self.more_at = None;
-        self.retry_at = None;
+        self.attempts.retry_now();
     }
 }
 
