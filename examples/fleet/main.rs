@@ -49,10 +49,24 @@ const WATCHED: Duration = Duration::from_millis(2_500);
 enum Event {
     /// Its name in the store.
     Named(String),
-    Started,
+    /// A call has started, at this time since 1970 by the clock of this machine.
+    Started(Duration),
     Ended,
     /// A line of its timeline.
     Timeline(String),
+}
+
+// === impl Event ===
+
+impl Event {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text.split_once(' ') {
+            Some(("start", micros)) => Self::Started(Duration::from_micros(micros.parse().ok()?)),
+            Some(("|", line)) => Self::Timeline(line.to_owned()),
+            _ if text == "end" => Self::Ended,
+            _ => Self::Named(text.to_owned()),
+        })
+    }
 }
 
 /// Starts this program once more as a process of the fleet.
@@ -73,13 +87,8 @@ fn read(input: PipeReader) -> Receiver<(usize, Event)> {
             let Some((number, event)) = line.split_once(' ') else {
                 continue;
             };
-            let event = match event {
-                "start" => Event::Started,
-                "end" => Event::Ended,
-                text => match text.strip_prefix("| ") {
-                    Some(line) => Event::Timeline(line.to_owned()),
-                    None => Event::Named(text.to_owned()),
-                },
+            let Some(event) = Event::parse(event) else {
+                continue;
             };
             let sent = number.parse().map(|number| sender.send((number, event)));
             if !matches!(sent, Ok(Ok(()))) {

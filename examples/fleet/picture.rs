@@ -17,7 +17,8 @@ pub(crate) struct Picture {
     names: HashMap<String, usize>,
     running: [usize; PROCESSES],
     most: usize,
-    starts: Vec<Instant>,
+    /// By the clock of the process that started the call: this one may read its output late.
+    starts: Vec<Duration>,
     /// Starts since the last sample.
     recent: [usize; PROCESSES],
     samples: Vec<Sample>,
@@ -58,10 +59,10 @@ impl Picture {
             Event::Named(name) => {
                 self.names.insert(name, process);
             }
-            Event::Started => {
+            Event::Started(at) => {
                 self.running[process] += 1;
                 self.recent[process] += 1;
-                self.starts.push(Instant::now());
+                self.starts.push(at);
                 self.most = self.most.max(self.running.iter().sum());
             }
             Event::Ended => self.running[process] -= 1,
@@ -129,8 +130,8 @@ impl Picture {
     /// Returns an error if a limit was exceeded or a permit was lost.
     pub(crate) fn check(&self) -> Result<(), BoxError> {
         let second = Duration::from_secs(1);
-        let in_second = |first: &Instant| {
-            let in_window = |at: &&Instant| **at >= *first && **at - *first < second;
+        let in_second = |first: &Duration| {
+            let in_window = |at: &&Duration| (*first..*first + second).contains(*at);
             self.starts.iter().filter(in_window).count()
         };
         let most = self.starts.iter().map(in_second).max().unwrap_or(0);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -41,7 +41,8 @@ pub(crate) async fn run(number: &str, url: &str) -> Result<(), BoxError> {
         .service(tool_fn("search", move |_: ()| {
             let number = Arc::clone(&name);
             async move {
-                println!("{number} start");
+                let at = SystemTime::now().duration_since(UNIX_EPOCH);
+                println!("{number} start {}", at.unwrap_or_default().as_micros());
                 sleep(Duration::from_millis(250)).await;
                 println!("{number} end");
                 Ok::<_, Infallible>("3 issues")
