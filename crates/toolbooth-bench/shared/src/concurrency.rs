@@ -17,8 +17,8 @@ pub(crate) async fn measure(server: &Server, few: bool) -> Result<(), Error> {
     ];
     for (title, pace, calls) in paces {
         let mut contenders = vec![tool()];
-        contenders.extend(concurrency(server, PERMITS as usize).await?);
-        contenders.extend(scripts(server).await?);
+        contenders.extend(concurrency(&server.url(), PERMITS as usize).await?);
+        contenders.extend(scripts(&server.url()).await?);
         let calls = if few { calls / 100 } else { calls };
         rounds(&mut contenders, Plan { calls, pace }, few, server).await?;
         table(&format!("Concurrency, {title}"), &contenders, "bare");

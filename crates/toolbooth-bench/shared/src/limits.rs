@@ -11,11 +11,11 @@ use tower::Layer;
 use crate::Error;
 use crate::bare::{self, Tool, bare};
 use crate::contender::Contender;
-use crate::server::Server;
+use crate::server::connect;
 
 /// Connects to the server.
-pub(crate) async fn shared(server: &Server) -> Result<SharedLimits, Error> {
-    Ok(SharedLimits::connect(&server.url(), SharedOptions::new()).await?)
+pub(crate) async fn shared(url: &str) -> Result<SharedLimits, Error> {
+    Ok(SharedLimits::connect(url, SharedOptions::new()).await?)
 }
 
 pub(crate) fn rate(quota: Quota) -> RateLimitLayer {
@@ -33,9 +33,9 @@ pub(crate) fn tool() -> Contender {
 }
 
 /// Returns the two scripts that limit nothing.
-pub(crate) async fn scripts(server: &Server) -> Result<[Contender; 2], Error> {
-    let nothing = bare(server.connect().await?, bare::NOTHING).await?;
-    let writes = bare(server.connect().await?, bare::WRITES).await?;
+pub(crate) async fn scripts(url: &str) -> Result<[Contender; 2], Error> {
+    let nothing = bare(connect(url).await?, bare::NOTHING).await?;
+    let writes = bare(connect(url).await?, bare::WRITES).await?;
     Ok([
         Contender::new("bare", nothing, bare::call),
         Contender::new("bare_work", writes, bare::call),
@@ -43,9 +43,9 @@ pub(crate) async fn scripts(server: &Server) -> Result<[Contender; 2], Error> {
 }
 
 /// Returns a concurrency limit of this process, and one that is shared.
-pub(crate) async fn concurrency(server: &Server, permits: usize) -> Result<[Contender; 2], Error> {
+pub(crate) async fn concurrency(url: &str, permits: usize) -> Result<[Contender; 2], Error> {
     let layer = ConcurrencyLimitLayer::new(permits);
-    let shared = shared(server).await?.concurrency("limit", layer.clone());
+    let shared = shared(url).await?.concurrency("limit", layer.clone());
     Ok([
         Contender::new("local", layer.layer(Tool), bare::call),
         Contender::new("shared", shared.layer(Tool), bare::call),

@@ -13,7 +13,7 @@ const CALLS: u32 = 10;
 
 pub(crate) async fn measure(server: &Server, few: bool) -> Result<(), Error> {
     let mut contenders = vec![tool()];
-    contenders.extend(limits(&shared(server).await?, "paced", 20_000)?);
+    contenders.extend(limits(&shared(&server.url()).await?, "paced", 20_000)?);
     let plan = Plan {
         calls: if few { 200 } else { 20_000 },
         pace: Pace::EachMillisecond(CALLS),

@@ -18,7 +18,6 @@ use tower_rate_limit_redis::{KeyResolver, RateLimitLayer};
 use crate::Error;
 use crate::bare::{self, Tool};
 use crate::contender::Contender;
-use crate::server::Server;
 
 /// Its burst is a `u16`, and its rate is 1,000 a second at most.
 const BURST: u16 = u16::MAX;
@@ -31,21 +30,24 @@ struct Keys {
 }
 
 /// Returns the peers. `name` is a part of their keys.
-pub(crate) async fn all(server: &Server, name: &str) -> Result<[Contender; 3], Error> {
-    // These crates have other names for the scheme.
-    let url = format!("redis+{}", server.url());
-    let stored = AsyncRedisStorage::new(&url).await?;
-    let cached = CachedRedisStorage::new(&url).await?;
+pub(crate) async fn all(url: &str, name: &str) -> Result<[Contender; 3], Error> {
+    let stored = AsyncRedisStorage::new(&of_peers(url)).await?;
+    let cached = CachedRedisStorage::new(&of_peers(url)).await?;
     Ok([
-        tower_rate_limit(&url, name).await?,
+        tower_rate_limit(url, name).await?,
         limitador("limitador", name, Box::new(stored)),
         limitador("limitador_cached", name, Box::new(cached)),
     ])
 }
 
+/// Returns the URL as these crates read it: they have another name for the scheme of a socket.
+fn of_peers(url: &str) -> String {
+    url.replace("unix:", "redis+unix:")
+}
+
 /// A layer for HTTP requests: the call is the body.
-async fn tower_rate_limit(url: &str, name: &str) -> Result<Contender, Error> {
-    let client = redis_0_32::Client::open(url)?;
+pub(crate) async fn tower_rate_limit(url: &str, name: &str) -> Result<Contender, Error> {
+    let client = redis_0_32::Client::open(of_peers(url))?;
     let layer = RateLimitLayer::builder()
         .conn(client.get_multiplexed_async_connection().await?)
         .key_resolver(Keys {

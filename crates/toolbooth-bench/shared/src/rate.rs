@@ -22,9 +22,9 @@ pub(crate) async fn measure(server: &Server, few: bool) -> Result<(), Error> {
     ];
     for (title, pace, calls) in paces {
         let mut contenders = vec![tool()];
-        contenders.extend(limits(&shared(server).await?, title, 1_000_000)?);
-        contenders.extend(peers::all(server, title).await?);
-        contenders.extend(scripts(server).await?);
+        contenders.extend(limits(&shared(&server.url()).await?, title, 1_000_000)?);
+        contenders.extend(peers::all(&server.url(), title).await?);
+        contenders.extend(scripts(&server.url()).await?);
         let calls = if few { calls / 100 } else { calls };
         rounds(&mut contenders, Plan { calls, pace }, few, server).await?;
         table(&format!("Rate, {title}"), &contenders, "bare");

@@ -1,5 +1,6 @@
 //! The server of one measurement, on a unix socket, and what it counts.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -26,6 +27,12 @@ pub(crate) struct Executed {
     pub(crate) micros: f64,
 }
 
+/// Connects as each peer that sends commands itself.
+pub(crate) async fn connect(url: &str) -> Result<MultiplexedConnection, Error> {
+    let client = redis::Client::open(url)?;
+    Ok(client.get_multiplexed_async_connection().await?)
+}
+
 // === impl Server ===
 
 impl Server {
@@ -44,7 +51,7 @@ impl Server {
             .map_err(|error| format!("{} does not start: {error}", program.display()))?;
         let server = Self { child, folder };
         for _ in 0..500 {
-            if server.connect().await.is_ok() {
+            if connect(&server.url()).await.is_ok() {
                 return Ok(server);
             }
             sleep(Duration::from_millis(10)).await;
@@ -52,15 +59,13 @@ impl Server {
         Err(format!("{} does not respond", program.display()).into())
     }
 
-    /// Returns the URL as toolbooth and this program's crate of redis read it.
-    pub(crate) fn url(&self) -> String {
-        format!("unix://{}", self.folder.path().join("socket").display())
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
     }
 
-    /// Connects as each peer that sends commands itself.
-    pub(crate) async fn connect(&self) -> Result<MultiplexedConnection, Error> {
-        let client = redis::Client::open(self.url())?;
-        Ok(client.get_multiplexed_async_connection().await?)
+    /// Returns the URL as toolbooth and this program's crate of redis read it.
+    pub(crate) fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
     }
 
     pub(crate) async fn version(&self) -> Result<String, Error> {
@@ -103,7 +108,7 @@ impl Server {
     }
 
     async fn info(&self, section: &str) -> Result<String, Error> {
-        let mut connection = self.connect().await?;
+        let mut connection = connect(&self.url()).await?;
         Ok(redis::cmd("INFO")
             .arg(section)
             .query_async(&mut connection)
