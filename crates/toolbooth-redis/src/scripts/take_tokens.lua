@@ -52,15 +52,15 @@ if set == 2 then
     changed = true
 end
 
--- How long until a number of tokens is available by all quotas.
+-- How long until a number of tokens is available by all quotas, up to the largest exact number.
 local function wait(tokens)
     local longest = 0
     for index = 3, #state, 3 do
         local interval, burst = state[index], state[index + 1]
         local debt = math.max(0, state[index + 2] - now)
-        longest = math.max(longest, debt + interval * tokens - interval * burst)
+        longest = math.max(longest, debt + interval * (tokens - burst))
     end
-    return longest
+    return math.min(longest, 2 ^ 53 - 1)
 end
 
 local quotas, available = {}, least > 0

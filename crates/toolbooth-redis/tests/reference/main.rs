@@ -131,15 +131,17 @@ fn take() -> impl Strategy<Value = Step> {
         burst,
     });
     let quotas = prop_oneof![2 => vec(quota.clone(), 1), 1 => vec(quota, 2..4)];
+    // Also numbers whose wait is not exact in a double.
+    let least = prop_oneof![9 => 0u64..8, 1 => 1_000_000_000_000u64..1 << 53];
     let wait = (millis(0..60), millis(0..60), prop::bool::weighted(0.2));
-    (quotas, set_limit(), 0u64..8, 0u64..5, wait).prop_map(
+    (quotas, set_limit(), least, 0u64..5, wait).prop_map(
         |(quotas, set, least, more, (max_wait, horizon, charge))| {
             Step::Take(TakeTokens {
                 limit: "limit".into(),
                 quotas,
                 set,
                 least,
-                most: least + more,
+                most: least.saturating_add(more),
                 max_wait,
                 horizon,
                 charge,

@@ -255,3 +255,18 @@ async fn charge_leaves_a_debt_of_one_full_bucket_at_most() {
     assert_near(reply.wait, 5 * HOUR);
     assert_near(taken(&store, take(hourly(5), 1)).await.wait, 6 * HOUR);
 }
+
+#[tokio::test]
+async fn longest_wait_is_a_number_that_the_scripts_count() {
+    let server = Server::start();
+    let store = server.store().await;
+    let slowest = SharedQuota {
+        interval: Duration::from_secs(1_000_000_000),
+        burst: 1,
+    };
+    let none = taken(&store, take(slowest, 1_000_000)).await;
+    assert_eq!(
+        (none.taken, none.wait),
+        (0, Duration::from_micros((1 << 53) - 1))
+    );
+}

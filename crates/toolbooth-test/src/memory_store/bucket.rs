@@ -18,6 +18,9 @@ pub(super) struct Bucket {
     remembered: u64,
 }
 
+/// The longest wait in a reply, as of a store that counts in doubles.
+const MAX_REPLY: u64 = (1 << 53) - 1;
+
 /// How long a limit that was set is remembered: a day.
 pub(super) const REMEMBERED: u64 = 86_400_000_000;
 
@@ -116,10 +119,11 @@ impl Bucket {
     /// Returns the wait until `tokens` more are available by all quotas.
     fn wait(&self, tokens: u64, now: u64) -> u64 {
         let waits = self.each().map(|(quota, arrival)| {
-            let end = arrival.max(now) + interval(quota).saturating_mul(tokens);
+            let weight = interval(quota).saturating_mul(tokens);
+            let end = arrival.max(now).saturating_add(weight);
             end.saturating_sub(tolerance(quota)).saturating_sub(now)
         });
-        waits.max().unwrap_or(0)
+        waits.max().unwrap_or(0).min(MAX_REPLY)
     }
 
     /// Changes the quotas. Tokens that are missing stay missing, up to the new burst.
@@ -153,5 +157,5 @@ fn interval(quota: &SharedQuota) -> u64 {
 
 /// Returns how far a quota may be in debt.
 fn tolerance(quota: &SharedQuota) -> u64 {
-    interval(quota) * u64::from(quota.burst)
+    interval(quota).saturating_mul(u64::from(quota.burst))
 }

@@ -149,7 +149,8 @@ pub struct TokensTaken {
     /// The time until the last of these is available; without any, until `least` tokens are.
     ///
     /// With one quota, the one before is available one interval earlier, and so on. With several,
-    /// all are available then. After a charge, the time until nothing is missing.
+    /// all are available then. After a charge, the time until nothing is missing. At most
+    /// 2^53 - 1 microseconds.
     pub wait: Duration,
     /// Identifies the reservation for [`ReturnTokens`]: the time in microseconds at which the
     /// first quota has refilled what was taken, if nothing more is. So the first of its tokens are
