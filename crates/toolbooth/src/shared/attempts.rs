@@ -14,7 +14,7 @@ pub(crate) struct Attempts {
 }
 
 /// The pause after a command that failed.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 // === impl Attempts ===
 

@@ -84,6 +84,8 @@ mod queue;
 mod store;
 
 pub(crate) use attempts::Attempts;
+#[cfg(feature = "rate")]
+pub(crate) use attempts::RETRY_PAUSE;
 pub use fence::FencingNumber;
 pub use handle::SharedStore;
 pub(crate) use handle::{Bell, Link};

@@ -5,6 +5,7 @@ mod charges;
 mod faulty;
 mod keys;
 mod permits;
+mod replies;
 mod simulation;
 mod support;
 mod tokens;

@@ -54,7 +54,7 @@ impl Line {
 
     pub(super) fn push(&mut self, segment: Segment) {
         if segment.tokens > 0 {
-            self.total += segment.tokens;
+            self.total = self.total.saturating_add(segment.tokens);
             self.segments.push_back(segment);
         }
     }
@@ -84,7 +84,7 @@ impl Line {
         self.segments
             .iter()
             .map(|segment| segment.available(now))
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
     /// Takes the first tokens if they are available at `now`. Returns when they were.

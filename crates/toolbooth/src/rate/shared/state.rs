@@ -9,7 +9,7 @@ use toolbooth_core::Moment;
 
 use super::command::{Command, Step, Take, Times};
 use super::line::{Line, Segment, Surplus};
-use crate::shared::{Attempts, SetLimit, SharedQuota, TokensTaken, Waiting};
+use crate::shared::{Attempts, RETRY_PAUSE, SetLimit, SharedQuota, TokensTaken, Waiting};
 
 /// The tokens of a process, and its next command.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ pub(super) struct State {
     /// Not before this moment are more tokens taken than the first waiter needs.
     more_at: Option<Moment>,
     attempts: Attempts,
+    /// For which waiters tokens were taken last, and when to try again for the same ones.
+    asked_for: Option<Waiting>,
+    ask_at: Option<Moment>,
     closed: bool,
 }
 
@@ -59,6 +62,8 @@ impl State {
             none_until: None,
             more_at: None,
             attempts: Attempts::new(),
+            asked_for: None,
+            ask_at: None,
             closed: false,
         }
     }
@@ -81,6 +86,7 @@ impl State {
         }
         self.none_until = None;
         self.more_at = None;
+        self.ask_at = None;
     }
 
     /// Returns whether the limit holds without the store, because its commands fail.
@@ -189,6 +195,10 @@ impl State {
         let Some(first) = self.waiting.filter(|first| first.least > have) else {
             return self.take_more(wanted, now, times);
         };
+        if self.asked_for == Some(first) && self.ask_at.is_some_and(|at| now < at) {
+            return Step::Wait(self.ask_at);
+        }
+        self.asked_for = Some(first);
         let left = first.until.map(|until| until.since(now));
         let horizon = match left {
             // It does not wait, and neither do those behind it.
@@ -257,26 +267,34 @@ impl State {
 
     /// Records the reply to a command.
     pub(super) fn replied(&mut self, take: &Take, reply: &TokensTaken, now: Moment, times: Times) {
-        self.attempts.succeeded();
-        if self.set != SetLimit::Always && *self.quotas != *reply.quotas {
+        let is_new = !reply.quotas.is_empty() && *self.quotas != *reply.quotas;
+        if self.set != SetLimit::Always && is_new {
             self.quotas = reply.quotas.as_slice().into();
         }
-        let takes = take.least > 0 && !take.charge;
-        let Some(first) = reply.quotas.first().filter(|_| takes) else {
-            return;
+        let Some(first) = reply.quotas.first() else {
+            // Not a bucket.
+            return self.attempts.failed(now);
         };
+        self.attempts.succeeded();
+        if take.least == 0 || take.charge {
+            return;
+        }
         let is_one = reply.quotas.len() == 1;
         let at = now.after(reply.wait);
-        let next = match reply.taken {
+        let taken = at.map_or(0, |_| reply.taken.min(take.most));
+        self.ask_at = (taken == 0)
+            .then(|| Self::ask_again(take, reply.wait, now))
+            .flatten();
+        let next = match taken {
             0 => at,
             // With several quotas, only the store knows when there is one more.
             _ => at
                 .filter(|_| is_one)
                 .and_then(|at| at.after(first.interval)),
         };
-        if let Some(last_at) = at.filter(|_| reply.taken > 0) {
+        if let Some(last_at) = at.filter(|_| taken > 0) {
             self.line.push(Segment {
-                tokens: reply.taken,
+                tokens: taken,
                 since: now,
                 last_at,
                 spacing: if is_one {
@@ -288,11 +306,19 @@ impl State {
                 interval: first.interval,
             });
         }
-        let wants_more = reply.taken < take.most;
+        let wants_more = taken < take.most;
         self.none_until = next.filter(|_| wants_more);
         self.more_at = next
             .filter(|_| wants_more)
-            .and_then(|next| earlier(next, times.horizon));
+            .and_then(|next| earlier(next, times.horizon))
+            .max(self.ask_at);
+    }
+
+    /// Returns when the store will reserve the tokens that it has none of, unless the waiters
+    /// change before.
+    fn ask_again(take: &Take, wait: Duration, now: Moment) -> Option<Moment> {
+        let pause = wait.saturating_sub(take.max_wait);
+        now.after(pause.clamp(RETRY_PAUSE, MAX_WAIT))
     }
 
     /// Forgets what the last reply said, once the waiters know it.
@@ -324,6 +350,7 @@ impl State {
         self.debt = 0;
         self.none_until = None;
         self.more_at = None;
+        self.ask_at = None;
         self.attempts.retry_now();
     }
 }
