@@ -1,6 +1,6 @@
 //! What holds after a failover to a replica that lags.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use toolbooth::shared::WhenAway;
 
@@ -15,6 +15,8 @@ const PERMITS: usize = 6;
 const KEPT: usize = 2;
 /// Granted while it lags: the others.
 const LOST: usize = PERMITS - KEPT;
+/// Longer than the processes need to connect again.
+const LEASE: Duration = Duration::from_secs(10);
 /// Of the process that waits: more than permits.
 const TASKS: usize = 12;
 
@@ -45,7 +47,7 @@ fn server_fails_over(when_away: WhenAway) {
     let of_late = Proxy::start(&server, Duration::ZERO);
     let work = Work {
         when_away: when_away.to_string(),
-        lease: 10_000,
+        lease: u64::try_from(LEASE.as_millis()).expect("a short time"),
         command_timeout: 200,
         takes: 1_000_000,
         ..Work::new(&server.url(), &witness, Limit::Permits(PERMITS))
@@ -89,6 +91,7 @@ fn server_fails_over(when_away: WhenAway) {
     witness.wait_for_running(away);
     replica.command::<()>("REPLICAOF NO ONE");
     assert_eq!(granted - state(&replica, "fence"), LOST);
+    let promoted = Instant::now();
     std::fs::rename(replica.socket(), server.socket()).expect("a socket");
 
     let most = match when_away {
@@ -97,7 +100,12 @@ fn server_fails_over(when_away: WhenAway) {
     };
     witness.wait_for_running(most);
     of_late.set_partitioned(false);
-    wait_until("all permits", || state(&server, "held") == most);
+    wait_until("all leases", || {
+        let since = promoted.elapsed();
+        let holders = status(&server).holders;
+        let held: u64 = holders.iter().map(|holder| holder.held).sum();
+        held == most as u64 && holders.iter().all(|holder| holder.lease + since > LEASE)
+    });
     assert_eq!(witness.take_most(), most);
 
     assert_limit_holds_again(&witness, most);
@@ -124,6 +132,7 @@ fn assert_limit_holds_again(witness: &Witness, exceeded: usize) {
 fn assert_all_calls_end(when_away: WhenAway, witness: &Witness, workers: [Worker; 3]) {
     witness.end_all_calls();
     for ended in workers.map(Worker::stop) {
+        assert_eq!(ended.away, None);
         // No lease has ended.
         let mut failed = ended.failed.keys();
         let is_allowed = failed.all(|kind| kind == "overloaded" && when_away == WhenAway::Closed);

@@ -10,8 +10,9 @@
 //!
 //! Invariants:
 //! 1. Keys are added and removed under the lock of the registry, so each key has one value.
-//! 2. A value is evicted only at rest: it has no other strong handle, and it equals a new value. Both
-//!    are checked under the write lock of the shard, where only a weak handle can make a strong one.
+//! 2. A value is evicted only at rest: it has no other strong handle, and it equals a new value.
+//!    Both are checked under the write lock of the shard, where only a weak handle can make a
+//!    strong one.
 //! 3. Lock order: registry, then shard. Values are dropped without either.
 
 use std::collections::BTreeMap;

@@ -34,8 +34,8 @@ pub(crate) trait Limiter: Sized + Send + Sync + 'static {
     fn fresh(&self) -> Self;
 
     /// Creates a limiter of one key, or of a group, with this limit of its own and what this
-    /// limiter has besides. `None` if that is no limit at all. `is_changed` is whether the limit was
-    /// changed since it was configured.
+    /// limiter has besides. `None` if that is no limit at all. `is_changed` is whether the limit
+    /// was changed since it was configured.
     fn fresh_for(
         &self,
         key: Option<&str>,

@@ -215,7 +215,8 @@ impl Link {
         }
     }
 
-    /// Reports that the commands of a limit fail, with the last error, or that they do not any more.
+    /// Reports that the commands of a limit fail, with the last error, or that they do not any
+    /// more.
     pub(crate) fn report_failing(&self, limit: &Name, error: Option<StoreError>) {
         match error {
             // All limits are without the store.

@@ -48,14 +48,14 @@
 //! | A call holds a permit then | It goes on, and is registered again when the store is back. | It is cancelled with [`LeaseLost`](crate::CancelReason::LeaseLost) before the lease ends, measured on the clock of its process from before the command was sent. | as `Local` |
 //! | The store is back | Within a second. | Within a second. | Within a second. |
 //! | A process dies | Its permits are free at the end of its lease (10 s), if it waits, it is skipped. | as `Local` | as `Local` |
-//! | The store restarts empty, or fails over to a replica that lags | Processes report their permits with the next command, after a third of the lease at the latest. Until then at most those permits are granted once more that were granted in what was lost. A bucket starts full: at most a burst more. | as `Local` | as `Local` |
+//! | The store restarts empty, or fails over to a replica that lags | Processes report their permits with the next command, after a third of the lease at the latest. Until then at most those permits are granted once more that were granted in what was lost, or whose last renewal was. A bucket starts full: at most a burst more. | as `Local` | as `Local` |
 //! | One process does not reach the store, the others do | It has its share, the others have the whole limit after its lease has ended: up to twice the limit. | Never above the limit. | It has no limit. |
 //! | The commands of one limit fail, and others do not, as with a key of another type | After three in a row, that limit holds as if the store were away, until a probe succeeds: one each second at least. | as `Local` | as `Local` |
 //! | The clocks of the processes differ | No difference: only the clock of the store counts. | as `Local` | as `Local` |
 //!
-//! The clock of the store must not jump. Set forward, leases end earlier by that, so that permits may
-//! be granted once more. Set back, tokens are available later by that, and so are the permits of
-//! processes that have died.
+//! The clock of the store must not jump. Set forward, leases end earlier by that, so that permits
+//! may be granted once more. Set back, tokens are available later by that, and so are the permits
+//! of processes that have died.
 //!
 //! No call waits longer than without a store: its deadline ends each wait.
 //!

@@ -25,8 +25,9 @@ impl Place {
         }
     }
 
-    /// Returns the place of a key of this limit, or of all calls. `is_changed` is whether this process
-    /// has changed the limit of the key since it was configured: then what the store knows holds.
+    /// Returns the place of a key of this limit, or of all calls. `is_changed` is whether this
+    /// process has changed the limit of the key since it was configured: then what the store knows
+    /// holds.
     pub(crate) fn of(&self, key: Option<&str>, is_changed: bool) -> Self {
         let mut place = key.map_or_else(|| self.clone(), |key| self.at(key));
         if is_changed {

@@ -89,7 +89,7 @@ fn others(store: &SharedStore) -> tokio::task::JoinHandle<()> {
     let tool = boxed(layer.layer(Witness::default().tool()));
     tokio::spawn(async move {
         loop {
-            run(tool.clone(), 1).await.unwrap();
+            run(tool.clone(), 1).await.expect("the store answers");
         }
     })
 }

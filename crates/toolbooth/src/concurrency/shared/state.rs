@@ -155,8 +155,8 @@ impl State {
         self.closed
     }
 
-    /// Returns what to do. `asking` and `telling` are the commands in flight of a holder that waits,
-    /// and of one that does not.
+    /// Returns what to do. `asking` and `telling` are the commands in flight of a holder that
+    /// waits, and of one that does not.
     pub(super) fn next(
         &mut self,
         now: Moment,
