@@ -169,6 +169,15 @@ impl Gcra {
         });
     }
 
+    /// Takes tokens after others, whether or not there are enough. All that is missing refills
+    /// before the next call starts.
+    pub(super) fn overdraw(&self, cost: u64) {
+        self.update(|word| {
+            let (terms, arrival) = self.read(word);
+            arrival.saturating_add(terms.weight(cost)).min(SECOND - 1) | (word & SECOND)
+        });
+    }
+
     fn read(&self, word: u64) -> (Terms, u64) {
         let quota = &self.quotas[usize::from(word & SECOND != 0)];
         (quota.get(), word & !SECOND)

@@ -162,11 +162,14 @@ impl Rates {
         let several = match &self.rule {
             Rule::One(_) => None,
             Rule::Several(several) => Some(several),
-            Rule::Shared(shared) => shared.local.as_ref(),
+            Rule::Shared(shared) => shared.local.as_deref(),
         };
         if let Some(several) = several {
             let mut several = lock(several);
             several.paused_until = several.paused_until.max(until);
+        }
+        if let Some(tokens) = self.shared() {
+            tokens.ring();
         }
     }
 
@@ -190,10 +193,8 @@ impl Rule {
         let mut quotas = std::iter::once(quota).chain(added.quotas_of(key));
         match place {
             Some(place) if quota.is_some() || added.quotas_of(key).next().is_some() => {
-                Self::Shared(Box::new(SharedRule {
-                    tokens: SharedTokens::new(place, quotas),
-                    local: added.is_local().then(|| several(&mut std::iter::empty())),
-                }))
+                let local = added.is_local().then(|| several(&mut std::iter::empty()));
+                Self::Shared(Box::new(SharedRule::new(place, quotas, local)))
             }
             _ if added.is_empty() => Self::One(Gcra::new(quota)),
             _ => Self::Several(several(&mut quotas)),

@@ -140,6 +140,13 @@ impl Several {
         }
     }
 
+    /// Takes tokens of the quotas, all that are missing.
+    pub(super) fn overdraw(&self, cost: u64) {
+        for quota in self.quotas() {
+            quota.overdraw(cost);
+        }
+    }
+
     /// Returns the most that one call can take.
     pub(super) fn capacity(&self) -> u64 {
         let bursts = self.quotas().map(Gcra::burst);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use toolbooth::shared::{SharedOptions, SharedStore, WhenAway};
-use toolbooth::{CancelReason, ConcurrencyLimitLayer, ErrorKind, Event, OverloadReason};
+use toolbooth::{
+    CancelReason, ConcurrencyLimitLayer, ErrorKind, Event, OverloadReason, RateLimitLayer,
+};
 use toolbooth_test::{MemoryStore, boxed, cancel_reason, ms, overload_reason};
 use tower::Layer;
 
@@ -352,4 +354,24 @@ fn store_of_a_runtime_that_is_gone_is_away() {
         runtime().block_on(run(tool, 0)).expect("a response");
         assert!(process.is_away(), "{is_used_before}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_above_the_share_starts_when_that_is_full() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let _other = process(&store, WhenAway::Local);
+    sleep(ms(1)).await;
+    let process = process(&store, WhenAway::Local);
+    sleep(ms(1)).await;
+    assert_eq!(process.processes(), 2);
+    let layer = RateLimitLayer::new(quota(ms(100), 10)).with_store(&process, "rate");
+    store.set_away(true);
+    let tool = rated(&layer, &witness);
+    let heavy = rated(&layer.with_cost(|_| 10), &witness);
+    for tool in [&tool, &heavy, &tool, &heavy] {
+        run(tool.clone(), 0).await.unwrap();
+    }
+    // The share: 5 at once, then one each 200 ms. The second call waits for a full share, and the
+    // third one for what the second one took beyond it.
+    assert_eq!(witness.starts(), [0, 200, 1_400, 2_400]);
 }

@@ -9,3 +9,4 @@ mod replies;
 mod simulation;
 mod support;
 mod tokens;
+mod windows;

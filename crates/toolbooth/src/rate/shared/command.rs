@@ -38,6 +38,15 @@ pub(super) enum Step {
     End,
 }
 
+/// What the rules allow that hold in this process alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalRules {
+    /// When the first waiter can start.
+    pub(super) from: Moment,
+    /// How many tokens can be used until then.
+    pub(super) room: u64,
+}
+
 /// The times that the exchange depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {

@@ -16,6 +16,8 @@ struct Exchange {
     shared: Arc<Shared>,
     queue: Weak<dyn SharedQueue>,
     was_away: bool,
+    /// Until when the rules of this process let no waiter start.
+    held_until: Option<Moment>,
     processes: u64,
 }
 
@@ -34,6 +36,7 @@ pub(super) fn run(
         shared,
         queue,
         was_away: false,
+        held_until: None,
     };
     async move {
         loop {
@@ -61,15 +64,25 @@ impl Exchange {
         if changed {
             state.forget();
         }
+        let now = Moment::now();
+        let local = shared.local_rules(state.waiting(), now);
+        let held_until = Some(local.from).filter(|from| *from > now);
         let step = match is_away {
             true if state.is_closed() => Step::End,
             true => Step::Wait(None),
-            false => state.next(Moment::now(), shared.times()),
+            false => state.next(now, shared.times(), local),
         };
         drop(state);
-        if changed || processes != self.processes {
+        let step = match (step, held_until) {
+            (Step::Wait(until), Some(held)) => {
+                Step::Wait(Some(until.map_or(held, |until| until.min(held))))
+            }
+            (step, _) => step,
+        };
+        if changed || processes != self.processes || held_until != self.held_until {
             self.was_away = is_away;
             self.processes = processes;
+            self.held_until = held_until;
             // What holds has changed for those that wait.
             self.look();
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use governor::Quota;
 use toolbooth_core::{Moment, Name};
 
-use self::command::Times;
+use self::command::{LocalRules, Times};
 pub(super) use self::rule::SharedRule;
 use self::state::State;
 use super::gcra::{GRACE, nanos};
@@ -43,6 +43,8 @@ struct Shared {
     state: Mutex<State>,
     /// The share of this process, which holds while the store is away. It is charged all the time.
     share: Mutex<Share>,
+    /// Windows and pauses, which hold in this process alone.
+    local: Option<Arc<Mutex<Several>>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,11 @@ const UNLIMITED: SharedQuota = SharedQuota {
 
 impl SharedTokens {
     /// Creates a bucket with one or more quotas. One that is `None` limits nothing.
-    pub(super) fn new(place: &Place, quotas: impl IntoIterator<Item = Option<Quota>>) -> Self {
+    fn new(
+        place: &Place,
+        quotas: impl IntoIterator<Item = Option<Quota>>,
+        local: Option<Arc<Mutex<Several>>>,
+    ) -> Self {
         let quotas: Arc<[_]> = quotas.into_iter().map(to_shared).collect();
         let state = State::new(Arc::clone(&quotas), place.store.prefetch, place.set);
         Self {
@@ -75,15 +81,22 @@ impl SharedTokens {
                     quotas: Several::of(quotas.iter().copied().map(to_quota)),
                     processes: 1,
                 }),
+                local,
             }),
             attached: OnceLock::new(),
         }
     }
 
     /// Returns another handle of the same bucket, which has taken nothing of it.
-    pub(super) fn fresh(&self) -> Self {
+    fn fresh(&self, local: Option<Arc<Mutex<Several>>>) -> Self {
         let quotas = Arc::clone(lock(&self.shared.state).quotas());
-        Self::new(&self.shared.place, quotas.iter().copied().map(to_quota))
+        let quotas = quotas.iter().copied().map(to_quota);
+        Self::new(&self.shared.place, quotas, local)
+    }
+
+    /// Wakes the task: what the process may do has changed.
+    pub(super) fn ring(&self) {
+        self.shared.bell.changed.notify_one();
     }
 
     /// Starts the task of the limit, once.
@@ -117,8 +130,8 @@ impl SharedTokens {
             WhenAway::Open => allows().then_some(now),
             WhenAway::Local => {
                 let mut share = shared.share();
-                let due = share.quotas.due(0, cost, now).is_some_and(|due| due <= now);
-                (due && allows()).then(|| share.quotas.try_grant(cost, now))?
+                let is_due = share.due(0, cost, now).is_some_and(|due| due <= now);
+                (is_due && allows()).then(|| share.take(cost, now))?
             }
         }
     }
@@ -142,7 +155,7 @@ impl SharedTokens {
         let tokens = ahead.saturating_add(cost);
         let at = lock(&self.shared.state).available_at(tokens);
         at.or_else(|| match self.shared.away()? {
-            WhenAway::Local => self.shared.share().quotas.due(ahead, cost, now),
+            WhenAway::Local => self.shared.share().due(ahead, cost, now),
             WhenAway::Open => Some(now),
             WhenAway::Closed => None,
         })
@@ -150,10 +163,23 @@ impl SharedTokens {
 
     /// Returns why calls are rejected that do not find a token in time.
     pub(super) fn rejection(&self) -> Option<StoreRejection> {
+        let now = Moment::now();
+        let waiting = lock(&self.shared.state).waiting();
+        let held = Some(self.shared.local_rules(waiting, now).from).filter(|from| *from > now);
+        match (self.store_rejection(waiting), held) {
+            (Some(StoreRejection::Until(until)), Some(held)) => {
+                Some(StoreRejection::Until(until.max(held)))
+            }
+            (rejection, held) => rejection.or(held.map(StoreRejection::Until)),
+        }
+    }
+
+    fn store_rejection(&self, waiting: Option<Waiting>) -> Option<StoreRejection> {
         match self.shared.away() {
             Some(WhenAway::Closed) => Some(StoreRejection::Away(self.shared.link().retry_after())),
             Some(WhenAway::Local) => {
-                let due = self.shared.share().quotas.due(0, 1, Moment::now());
+                let least = waiting.map_or(1, |first| first.least);
+                let due = self.shared.share().due(0, least, Moment::now());
                 due.map(StoreRejection::Until)
             }
             Some(WhenAway::Open) => None,
@@ -251,6 +277,22 @@ impl Shared {
         }
     }
 
+    /// Returns what the rules of this process allow to those that wait.
+    fn local_rules(&self, waiting: Option<Waiting>, now: Moment) -> LocalRules {
+        let Some((local, first)) = self.local.as_ref().zip(waiting) else {
+            return LocalRules {
+                from: Moment::from_nanos(0),
+                room: u64::MAX,
+            };
+        };
+        let local = lock(local);
+        let from = local.due(0, first.least.min(local.capacity()), now);
+        LocalRules {
+            from: from.unwrap_or_else(|| Moment::from_nanos(u64::MAX)),
+            room: u64::from(local.remaining(now)),
+        }
+    }
+
     fn times(&self) -> Times {
         let reply_within = self.link().options.reply_within();
         Times {
@@ -288,6 +330,20 @@ impl Share {
             }),
         });
         self.quotas.set_quotas(shares, Moment::now());
+    }
+
+    /// Returns when a call can start. One that costs more than the share has starts when that is
+    /// full, and the next one once the rest has refilled, too.
+    fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
+        let cost = cost.min(self.quotas.capacity());
+        self.quotas.due(ahead, cost, now)
+    }
+
+    fn take(&mut self, cost: u64, now: Moment) -> Option<Moment> {
+        let there = cost.min(self.quotas.capacity());
+        let charged = self.quotas.try_grant(there, now)?;
+        self.quotas.overdraw(cost - there);
+        Some(charged)
     }
 }
 

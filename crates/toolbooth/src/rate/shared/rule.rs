@@ -1,26 +1,40 @@
+use std::sync::Arc;
+
+use governor::Quota;
 use toolbooth_core::Moment;
 
 use super::SharedTokens;
 use crate::middleware::sync::{Mutex, lock};
 use crate::rate::gcra::Gcra;
 use crate::rate::several::{Several, quota_text};
+use crate::shared::Place;
 
 /// Quotas in a store. Windows and pauses hold in each process.
 #[derive(Debug)]
 pub(in crate::rate) struct SharedRule {
     pub(in crate::rate) tokens: SharedTokens,
-    pub(in crate::rate) local: Option<Mutex<Several>>,
+    pub(in crate::rate) local: Option<Arc<Mutex<Several>>>,
 }
 
 // === impl SharedRule ===
 
 impl SharedRule {
+    /// Creates buckets of one or more quotas. One that is `None` limits nothing.
+    pub(in crate::rate) fn new(
+        place: &Place,
+        quotas: impl IntoIterator<Item = Option<Quota>>,
+        local: Option<Mutex<Several>>,
+    ) -> Self {
+        let local = local.map(Arc::new);
+        let tokens = SharedTokens::new(place, quotas, local.clone());
+        Self { tokens, local }
+    }
+
     pub(in crate::rate) fn fresh(&self) -> Self {
-        let local = self.local.as_ref();
-        Self {
-            tokens: self.tokens.fresh(),
-            local: local.map(|several| Mutex::new(lock(several).fresh())),
-        }
+        let fresh = |several: &Arc<Mutex<Several>>| Arc::new(Mutex::new(lock(several).fresh()));
+        let local = self.local.as_ref().map(fresh);
+        let tokens = self.tokens.fresh(local.clone());
+        Self { tokens, local }
     }
 
     /// Takes of the store and of the windows, or of none. Returns the moment that is charged.
@@ -46,11 +60,16 @@ impl SharedRule {
     }
 
     pub(in crate::rate) fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
-        let due = self.tokens.due(ahead, cost, now)?;
-        match &self.local {
-            None => Some(due),
-            Some(several) => Some(due.max(lock(several).due(ahead, cost, now)?)),
-        }
+        let due = self.tokens.due(ahead, cost, now);
+        let Some(several) = &self.local else {
+            return due;
+        };
+        let local = lock(several).due(ahead, cost, now)?;
+        // What the store has is unknown: a call starts no earlier than the other rules allow.
+        due.map_or_else(
+            || Some(local).filter(|at| *at > now),
+            |due| Some(due.max(local)),
+        )
     }
 
     pub(in crate::rate) fn capacity(&self) -> u64 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toolbooth_core::Moment;
 
-use super::command::{Command, Step, Take, Times};
+use super::command::{Command, LocalRules, Step, Take, Times};
 use super::line::{Line, Segment, Surplus};
 use crate::shared::{Attempts, RETRY_PAUSE, SetLimit, SharedQuota, TokensTaken, Waiting};
 
@@ -165,9 +165,15 @@ impl State {
         self.closed
     }
 
+    pub(super) const fn waiting(&self) -> Option<Waiting> {
+        self.waiting
+    }
+
     /// Returns what to do while no command is in flight.
-    pub(super) fn next(&mut self, now: Moment, times: Times) -> Step {
-        let total = self.waiting.map_or(0, |waiting| waiting.total);
+    pub(super) fn next(&mut self, now: Moment, times: Times, local: LocalRules) -> Step {
+        // No token is taken for calls that do not start with it.
+        let waiting = self.waiting.filter(|_| local.from <= now);
+        let total = waiting.map_or(0, |first| first.total.min(local.room.max(first.least)));
         let kept = match self.closed {
             true => 0,
             false => self.prefetch,
@@ -192,7 +198,7 @@ impl State {
         let wanted = total
             .saturating_add(self.missing(have))
             .saturating_sub(have);
-        let Some(first) = self.waiting.filter(|first| first.least > have) else {
+        let Some(first) = waiting.filter(|first| first.least > have) else {
             return self.take_more(wanted, now, times);
         };
         if self.asked_for == Some(first) && self.ask_at.is_some_and(|at| now < at) {
