@@ -373,7 +373,9 @@ impl RateLimitLayer {
     ///
     /// The time for a reply of the store counts as a wait, also for a call that finds a token: with
     /// [`with_max_wait`](Self::with_max_wait) of zero no call starts. [`reject`](Self::reject)
-    /// waits for the reply alone.
+    /// waits for the reply alone. Tokens of a reply that comes after the
+    /// [command timeout](crate::shared::SharedOptions::with_command_timeout) are returned. Those of
+    /// a reply that never comes are lost, and refill in time.
     ///
     /// The store counts whole microseconds: an interval is rounded up, to 1,000,000 tokens a second
     /// at most. Quotas that were [added](Self::with_quota) are in the store, too, and

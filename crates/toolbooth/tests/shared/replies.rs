@@ -106,3 +106,24 @@ async fn replies_without_sense_neither_panic_nor_send_without_end() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn tokens_of_a_late_reply_are_returned() {
+    let (store, witness) = (MemoryStore::new(), Witness::default());
+    let process = process(&store, WhenAway::Local);
+    let tool = rated(&rate(&process, Duration::from_secs(36), 100), &witness);
+    sleep(ms(1)).await;
+    // Twice the command timeout and more: the burst is taken, and its reply is not awaited.
+    store.set_delay(ms(200));
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        calls.spawn(run(tool.clone(), 0));
+    }
+    sleep(ms(1)).await;
+    store.set_delay(ms(1));
+    let start = Instant::now();
+    while let Some(result) = calls.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert!(start.elapsed() < ms(250), "{:?}", start.elapsed());
+}

@@ -5,10 +5,13 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
+use tokio::sync::Semaphore;
 use toolbooth_core::Moment;
 
 use super::Shared;
 use super::command::{Command, Step};
+use super::late;
+use super::late::LateCommand;
 use crate::middleware::sync::lock;
 use crate::shared::{ReturnTokens, SharedQueue, StoreError, TakeTokens, TokensTaken};
 
@@ -19,6 +22,8 @@ struct Exchange {
     /// Until when the rules of this process let no waiter start.
     held_until: Option<Moment>,
     processes: u64,
+    /// Bounds the late replies that are awaited.
+    late: Arc<Semaphore>,
 }
 
 /// The reply to a command; `None` to one that gives no tokens.
@@ -37,6 +42,7 @@ pub(super) fn run(
         queue,
         was_away: false,
         held_until: None,
+        late: late::permits(),
     };
     async move {
         loop {
@@ -112,7 +118,21 @@ impl Exchange {
                     horizon: take.horizon,
                     charge: take.charge,
                 });
-                Box::pin(async move { link.reply(command, is_failing).await.map(Some) })
+                if take.charge {
+                    return Box::pin(
+                        async move { link.reply(command, is_failing).await.map(Some) },
+                    );
+                }
+                let command = LateCommand::new(command);
+                let (shared, late) = (Arc::clone(&self.shared), Arc::clone(&self.late));
+                Box::pin(async move {
+                    let sent = Moment::now();
+                    let reply = link.reply(Box::pin(command.clone()), is_failing).await;
+                    if reply.is_err() {
+                        command.await_late(&shared, &late, sent);
+                    }
+                    reply.map(Some)
+                })
             }
             Command::Return(surplus) => {
                 let command = link.store.return_tokens(ReturnTokens {

@@ -6,6 +6,7 @@
 
 mod command;
 mod exchange;
+mod late;
 mod line;
 mod rule;
 mod state;

@@ -21,6 +21,8 @@ pub(super) struct State {
     /// Whether this process has no limit.
     is_lifted: bool,
     line: Line,
+    /// Tokens of replies that came too late.
+    late: VecDeque<Surplus>,
     /// Tokens that calls have returned.
     returned: VecDeque<Surplus>,
     /// Tokens that calls have used beyond those that they had taken.
@@ -56,6 +58,7 @@ impl State {
             set,
             is_lifted: false,
             line: Line::new(),
+            late: VecDeque::new(),
             returned: VecDeque::new(),
             debt: 0,
             waiting: None,
@@ -144,6 +147,14 @@ impl State {
         }
     }
 
+    /// Returns tokens of a reply that came too late. Whole, if no other process has reserved any
+    /// since: the reservations of this one are returned before, and made again.
+    pub(super) fn return_late(&mut self, late: Surplus) {
+        self.late.push_front(late);
+        self.ask_at = None;
+        self.more_at = None;
+    }
+
     /// Uses tokens whether or not there are enough.
     pub(super) fn charge(&mut self, tokens: u64) {
         let debt = self.line.use_first(tokens);
@@ -178,7 +189,14 @@ impl State {
             true => 0,
             false => self.prefetch,
         };
-        let surplus = self.line.take_surplus(total.saturating_add(kept));
+        let needed = match self.late.is_empty() {
+            true => total.saturating_add(kept),
+            false => self.line.available(now),
+        };
+        let surplus = self
+            .line
+            .take_surplus(needed)
+            .or_else(|| self.late.pop_front());
         if let Some(surplus) = surplus.or_else(|| self.returned.pop_front()) {
             return Step::Send(Command::Return(surplus));
         }
