@@ -33,10 +33,17 @@ fn start_replica(primary: &Server) -> (Server, Proxy) {
     (replica, network)
 }
 
-/// Reads a number of the state of the limit.
-fn state(server: &Server, field: &str) -> usize {
-    let number: Option<usize> = server.command(&format!("HGET toolbooth:{{limit}}:state {field}"));
-    number.unwrap_or(0)
+/// Reads the last fencing number of the limit: the third number of its state.
+fn fence(server: &Server) -> usize {
+    let script = "return cmsgpack.unpack(redis.call('HGET', KEYS[1], 'limit'))[3]";
+    let mut eval = redis::cmd("EVAL");
+    eval.arg(script).arg(1).arg("toolbooth:{limit}:state");
+    eval.query(&mut server.admin()).expect("a number")
+}
+
+fn held(server: &Server) -> u64 {
+    let holders = status(server).holders;
+    holders.iter().map(|holder| holder.held).sum()
 }
 
 /// The permits of one process are on the replica, those of another one are not, and a third one
@@ -59,7 +66,7 @@ fn server_fails_over(when_away: WhenAway) {
     };
     let kept = kept.start();
     witness.wait_for_running(KEPT);
-    wait_until("the replica", || state(&replica, "held") == KEPT);
+    wait_until("the replica", || held(&replica) == KEPT as u64);
 
     // A replica that is stopped would still read what the kernel has received for it.
     replication.set_partitioned(true);
@@ -77,7 +84,7 @@ fn server_fails_over(when_away: WhenAway) {
     };
     let waits = waits.start();
     wait_until("a waiter", || status(&server).waiters.len() == 1);
-    let granted = state(&server, "fence");
+    let granted = fence(&server);
 
     // The second process reports its permits when the third one has acquired.
     of_late.set_partitioned(true);
@@ -90,7 +97,7 @@ fn server_fails_over(when_away: WhenAway) {
     };
     witness.wait_for_running(away);
     replica.command::<()>("REPLICAOF NO ONE");
-    assert_eq!(granted - state(&replica, "fence"), LOST);
+    assert_eq!(granted - fence(&replica), LOST);
     let promoted = Instant::now();
     std::fs::rename(replica.socket(), server.socket()).expect("a socket");
 
@@ -103,8 +110,7 @@ fn server_fails_over(when_away: WhenAway) {
     wait_until("all leases", || {
         let since = promoted.elapsed();
         let holders = status(&server).holders;
-        let held: u64 = holders.iter().map(|holder| holder.held).sum();
-        held == most as u64 && holders.iter().all(|holder| holder.lease + since > LEASE)
+        held(&server) == most as u64 && holders.iter().all(|holder| holder.lease + since > LEASE)
     });
     assert_eq!(witness.take_most(), most);
 

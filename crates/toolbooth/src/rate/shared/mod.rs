@@ -9,20 +9,20 @@ mod exchange;
 mod late;
 mod line;
 mod rule;
+mod share;
 mod state;
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use governor::Quota;
 use toolbooth_core::{Moment, Name};
 
 use self::command::{LocalRules, Times};
 pub(super) use self::rule::SharedRule;
+use self::share::{Share, to_quota, to_shared};
 use self::state::State;
-use super::gcra::{GRACE, nanos};
+use super::gcra::GRACE;
 use super::several::Several;
 use crate::middleware::sync::{Mutex, MutexGuard, lock};
 use crate::shared::{
@@ -47,19 +47,6 @@ struct Shared {
     /// Windows and pauses, which hold in this process alone.
     local: Option<Arc<Mutex<Several>>>,
 }
-
-#[derive(Debug)]
-struct Share {
-    quotas: Several,
-    /// Of how many processes it is the share of one.
-    processes: u64,
-}
-
-/// A quota that limits nothing: one that is missing in front of others.
-const UNLIMITED: SharedQuota = SharedQuota {
-    interval: Duration::from_micros(1),
-    burst: u32::MAX,
-};
 
 // === impl SharedTokens ===
 
@@ -315,54 +302,4 @@ impl Shared {
     fn set_share(&self, quotas: &[SharedQuota]) {
         lock(&self.share).set(quotas, self.link().processes());
     }
-}
-
-// === impl Share ===
-
-impl Share {
-    fn set(&mut self, quotas: &[SharedQuota], processes: u64) {
-        self.processes = processes;
-        let processes = u32::try_from(processes).unwrap_or(u32::MAX);
-        let shares = quotas.iter().map(|quota| match *quota {
-            UNLIMITED => None,
-            quota => to_quota(SharedQuota {
-                interval: quota.interval.saturating_mul(processes),
-                burst: (quota.burst / processes).max(1),
-            }),
-        });
-        self.quotas.set_quotas(shares, Moment::now());
-    }
-
-    /// Returns when a call can start. One that costs more than the share has starts when that is
-    /// full, and the next one once the rest has refilled, too.
-    fn due(&self, ahead: u64, cost: u64, now: Moment) -> Option<Moment> {
-        let cost = cost.min(self.quotas.capacity());
-        self.quotas.due(ahead, cost, now)
-    }
-
-    fn take(&mut self, cost: u64, now: Moment) -> Option<Moment> {
-        let there = cost.min(self.quotas.capacity());
-        let charged = self.quotas.try_grant(there, now)?;
-        self.quotas.overdraw(cost - there);
-        Some(charged)
-    }
-}
-
-/// Returns a quota in whole microseconds. The interval is rounded up, so that the rate is not
-/// exceeded.
-fn to_shared(quota: Option<Quota>) -> SharedQuota {
-    quota.map_or(UNLIMITED, |quota| {
-        let micros = nanos(quota.replenish_interval()).div_ceil(1_000).max(1);
-        SharedQuota {
-            interval: Duration::from_micros(micros),
-            burst: quota.burst_size().get(),
-        }
-    })
-}
-
-fn to_quota(quota: SharedQuota) -> Option<Quota> {
-    let burst = NonZeroU32::new(quota.burst).unwrap_or(NonZeroU32::MIN);
-    let interval = quota.interval.max(Duration::from_micros(1));
-    let limits = (quota != UNLIMITED).then(|| Quota::with_period(interval))?;
-    Some(limits?.allow_burst(burst))
 }
