@@ -13,7 +13,7 @@ use crate::report::{figure, of, table};
 use crate::server::Server;
 
 /// How many tokens a process takes in advance.
-pub(crate) const PREFETCH: u32 = 128;
+pub(crate) const PREFETCH: u32 = 256;
 
 pub(crate) async fn measure(server: &Server, few: bool) -> Result<(), Error> {
     let paces = [

@@ -55,3 +55,14 @@ pub(super) struct Times {
     /// How long a token can be used after it is available.
     pub(super) grace: Duration,
 }
+
+// === impl Times ===
+
+impl Times {
+    pub(super) const fn new(reply_within: Duration) -> Self {
+        Self {
+            horizon: reply_within.saturating_mul(2),
+            grace: reply_within,
+        }
+    }
+}

@@ -76,7 +76,7 @@ impl Exchange {
         let step = match is_away {
             true if state.is_closed() => Step::End,
             true => Step::Wait(None),
-            false => state.next(now, shared.times(), local),
+            false => state.next(now, shared.times, local),
         };
         drop(state);
         let step = match (step, held_until) {
@@ -164,7 +164,7 @@ impl Exchange {
             (_, Ok(_)) => return,
         };
         let before = Arc::clone(state.quotas());
-        state.replied(take, &reply, now, self.shared.times());
+        state.replied(take, &reply, now, self.shared.times);
         let quotas = Arc::clone(state.quotas());
         drop(state);
         if quotas != before {

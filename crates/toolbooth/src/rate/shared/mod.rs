@@ -39,6 +39,7 @@ pub(super) struct SharedTokens {
 #[derive(Debug)]
 struct Shared {
     place: Place,
+    times: Times,
     limit: Name,
     bell: Arc<Bell>,
     state: Mutex<State>,
@@ -62,6 +63,7 @@ impl SharedTokens {
         Self {
             shared: Arc::new(Shared {
                 place: place.clone(),
+                times: Times::new(place.store.link.options.reply_within()),
                 limit: place.limit(),
                 bell: Arc::default(),
                 state: Mutex::new(state),
@@ -104,7 +106,7 @@ impl SharedTokens {
         mut allows: impl FnMut() -> bool,
     ) -> Option<Moment> {
         let shared = &*self.shared;
-        let (taken, news) = lock(&shared.state).take(cost, now, shared.times(), &mut allows);
+        let (taken, news) = lock(&shared.state).take(cost, now, shared.times, &mut allows);
         if news {
             shared.bell.changed.notify_one();
         }
@@ -278,14 +280,6 @@ impl Shared {
         LocalRules {
             from: from.unwrap_or_else(|| Moment::from_nanos(u64::MAX)),
             room: u64::from(local.remaining(now)),
-        }
-    }
-
-    fn times(&self) -> Times {
-        let reply_within = self.link().options.reply_within();
-        Times {
-            horizon: reply_within * 2,
-            grace: reply_within,
         }
     }
 

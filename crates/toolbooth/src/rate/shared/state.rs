@@ -132,7 +132,7 @@ impl State {
         if taken.is_some() {
             self.line.take(tokens, now);
         }
-        let is_low = self.prefetch > 0 && self.line.total() <= self.prefetch / 2;
+        let is_low = self.prefetch > 0 && self.missing(self.line.total()) > 0;
         (taken, expired || (taken.is_some() && is_low))
     }
 
@@ -234,9 +234,9 @@ impl State {
         self.send(least, wanted.max(least), max_wait, horizon)
     }
 
-    /// Returns how many tokens to take in advance.
+    /// Returns how many tokens to take in advance: none until most of those before are used.
     const fn missing(&self, have: u64) -> u64 {
-        match have <= self.prefetch / 2 {
+        match have <= self.prefetch / 4 {
             true => self.prefetch,
             false => 0,
         }
