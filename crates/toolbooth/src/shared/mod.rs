@@ -65,6 +65,8 @@
 //! - Rate: in a window of the length w, at most `burst + rate x (w + d)` calls start by each quota,
 //!   with the prefetch of each process on top. `d` is the delay between store and start: two
 //!   command timeouts, 100 ms by default.
+//! - Tokens of a reply that does not come within a lease are lost, and refill in time. Those of a
+//!   reply that is late are returned, whole if no other process has reserved any since.
 //! - A change of a limit in one process (`set_limit`, `set_quota`) reaches the others with their
 //!   next command. `None` ends the limit of the one process. If a process starts with another limit
 //!   than the last one that started, that of the newer one holds for all.

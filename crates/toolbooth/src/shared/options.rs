@@ -12,6 +12,9 @@ pub enum WhenAway {
     /// Each process has its share: the limit divided by the processes that were last seen, and at
     /// least 1. This is the default.
     ///
+    /// A call that costs more than the share starts when nothing of it is used, if the limit allows
+    /// the call at all.
+    ///
     /// The limit is exceeded if there are more processes than it has permits or tokens, if some
     /// still reach the store, and by calls that started before the store was lost.
     #[default]
