@@ -1,7 +1,7 @@
 //! Ten tools behind one toolbox, as an agent calls them.
 //!
 //! ```text
-//! cargo run --example toolbox
+//! cargo run -p toolbooth-examples --features toolbox --example toolbox
 //! ```
 //!
 //! Their limits are in `policies.toml`. It retries tools that are idempotent, asks before a tool
