@@ -45,7 +45,7 @@ local function forget()
     permits, configured, arrivals, sum, holders, waiters = -1, -1, 0, 0, 0, 0
     expires, ends, told = 0, 0, 0
     -- Above all numbers that were granted before: these were fewer than one in a microsecond.
-    fence = now
+    fence = math.max(fence, now)
     last, had, needs, since = 0, 0, 0, 0
 end
 

@@ -111,7 +111,8 @@ impl SharedStore {
         self.link.is_away()
     }
 
-    /// Returns how many processes use the store, as it last said: 1 or more.
+    /// Returns how many processes use the store, as it last said: 1 or more. One that has ended
+    /// counts for a lease.
     #[must_use]
     pub fn processes(&self) -> u64 {
         self.link.processes()

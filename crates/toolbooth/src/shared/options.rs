@@ -10,7 +10,7 @@ use crate::middleware::LayerEvents;
 #[non_exhaustive]
 pub enum WhenAway {
     /// Each process has its share: the limit divided by the processes that were last seen, and at
-    /// least 1. This is the default.
+    /// least 1. One that has ended counts for a lease. This is the default.
     ///
     /// A call that costs more than the share starts when nothing of it is used, if the limit allows
     /// the call at all.

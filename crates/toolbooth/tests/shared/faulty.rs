@@ -22,6 +22,7 @@ struct FaultyStore {
     inner: MemoryStore,
     fails: Arc<AtomicBool>,
     delay_of_changes: Duration,
+    grants_too_much: bool,
 }
 
 // === impl FaultyStore ===
@@ -32,6 +33,7 @@ impl FaultyStore {
             inner: MemoryStore::new(),
             fails: Arc::new(AtomicBool::new(true)),
             delay_of_changes: Duration::ZERO,
+            grants_too_much: false,
         }
     }
 
@@ -64,7 +66,11 @@ impl LimitStore for FaultyStore {
             if request.set == SetLimit::Always {
                 sleep(store.delay_of_changes).await;
             }
-            store.inner.update_permits(request).await
+            let mut reply = store.inner.update_permits(request).await?;
+            if store.grants_too_much && reply.granted > 0 {
+                (reply.granted, reply.fence) = (u64::MAX, u64::MAX);
+            }
+            Ok(reply)
         });
         self.run(&limit, command)
     }
@@ -174,4 +180,23 @@ async fn changed_limit_is_not_lost_by_a_later_command_that_arrives_first() {
     run(tool, 0).await.unwrap();
     run(other_tool, 0).await.unwrap();
     assert_eq!((layer.available(), others.available()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_that_grants_too_much_counts_as_what_was_needed() {
+    let mut faulty = FaultyStore::new();
+    faulty.grants_too_much = true;
+    let store = store_of(&faulty, WhenAway::Closed);
+    let witness = Witness::default();
+    let layer = ConcurrencyLimitLayer::new(3).with_store(&store, "limit");
+    let tool = boxed(layer.layer(witness.tool()));
+    let calls = [10, 10].map(|millis| tokio::spawn(run(tool.clone(), millis)));
+    sleep(ms(1)).await;
+    let third = tokio::spawn(run(tool, 10));
+    for call in calls.into_iter().chain([third]) {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!((witness.most(), store.is_away()), (3, false));
+    sleep(ms(1)).await;
+    assert_eq!(faulty.inner.held("limit"), 0);
 }

@@ -113,7 +113,7 @@ impl State {
         let first = self.fence.saturating_sub(self.free);
         self.free = self.free.checked_sub(cost)?;
         self.used += cost;
-        Some(first + cost)
+        Some(first.saturating_add(cost))
     }
 
     /// Takes permits while the store is away: of the share of one of `processes`, or without a
@@ -230,11 +230,13 @@ impl State {
         if command.least == 0 {
             return;
         }
-        self.free = reply.granted;
+        // A store may reply with more than was needed.
+        let granted = reply.granted.min(command.most);
+        self.free = granted;
         self.fence = reply.fence;
-        self.reported = Some(command.held + reply.granted);
+        self.reported = Some(command.held.saturating_add(granted));
         // All that was wanted: there may be more.
-        let more = reply.granted == command.most;
+        let more = granted == command.most;
         self.listed = !more;
         let pause = reply.retry_after.unwrap_or(renew_every).min(renew_every);
         self.ask_at = match more {
