@@ -299,3 +299,39 @@ fn scripts_reply_as_the_reference_does() {
     };
     proptest!(config, |(steps in steps())| runtime.block_on(compare(&server, steps))?);
 }
+
+/// The leases are lost, and the clock of the server is an hour back.
+#[test]
+fn numbers_of_permits_increase_after_the_clock_was_set_back() {
+    let server = Server::start();
+    // The time of the scripts is tokio's.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let _guard = runtime.enter();
+    let mut scripts = Scripts::new(&server);
+    let mut update = UpdatePermits {
+        limit: "limit".into(),
+        holder: Holder {
+            process: "a".into(),
+            number: 0,
+        },
+        number: 1,
+        permits: 3,
+        set: SetLimit::IfUnknown,
+        held: 0,
+        least: 1,
+        most: 1,
+        lifetime: Duration::from_secs(3_600),
+        turn: Duration::ZERO,
+    };
+    let before = scripts.run(commands::update_permits(&scripts.keys, &update));
+    assert_eq!(before.granted, 1);
+    scripts.epoch -= 3_600_000_000;
+    server.command::<()>("DEL toolbooth:{limit}:leases");
+    (update.number, update.held) = (2, 1);
+    let after = scripts.run(commands::update_permits(&scripts.keys, &update));
+    assert_eq!((after.granted, after.fence), (1, before.fence + 1));
+}
